@@ -1,0 +1,1 @@
+"""Run untrusted code in sandboxes: one interface over HTTP and gRPC."""
