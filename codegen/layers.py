@@ -1,0 +1,127 @@
+"""The generated layers: what the generators make of the two specs, as files in memory."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from . import openapi, tools
+
+__all__ = ["GRPC", "HTTP", "descriptor_set", "grpc_layer", "http_layer"]
+
+HTTP: Final = Path("generated/flash_sandbox_http")
+GRPC: Final = Path("generated/flash_sandbox_grpc")
+
+_HTTP_CONFIG: Final = f"""\
+post_hooks:
+  - ruff check . --isolated --no-cache --fix-only --select F401,I
+  - ruff format . --isolated --no-cache --line-length {tools.LINE_LENGTH}
+"""
+# The compiler of betterproto2 runs `ruff` with the settings it finds in the working directory.
+_RUFF_CONFIG: Final = f"""\
+line-length = {tools.LINE_LENGTH}
+target-version = "py311"
+"""
+_MESSAGE_POOL: Final = """\
+import betterproto2
+
+# The constructor has no annotations in betterproto2 0.10, which a strict type checker refuses.
+default_message_pool = betterproto2.MessagePool()  # type: ignore[no-untyped-call, unused-ignore]
+"""
+
+
+def http_layer(root: Path) -> dict[Path, bytes]:
+    """Generate the HTTP layer from specs/openapi.yaml under `root`.
+
+    Raises:
+        tools.ToolError: The generator failed, or warned that it left something out.
+    """
+    with tempfile.TemporaryDirectory(prefix="codegen-") as name:
+        work = Path(name)
+        (work / "config.yaml").write_text(_HTTP_CONFIG, encoding="utf-8")
+        output = work / HTTP.name
+        tools.run(
+            [
+                *(sys.executable, "-m", "openapi_python_client", "generate", "--fail-on-warning"),
+                *("--path", root / openapi.PATH, "--config", work / "config.yaml"),
+                *("--meta", "none", "--output-path", output),
+            ],
+            cwd=work,
+        )
+        files = _read(output, HTTP)
+    routes = openapi.routes_module(openapi.load(root))
+    return files | {HTTP / "py.typed": b"", HTTP / "routes.py": tools.format_python(routes).encode()}
+
+
+def grpc_layer(root: Path) -> dict[Path, bytes]:
+    """Generate the gRPC layer from specs/sandbox.proto under `root`.
+
+    The package's own `__init__` makes its names importable without the name of the proto package.
+
+    Raises:
+        tools.ToolError: protoc or its plugin failed or warned.
+    """
+    with tempfile.TemporaryDirectory(prefix="codegen-") as name:
+        work = Path(name)
+        (work / "ruff.toml").write_text(_RUFF_CONFIG, encoding="utf-8")
+        output = work / GRPC.name
+        output.mkdir()
+        _protoc(
+            root,
+            work,
+            f"--python_betterproto2_out={output}",
+            "--python_betterproto2_opt=client_generation=async",
+            "--python_betterproto2_opt=server_generation=async",
+        )
+        files = _read(output, GRPC)
+    package = files[GRPC / "sandbox/__init__.py"].decode()
+    files[GRPC / "message_pool.py"] = _MESSAGE_POOL.encode()
+    files[GRPC / "__init__.py"] = tools.format_python(_reexport(package)).encode()
+    return files
+
+
+def descriptor_set(root: Path) -> bytes:
+    """Return what protoc reads in specs/sandbox.proto under `root`: a FileDescriptorSet with comments.
+
+    Raises:
+        tools.ToolError: protoc failed or warned.
+    """
+    with tempfile.TemporaryDirectory(prefix="codegen-") as name:
+        work = Path(name)
+        output = work / "sandbox.bin"
+        _protoc(root, work, f"--descriptor_set_out={output}", "--include_source_info")
+        return output.read_bytes()
+
+
+def _protoc(root: Path, work: Path, *options: str) -> None:
+    specs = work / "specs"
+    shutil.copytree(root / "specs", specs)
+    done = tools.run(
+        [sys.executable, "-m", "grpc_tools.protoc", f"-I{specs}", *options, "sandbox.proto"], cwd=work
+    )
+    # The plugin names on stderr what it writes; anything else there is a warning.
+    warnings = [line for line in done.stderr.splitlines() if line and not line.startswith("Writing ")]
+    if warnings:
+        raise tools.ToolError("protoc warns about specs/sandbox.proto:\n" + "\n".join(warnings))
+
+
+def _read(folder: Path, place: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {place / path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def _reexport(source: str) -> str:
+    names: tuple[str, ...] = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    listed = "".join(f"    {name!r},\n" for name in names)
+    return (
+        '"""The gRPC layer, generated from specs/sandbox.proto: messages, stub and service base."""\n\n'
+        f"from .sandbox import {', '.join(names)}\n\n__all__ = (\n{listed})\n"
+    )

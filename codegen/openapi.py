@@ -1,0 +1,288 @@
+"""Reads specs/openapi.yaml: the vocabulary in it, with lines, and its table of routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from .vocabulary import Field, Message, Operation, Place, Route, SpecError, Vocabulary, fold
+
+__all__ = ["PATH", "load", "routes_module"]
+
+PATH: Final = Path("specs/openapi.yaml")
+
+_METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+_JSON: Final = "application/json"
+_TYPES: Final = {
+    ("string", ""): "string",
+    ("string", "byte"): "bytes",
+    ("boolean", ""): "bool",
+    ("integer", "int32"): "int32",
+    ("integer", "int64"): "int64",
+    ("integer", "uint32"): "uint32",
+    ("integer", "uint64"): "uint64",
+    ("number", "float"): "float",
+    ("number", "double"): "double",
+}
+_ZERO: Final = ("", 0, False)
+
+# A step in the document: the name of a key or the index of an item.
+Step = str | int
+
+
+class _Document:
+    """A YAML document with the line of each of its nodes; `$ref` within it is followed."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[tuple[Step, ...], int] = {}
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            self._data = self._build(loader, node, ())
+        except yaml.YAMLError as error:
+            raise SpecError(f"{PATH} is not YAML: {error}") from error
+        finally:
+            loader.dispose()
+
+    def _build(self, loader: yaml.SafeLoader, node: yaml.Node | None, path: tuple[Step, ...]) -> Any:
+        if node is None:
+            return {}
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(loader, node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(loader, item, (*path, index)) for index, item in enumerate(node.value)]
+        return loader.construct_object(node)  # type: ignore[no-untyped-call, unused-ignore]
+
+    def _mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: tuple[Step, ...]) -> Any:
+        result: dict[str, Any] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            line = key.start_mark.line + 1
+            if name in result:
+                raise SpecError(f"{PATH}:{line}: {name} is given twice")
+            self._lines[(*path, name)] = line
+            result[name] = self._build(loader, value, (*path, name))
+        return result
+
+    def place(self, *path: Step) -> Place:
+        return Place(str(PATH), self._lines.get(path, 1))
+
+    def follow(self, *path: Step) -> tuple[tuple[Step, ...], Any]:
+        """Return where `path` leads once references are followed, and what is there."""
+        value: Any = self._data
+        for step in path:
+            value = value[step]
+        if isinstance(value, dict) and "$ref" in value:
+            reference = str(value["$ref"])
+            if not reference.startswith("#/"):
+                raise SpecError(f"{self.place(*path)}: reference {reference} leaves the document")
+            try:
+                return self.follow(*reference.removeprefix("#/").split("/"))
+            except (KeyError, TypeError):
+                raise SpecError(f"{self.place(*path)}: reference {reference} leads nowhere") from None
+        return path, value
+
+
+def load(root: Path) -> Vocabulary:
+    """Read specs/openapi.yaml under `root`.
+
+    Raises:
+        SpecError: It is not YAML, or has what the project has no rule for.
+    """
+    document = _Document((root / PATH).read_text(encoding="utf-8"))
+    _, info = document.follow("info")
+    _, schemas = document.follow("components", "schemas")
+    return Vocabulary(
+        name=str(info["title"]),
+        place=document.place("info"),
+        doc=fold(info.get("description", "")),
+        operations={operation.name: operation for operation in _operations(document)},
+        messages={name: _message(document, "components", "schemas", name) for name in schemas},
+    )
+
+
+def _operations(document: _Document) -> Iterator[Operation]:
+    _, paths = document.follow("paths")
+    for path, item in paths.items():
+        for method in (name for name in _METHODS if name in item):
+            yield _operation(document, path, method)
+
+
+def _operation(document: _Document, path: str, method: str) -> Operation:
+    at = ("paths", path, method)
+    _, spec = document.follow(*at)
+    place = document.place(*at)
+    parameters = list(_parameters(document, path, method))
+    body = _content(document, *at, "requestBody") if "requestBody" in spec else None
+    status, response = _success(document, *at)
+    _require_error_schema(document, *at)
+    asked = body or Message("", place)
+    given = {parameter.name: parameter for _, parameter in parameters}
+    return Operation(
+        name=spec["operationId"],
+        place=place,
+        doc=fold(spec.get("summary", "")),
+        request=Message(asked.name, asked.place, asked.doc, given | asked.fields),
+        response=response,
+        route=Route(
+            method=method.upper(),
+            path=path,
+            path_params=tuple(re.findall(r"\{(\w+)\}", path)),
+            query_params=tuple(parameter.name for where, parameter in parameters if where == "query"),
+            has_body=body is not None,
+            success_status=status,
+            secured=bool(spec.get("security", document.follow()[1].get("security", []))),
+        ),
+    )
+
+
+def _parameters(document: _Document, path: str, method: str) -> Iterator[tuple[str, Field]]:
+    for at in (("paths", path), ("paths", path, method)):
+        _, item = document.follow(*at)
+        for index in range(len(item.get("parameters", ()))):
+            there, parameter = document.follow(*at, "parameters", index)
+            field = _field(document, parameter["name"], parameter.get("description", ""), *there, "schema")
+            yield parameter["in"], field
+
+
+def _success(document: _Document, *at: Step) -> tuple[int, Message]:
+    _, responses = document.follow(*at, "responses")
+    found = [code for code in responses if code.startswith("2")]
+    if len(found) != 1:
+        raise SpecError(f"{document.place(*at)}: needs exactly one 2xx answer, has {len(found)}")
+    _, response = document.follow(*at, "responses", found[0])
+    if "content" not in response:
+        return int(found[0]), Message("", document.place(*at, "responses", found[0]))
+    return int(found[0]), _content(document, *at, "responses", found[0])
+
+
+def _require_error_schema(document: _Document, *at: Step) -> None:
+    _, responses = document.follow(*at, "responses")
+    if "default" not in responses:
+        raise SpecError(f"{document.place(*at)}: has no default answer, so its failures have no schema")
+    for code in (code for code in responses if not code.startswith("2")):
+        message = _content(document, *at, "responses", code)
+        if message.name != "Error":
+            place = document.place(*at, "responses", code)
+            raise SpecError(f"{place}: answer {code} must have the schema Error, not {message.name}")
+
+
+def _content(document: _Document, *at: Step) -> Message:
+    there, holder = document.follow(*at)
+    content = holder.get("content", {})
+    if list(content) != [_JSON]:
+        raise SpecError(f"{document.place(*at)}: content must be {_JSON} alone, not {list(content)}")
+    return _message(document, *there, "content", _JSON, "schema")
+
+
+def _message(document: _Document, *at: Step) -> Message:
+    there, schema = document.follow(*at)
+    if there[:2] != ("components", "schemas"):
+        raise SpecError(f"{document.place(*at)}: a body needs a schema with a name")
+    name = str(there[2])
+    if schema.get("type") != "object":
+        raise SpecError(f"{document.place(*there)}: schema {name} must have the type object")
+    required = schema.get("required", [])
+    properties = schema.get("properties", {})
+    for missing in set(required) - set(properties):
+        raise SpecError(f"{document.place(*there)}: {name} requires {missing}, which it does not describe")
+    fields = {
+        key: _field(document, key, spec.get("description", ""), *there, "properties", key)
+        for key, spec in properties.items()
+    }
+    _require_zero_defaults(document, properties, set(required), *there, "properties")
+    return Message(name, document.place(*there), fold(schema.get("description", "")), fields)
+
+
+def _require_zero_defaults(
+    document: _Document, properties: dict[str, Any], required: set[str], *at: Step
+) -> None:
+    # gRPC does not carry a zero value, so a default that is not zero would mean something else there.
+    for name, spec in properties.items():
+        default = spec.get("default", "")
+        if default not in _ZERO or (name in required and "default" in spec):
+            raise SpecError(
+                f"{document.place(*at, name)}: default of {name} must be the zero value, "
+                "and only of a field that is not required"
+            )
+
+
+def _field(document: _Document, name: str, description: str, *at: Step) -> Field:
+    there, schema = document.follow(*at)
+    repeated = schema.get("type") == "array"
+    item_at, item = document.follow(*there, "items") if repeated else (there, schema)
+    kinds = item.get("type", "")
+    names = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind != "null"]
+    kind = names[0] if len(names) == 1 else ""
+    values = tuple(str(value) for value in item.get("enum", ()))
+    return Field(
+        name=name,
+        type="enum" if values else _type(document, kind, item.get("format", ""), item_at),
+        place=document.place(*at[:-1]) if at[-1] == "schema" else document.place(*at),
+        doc=fold(description or schema.get("description", "")),
+        repeated=repeated,
+        optional=isinstance(kinds, list) and "null" in kinds,
+        values=values,
+    )
+
+
+def _type(document: _Document, kind: str, format_: str, at: tuple[Step, ...]) -> str:
+    if kind == "object" and at[:2] == ("components", "schemas") and len(at) == 3:
+        return str(at[2])
+    try:
+        return _TYPES[kind, format_]
+    except KeyError:
+        raise SpecError(f"{document.place(*at)}: no rule for type {kind!r} with format {format_!r}") from None
+
+
+def routes_module(vocabulary: Vocabulary) -> str:
+    """Return the source of `flash_sandbox_http.routes`: every route by operationId."""
+    rows = [
+        f"    {name!r}: {operation.route!r},\n"
+        for name, operation in vocabulary.operations.items()
+        if operation.route is not None
+    ]
+    return _ROUTES_HEAD + "ROUTES: Final[dict[str, Route]] = {\n" + "".join(rows) + "}\n" + _ROUTES_TAIL
+
+
+_ROUTES_HEAD: Final = '''\
+"""How each operation of specs/openapi.yaml is called. Generated; do not edit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["ROUTES", "Route"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How an operation is called.
+
+    Attributes:
+        method: HTTP method in capitals.
+        path: Path with its parameters in braces, such as ``/sandboxes/{id}``.
+        path_params: Names of the parameters in the path, in its order.
+        query_params: Names of the parameters in the query.
+        has_body: Whether the request carries JSON.
+        success_status: Status of a successful answer; 204 where it has no body.
+        secured: Whether the API key is needed, where the orchestrator has one.
+    """
+
+    method: str
+    path: str
+    path_params: tuple[str, ...]
+    query_params: tuple[str, ...]
+    has_body: bool
+    success_status: int
+    secured: bool
+
+
+'''
+_ROUTES_TAIL: Final = '"""Every route by operationId."""\n'

@@ -1,0 +1,115 @@
+"""What both specs describe, in one form, so that they can be compared: operations, messages, fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Field", "Message", "Operation", "Place", "Route", "SpecError", "Vocabulary", "fold"]
+
+
+class SpecError(Exception):
+    """A spec says something that the project has no rule for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written: a file, relative to the repository, and a line, counted from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a message.
+
+    Attributes:
+        name: Name on the wire.
+        type: Scalar type in protobuf's words, ``enum``, or the name of a message.
+        place: Where it is described.
+        doc: Description, white space folded.
+        repeated: Whether it is a list.
+        optional: Whether "not given" differs from the zero value.
+        values: Values of an enum, in lower case, in order.
+        number: Field number; 0 where the spec has none.
+    """
+
+    name: str
+    type: str
+    place: Place
+    doc: str = ""
+    repeated: bool = False
+    optional: bool = False
+    values: tuple[str, ...] = ()
+    number: int = 0
+
+    @property
+    def shape(self) -> str:
+        """The type as one word, such as ``repeated string``."""
+        label = "repeated " if self.repeated else "optional " if self.optional else ""
+        return f"{label}{self.type}" + (f"({', '.join(self.values)})" if self.values else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent one way: the fields by name.
+
+    Attributes:
+        name: Name of the message or schema; empty where the spec gives it none (parameters alone, no body).
+        place: Where it is described.
+        doc: Description, white space folded.
+        fields: Fields by name.
+        reserved: Field numbers that may not be used.
+    """
+
+    name: str
+    place: Place
+    doc: str = ""
+    fields: dict[str, Field] = field(default_factory=dict)
+    reserved: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How an operation is called over HTTP."""
+
+    method: str
+    path: str
+    path_params: tuple[str, ...]
+    query_params: tuple[str, ...]
+    has_body: bool
+    success_status: int
+    secured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call: its name in the facade, what is asked and what is answered."""
+
+    name: str
+    place: Place
+    doc: str
+    request: Message
+    response: Message
+    rpc: str = ""
+    streaming: bool = False
+    route: Route | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """All that one spec describes."""
+
+    name: str
+    place: Place
+    doc: str
+    operations: dict[str, Operation]
+    messages: dict[str, Message]
+
+
+def fold(text: str) -> str:
+    """Return `text` with every run of white space made one space."""
+    return " ".join(text.split())

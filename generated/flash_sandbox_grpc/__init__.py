@@ -1,0 +1,41 @@
+"""The gRPC layer, generated from specs/sandbox.proto: messages, stub and service base."""
+
+from .sandbox import (
+    Error,
+    ExecRequest,
+    ExecResponse,
+    MetricsRequest,
+    MetricsResponse,
+    ResumeRequest,
+    ResumeResponse,
+    SandboxServiceBase,
+    SandboxServiceStub,
+    SnapshotRequest,
+    SnapshotResponse,
+    StartRequest,
+    StartResponse,
+    StatusRequest,
+    StatusResponse,
+    StopRequest,
+    StopResponse,
+)
+
+__all__ = (
+    "Error",
+    "ExecRequest",
+    "ExecResponse",
+    "MetricsRequest",
+    "MetricsResponse",
+    "ResumeRequest",
+    "ResumeResponse",
+    "SandboxServiceBase",
+    "SandboxServiceStub",
+    "SnapshotRequest",
+    "SnapshotResponse",
+    "StartRequest",
+    "StartResponse",
+    "StatusRequest",
+    "StatusResponse",
+    "StopRequest",
+    "StopResponse",
+)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+from ..types import UNSET, Unset
+
+T = TypeVar("T", bound="StartRequest")
+
+
+@_attrs_define
+class StartRequest:
+    """
+    Attributes:
+        type_ (str | Unset): Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto (also when
+            empty) for the best one that the host has. Default: ''.
+        image (str | Unset): Image to start from; what names one depends on the runtime. Empty is the runtime's default.
+            Default: ''.
+        command (list[str] | Unset): Main process and its arguments. Empty keeps the sandbox idle until it is stopped.
+        memory_mb (int | Unset): Memory limit in MiB, 1 to 2147483647. 0 is the default of 512. Default: 0.
+        cpu_cores (float | Unset): CPU limit in cores, above 0 and at most 1024. 0 is the default of 1. Default: 0.0.
+        kernel_image (str | Unset): Path of a guest kernel on the orchestrator's host. Firecracker only. Default: ''.
+        initrd_path (str | Unset): Path of an initial RAM disk on the orchestrator's host. Firecracker only. Default:
+            ''.
+        snapshot_path (str | Unset): Snapshot to start from, as snapshot_sandbox answered it. Default: ''.
+        mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Default: ''.
+    """
+
+    type_: str | Unset = ""
+    image: str | Unset = ""
+    command: list[str] | Unset = UNSET
+    memory_mb: int | Unset = 0
+    cpu_cores: float | Unset = 0.0
+    kernel_image: str | Unset = ""
+    initrd_path: str | Unset = ""
+    snapshot_path: str | Unset = ""
+    mem_file_path: str | Unset = ""
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        type_ = self.type_
+
+        image = self.image
+
+        command: list[str] | Unset = UNSET
+        if not isinstance(self.command, Unset):
+            command = self.command
+
+        memory_mb = self.memory_mb
+
+        cpu_cores = self.cpu_cores
+
+        kernel_image = self.kernel_image
+
+        initrd_path = self.initrd_path
+
+        snapshot_path = self.snapshot_path
+
+        mem_file_path = self.mem_file_path
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update({})
+        if type_ is not UNSET:
+            field_dict["type"] = type_
+        if image is not UNSET:
+            field_dict["image"] = image
+        if command is not UNSET:
+            field_dict["command"] = command
+        if memory_mb is not UNSET:
+            field_dict["memory_mb"] = memory_mb
+        if cpu_cores is not UNSET:
+            field_dict["cpu_cores"] = cpu_cores
+        if kernel_image is not UNSET:
+            field_dict["kernel_image"] = kernel_image
+        if initrd_path is not UNSET:
+            field_dict["initrd_path"] = initrd_path
+        if snapshot_path is not UNSET:
+            field_dict["snapshot_path"] = snapshot_path
+        if mem_file_path is not UNSET:
+            field_dict["mem_file_path"] = mem_file_path
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        type_ = d.pop("type", UNSET)
+
+        image = d.pop("image", UNSET)
+
+        command = cast(list[str], d.pop("command", UNSET))
+
+        memory_mb = d.pop("memory_mb", UNSET)
+
+        cpu_cores = d.pop("cpu_cores", UNSET)
+
+        kernel_image = d.pop("kernel_image", UNSET)
+
+        initrd_path = d.pop("initrd_path", UNSET)
+
+        snapshot_path = d.pop("snapshot_path", UNSET)
+
+        mem_file_path = d.pop("mem_file_path", UNSET)
+
+        start_request = cls(
+            type_=type_,
+            image=image,
+            command=command,
+            memory_mb=memory_mb,
+            cpu_cores=cpu_cores,
+            kernel_image=kernel_image,
+            initrd_path=initrd_path,
+            snapshot_path=snapshot_path,
+            mem_file_path=mem_file_path,
+        )
+
+        start_request.additional_properties = d
+        return start_request
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties
