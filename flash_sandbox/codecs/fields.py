@@ -1,0 +1,77 @@
+"""The fields of a model: their kinds, and values of unsure origin read into them strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, get_type_hints
+
+from ..errors import InvalidArgumentError
+
+__all__ = ["ModelReader"]
+
+M = TypeVar("M")
+
+Check = Callable[[object], bool]
+
+_TEXTS: Final = tuple[str, ...]
+
+
+def _is_text_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+# bool is an int to Python, but not on the wire; 1.0 is a float on the wire, also where an int is due.
+_KINDS: Final[dict[object, tuple[Check, str, object]]] = {
+    str: (lambda value: type(value) is str, "a string", ""),
+    int: (lambda value: type(value) is int, "an integer", 0),
+    float: (lambda value: type(value) is float or type(value) is int, "a number", 0.0),
+    bool: (lambda value: type(value) is bool, "true or false", False),
+    bytes: (lambda value: type(value) is bytes, "bytes", b""),
+    _TEXTS: (_is_text_list, "a list of strings", ()),
+}
+
+
+class ModelReader:
+    """Make models of one class from what a peer sent, by field name.
+
+    Attributes:
+        names: The fields of the model, in its order.
+    """
+
+    def __init__(self, model: type[Any]) -> None:
+        hints = get_type_hints(model)
+        self._model = model
+        self._rows: list[tuple[str, Check, str, object, bool]] = []
+        for field in dataclasses.fields(model):
+            check, noun, zero = _KINDS[hints[field.name]]
+            required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            self._rows.append((field.name, check, noun, zero, required))
+        self.names = tuple(row[0] for row in self._rows)
+
+    def read(self, values: Mapping[str, object]) -> Any:
+        """Return the model that `values` tell; what is absent, None or zero reads as the model's default.
+
+        Raises:
+            InvalidArgumentError: A value has the wrong type or is out of range.
+        """
+        given: dict[str, object] = {}
+        for name, check, noun, zero, required in self._rows:
+            value = values.get(name)
+            if value is None:
+                if required:
+                    given[name] = zero
+            elif not check(value):
+                raise InvalidArgumentError(f"{name} must be {noun}, not {_kind_name(value)}")
+            elif required or value:
+                given[name] = value
+        return self._model(**given)
+
+
+def _kind_name(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, list | tuple):
+        return "a list" if _is_text_list(value) else "a list of other things"
+    names = {str: "a string", int: "an integer", float: "a fraction", dict: "an object", bytes: "bytes"}
+    return names.get(type(value), type(value).__name__)
