@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from . import producers, tools, tree
+from . import openapi, parity, producers, protobuf, tools, tree, wire
 from .vocabulary import SpecError
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -41,12 +41,15 @@ def _generate(root: Path) -> int:
 
 
 def _check(root: Path) -> int:
-    problems = []
+    http, grpc = openapi.load(root), protobuf.load(root)
+    problems = parity.mismatches(http, grpc) + wire.violations(http, grpc)
     drift = tree.differences(root, producers.produce(root), _folders())
     if drift:
         problems += [*drift, "run `make generate` and commit the result; never edit these files by hand"]
     for problem in problems:
         print(f"codegen: {problem}", file=sys.stderr)
+    if not problems:
+        print("codegen: generated code is up to date, the specs agree")
     return 1 if problems else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,8 +147,9 @@ def _parameters(document: _Document, path: str, method: str) -> Iterator[tuple[s
         _, item = document.follow(*at)
         for index in range(len(item.get("parameters", ()))):
             there, parameter = document.follow(*at, "parameters", index)
-            field = _field(document, parameter["name"], parameter.get("description", ""), *there, "schema")
-            yield parameter["in"], field
+            field = _field(document, parameter["name"], *there, "schema")
+            doc, place = fold(parameter.get("description", "")), document.place(*there)
+            yield parameter["in"], replace(field, doc=doc, place=place)
 
 
 def _success(document: _Document, *at: Step) -> tuple[int, Message]:
@@ -192,8 +194,8 @@ def _message(document: _Document, *at: Step) -> Message:
     for missing in set(required) - set(properties):
         raise SpecError(f"{document.place(*there)}: {name} requires {missing}, which it does not describe")
     fields = {
-        key: _field(document, key, spec.get("description", ""), *there, "properties", key)
-        for key, spec in properties.items()
+        key: replace(_field(document, key, *there, "properties", key), required=key in required)
+        for key in properties
     }
     _require_zero_defaults(document, properties, set(required), *there, "properties")
     return Message(name, document.place(*there), fold(schema.get("description", "")), fields)
@@ -212,7 +214,7 @@ def _require_zero_defaults(
             )
 
 
-def _field(document: _Document, name: str, description: str, *at: Step) -> Field:
+def _field(document: _Document, name: str, *at: Step) -> Field:
     there, schema = document.follow(*at)
     repeated = schema.get("type") == "array"
     item_at, item = document.follow(*there, "items") if repeated else (there, schema)
@@ -223,8 +225,8 @@ def _field(document: _Document, name: str, description: str, *at: Step) -> Field
     return Field(
         name=name,
         type="enum" if values else _type(document, kind, item.get("format", ""), item_at),
-        place=document.place(*at[:-1]) if at[-1] == "schema" else document.place(*at),
-        doc=fold(description or schema.get("description", "")),
+        place=document.place(*at),
+        doc=fold(schema.get("description", "")),
         repeated=repeated,
         optional=isinstance(kinds, list) and "null" in kinds,
         values=values,

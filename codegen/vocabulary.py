@@ -33,6 +33,7 @@ class Field:
         doc: Description, white space folded.
         repeated: Whether it is a list.
         optional: Whether "not given" differs from the zero value.
+        required: Whether the spec refuses a message without it.
         values: Values of an enum, in lower case, in order.
         number: Field number; 0 where the spec has none.
     """
@@ -43,6 +44,7 @@ class Field:
     doc: str = ""
     repeated: bool = False
     optional: bool = False
+    required: bool = False
     values: tuple[str, ...] = ()
     number: int = 0
 
