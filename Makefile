@@ -1,0 +1,66 @@
+# make demo and make test need only Python 3.11 or newer: each makes .venv and installs into it.
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+RUN := $(VENV)/.installed-orchestrator
+DEV := $(VENV)/.installed-dev
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python -m pip install --quiet
+
+# An environment for development can run everything, so that one stamp is enough.
+READY := $(if $(wildcard $(DEV)),$(DEV),$(RUN))
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-long check generate check-generated bench clean
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-16s %s\n' "$$name" "$$text"; done
+
+demo: $(READY) ## Start real sandboxes on this machine and use them over HTTP, then over gRPC
+	@$(BIN)/python examples/demo.py
+
+test: $(DEV) ## Run the tests (PYTEST_ARGS="-k exec" runs some of them)
+	@$(BIN)/python -m pytest --quiet $(PYTEST_ARGS)
+
+test-long: $(DEV) ## Run the tests with many more random examples
+	@$(BIN)/python -m pytest --quiet --hypothesis-profile=long $(PYTEST_ARGS)
+
+check: $(DEV) ## Lint, check format and types, and that the generated code is up to date
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/python -m codegen --check
+
+generate: $(DEV) ## Regenerate generated/ from specs/
+	@$(BIN)/python -m codegen
+
+check-generated: $(DEV) ## Fail where generated/ differs from specs/, or the specs from each other
+	@$(BIN)/python -m codegen --check
+
+bench: $(DEV) ## Measure start, exec and stop beside bare bwrap
+	@$(BIN)/python -m benchmarks
+
+clean: ## Remove .venv, caches and builds
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) not found: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(RUN): pyproject.toml | $(BIN)/python
+	@echo "Installing flash-sandbox and its orchestrator into $(VENV) ..."
+	@$(PIP) --editable '.[orchestrator]'
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	@echo "Installing flash-sandbox and its development tools into $(VENV) ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
