@@ -12,6 +12,9 @@ __all__ = ["HTTP_ONLY", "mismatches"]
 HTTP_ONLY: Final = frozenset({"get_health", "HealthResponse"})
 """Operations and schemas that gRPC has no counterpart of."""
 
+ERROR: Final = "Error"
+"""The message that is the answer of every call that fails."""
+
 _Described: TypeAlias = Field | Message | Operation | Vocabulary
 
 
@@ -54,6 +57,7 @@ def _operations(http: Operation, grpc: Operation) -> Iterator[str]:
         if left.name and left.name != right.name:
             yield (f"{way} of {http.name}: is {left.name} at {left.place} but {right.name} at {right.place}")
         yield from _messages(right.name, left, right)
+    yield from _always_there(grpc.response.name, http.response, grpc.response)
 
 
 def _shared_messages(http: Vocabulary, grpc: Vocabulary) -> Iterator[str]:
@@ -69,6 +73,8 @@ def _shared_messages(http: Vocabulary, grpc: Vocabulary) -> Iterator[str]:
     yield from _names("message", left, right, http, grpc)
     for name in left.keys() & right.keys():
         yield from _messages(name, left[name], right[name])
+        if name == ERROR:
+            yield from _always_there(name, left[name], right[name])
 
 
 def _messages(name: str, http: Message, grpc: Message) -> Iterator[str]:
@@ -80,6 +86,17 @@ def _messages(name: str, http: Message, grpc: Message) -> Iterator[str]:
         yield f"field {name}.{field}: described at {grpc.fields[field].place}, missing at {http.place}"
     for field in http.fields.keys() & grpc.fields.keys():
         yield from _fields(f"field {name}.{field}", http.fields[field], grpc.fields[field])
+
+
+def _always_there(name: str, http: Message, grpc: Message) -> Iterator[str]:
+    # In a request a zero value means "not given" on both transports; an answer has no such rule.
+    for field in http.fields.keys() & grpc.fields.keys():
+        if http.fields[field].required == grpc.fields[field].optional:
+            left, right = ("always", "optional") if grpc.fields[field].optional else ("not always", "always")
+            yield (
+                f"field {name}.{field}: is {left} there at {http.fields[field].place} "
+                f"but {right} at {grpc.fields[field].place}"
+            )
 
 
 def _fields(what: str, http: Field, grpc: Field) -> Iterator[str]:

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-__all__ = ["LINE_LENGTH", "PINS", "ToolError", "check_tools", "format_python", "run"]
+__all__ = ["INSTALL_ALL", "LINE_LENGTH", "PINS", "ToolError", "check_tools", "format_python", "run"]
 
 PINS: Final = {
     "betterproto2-compiler": "0.10.1",
@@ -27,6 +27,9 @@ PINS: Final = {
 
 LINE_LENGTH: Final = 110
 """Line length of everything that is generated."""
+
+INSTALL_ALL: Final = f"{sys.executable} -m pip install -e '.[dev]'"
+"""The command that installs everything that development needs."""
 
 _PROGRAMS: Final = {"betterproto2-compiler": "protoc-gen-python_betterproto2", "ruff": "ruff"}
 _SCRIPTS: Final = sysconfig.get_path("scripts")
@@ -49,7 +52,7 @@ def check_tools(pins: dict[str, str] = PINS) -> None:
     raise ToolError(
         "\n".join(f"codegen needs {name}=={pins[name]}: {problem}" for name, problem in wrong.items())
         + f"\ninstall with: {sys.executable} -m pip install {wanted}"
-        + f"\nor everything that development needs: {sys.executable} -m pip install -e '.[dev]'"
+        + f"\nor everything that development needs: {INSTALL_ALL}"
     )
 
 

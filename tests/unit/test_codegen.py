@@ -156,6 +156,20 @@ def test_a_tool_of_another_version_stops_the_generator(
     assert f"needs ruff==0.0.1: version {found} is installed" in capsys.readouterr().err
 
 
+def test_missing_tools_are_named_before_anything_needs_them() -> None:
+    done = subprocess.run(
+        # -S: without the installed packages.
+        [sys.executable, "-S", "-m", "codegen"],
+        cwd=ROOT,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"needs ruff=={tools.PINS['ruff']}: it is not installed" in done.stderr
+
+
 def test_a_warning_of_the_http_generator_is_an_error(edit: Edit) -> None:
     root = edit("openapi.yaml", "application/json:", "application/x-unknown:")
     with pytest.raises(tools.ToolError, match="x-unknown"):
@@ -202,6 +216,8 @@ def test_a_type_that_differs_is_named_with_both_places(edit: Edit) -> None:
             "returns (StartResponse)",
             "response of get_status: is",
         ),
+        ("openapi.yaml", "required: [id, status]", "required: [id]", "status: is not always there at"),
+        ("openapi.yaml", "request_id, retryable]", "request_id]", "Error.retryable: is not always there"),
         ("openapi.yaml", "format: int32", "format: int64", "ExecResponse.exit_code: is int64"),
         (
             "openapi.yaml",
