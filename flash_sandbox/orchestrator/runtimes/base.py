@@ -54,15 +54,16 @@ class Runtime(Protocol):
         """Tell whether this host can run such sandboxes, and what to do where it cannot."""
 
     async def open(self) -> None:
-        """Make ready: remove what an orchestrator that was killed left behind. Called once, before any start."""
+        """Make ready: remove what an orchestrator that was killed left behind. Called once, first."""
 
     async def close(self) -> None:
         """End what is still there and release everything. Called once, last."""
 
     async def start(self, sandbox_id: str, request: StartRequest, on_exit: Callable[[int], None]) -> Started:
-        """Start a sandbox and return once its main process runs; leave nothing behind where that fails.
+        """Start a sandbox and return once its main process runs.
 
-        `on_exit` is called once, with the exit status, when the main process ends by itself; never after `stop`.
+        Leaves nothing behind where that fails or is cancelled. `on_exit` is called once, with the exit
+        status, when the main process ends by itself; never after `stop`.
         """
 
     async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:

@@ -1,0 +1,139 @@
+"""What happens around every call, whichever front door it came through.
+
+A call has a request ID and perhaps a deadline; its failure becomes an error of the table; one line of
+the log tells how it went. Bodies and keys are never logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeVar
+
+from ..errors import (
+    CancelledByServerError,
+    InternalServerError,
+    InvalidArgumentError,
+    SandboxError,
+    SandboxTimeoutError,
+    UnavailableError,
+)
+from .logs import RequestLog
+
+__all__ = ["Call", "Calls", "timeout_of_milliseconds"]
+
+_Result = TypeVar("_Result")
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+
+
+def timeout_of_milliseconds(value: str) -> float:
+    """Return the seconds of an ``x-request-timeout-ms`` header; raise InvalidArgumentError for a bad one."""
+    if not _MILLISECONDS.fullmatch(value) or not int(value):
+        raise InvalidArgumentError("x-request-timeout-ms must be a whole number, 1 to 10**12 - 1")
+    return int(value) / 1000
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call and what its line of the log says.
+
+    Attributes:
+        transport: The front door that it came through.
+        request_id: The caller's, where it is well-formed, else a new one.
+        operation: Name of the operation; what was asked for instead, where that is none.
+        sandbox: ID of the sandbox; empty where there is none (yet).
+        started: When it came, in seconds of `time.perf_counter`.
+        abandoned: Whether the orchestrator itself gave it up.
+    """
+
+    transport: Literal["http", "grpc"]
+    request_id: str
+    operation: str
+    sandbox: str = ""
+    started: float = field(default_factory=time.perf_counter)
+    abandoned: bool = False
+
+    @classmethod
+    def begin(cls, transport: Literal["http", "grpc"], request_id: str | None, operation: str) -> Call:
+        """Make a call that keeps the caller's request ID if it is well-formed."""
+        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+            request_id = secrets.token_hex(8)
+        return cls(transport, request_id, operation)
+
+
+class Calls:
+    """The calls in flight.
+
+    Args:
+        log: Where each call leaves its line.
+    """
+
+    def __init__(self, log: RequestLog) -> None:
+        self.log = log
+        self._in_flight: dict[asyncio.Task[object], Call] = {}
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def perform(
+        self, call: Call, timeout: float | None, work: Callable[[], Awaitable[_Result]]
+    ) -> _Result:
+        """Do `work`, within `timeout` seconds where that is given, and raise only SandboxError.
+
+        CancelledError passes where the caller went away.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._in_flight[task] = call
+        self._idle.clear()
+        try:
+            if self._draining:
+                raise UnavailableError("the orchestrator is shutting down")
+            if timeout is None:
+                return await work()
+            return await _within(timeout, work)
+        except asyncio.CancelledError:
+            if not call.abandoned:
+                raise
+            task.uncancel()
+            raise CancelledByServerError("the orchestrator is shutting down") from None
+        except Exception as error:
+            # An error without a status is one of a client: here, a fault of the orchestrator.
+            if isinstance(error, SandboxError) and error.status_code is not None:
+                raise
+            self.log.unexpected(call, error)
+            raise InternalServerError(
+                "the orchestrator failed; its log has the cause under the request ID"
+            ) from error
+        finally:
+            del self._in_flight[task]
+            if not self._in_flight:
+                self._idle.set()
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new calls, wait up to `grace` seconds for those in flight, then give them up."""
+        self._draining = True
+        for patience in (grace, None):
+            try:
+                async with asyncio.timeout(patience):
+                    await self._idle.wait()
+            except TimeoutError:
+                for task, call in self._in_flight.items():
+                    call.abandoned = True
+                    task.cancel()
+
+
+async def _within(timeout: float, work: Callable[[], Awaitable[_Result]]) -> _Result:
+    try:
+        async with asyncio.timeout(timeout) as deadline:
+            return await work()
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise SandboxTimeoutError(f"the call took longer than its {timeout:g} s") from None

