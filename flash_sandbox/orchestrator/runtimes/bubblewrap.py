@@ -58,6 +58,8 @@ class _Sandbox:
     user: int | None
     process: Process | None = None
     init: int = 0
+    # Open as long as bwrap is: it reports the end there, too, and a closed pipe would kill it before.
+    status: int = -1
     commands: int = 0
     watcher: asyncio.Task[None] | None = None
     cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
@@ -183,7 +185,9 @@ class BubblewrapRuntime:
             raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
 
     def _make_layer(self, sandbox: _Sandbox) -> None:
-        sandbox.layer.mkdir(mode=0o700)
+        sandbox.layer.mkdir()
+        # Its user looks into it; the directory above keeps everybody else out.
+        sandbox.layer.chmod(0o755)
         for name in ("upper", "work"):
             directory = sandbox.layer / name
             directory.mkdir(mode=0o755)
@@ -192,7 +196,7 @@ class BubblewrapRuntime:
 
     async def _launch(self, sandbox: _Sandbox, request: StartRequest) -> None:
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
-        status_read, status_write = os.pipe2(os.O_CLOEXEC)
+        sandbox.status, status_write = os.pipe2(os.O_CLOEXEC)
         block_read, block_write = os.pipe2(os.O_CLOEXEC)
         try:
             descriptors = [sandbox.log.write_end, status_write, *([block_read] if tree else [])]
@@ -204,13 +208,13 @@ class BubblewrapRuntime:
             os.close(status_write)
             status_write = -1
             sandbox.log.handed_over()
-            sandbox.init = await self._read_init(sandbox, status_read)
+            sandbox.init = await self._read_init(sandbox)
             if tree:
                 tree.attach(sandbox.init)
                 os.write(block_write, b"1")
             await self._main_process_runs(sandbox)
         finally:
-            for descriptor in (status_read, status_write, block_read, block_write):
+            for descriptor in (status_write, block_read, block_write):
                 if descriptor >= 0:
                     os.close(descriptor)
 
@@ -240,23 +244,30 @@ class BubblewrapRuntime:
             "remains": {"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
         }
 
-    async def _read_init(self, sandbox: _Sandbox, status: int) -> int:
+    async def _read_init(self, sandbox: _Sandbox) -> int:
         """Return the process ID of the sandbox's PID 1, which bwrap tells once the namespaces are there."""
-        os.set_blocking(status, False)
+        os.set_blocking(sandbox.status, False)
         loop = asyncio.get_running_loop()
-        readable = loop.create_future()
-        loop.add_reader(status, lambda: readable.done() or readable.set_result(None))
+        line: asyncio.Future[bytes] = loop.create_future()
+        received = bytearray()
+
+        def on_readable() -> None:
+            chunk = os.read(sandbox.status, 4096)
+            received.extend(chunk)
+            if not line.done() and (not chunk or b"\n" in received):
+                line.set_result(bytes(received))
+
+        loop.add_reader(sandbox.status, on_readable)
         try:
             async with asyncio.timeout(_START_PATIENCE_SECONDS):
-                await readable
-            text = os.read(status, 4096).decode()
+                first, newline, _ = (await line).partition(b"\n")
         except TimeoutError:
-            text = ""
+            newline = b""
         finally:
-            loop.remove_reader(status)
-        if not text:
+            loop.remove_reader(sandbox.status)
+        if not newline:
             raise await self._start_error(sandbox)
-        init: int = json.loads(text.splitlines()[0])["child-pid"]
+        init: int = json.loads(first)["child-pid"]
         return init
 
     async def _main_process_runs(self, sandbox: _Sandbox) -> None:
@@ -426,6 +437,8 @@ class BubblewrapRuntime:
             await asyncio.shield(process.exited)
         await sandbox.group.remove()
         sandbox.log.close()
+        if sandbox.status >= 0:
+            os.close(sandbox.status)
         if process is not None:
             await self._launcher.forget(process)
         await asyncio.to_thread(archive.remove_tree, sandbox.layer)

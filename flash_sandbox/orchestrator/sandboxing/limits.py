@@ -1,0 +1,89 @@
+"""What a sandbox may use, and what it uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Group", "Limits", "Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a sandbox may use.
+
+    Attributes:
+        memory_bytes: Memory of all its processes together, swap included.
+        cpu_cores: CPU time of all its processes together, in cores.
+        pids: Processes and threads.
+    """
+
+    memory_bytes: int
+    cpu_cores: float
+    pids: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a sandbox uses, as the kernel counts it.
+
+    Attributes:
+        memory_bytes: Memory in use, without file cache that can be dropped at once.
+        memory_limit_bytes: Limit that the kernel enforces; 0 for none.
+        cpu_seconds: CPU time used since the start.
+        pids: Processes and threads.
+        block_read_bytes: Bytes read from block devices.
+        block_write_bytes: Bytes written to block devices.
+    """
+
+    memory_bytes: int
+    memory_limit_bytes: int
+    cpu_seconds: float
+    pids: int
+    block_read_bytes: int
+    block_write_bytes: int
+
+
+class Group(Protocol):
+    """The processes of one sandbox, held and counted together."""
+
+    @property
+    def join_files(self) -> list[str]:
+        """Files to which a process writes "0" to become one of the group."""
+
+    @property
+    def directories(self) -> list[str]:
+        """Directories that are to be removed when the group is empty."""
+
+    @property
+    def thaw_writes(self) -> list[tuple[str, str]]:
+        """What to write into which file, so that a frozen group can be ended."""
+
+    def usage(self) -> Usage:
+        """Read what the group uses now."""
+
+    async def freeze(self) -> None:
+        """Stop every process; return when they have stopped."""
+
+    async def thaw(self) -> None:
+        """Let every process run on."""
+
+    def command_group(self, name: str) -> CommandGroup:
+        """Make a group for one command and its descendants, within this one."""
+
+    async def remove(self) -> None:
+        """End what is left in the group and remove it."""
+
+
+class CommandGroup(Protocol):
+    """One command that runs in a sandbox, with all of its descendants."""
+
+    @property
+    def join_files(self) -> list[str]:
+        """Files to which the command writes "0" to become one of the group."""
+
+    async def kill(self, pid: int) -> None:
+        """End the command, whose process ID is `pid`, and all of its descendants."""
+
+    def close(self) -> None:
+        """Give the group up. What is left in it stays with the sandbox."""

@@ -1,0 +1,168 @@
+"""Holding a sandbox's processes together without a cgroup, through what /proc tells of them.
+
+For a host that gives no cgroup (``--limits best-effort``). Every process of a sandbox is in its PID
+namespace, so none is overlooked; but memory is limited for each process alone, and CPU by the number of
+CPUs that it may run on. Sources: proc(5), pid_namespaces(7), setrlimit(2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from .limits import Limits, Usage
+
+__all__ = ["ProcessTree"]
+
+_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+# POSIX message queues are limited to 819,200 bytes for a user by default (mq_overview(7)). Each command gets
+# a limit of its own a little below: a mark that children inherit and that nothing in a sandbox can set back.
+_MARK_BASE: Final = 400_000
+_MARKS: Final = 400_000
+
+
+class ProcessTree:
+    """The processes of one sandbox, told apart by their PID namespace."""
+
+    join_files: list[str] = []  # noqa: RUF012 - never changed
+    directories: list[str] = []  # noqa: RUF012
+    thaw_writes: list[tuple[str, str]] = []  # noqa: RUF012
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._namespace = ""
+        self._init = 0
+
+    def attach(self, init: int) -> None:
+        """Take the sandbox's PID 1, by the process ID that it has here, and limit its processes from now on."""
+        self._init = init
+        self._namespace = os.readlink(f"/proc/{init}/ns/pid")
+        resource.prlimit(init, resource.RLIMIT_NPROC, (self._limits.pids, self._limits.pids))
+
+    @property
+    def rlimits(self) -> list[list[int]]:
+        """Limits for each process of the sandbox."""
+        return [[resource.RLIMIT_AS, self._limits.memory_bytes]]
+
+    @property
+    def command_rlimits(self) -> list[list[int]]:
+        """Limits for a process that joins the sandbox."""
+        return [*self.rlimits, [resource.RLIMIT_NPROC, self._limits.pids]]
+
+    @property
+    def cpus(self) -> list[int]:
+        """CPUs that the sandbox may run on: as many as its limit in cores, rounded up."""
+        usable = sorted(os.sched_getaffinity(0))
+        # Spread sandboxes over the machine; nothing here is a secret.
+        return random.sample(usable, min(math.ceil(self._limits.cpu_cores), len(usable)))  # noqa: S311
+
+    def usage(self) -> Usage:
+        """Add up what the processes use now. CPU time of those that PID 1 has not reaped is counted with it."""
+        memory = ticks = threads = read = written = 0
+        for pid in self._pids():
+            with suppress(OSError, ValueError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                # Fields 14 to 17 (proc_pid_stat(5)): CPU time of the process and of the children it reaped.
+                ticks += sum(int(value) for value in fields[11:15])
+                threads += int(fields[17])
+                memory += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+                counts = dict(
+                    line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines()
+                )
+                read += int(counts["read_bytes"])
+                written += int(counts["write_bytes"])
+        return Usage(
+            memory_bytes=memory,
+            memory_limit_bytes=0,
+            cpu_seconds=ticks / _TICKS_PER_SECOND,
+            pids=threads,
+            block_read_bytes=read,
+            block_write_bytes=written,
+        )
+
+    async def freeze(self) -> None:
+        """Stop every process, and those that they made meanwhile, until none runs."""
+        while running := [pid for pid in self._pids() if _state(pid) not in "TtZX"]:
+            _send(running, signal.SIGSTOP)
+            await asyncio.sleep(0.001)
+
+    async def thaw(self) -> None:
+        """Let every process run on."""
+        _send(self._pids(), signal.SIGCONT)
+
+    def command_group(self, name: str) -> _MarkedCommand:
+        """Make a group for one command and its descendants; `name` ends in its number."""
+        number = int(name.rpartition("-")[2])
+        return _MarkedCommand(self, _MARK_BASE + number % _MARKS)
+
+    async def remove(self) -> None:
+        """End what is left. PID 1 takes all others with it."""
+        if self._init:
+            _send(self._pids(), signal.SIGKILL)
+
+    def pids_marked(self, mark: int) -> list[int]:
+        """Return the processes of one command."""
+        found = []
+        for pid in self._pids():
+            with suppress(OSError):
+                if resource.prlimit(pid, resource.RLIMIT_MSGQUEUE)[1] == mark:
+                    found.append(pid)
+        return found
+
+    def _pids(self) -> list[int]:
+        if not self._namespace:
+            return []
+        return [pid for pid in _all_pids() if _namespace(pid) == self._namespace]
+
+
+class _MarkedCommand:
+    """One command, told apart by a resource limit that its descendants inherit."""
+
+    join_files: list[str] = []  # noqa: RUF012
+
+    def __init__(self, tree: ProcessTree, mark: int) -> None:
+        self._tree = tree
+        self.rlimits = [[resource.RLIMIT_MSGQUEUE, mark]]
+        self._mark = mark
+
+    async def kill(self, pid: int) -> None:
+        """End the command and all of its descendants."""
+        _send([pid], signal.SIGKILL)
+        while pids := [pid for pid in self._tree.pids_marked(self._mark) if _state(pid) not in "ZX"]:
+            _send(pids, signal.SIGKILL)
+            await asyncio.sleep(0.001)
+
+    def close(self) -> None:
+        """Give the group up. What is left in it stays with the sandbox."""
+
+
+def _all_pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _namespace(pid: int) -> str:
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    return ""
+
+
+def _state(pid: int) -> str:
+    """Return the state letter of a process (proc_pid_stat(5)); "X" when it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
+
+
+def _send(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
