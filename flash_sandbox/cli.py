@@ -1,0 +1,203 @@
+"""The ``flash-sandbox`` command (short: ``fsb``)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+if TYPE_CHECKING:
+    from .orchestrator.embedded import OrchestratorOptions
+    from .orchestrator.runtimes.base import Availability
+
+_EXTRA: Final = "pip install 'flash-sandbox[orchestrator]'"
+
+try:
+    import typer
+except ModuleNotFoundError:
+    raise SystemExit(f"flash-sandbox: the command line needs the orchestrator extra: {_EXTRA}") from None
+
+__all__ = ["main"]
+
+# Set in the environment of the process that runs in a scope of the user's systemd, so that it is tried once.
+_IN_SCOPE: Final = "FLASH_SANDBOX_IN_SCOPE"
+_SCOPE: Final = ("systemd-run", "--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--")
+_PROBE_SECONDS: Final = 5
+
+app = typer.Typer(
+    name="flash-sandbox",
+    help="Run untrusted code in sandboxes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+class LimitsChoice(StrEnum):
+    """What to do where the host gives no cgroup."""
+
+    ENFORCE = "enforce"
+    BEST_EFFORT = "best-effort"
+
+
+class LogFormatChoice(StrEnum):
+    """How a line of the log is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Name or IP address to listen on.")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for HTTP; 0: a free one.")] = 8080,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Port for gRPC; 0: a free one.")] = 50051,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where snapshots and images are kept.", show_default="the system's or the user's own"
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="FLASH_SANDBOX_API_KEY", show_default=False, help="Key that callers must carry."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond loopback also without a key.")
+    ] = False,
+    limits: Annotated[
+        LimitsChoice, typer.Option(help="Without cgroups: refuse to serve, or use rlimits.")
+    ] = LimitsChoice.ENFORCE,
+    log_format: Annotated[
+        LogFormatChoice, typer.Option(help="How the log is written to standard error.")
+    ] = LogFormatChoice.TEXT,
+) -> None:
+    """Serve sandboxes over HTTP and gRPC until SIGTERM or SIGINT."""
+    from .orchestrator.embedded import new_event_loop
+    from .orchestrator.logs import log_to_stderr
+    from .orchestrator.state_dir import default_state_dir
+
+    trouble = _cgroup_trouble()
+    if trouble is not None and limits is LimitsChoice.ENFORCE:
+        _run_in_scope()
+    elif trouble is not None:
+        typer.echo(f"warning: memory, CPU and PIDs are limited by rlimits only: {trouble}", err=True)
+    options: OrchestratorOptions = {
+        "host": host,
+        "http_port": http_port,
+        "grpc_port": grpc_port,
+        "state_dir": state_dir or default_state_dir(),
+        "limits": limits.value,
+        "api_key": api_key or None,
+        "insecure": insecure,
+        "log_format": log_format.value,
+    }
+    log_to_stderr()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        code = runner.run(_serve(options))
+    raise typer.Exit(code)
+
+
+@app.command()
+def doctor() -> None:
+    """Tell which runtimes this host has, and for each that it lacks the one thing to do."""
+    from rich.console import Console
+
+    from .orchestrator.runtimes import all_runtimes
+    from .orchestrator.state_dir import default_state_dir
+
+    async def check() -> list[Availability]:
+        runtimes = all_runtimes(default_state_dir()).values()
+        return list(await asyncio.gather(*(runtime.check() for runtime in runtimes)))
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    found = asyncio.run(check())
+    for one in found:
+        mark, style = ("✓", "green") if one.available else ("✗", "red")
+        console.print(f"{mark} {one.name:<12} {one.detail}", style=style)
+        for warning in one.warnings:
+            console.print(f"  ! {warning}", style="yellow")
+        if one.remedy:
+            console.print(f"  → {one.remedy}")
+    raise typer.Exit(0 if any(one.available for one in found) else 1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from .orchestrator.version import installed_version
+
+    typer.echo(installed_version())
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app(prog_name="flash-sandbox")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("flash_sandbox"):
+            raise
+        raise SystemExit(f"flash-sandbox: {error.name} is not installed: {_EXTRA}") from None
+
+
+async def _serve(options: OrchestratorOptions) -> int:
+    from .errors import SandboxError
+    from .orchestrator.embedded import Orchestrator
+    from .orchestrator.state_dir import StateDirError
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        stop.set()
+        # A second signal ends at once: what it leaves behind, the next start removes.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    async with AsyncExitStack() as stack:
+        try:
+            orchestrator = await stack.enter_async_context(Orchestrator(**options))
+        except (SandboxError, StateDirError, OSError, ValueError) as error:
+            typer.echo(f"flash-sandbox serve: {error}", err=True)
+            return 1
+        typer.echo(f"HTTP  {orchestrator.http_address}\ngRPC  {orchestrator.grpc_address}")
+        sys.stdout.flush()
+        await stop.wait()
+    return 0
+
+
+def _cgroup_trouble() -> str | None:
+    """Return why this process has no cgroup to limit sandboxes with, or None where it has."""
+    from .orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
+
+    try:
+        find_hierarchy().close()
+    except CgroupError as error:
+        return str(error)
+    return None
+
+
+def _run_in_scope() -> None:
+    """Begin this command anew in a delegated cgroup, where this user's systemd gives one; else return."""
+    if os.geteuid() == 0 or os.environ.get(_IN_SCOPE) or shutil.which(_SCOPE[0]) is None:
+        return
+    try:
+        probe = subprocess.run([*_SCOPE, "true"], capture_output=True, timeout=_PROBE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if probe.returncode == 0:
+        command = [*_SCOPE, sys.executable, "-m", "flash_sandbox.cli", *sys.argv[1:]]
+        os.execvpe(command[0], command, os.environ | {_IN_SCOPE: "1"})
+
+
+if __name__ == "__main__":
+    main()
