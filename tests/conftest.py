@@ -1,0 +1,53 @@
+"""Fixtures of all tests: a live orchestrator, and what may be skipped where a host lacks something."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import hypothesis
+import pytest
+
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
+
+# The same examples in every run, so that a failure is one of the change under test.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("long", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile("ci")
+
+Need = Callable[[str, str | None], None]
+"""Skips a test for what the host lacks (None: nothing), unless that must be there."""
+
+
+@pytest.fixture(scope="session")
+def need() -> Need:
+    """Skip where an engine is missing, but fail where $FLASH_SANDBOX_REQUIRE_ENGINES names it."""
+    required = set(filter(None, os.environ.get("FLASH_SANDBOX_REQUIRE_ENGINES", "").split(",")))
+
+    def skip(engine: str, missing: str | None) -> None:
+        if missing is None:
+            return
+        if engine in required:
+            pytest.fail(f"{engine} is required, but {missing}")
+        pytest.skip(f"{engine}: {missing}")
+
+    return skip
+
+
+@pytest.fixture(scope="session")
+def limits() -> Limits:
+    """Enforce limits where this host gives a cgroup."""
+    try:
+        find_hierarchy().close()
+    except CgroupError:
+        return "best-effort"
+    return "enforce"
+
+
+@pytest.fixture(scope="session")
+def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
+    """Run one orchestrator for all tests, in this process, on free ports and a temporary state directory."""
+    with running_orchestrator(limits=limits) as running:
+        yield running
