@@ -1,1 +1,88 @@
-"""Run untrusted code in sandboxes: one interface over HTTP and gRPC."""
+"""Run untrusted code in sandboxes: one interface over HTTP and gRPC.
+
+The transports' libraries are loaded when a client of that transport is made, not by this import.
+"""
+
+from __future__ import annotations
+
+from .clients.aio.api import AsyncSandboxAPI
+from .clients.aio.client import AsyncHTTPClient, AsyncSandboxClient
+from .clients.aio.sandbox import AsyncSandbox
+from .clients.sync.api import SandboxAPI
+from .clients.sync.client import HTTPClient, SandboxClient
+from .clients.sync.sandbox import Sandbox
+from .errors import (
+    AtCapacityError,
+    AuthenticationError,
+    CancelledByServerError,
+    ClientClosedError,
+    ConflictError,
+    InternalServerError,
+    InvalidArgumentError,
+    OutcomeUnknownError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    ProtocolError,
+    Reason,
+    RuntimeUnavailableError,
+    SandboxConnectionError,
+    SandboxError,
+    SandboxHTTPError,
+    SandboxNotFoundError,
+    SandboxTimeoutError,
+    UnavailableError,
+    UnsupportedError,
+)
+from .models import ExecResult, MetricsResult, SnapshotResult
+
+__all__ = [
+    "AsyncHTTPClient",
+    "AsyncSandbox",
+    "AsyncSandboxAPI",
+    "AsyncSandboxClient",
+    "AtCapacityError",
+    "AuthenticationError",
+    "CancelledByServerError",
+    "ClientClosedError",
+    "ConflictError",
+    "ExecResult",
+    "HTTPClient",
+    "InternalServerError",
+    "InvalidArgumentError",
+    "MetricsResult",
+    "OutcomeUnknownError",
+    "PayloadTooLargeError",
+    "PermissionDeniedError",
+    "ProtocolError",
+    "Reason",
+    "RuntimeUnavailableError",
+    "Sandbox",
+    "SandboxAPI",
+    "SandboxClient",
+    "SandboxConnectionError",
+    "SandboxError",
+    "SandboxHTTPError",
+    "SandboxNotFoundError",
+    "SandboxTimeoutError",
+    "SnapshotResult",
+    "UnavailableError",
+    "UnsupportedError",
+    "__version__",
+]
+
+# What a user sees in a traceback is where the user imported it from.
+for _name in __all__:
+    if _name != "__version__":
+        globals()[_name].__module__ = __name__
+del _name
+
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("flash-sandbox")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -27,6 +27,7 @@ class Operation(Generic[Req, Res]):
         request: Model of what is asked.
         result: Model of what is answered.
         repeatable: Whether asking twice does no more than asking once, so that a lost answer is asked again.
+        keyed: Whether a call carries an idempotency key, by which the orchestrator knows it again.
     """
 
     name: str
@@ -34,9 +35,12 @@ class Operation(Generic[Req, Res]):
     request: type[Req]
     result: type[Res]
     repeatable: bool = False
+    keyed: bool = False
 
 
-START_SANDBOX: Final = Operation("start_sandbox", "StartSandbox", models.StartRequest, models.StartResult)
+START_SANDBOX: Final = Operation(
+    "start_sandbox", "StartSandbox", models.StartRequest, models.StartResult, keyed=True
+)
 STOP_SANDBOX: Final = Operation("stop_sandbox", "StopSandbox", models.StopRequest, models.StopResult)
 EXEC_COMMAND: Final = Operation("exec_command", "ExecCommand", models.ExecRequest, models.ExecResult)
 GET_STATUS: Final = Operation(
@@ -48,7 +52,9 @@ GET_METRICS: Final = Operation(
 SNAPSHOT_SANDBOX: Final = Operation(
     "snapshot_sandbox", "SnapshotSandbox", models.SnapshotRequest, models.SnapshotResult
 )
-RESUME_SANDBOX: Final = Operation("resume_sandbox", "ResumeSandbox", models.ResumeRequest, models.ResumeResult)
+RESUME_SANDBOX: Final = Operation(
+    "resume_sandbox", "ResumeSandbox", models.ResumeRequest, models.ResumeResult
+)
 
 OPERATIONS: Final = (
     START_SANDBOX,

@@ -1,0 +1,88 @@
+"""The synchronous clients, derived from the asynchronous ones by replacing words."""
+
+from __future__ import annotations
+
+import io
+import tokenize
+from itertools import accumulate
+from pathlib import Path
+from typing import Final
+
+from . import tools
+
+__all__ = ["derive"]
+
+SOURCE: Final = Path("flash_sandbox/clients/aio")
+TARGET: Final = Path("flash_sandbox/clients/sync")
+
+_HEADER: Final = "# Derived from {source} by `python -m codegen`; do not edit.\n"
+
+_NAMES: Final = {
+    "AsyncGRPCTransport": "GRPCTransport",
+    "AsyncHTTPClient": "HTTPClient",
+    "AsyncHTTPTransport": "HTTPTransport",
+    "AsyncSandbox": "Sandbox",
+    "AsyncSandboxAPI": "SandboxAPI",
+    "AsyncSandboxClient": "SandboxClient",
+    "AsyncTransport": "Transport",
+    "_AsyncClient": "_Client",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+    "StopAsyncIteration": "StopIteration",
+    "AsyncIterator": "Iterator",
+}
+"""Each name of the asynchronous source that is another one in the synchronous text."""
+
+_ATTRIBUTES: Final = {("httpx", "AsyncClient"): "Client"}
+"""Likewise for an attribute of a module."""
+
+_WORDS: Final = {"asynchronous": "synchronous"}
+"""Likewise for a word in a docstring or a comment."""
+
+
+def derive(root: Path) -> dict[Path, str]:
+    """Return the text of each derived file, by its path below `root`.
+
+    Raises:
+        ValueError: A name with "Async" in it has no synchronous form here.
+    """
+    texts = {}
+    for source in sorted((root / SOURCE).glob("*.py")):
+        header = _HEADER.format(source=(SOURCE / source.name).as_posix())
+        texts[TARGET / source.name] = tools.format_python(header + _derived(source))
+    return texts
+
+
+def _derived(path: Path) -> str:
+    text = path.read_text("utf-8")
+    lines = text.splitlines(keepends=True)
+    starts = [0, *accumulate(len(line) for line in lines)]
+    pieces: list[str] = []
+    done = 0
+    before = ("", "")
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        start, end = (starts[row - 1] + column for row, column in (token.start, token.end))
+        if token.type == tokenize.NAME and token.string in ("async", "await"):
+            # The space behind it goes, too.
+            pieces.append(text[done:start])
+            done = end + 1
+        elif token.type in (tokenize.NAME, tokenize.STRING, tokenize.COMMENT):
+            owner = before[0] if before[1] == "." else ""
+            pieces += (text[done:start], _replaced(token, owner, path))
+            done = end
+        before = (before[1], token.string)
+    return "".join(pieces) + text[done:]
+
+
+def _replaced(token: tokenize.TokenInfo, owner: str, path: Path) -> str:
+    text = token.string
+    if token.type == tokenize.NAME:
+        text = _ATTRIBUTES.get((owner, text), _NAMES.get(text, text))
+        if "Async" in text:
+            raise ValueError(f"{path}:{token.start[0]}: no synchronous form of {text} is known")
+    else:
+        for word, other in {**_NAMES, **_WORDS}.items():
+            text = text.replace(word, other)
+    return text

@@ -1,0 +1,1 @@
+"""The asynchronous clients, from which the synchronous ones are derived."""

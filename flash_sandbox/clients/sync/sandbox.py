@@ -1,0 +1,209 @@
+# Derived from flash_sandbox/clients/aio/sandbox.py by `python -m codegen`; do not edit.
+"""A sandbox as an object: what a client does with an ID, without the ID."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from ...errors import SandboxError, SandboxNotFoundError
+from ...models import (
+    DEFAULT_CPU_CORES,
+    DEFAULT_MEMORY_MB,
+    ExecResult,
+    MetricsResult,
+    SnapshotResult,
+)
+from ...options import NOT_GIVEN, NotGiven
+from .api import SandboxAPI
+
+__all__ = ["Sandbox"]
+
+
+class Sandbox:
+    """One sandbox. As a context manager it stops the sandbox at the end.
+
+    Args:
+        client: Performs the calls; it is not closed.
+        sandbox_id: ID of a sandbox; whether it exists is not asked (see `connect`).
+    """
+
+    def __init__(self, client: SandboxAPI, sandbox_id: str) -> None:
+        self._client = client
+        self._id = sandbox_id
+
+    @property
+    def id(self) -> str:
+        """Return the ID of the sandbox."""
+        return self._id
+
+    @classmethod
+    def create(
+        cls,
+        client: SandboxAPI,
+        type: str = "",
+        image: str = "",
+        command: Sequence[str] | None = None,
+        memory_mb: int = DEFAULT_MEMORY_MB,
+        cpu_cores: float = DEFAULT_CPU_CORES,
+        kernel_image: str | None = None,
+        initrd_path: str | None = None,
+        snapshot_path: str | None = None,
+        mem_file_path: str | None = None,
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> Self:
+        """Start a sandbox and return it once its main process runs.
+
+        Args:
+            client: Performs the calls; it is not closed.
+            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
+                empty) for the best one that the orchestrator's host has.
+            image: Image to start from; empty is the runtime's default.
+            command: Main process and its arguments; None keeps the sandbox idle until it is stopped.
+            memory_mb: Memory limit in MiB, 1 to 2**31 - 1.
+            cpu_cores: CPU limit in cores, above 0 and at most 1024.
+            kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
+            initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
+            snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
+            mem_file_path: Memory file of that snapshot, where the runtime keeps one.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range, or the orchestrator refuses it.
+            RuntimeUnavailableError: The orchestrator's host lacks the runtime.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        sandbox_id = client.start_sandbox(
+            type,
+            image,
+            command,
+            memory_mb,
+            cpu_cores,
+            kernel_image,
+            initrd_path,
+            snapshot_path,
+            mem_file_path,
+            timeout=timeout,
+        )
+        return cls(client, sandbox_id)
+
+    @classmethod
+    def connect(
+        cls, client: SandboxAPI, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> Self:
+        """Return a sandbox that was started before, once the orchestrator says that it is there.
+
+        Args:
+            client: Performs the calls; it is not closed.
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        client.get_status(sandbox_id, timeout=timeout)
+        return cls(client, sandbox_id)
+
+    def stop_sandbox(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        self._client.stop_sandbox(self._id, timeout=timeout)
+
+    def exec_command(
+        self, command: Sequence[str], *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> ExecResult:
+        """Run a command in a running sandbox and return what it printed and how it ended.
+
+        Args:
+            command: Command and its arguments, at least one element.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not running.
+            OutcomeUnknownError: The connection was lost; the command may have run.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return self._client.exec_command(self._id, command, timeout=timeout)
+
+    def get_status(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
+        """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return self._client.get_status(self._id, timeout=timeout)
+
+    def get_metrics(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> MetricsResult:
+        """Return what a sandbox uses at this moment.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return self._client.get_metrics(self._id, timeout=timeout)
+
+    def snapshot_sandbox(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> SnapshotResult:
+        """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is in a state in which this cannot be done.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return self._client.snapshot_sandbox(self._id, timeout=timeout)
+
+    def resume_sandbox(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Let a paused sandbox run on.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not paused.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        self._client.resume_sandbox(self._id, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop_sandbox()
+        except SandboxNotFoundError:
+            pass
+        except SandboxError as error:
+            if exc is None:
+                raise
+            # What went wrong inside the block matters more.
+            exc.add_note(f"the sandbox could not be stopped: {error}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._id!r}, {self._client!r})"

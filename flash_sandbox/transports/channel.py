@@ -1,0 +1,155 @@
+"""A grpclib channel that notices dead links, keeps a path prefix and limits what it takes."""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from typing import Any, Final, cast
+
+import grpclib.client
+from grpclib.config import Configuration
+from grpclib.const import Cardinality
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.metadata import Deadline
+from grpclib.protocol import H2Protocol
+from multidict import MultiDict
+
+from ..address import Address
+from ..codecs import MAX_ANSWER_BYTES
+from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
+from ..errors import ProtocolError
+
+__all__ = ["Channel", "Stream", "WireDeadline"]
+
+# Servers in Go end a connection whose client sends HTTP/2 pings more than once in five minutes, so TCP's own
+# keepalive notices a dead link sooner.
+_CONFIGURATION: Final = Configuration(
+    _keepalive_time=300.0,
+    _keepalive_timeout=20.0,
+    _http2_max_pings_without_data=0,
+    _http2_min_sent_ping_interval_without_data=290.0,
+)
+_TCP_KEEPALIVE: Final = (
+    ("TCP_KEEPIDLE", 30),
+    ("TCP_KEEPALIVE", 30),
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+)
+
+
+class WireDeadline(Deadline):
+    """A deadline that the server is never told too short: grpc-timeout drops what is less than a unit."""
+
+    def time_remaining(self) -> float:
+        """Return the seconds that are left, rounded up where only whole ones are sent."""
+        left = super().time_remaining()
+        return float(math.ceil(left)) if left > 10 else left
+
+
+class Stream(grpclib.client.Stream[Any, Any]):
+    """One call, whose answer may not be larger than `MAX_ANSWER_BYTES`."""
+
+    @property
+    def sent(self) -> bool:
+        """Tell whether any of the request may have reached the server."""
+        return self._send_request_done
+
+    async def recv_message(self) -> Any:
+        """Return the message of the answer, or None where there is none."""
+        if not self._recv_initial_metadata_done:
+            await self.recv_initial_metadata()
+        with self._wrapper:
+            head = await self._stream.recv_data(5)
+            if not head:
+                return None
+            if head[0]:
+                raise ProtocolError("the answer is compressed, which was not asked for")
+            size = int.from_bytes(head[1:], "big")
+            if size > MAX_ANSWER_BYTES:
+                raise ProtocolError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+            try:
+                data = await self._stream.recv_data(size)
+            except AssertionError as error:
+                raise ProtocolError("the answer is cut short") from error
+            return self._codec.decode(data, self._recv_type)
+
+
+class Channel(grpclib.client.Channel):
+    """One HTTP/2 connection, made when the first call needs it and made again after it was lost.
+
+    Args:
+        address: Where the orchestrator listens.
+        context: TLS settings; True for the usual ones; None for no TLS.
+    """
+
+    def __init__(self, address: Address, context: ssl.SSLContext | bool | None) -> None:
+        if isinstance(context, ssl.SSLContext):
+            # grpclib asks no context of another maker for HTTP/2, without which servers talk HTTP/1.
+            context.set_alpn_protocols(["h2"])
+        unix = address.unix_path is not None
+        super().__init__(
+            host=None if unix else address.host,
+            port=None if unix else address.port,
+            path=address.unix_path,
+            codec=CLIENT_CODEC,
+            status_details_codec=ErrorDetailsCodec(),
+            ssl=context or None,
+            config=_CONFIGURATION,
+        )
+        self._prefix = address.prefix
+
+    @property
+    def _connected(self) -> bool:
+        # A connection that is being closed takes no more requests, though grpclib would still use it.
+        return super()._connected and not cast(H2Protocol, self._protocol).connection.is_closing()
+
+    async def _create_connection(self) -> H2Protocol:
+        protocol = await super()._create_connection()
+        transport = protocol.connection._transport
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            transport.close()
+            raise ConnectionError("the server does not speak HTTP/2 (ALPN)")
+        sock = transport.get_extra_info("socket")
+        if self._path is None and sock is not None:
+            keep_alive(sock)
+        return protocol
+
+    async def connect(self) -> None:
+        """Make the connection where there is none."""
+        await self.__connect__()
+
+    def call(
+        self,
+        path: str,
+        classes: tuple[type[Any], type[Any]],
+        deadline: Deadline | None,
+        metadata: list[tuple[str, str]],
+    ) -> Stream:
+        """Return a new call of the method at `path`."""
+        return Stream(
+            self,
+            self._prefix + path,
+            cast(Any, MultiDict(metadata)),
+            Cardinality.UNARY_UNARY,
+            *classes,
+            codec=self._codec,
+            status_details_codec=self._status_details_codec,
+            dispatch=self.__dispatch__,
+            deadline=deadline,
+        )
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Let TCP find out within a minute that the peer is gone, as far as this system can."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _TCP_KEEPALIVE:
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def was_refused(error: StreamTerminatedError) -> bool:
+    """Tell whether the server says that it has not begun the request (RFC 9113, REFUSED_STREAM)."""
+    return str(error).endswith("error_code: 7") and "reset" in str(error)

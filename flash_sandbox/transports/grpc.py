@@ -1,0 +1,253 @@
+"""Operations over gRPC, by grpclib: asynchronous, and synchronous on the shared loop thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+import uuid
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+import grpclib.exceptions
+import h2.exceptions
+from betterproto2 import Message
+
+from ..address import Address
+from ..codecs.grpc import decode_error, decode_result, encode_request, message_classes, method_path
+from ..errors import (
+    ClientClosedError,
+    InvalidArgumentError,
+    ProtocolError,
+    SandboxConnectionError,
+    SandboxError,
+)
+from ..operations import Operation
+from ..options import CallOptions
+from .base import Metadata
+from .channel import Channel, Stream, WireDeadline, was_refused
+from .loop_thread import loop_thread
+from .retry import Attempts, Deadline, lost_answer
+
+__all__ = ["AsyncGRPCTransport", "GRPCTransport"]
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+_NAME: Final = re.compile(r"[0-9a-z_.-]+")
+_VALUE: Final = re.compile(r"[ -~]+")
+_RESERVED: Final = ("te", "content-type", "user-agent")
+
+# Channels of the parent process: kept, untouched, so that they are not closed in the child.
+_inherited: Final[list[Channel]] = []
+
+
+class AsyncGRPCTransport:
+    """Perform operations over one gRPC channel, in one event loop.
+
+    Args:
+        address: Where the orchestrator listens.
+        api_key: Sent as a bearer token; None to send none.
+        context: TLS settings; True for the usual ones; None to go by the address.
+        metadata: Headers that go with every call.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        api_key: str | None,
+        context: ssl.SSLContext | bool | None = None,
+        metadata: Metadata = (),
+        *,
+        changes_loop: bool = False,
+    ) -> None:
+        self.address = address
+        self._context = context if context is not None else address.tls
+        self._metadata = _checked(metadata)
+        if api_key is not None:
+            self._metadata.append(("authorization", f"Bearer {api_key}"))
+        self._changes_loop = changes_loop
+        self._closed = False
+        self._channel: Channel | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
+
+    async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
+        """Perform an operation, repeating it as `options` allow."""
+        try:
+            deadline = Deadline(options.timeout)
+            attempts = Attempts(operation, options, deadline)
+            message = encode_request(operation, request)
+            metadata = self._metadata
+            if operation.keyed:
+                metadata = [*metadata, ("idempotency-key", uuid.uuid4().hex)]
+            while True:
+                try:
+                    return await self._attempt(operation, message, metadata, deadline)
+                except SandboxError as error:
+                    delay = attempts.delay_after(error)
+                await asyncio.sleep(delay)
+        except SandboxError as error:
+            error.transport = error.transport or "grpc"
+            error.operation = error.operation or operation.name
+            raise
+
+    async def _attempt(
+        self,
+        operation: Operation[Req, Res],
+        message: Message,
+        metadata: list[tuple[str, str]],
+        deadline: Deadline,
+    ) -> Res:
+        channel = self._channel_here()
+        remaining = deadline.remaining()
+        # In a task of its own: grpclib cancels the task of a call whose connection is lost, and does not
+        # take that back, which would break the time-outs and task groups of the caller.
+        call = asyncio.create_task(self._call(channel, operation, message, metadata, deadline))
+        try:
+            async with asyncio.timeout(remaining):
+                return await call
+        except SandboxError:
+            raise
+        except TimeoutError as error:
+            raise deadline.passed() from error
+
+    async def _call(
+        self,
+        channel: Channel,
+        operation: Operation[Req, Res],
+        message: Message,
+        metadata: list[tuple[str, str]],
+        deadline: Deadline,
+    ) -> Res:
+        try:
+            await channel.connect()
+        except OSError as error:
+            detail = f"cannot connect to {self.address}: {error}"
+            raise SandboxConnectionError(detail) from error
+        remaining = deadline.remaining()
+        limit = None if remaining is None else WireDeadline.from_timeout(remaining)
+        stream = channel.call(method_path(operation), message_classes(operation), limit, metadata)
+        try:
+            async with stream:
+                await stream.send_message(message, end=True)
+                answer = await stream.recv_message()
+        except Exception as error:
+            translated = self._translated(operation, error, stream, deadline)
+            if translated is error:
+                raise
+            raise translated from error
+        if stream.trailing_metadata is None:
+            raise lost_answer(operation, f"the connection to {self.address} was lost")
+        if answer is None:
+            raise ProtocolError("the answer has no message")
+        return decode_result(operation, answer)
+
+    def _translated(
+        self, operation: Operation[Any, Any], error: Exception, stream: Stream, deadline: Deadline
+    ) -> SandboxError:
+        if isinstance(error, SandboxError):
+            return error
+        if isinstance(error, grpclib.exceptions.GRPCError):
+            return decode_error(operation.name, error, stream.trailing_metadata or stream.initial_metadata)
+        if self._closed:
+            return ClientClosedError("the client was closed during the call")
+        text = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError) and error.errno is None:
+            return deadline.passed()
+        lost = f"the connection to {self.address} was lost: {text}"
+        if isinstance(error, grpclib.exceptions.StreamTerminatedError):
+            if text == "Protocol error":
+                return ProtocolError("the answer is not HTTP/2")
+            return SandboxConnectionError(lost) if was_refused(error) else lost_answer(operation, lost)
+        if isinstance(error, OSError | h2.exceptions.H2Error):
+            return lost_answer(operation, lost) if stream.sent else SandboxConnectionError(lost)
+        return ProtocolError(f"unexpected answer: {text}")
+
+    def _channel_here(self) -> Channel:
+        if self._closed:
+            raise ClientClosedError("the client was closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop and self._channel is not None:
+            if not self._changes_loop:
+                raise ClientClosedError("this client belongs to another event loop; make one in each loop")
+            _inherited.append(self._channel)
+            self._channel = None
+        if self._channel is None:
+            self._loop, self._process = loop, os.getpid()
+            self._channel = Channel(self.address, self._context)
+        return self._channel
+
+    @property
+    def opened(self) -> bool:
+        """Tell whether there is a channel of this process to close."""
+        return self._channel is not None and self._process == os.getpid()
+
+    def mark_closed(self) -> None:
+        """Refuse all further calls."""
+        self._closed = True
+
+    async def close(self) -> None:
+        """Release the connection, finally. Closing twice does nothing."""
+        self._closed = True
+        if self._channel is not None and asyncio.get_running_loop() is self._loop:
+            self._channel.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True) or not self.opened:
+            return
+        warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
+        assert self._loop is not None
+        assert self._channel is not None
+        if not self._loop.is_closed():
+            # This may be any thread, the channel's is another.
+            self._loop.call_soon_threadsafe(self._channel.close)
+
+
+class GRPCTransport:
+    """Perform operations by an `AsyncGRPCTransport` on the loop thread of this process.
+
+    Args:
+        address: Where the orchestrator listens.
+        api_key: Sent as a bearer token; None to send none.
+        context: TLS settings; True for the usual ones; None to go by the address.
+        metadata: Headers that go with every call.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        api_key: str | None,
+        context: ssl.SSLContext | bool | None = None,
+        metadata: Metadata = (),
+    ) -> None:
+        self.address = address
+        # A forked child has another loop thread, where the channel is made anew.
+        self._transport = AsyncGRPCTransport(address, api_key, context, metadata, changes_loop=True)
+
+    def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
+        """Perform an operation, repeating it as `options` allow."""
+        return loop_thread().run(self._transport.perform(operation, request, options))
+
+    def close(self) -> None:
+        """Release the connection, finally. Closing twice does nothing."""
+        self._transport.mark_closed()
+        if self._transport.opened:
+            loop_thread().run(self._transport.close())
+
+
+def _checked(metadata: Metadata) -> list[tuple[str, str]]:
+    pairs = list(metadata.items() if isinstance(metadata, Mapping) else metadata)
+    for name, value in pairs:
+        if (
+            not isinstance(name, str)
+            or not _NAME.fullmatch(name)
+            or name in _RESERVED
+            or name.startswith("grpc-")
+        ):
+            raise InvalidArgumentError(f"metadata has the name {name!r}, which gRPC does not take")
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            raise InvalidArgumentError(f"metadata {name!r} must be printable ASCII and not empty")
+    return pairs

@@ -1,0 +1,126 @@
+"""The one event loop that runs gRPC for synchronous clients, in a thread of its own.
+
+All clients of a process share it. A forked child starts with none and makes its own; the parent's is not
+touched there, since its thread does not exist in the child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from ..errors import ClientClosedError, UnsupportedError
+
+__all__ = ["LoopThread", "loop_thread"]
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop that runs in a daemon thread until it is stopped."""
+
+    def __init__(self) -> None:
+        self.loop = _new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="flash-sandbox-grpc", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in a task of its own and wait for its result; Ctrl-C here cancels it there.
+
+        Raises:
+            UnsupportedError: This is the loop's own thread, which would wait for itself.
+            ClientClosedError: The interpreter is exiting.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise UnsupportedError("a synchronous client cannot be used in the thread of its own event loop")
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except RuntimeError as error:
+            coroutine.close()
+            raise ClientClosedError("the interpreter is exiting") from error
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError as error:
+            raise ClientClosedError("the interpreter is exiting") from error
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """Cancel what runs, end the thread and close the loop."""
+        if not self.loop.is_closed():
+            asyncio.run_coroutine_threadsafe(_cancel_others(), self.loop).result()
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+            self.loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class _Shared:
+    """The loop thread of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.current: LoopThread | None = None
+        self.stopped = False
+        self.inherited: list[LoopThread] = []
+
+    def forget(self) -> None:
+        """Start anew in a forked child, where the thread is gone and the lock may be held for ever."""
+        if self.current is not None:
+            self.inherited.append(self.current)
+        self.lock = threading.Lock()
+        self.current = None
+
+    def stop(self) -> None:
+        with self.lock:
+            self.stopped = True
+            if self.current is not None:
+                self.current.stop()
+
+
+_shared = _Shared()
+atexit.register(_shared.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.forget)
+
+
+def loop_thread() -> LoopThread:
+    """Return the loop thread of this process, started where there is none yet.
+
+    Raises:
+        ClientClosedError: The interpreter is exiting.
+    """
+    current = _shared.current
+    if current is not None and not _shared.stopped:
+        return current
+    with _shared.lock:
+        if _shared.stopped:
+            raise ClientClosedError("the interpreter is exiting")
+        if _shared.current is None:
+            _shared.current = LoopThread()
+        return _shared.current

@@ -1,0 +1,85 @@
+"""An httpx transport over a requests.Session, with its adapters, auth, headers, cookies and TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import requests
+
+__all__ = ["RequestsTransport"]
+
+# Names that httpx adds of itself; the session's own take their place.
+_FROM_SESSION = frozenset({"user-agent", "accept-encoding", "connection", "host"})
+
+
+class RequestsTransport(httpx.BaseTransport):
+    """Send what httpx asks for by a requests.Session, which is not closed.
+
+    Args:
+        session: The session.
+    """
+
+    def __init__(self, session: requests.Session) -> None:
+        self._session = session
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer to `request`; failures are httpx's."""
+        timeout = request.extensions.get("timeout", {})
+        headers = {name: value for name, value in request.headers.items() if name not in _FROM_SESSION}
+        headers.pop("content-length", None)
+        try:
+            answer = self._session.request(
+                request.method,
+                str(request.url),
+                data=request.read() or None,
+                headers=headers,
+                timeout=(timeout.get("connect"), timeout.get("read")),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.exceptions.RequestException as error:
+            raise _translated(error) from error
+        # requests undoes the encoding and the chunks while the body is read.
+        kept = [
+            (name, value)
+            for name, value in answer.headers.items()
+            if name.lower() not in ("content-encoding", "transfer-encoding", "content-length")
+        ]
+        return httpx.Response(answer.status_code, headers=kept, stream=_Body(answer))
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, answer: requests.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._answer.iter_content(64 * 1024)
+        except requests.exceptions.RequestException as error:
+            raise _translated(error) from error
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _translated(error: requests.exceptions.RequestException) -> httpx.HTTPError:
+    text = str(error)
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return httpx.ConnectTimeout(text)
+    if isinstance(error, requests.exceptions.Timeout):
+        return httpx.ReadTimeout(text)
+    if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError) or _never_made(error):
+        return httpx.ConnectError(text)
+    if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
+        return httpx.ReadError(text)
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return httpx.DecodingError(text)
+    return httpx.UnsupportedProtocol(text)
+
+
+def _never_made(error: requests.exceptions.RequestException) -> bool:
+    # urllib3 tells by its own classes, wrapped in MaxRetryError, whether a connection was made.
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    return type(reason).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")

@@ -1,0 +1,91 @@
+"""When a failed call is made again, and after how long. Pure but for the clock; shared by all transports."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, Final
+
+from ..errors import OutcomeUnknownError, SandboxConnectionError, SandboxError, SandboxTimeoutError
+from ..operations import Operation
+from ..options import CallOptions
+
+__all__ = ["Attempts", "Deadline", "lost_answer"]
+
+_FIRST_DELAY: Final = 0.1
+_LONGEST_DELAY: Final = 5.0
+# A server that asks for longer than this is told to the caller rather than waited for.
+_LONGEST_RETRY_AFTER: Final = 60.0
+
+
+class Deadline:
+    """The moment at which a call's time-out passes."""
+
+    __slots__ = ("_at", "timeout")
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+        self._at = None if timeout is None else time.monotonic() + timeout
+
+    def remaining(self) -> float | None:
+        """Return the seconds that are left, or None where there is no time-out.
+
+        Raises:
+            SandboxTimeoutError: None are left.
+        """
+        if self._at is None:
+            return None
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise self.passed()
+        return left
+
+    def passed(self) -> SandboxTimeoutError:
+        """Return the error that says that the time-out has passed."""
+        return SandboxTimeoutError(f"no answer within {self.timeout:g} s")
+
+
+class Attempts:
+    """Decides, for one call, whether a failure is final.
+
+    A read is repeated on a lost answer and on every error that says that it is worth it; anything is
+    repeated where its connection was never made; a keyed operation is repeated on both, since the
+    orchestrator knows the key again. Nothing else is, so that no command runs twice.
+    """
+
+    def __init__(self, operation: Operation[Any, Any], options: CallOptions, deadline: Deadline) -> None:
+        self._safe = operation.repeatable or operation.keyed
+        self._left = options.max_retries
+        self._deadline = deadline
+        self._delay = _FIRST_DELAY
+
+    def delay_after(self, error: SandboxError) -> float:
+        """Return the seconds to wait before the next attempt; raise `error` where there is none."""
+        if not self._left or not self._worth_repeating(error):
+            raise error
+        # Half of the delay is random, so that clients that failed together do not return together.
+        delay = self._delay * (0.5 + random.random() / 2)
+        delay = max(delay, error.retry_after or 0.0)
+        try:
+            remaining = self._deadline.remaining()
+        except SandboxTimeoutError:
+            raise error from None
+        if delay > _LONGEST_RETRY_AFTER or (remaining is not None and delay >= remaining):
+            raise error
+        self._left -= 1
+        self._delay = min(self._delay * 2, _LONGEST_DELAY)
+        return delay
+
+    def _worth_repeating(self, error: SandboxError) -> bool:
+        if isinstance(error, OutcomeUnknownError):
+            return self._safe
+        if isinstance(error, SandboxConnectionError):
+            return True
+        return error.retryable and self._safe
+
+
+def lost_answer(operation: Operation[Any, Any], detail: str) -> SandboxConnectionError:
+    """Return the error for a connection that broke after the request may have been sent."""
+    if operation.repeatable:
+        return SandboxConnectionError(detail)
+    return OutcomeUnknownError(f"{detail}; the request may have been carried out")
