@@ -7,6 +7,7 @@ read back after it was set; one that did not take is an error, never ignored.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -122,9 +123,15 @@ def _require(what: str, asked: int, in_force: int, slack: int = 0) -> None:
         raise InternalServerError(f"the kernel did not take the {what} limit: asked for {asked}, has {in_force}")
 
 
+_hierarchies = itertools.count()
+
+
 def _owner_name() -> str:
-    """Return a name for this process that no later process has: its ID and when it started."""
-    return f"{os.getpid()}.{_start_time(os.getpid())}"
+    """Return a name that no other user of the tree has, be it in this process or a later one.
+
+    A process is named by its ID and when it started; several orchestrators in it are numbered.
+    """
+    return f"{os.getpid()}.{_start_time(os.getpid())}.{next(_hierarchies)}"
 
 
 def _start_time(pid: int) -> str:
@@ -133,8 +140,8 @@ def _start_time(pid: int) -> str:
 
 
 def _is_alive(owner: str) -> bool:
-    pid, _, start = owner.partition(".")
     with suppress(OSError, ValueError):
+        pid, start, _ = owner.split(".")
         return _start_time(int(pid)) == start
     return False
 
