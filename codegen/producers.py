@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import layers
+from . import derive_sync, layers
+from .tools import ToolError
 
 __all__ = ["PRODUCERS", "Producer", "produce"]
 
@@ -27,14 +27,16 @@ class Producer:
 
 
 def _sync_clients(root: Path) -> dict[Path, bytes]:
-    derive: Callable[[Path], dict[Path, str]] = importlib.import_module("codegen.derive_sync").derive
-    return {path: text.encode() for path, text in derive(root).items()}
+    try:
+        return {path: text.encode() for path, text in derive_sync.derive(root).items()}
+    except ValueError as error:
+        raise ToolError(f"the synchronous clients cannot be derived: {error}") from error
 
 
 PRODUCERS: Final = (
     Producer(layers.http_layer, folders=(layers.HTTP,)),
     Producer(layers.grpc_layer, folders=(layers.GRPC,)),
-    *((Producer(_sync_clients),) if Path(__file__).with_name("derive_sync.py").is_file() else ()),
+    Producer(_sync_clients, folders=(derive_sync.TARGET,)),
 )
 
 

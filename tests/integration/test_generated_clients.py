@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.runtimes import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).with_name("programs")
@@ -20,8 +21,8 @@ KEY = "key-of-this-test"
 
 
 @pytest.fixture(scope="module")
-def orchestrator() -> Iterator[Orchestrator]:
-    with running_orchestrator(api_key=KEY, limits="best-effort") as running:
+def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
+    with running_orchestrator(api_key=KEY, limits=limits) as running:
         yield running
 
 
