@@ -165,7 +165,7 @@ class SandboxError(Exception):
 
 
 class SandboxHTTPError(SandboxError):
-    """Report that the orchestrator, or a proxy before it, refused or failed; the base for either transport."""
+    """Report that the orchestrator, or a proxy before it, refused or failed, over either transport."""
 
 
 class InvalidArgumentError(SandboxHTTPError, ValueError):

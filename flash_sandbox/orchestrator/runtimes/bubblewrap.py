@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -333,7 +334,7 @@ class BubblewrapRuntime:
     async def _command(
         self, sandbox: _Sandbox, command: tuple[str, ...], stdout: Output, stderr: Output
     ) -> AsyncIterator[Process]:
-        """Run a command for the length of the block; what still runs when the block is left early is ended."""
+        """Run a command for the length of the block; what still runs is ended when the block is left."""
         sandbox.commands += 1
         group = sandbox.group.command_group(f"exec-{sandbox.commands}")
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
@@ -429,13 +430,11 @@ class BubblewrapRuntime:
         process = sandbox.process
         if process is not None and not process.exited.done():
             # PID 1 takes every process of the sandbox with it, and bwrap ends with PID 1.
-            for pid in (sandbox.init or process.pid,):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, 9)
-            for path, text in sandbox.group.thaw_writes:
-                Path(path).write_text(text)
-            await asyncio.shield(process.exited)
+            with suppress(ProcessLookupError):
+                os.kill(sandbox.init or process.pid, signal.SIGKILL)
         await sandbox.group.remove()
+        if process is not None:
+            await asyncio.shield(process.exited)
         sandbox.log.close()
         if sandbox.status >= 0:
             os.close(sandbox.status)

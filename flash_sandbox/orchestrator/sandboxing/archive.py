@@ -165,7 +165,7 @@ def _pack_one(tar: tarfile.TarFile, path: Path, name: Path) -> None:
     info.uid = info.gid = 0
     info.uname = info.gname = ""
     if not info.issym():
-        info.pax_headers.update(_xattr_headers(path))
+        info.pax_headers = {**info.pax_headers, **_xattr_headers(path)}
     if info.isreg():
         with _readable(path), path.open("rb") as content:
             tar.addfile(info, content)

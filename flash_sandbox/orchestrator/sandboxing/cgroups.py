@@ -24,6 +24,7 @@ __all__ = ["CgroupError", "Hierarchy", "find_hierarchy"]
 _PERIOD_MICROSECONDS: Final = 100_000
 # The kernel takes no quota below 1 ms (cpu.cfs_quota_us, cpu.max).
 _LEAST_QUOTA_MICROSECONDS: Final = 1_000
+_NO_LIMIT: Final = 2**63 - 1
 _FAMILY: Final = "flash-sandbox"
 _PATIENCE_SECONDS: Final = 5.0
 
@@ -114,13 +115,17 @@ def _quota(cores: float) -> int:
     quota = round(cores * _PERIOD_MICROSECONDS)
     if quota < _LEAST_QUOTA_MICROSECONDS:
         least = _LEAST_QUOTA_MICROSECONDS / _PERIOD_MICROSECONDS
-        raise InvalidArgumentError(f"cpu_cores must be at least {least:g} for the kernel to enforce it, not {cores:g}")
+        raise InvalidArgumentError(
+            f"cpu_cores must be at least {least:g} for the kernel to enforce it, not {cores:g}"
+        )
     return quota
 
 
 def _require(what: str, asked: int, in_force: int, slack: int = 0) -> None:
     if abs(asked - in_force) > slack:
-        raise InternalServerError(f"the kernel did not take the {what} limit: asked for {asked}, has {in_force}")
+        raise InternalServerError(
+            f"the kernel did not take the {what} limit: asked for {asked}, has {in_force}"
+        )
 
 
 _hierarchies = itertools.count()
@@ -210,6 +215,16 @@ class HierarchyV1:
                 (family / self._owner).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise CgroupError(f"cannot make a cgroup in {family.parent}: {error.strerror}") from error
+        self._count_block_bytes()
+
+    def _count_block_bytes(self) -> None:
+        """Have bytes of block devices counted: the kernel does so once any limit is set, even this one."""
+        if "blkio" not in self._families:
+            return
+        file = self._families["blkio"] / self._owner / "blkio.throttle.write_bps_device"
+        for device in Path("/sys/block").glob("*/dev"):
+            with suppress(OSError):
+                _write(file, f"{_read(device)} {_NO_LIMIT}")
 
     def create(self, name: str, limits: Limits) -> CgroupV1:
         """Make a cgroup with limits that are in force when this returns."""
@@ -322,7 +337,9 @@ class CgroupV1:
         _write(file, state)
         if not await _until(lambda: _read(file) == state):
             _write(file, "THAWED")
-            raise InternalServerError(f"the sandbox did not become {state.lower()} in {_PATIENCE_SECONDS:g} s")
+            raise InternalServerError(
+                f"the sandbox did not become {state.lower()} in {_PATIENCE_SECONDS:g} s"
+            )
 
     def command_group(self, name: str) -> _CommandV1:
         """Make a group for one command and its descendants, within this one."""
@@ -347,7 +364,8 @@ class CgroupV1:
 
     def remove_directories(self) -> bool:
         """Remove what is empty; tell whether all of it is gone."""
-        return all([_remove_tree(path) for path in self._distinct])
+        gone = [_remove_tree(path) for path in self._distinct]
+        return all(gone)
 
 
 class _CommandV1:
@@ -427,7 +445,7 @@ class HierarchyV2:
 
     def _enable(self, directory: Path, family: Path) -> None:
         available = set(_read(directory / "cgroup.controllers").split())
-        if not self.REQUIRED <= available:
+        if not available >= self.REQUIRED:
             raise OSError(1, f"has no {', '.join(sorted(self.REQUIRED - available))} controller")
         missing = (self.WANTED & available) - set(_read(directory / "cgroup.subtree_control").split())
         if not missing:

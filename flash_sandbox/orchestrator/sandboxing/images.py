@@ -37,7 +37,14 @@ _ETC: Final = {
     "resolv.conf": "",
 }
 # What programs of /usr look up there and what tells nothing about the host but its packages.
-_COPIED_FROM_ETC: Final = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "os-release", "debian_version")
+_COPIED_FROM_ETC: Final = (
+    "alternatives",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "os-release",
+    "debian_version",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,9 @@ class Images:
         allowed = ", ".join(str(root) for root in self._roots)
         if path is None or not any(path.is_relative_to(root) for root in self._roots):
             # The same words for "is not there", so that nothing is told about the rest of the host.
-            raise _not_found(f"image {image!r} is not in a directory that this orchestrator takes images from ({allowed})")
+            raise _not_found(
+                f"image {image!r} is not in a directory that this orchestrator takes images from ({allowed})"
+            )
         return path
 
     async def _unpacked(self, path: Path) -> Path:

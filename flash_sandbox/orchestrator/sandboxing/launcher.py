@@ -65,6 +65,9 @@ SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 NOT_FOUND = 127
 NOT_RUNNABLE = 126
 
+# Of -1000 to 1000 (proc_pid_oom_score_adj(5)).
+COMMAND_OOM_SCORE = "500"
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -216,8 +219,6 @@ class Launcher:
         for path in request["cgroups"]:
             with open(path, "w", encoding="ascii") as file:
                 file.write("0")
-        with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("500")
         os.setsid()
         # Above every number that is assigned below.
         log, *others = (duplicate_high(descriptor) for descriptor in descriptors)
@@ -238,7 +239,7 @@ class Launcher:
     def _mount_layers(self, mounts: dict[str, Any], id_map: int) -> None:
         """Put what the sandbox is made of where its user can reach it, in a mount namespace of its own.
 
-        The image's owners are mapped: what root owns on disk belongs to the sandbox's user (and so to its root).
+        The image's owners are mapped: what root owns on disk belongs to the sandbox's user, its root.
         """
         check(libc.unshare(CLONE_NEWNS), "unshare the mount namespace")
         check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "make mounts private")
@@ -304,6 +305,9 @@ class Launcher:
     ) -> None:
         """Join the sandbox's namespaces and leave a child in them whose parent is the launcher itself."""
         try:
+            # What runs out of memory is to be the command, not the sandbox's PID 1.
+            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+                file.write(COMMAND_OOM_SCORE)
             check(libc.setns(sandbox, ALL_NAMESPACES), "join the sandbox")
             # Only a child is in the joined PID namespace; CLONE_PARENT spares a process that waits for it.
             pid = check(

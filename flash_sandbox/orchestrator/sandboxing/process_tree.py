@@ -43,7 +43,7 @@ class ProcessTree:
         self._init = 0
 
     def attach(self, init: int) -> None:
-        """Take the sandbox's PID 1, by the process ID that it has here, and limit its processes from now on."""
+        """Take the sandbox's PID 1, by the process ID that it has here, and limit its processes."""
         self._init = init
         self._namespace = os.readlink(f"/proc/{init}/ns/pid")
         resource.prlimit(init, resource.RLIMIT_NPROC, (self._limits.pids, self._limits.pids))
@@ -63,10 +63,10 @@ class ProcessTree:
         """CPUs that the sandbox may run on: as many as its limit in cores, rounded up."""
         usable = sorted(os.sched_getaffinity(0))
         # Spread sandboxes over the machine; nothing here is a secret.
-        return random.sample(usable, min(math.ceil(self._limits.cpu_cores), len(usable)))  # noqa: S311
+        return random.sample(usable, min(math.ceil(self._limits.cpu_cores), len(usable)))
 
     def usage(self) -> Usage:
-        """Add up what the processes use now. CPU time of those that PID 1 has not reaped is counted with it."""
+        """Add up what the processes use now, and what those used that were reaped by one of them."""
         memory = ticks = threads = read = written = 0
         for pid in self._pids():
             with suppress(OSError, ValueError):
@@ -75,9 +75,7 @@ class ProcessTree:
                 ticks += sum(int(value) for value in fields[11:15])
                 threads += int(fields[17])
                 memory += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-                counts = dict(
-                    line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines()
-                )
+                counts = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
                 read += int(counts["read_bytes"])
                 written += int(counts["write_bytes"])
         return Usage(

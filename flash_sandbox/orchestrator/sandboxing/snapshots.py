@@ -73,7 +73,9 @@ class Snapshots:
         if path != str(self._directory / name) or not name.endswith(_SUFFIX):
             raise _refused(f"{path!r} is not a snapshot in this orchestrator's store")
         try:
-            descriptor = os.open(self._directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(
+                self._directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            )
         except OSError as error:
             raise _refused(f"snapshot {path!r}: {error.strerror}") from error
         with os.fdopen(descriptor, "rb") as file:
