@@ -127,6 +127,8 @@ def cgroup_directories(pid: int) -> Iterator[str]:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
+        if path == "/":
+            continue  # Nobody makes this one; a process that has ended is shown in it.
         for mount in Path("/proc/self/mountinfo").read_text().splitlines():
             place, _, kind = mount.partition(" - ")
             is_v2, options = kind.startswith("cgroup2 "), kind.split(" ")[-1].split(",")

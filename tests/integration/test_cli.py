@@ -1,0 +1,103 @@
+"""The command line, but for `serve`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import ordinary_user
+import pytest
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "flash_sandbox.cli", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+class TestDoctor:
+    def test_every_runtime_has_a_line(self) -> None:
+        output = run("doctor").stdout
+        assert re.findall(r"^[✓✗] (\S+)", output, re.MULTILINE) == [
+            "bubblewrap",
+            "docker",
+            "gvisor",
+            "firecracker",
+        ]
+
+    def test_a_host_with_bubblewrap_is_fine(self) -> None:
+        done = run("doctor")
+        assert (done.returncode, done.stdout[:12]) == (0, "✓ bubblewrap")
+
+    def test_a_missing_engine_comes_with_the_one_thing_to_do(self) -> None:
+        output = run("doctor", DOCKER_HOST="unix:///nonexistent/docker.sock").stdout
+        assert (
+            "✗ docker       Docker Engine not reachable at unix:///nonexistent/docker.sock\n"
+            "  → install docker.io and start its service, or set DOCKER_HOST\n"
+        ) in output
+
+    def test_a_program_that_is_there_but_not_driven_is_not_called_missing(self, tmp_path: Path) -> None:
+        runsc = tmp_path / "runsc"
+        runsc.write_text("#!/bin/sh\necho runsc version 1.2.3\n")
+        runsc.chmod(0o755)
+        output = run("doctor", PATH=f"{tmp_path}:{os.environ['PATH']}").stdout
+        assert f"✗ gvisor       found runsc version 1.2.3 at {runsc}, but this release cannot drive" in output
+
+    def test_it_works_as_an_ordinary_user(self, need: Callable[[str, str | None], None]) -> None:
+        found = ordinary_user.command()
+        if isinstance(found, str):
+            need("ordinary-user", found)
+            return
+        command, environment = found
+        done = subprocess.run(
+            [*command, "-m", "flash_sandbox.cli", "doctor"],
+            env=environment,
+            cwd="/",
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout[:12]) == (0, "✓ bubblewrap"), done.stderr
+
+
+def test_version_is_one_line() -> None:
+    assert re.fullmatch(r"\d+\S*\n", run("version").stdout)
+
+
+def test_help_imports_no_server(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "flash_sandbox.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"uvicorn", "starlette", "grpclib", "httpx", "structlog"}
+
+
+@pytest.mark.parametrize("missing", ["typer", "structlog"])
+def test_a_missing_extra_is_one_line_that_says_what_to_install(tmp_path: Path, missing: str) -> None:
+    # An import hook that hides one package stands in for an environment without the extra.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {missing!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = run("serve", "--http-port", "0", PYTHONPATH=path)
+    assert done.returncode == 1
+    assert re.fullmatch(r"flash-sandbox: .*pip install 'flash-sandbox\[orchestrator\]'\n", done.stderr)
