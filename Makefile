@@ -21,10 +21,10 @@ demo: $(READY) ## Start real sandboxes on this machine and use them over HTTP, t
 	@$(BIN)/python examples/demo.py
 
 test: $(DEV) ## Run the tests (PYTEST_ARGS="-k exec" runs some of them)
-	@$(BIN)/python -m pytest --quiet $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-long: $(DEV) ## Run the tests with many more random examples
-	@$(BIN)/python -m pytest --quiet --hypothesis-profile=long $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --hypothesis-profile=long $(PYTEST_ARGS)
 
 check: $(DEV) ## Lint, check format and types, and that the generated code is up to date
 	@$(BIN)/ruff check --quiet .
