@@ -377,9 +377,12 @@ def error_for(
     """Make the error that the table names for `reason`.
 
     A reason that the table does not know (a newer orchestrator's) falls back to the class of the
-    status that came with it, and keeps its name.
+    status that came with it, and keeps its name. So does one that only a client can find, such as a
+    lost connection: an answer cannot say that there was none.
     """
     row = _ROW_OF_REASON.get(reason)
+    if row is not None and row.status_code is None and (status_code is not None or grpc_status is not None):
+        row = None
     if row is None and status_code is not None:
         row = _ROW_OF_REASON[reason_of_status_code(status_code)]
     elif row is None and grpc_status is not None:

@@ -198,12 +198,12 @@ class AsyncGRPCTransport:
     def __del__(self) -> None:
         if getattr(self, "_closed", True) or not self.opened:
             return
-        warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
         assert self._loop is not None
         assert self._channel is not None
         if not self._loop.is_closed():
             # This may be any thread, the channel's is another.
             self._loop.call_soon_threadsafe(self._channel.close)
+        warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
 
 
 class GRPCTransport:

@@ -208,8 +208,8 @@ class HTTPTransport(_HTTPBase):
             and not self._closed
             and self._process == os.getpid()
         ):
-            warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
             self.close()
+            warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
 
 
 class AsyncHTTPTransport(_HTTPBase):
