@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from .http_app import HTTPApp
 from .http_server import HTTPServer
 from .logs import LogFormat, RequestLog
 from .runtimes import Limits, all_runtimes
+from .runtimes.base import Runtime
 from .service import SandboxService
 from .state_dir import state_directory
 
@@ -38,6 +39,7 @@ class OrchestratorOptions(TypedDict, total=False):
     grpc_port: int
     state_dir: Path | None
     limits: Limits
+    image_roots: Sequence[Path]
     api_key: str | None
     insecure: bool
     log_format: LogFormat
@@ -54,6 +56,7 @@ class Orchestrator:
             is given keeps snapshots and images.
         limits: What to do where the host gives no cgroup: ``enforce`` refuses to start, ``best-effort``
             uses rlimits.
+        image_roots: Directories from which images are taken, besides ``rootfs`` in the state directory.
         api_key: Key that callers must carry; None for none.
         insecure: Listen beyond loopback also without a key.
         log_format: ``text`` or ``json``.
@@ -78,6 +81,7 @@ class Orchestrator:
         grpc_port: int = 0,
         state_dir: Path | None = None,
         limits: Limits = "enforce",
+        image_roots: Sequence[Path] = (),
         api_key: str | None = None,
         insecure: bool = False,
         log_format: LogFormat = "text",
@@ -88,6 +92,7 @@ class Orchestrator:
         self._host = host
         self._ports = (http_port, grpc_port)
         self._limits: Limits = limits
+        self._image_roots = tuple(image_roots)
         self._api_key = api_key
         self._insecure = insecure
         self._gatekeeper = Gatekeeper(api_key, insecure=insecure)
@@ -100,7 +105,7 @@ class Orchestrator:
             http_socket = stack.enter_context(self._bind(self._ports[0]))
             grpc_socket = stack.enter_context(self._bind(self._ports[1]))
             self.state_dir = await stack.enter_async_context(state_directory(self.state_dir))
-            service = SandboxService(all_runtimes(self.state_dir, limits=self._limits))
+            service = SandboxService(self._runtimes(self.state_dir))
             await service.open()
             stack.push_async_callback(service.close)
             await stack.enter_async_context(self._front_doors(service, http_socket, grpc_socket))
@@ -117,6 +122,9 @@ class Orchestrator:
     async def close(self) -> None:
         """Stop: give calls in flight a short grace, end every sandbox, remove files. Twice does no more."""
         await self._stack.aclose()
+
+    def _runtimes(self, state_dir: Path) -> dict[str, Runtime]:
+        return all_runtimes(state_dir, limits=self._limits, image_roots=self._image_roots)
 
     def _bind(self, port: int) -> socket.socket:
         found = socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import shutil
-import stat
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import platformdirs
 
+from .sandboxing.archive import remove_tree
+
 __all__ = ["StateDirError", "default_state_dir", "state_directory"]
 
-# Users of other IDs, as sandboxes may have, must reach what is inside; they need not list it.
-_MODE: Final = 0o711
+# A sandbox may leave programs with the set-user-ID bit in its layer: nobody else is to reach them.
+_MODE: Final = 0o700
 # The processes of an orchestrator that was killed hold on to its directory until they have ended, too.
 _LOCK_SECONDS: Final = 3.0
 _LOCK_POLL_SECONDS: Final = 0.05
@@ -51,7 +50,7 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
         try:
             yield temporary
         finally:
-            await asyncio.to_thread(_remove_tree, temporary)
+            await asyncio.to_thread(remove_tree, temporary)
         return
     descriptor = _open(path)
     try:
@@ -62,9 +61,7 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
 
 
 def _make_temporary() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="flash-sandbox-")).resolve()
-    path.chmod(_MODE)
-    return path
+    return Path(tempfile.mkdtemp(prefix="flash-sandbox-")).resolve()
 
 
 def _open(path: Path) -> int:
@@ -94,21 +91,3 @@ async def _lock(descriptor: int, path: Path) -> None:
                     f"another orchestrator uses {path}; stop it, or name another directory with --state-dir"
                 ) from None
         await asyncio.sleep(_LOCK_POLL_SECONDS)
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove a tree, directories without permissions (as overlayfs makes them) included."""
-
-    def give_access(function: Callable[..., Any], name: str, failure: object) -> None:
-        for place in (os.path.dirname(name), name):
-            if not os.path.islink(place):
-                os.chmod(place, stat.S_IRWXU)
-        if os.path.isdir(name) and not os.path.islink(name):
-            shutil.rmtree(name)
-        else:
-            os.unlink(name)
-
-    if sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=give_access)
-    else:
-        shutil.rmtree(path, onerror=give_access)

@@ -154,6 +154,17 @@ def test_a_layer_survives_packing_and_unpacking(tmp_path):
     assert os.getxattr(again / "d" / "e", "user.overlay.opaque") == b"y"
 
 
+def test_an_empty_layer_survives_too(tmp_path):
+    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+    layer.mkdir()
+    again.mkdir()
+    archive.pack_layer(layer, file, {"image": "host"})
+    with file.open("rb") as packed:
+        assert archive.read_manifest(packed) == {"image": "host"}
+        archive.unpack_layer(packed, again, None)
+    assert list(again.iterdir()) == []
+
+
 def test_what_cannot_be_packed_leaves_no_file(tmp_path):
     layer = tmp_path / "layer"
     layer.mkdir()

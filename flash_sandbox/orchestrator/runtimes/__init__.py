@@ -12,6 +12,7 @@ firecracker    Docker Engine with Kata Containers' ``kata-fc`` runtime          
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -40,12 +41,15 @@ HONOURED_OPTIONS: Final[dict[str, frozenset[str]]] = {
 """Which of `OPTIONS` each runtime honours; any other is refused, never ignored."""
 
 
-def all_runtimes(state_dir: Path, *, limits: Limits = "enforce") -> dict[str, Runtime]:
+def all_runtimes(
+    state_dir: Path, *, limits: Limits = "enforce", image_roots: Sequence[Path] = ()
+) -> dict[str, Runtime]:
     """Make every runtime, none of them opened yet.
 
     Args:
         state_dir: Where sandboxes, snapshots and images are kept.
         limits: What to do where the host gives no cgroup.
+        image_roots: Directories from which images are taken, besides ``rootfs`` in `state_dir`.
     """
     from .bubblewrap import BubblewrapRuntime
     from .docker import DockerRuntime
@@ -53,7 +57,7 @@ def all_runtimes(state_dir: Path, *, limits: Limits = "enforce") -> dict[str, Ru
     from .gvisor import GvisorRuntime
 
     return {
-        "bubblewrap": BubblewrapRuntime(state_dir, limits=limits),
+        "bubblewrap": BubblewrapRuntime(state_dir, limits=limits, image_roots=image_roots),
         "docker": DockerRuntime(),
         "gvisor": GvisorRuntime(),
         "firecracker": FirecrackerRuntime(),
