@@ -105,6 +105,8 @@ def processes() -> dict[tuple[int, str], int]:
                 fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
+            if fields[0] == "Z" and fields[1] == "1":
+                continue  # It has ended, and only init has yet to take note of it.
             found[int(entry), fields[19]] = int(fields[1])
     return found
 

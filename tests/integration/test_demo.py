@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,6 @@ DEMO = ordinary_user.ROOT / "examples" / "demo.py"
 
 
 def run(command: list[str], environment: dict[str, str]) -> str:
-    before = leftovers()
     done = subprocess.run(
         [*command, "-W", "error", str(DEMO)],
         env=environment,
@@ -27,12 +25,7 @@ def run(command: list[str], environment: dict[str, str]) -> str:
         timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not leftovers() - before
     return done.stdout
-
-
-def leftovers() -> set[str]:
-    return {path.name for path in Path(tempfile.gettempdir()).glob("flash-sandbox-*")}
 
 
 def shows_the_quick_start(output: str) -> None:
@@ -51,6 +44,9 @@ def shows_the_quick_start(output: str) -> None:
             part,
         ), part
     assert re.search(r"processes: none \(of [1-9]\d* seen\)", left)
+    state_dirs = {path.parents[1] for path in map(Path, re.findall(r"Snapshot: (\S+)", output))}
+    assert len(state_dirs) == 1
+    assert not state_dirs.pop().exists()
 
 
 def test_the_demo_shows_the_quick_start_over_both_transports() -> None:

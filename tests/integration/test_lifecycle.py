@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -33,10 +34,8 @@ def client(request: pytest.FixtureRequest, orchestrator: Orchestrator) -> Iterat
 def sandbox(client: Client) -> Iterator[str]:
     sandbox_id = client.start_sandbox(type="bubblewrap")
     yield sandbox_id
-    try:
+    with suppress(SandboxNotFoundError):
         client.stop_sandbox(sandbox_id)
-    except SandboxNotFoundError:
-        pass  # The test stopped it.
 
 
 def connect(transport: str, orchestrator: Orchestrator) -> Client:
@@ -67,11 +66,10 @@ class TestRunning:
         assert (result.stdout, result.stderr, result.exit_code) == ("out\n", "err\n", 7)
 
     def test_commands_run_at_the_same_time(self, client: Client, sandbox: str) -> None:
+        wait = ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.01; done"]
         outcome: list[int] = []
         waiting = threading.Thread(
-            target=lambda: outcome.append(
-                client.exec_command(sandbox, ["sh", "-c", "until [ -e /tmp/go ]; do sleep 0.01; done"]).exit_code
-            )
+            target=lambda: outcome.append(client.exec_command(sandbox, wait).exit_code)
         )
         waiting.start()
         client.exec_command(sandbox, ["touch", "/tmp/go"])
@@ -204,8 +202,8 @@ class TestRefused:
         self, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # The orchestrator runs in this process: this host's engine, if it has one, is hidden from it.
-        monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-        with pytest.raises(RuntimeUnavailableError, match=r"unix:///nonexistent/docker\.sock; install docker"):
+        monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        with pytest.raises(RuntimeUnavailableError, match=r"unix:///nowhere/docker\.sock; install docker"):
             client.start_sandbox(type="docker")
 
     @pytest.mark.parametrize("name", ["docker", "gvisor", "firecracker", "jail"])

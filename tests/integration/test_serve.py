@@ -1,0 +1,276 @@
+"""`flash-sandbox serve` as the process that it is: how it starts, stops, and is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ordinary_user
+import pytest
+
+from flash_sandbox import AuthenticationError, HTTPClient, SandboxClient, SandboxNotFoundError
+from flash_sandbox.orchestrator.runtimes import Limits
+
+Client = HTTPClient | SandboxClient
+
+
+@dataclass(frozen=True)
+class Serving:
+    process: subprocess.Popen[str]
+    http: str
+    grpc: str
+    log: Path
+
+    def client(self, transport: str, api_key: str | None = None) -> Client:
+        if transport == "http":
+            return HTTPClient(address=self.http, api_key=api_key)
+        return SandboxClient(address=self.grpc, api_key=api_key)
+
+
+@contextmanager
+def serve(
+    state_dir: Path, *arguments: str, limits: str, environment: dict[str, str] | None = None
+) -> Iterator[Serving]:
+    command = [sys.executable, "-W", "error", "-m", "flash_sandbox.cli", "serve", "--limits", limits]
+    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir), *arguments]
+    log = state_dir.with_name(state_dir.name + ".log")
+    with log.open("a") as stderr:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=os.environ | (environment or {})
+        )
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        found = re.fullmatch(r"HTTP  (http://\S+)\ngRPC  (\S+)\n", "".join(lines))
+        assert found, log.read_text()
+        yield Serving(process, found[1], found[2], log)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refusal(*arguments: str, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "flash_sandbox.cli", "serve", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"this did not come true in {seconds} s"
+        threading.Event().wait(0.01)
+
+
+def processes_with(text: str) -> list[int]:
+    """Return the processes of this host whose command line holds `text`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if text.encode() in arguments:
+                found.append(int(entry.name))
+    return found
+
+
+def cgroups_named(name: str) -> list[str]:
+    return [path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path) == name]
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+class TestStop:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_ends_it_and_its_sandboxes(
+        self, state_dir: Path, limits: Limits, number: signal.Signals
+    ) -> None:
+        marker = f"{4720 + number}"
+        with serve(state_dir, limits=limits) as serving, serving.client("http") as client:
+            sandbox = client.start_sandbox(type="bubblewrap", command=["sleep", marker])
+            assert processes_with(f"sleep\0{marker}")
+            serving.process.send_signal(number)
+            assert serving.process.wait(timeout=10) == 0
+        assert not processes_with(f"sleep\0{marker}")
+        assert not cgroups_named(sandbox)
+        assert not [path for path in state_dir.rglob("*") if sandbox in path.name]
+
+    def test_snapshots_are_kept(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, limits=limits) as serving, serving.client("http") as client:
+            path = client.snapshot_sandbox(client.start_sandbox(type="bubblewrap")).snapshot_path
+            serving.process.terminate()
+            serving.process.wait(timeout=10)
+        with serve(state_dir, limits=limits) as serving, serving.client("grpc") as other:
+            assert other.start_sandbox(type="bubblewrap", snapshot_path=path)
+
+    def test_a_call_in_flight_does_not_keep_it(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, limits=limits) as serving, serving.client("grpc") as client:
+            sandbox = client.start_sandbox(type="bubblewrap")
+            errors: list[Exception] = []
+
+            def run() -> None:
+                try:
+                    client.exec_command(sandbox, ["sleep", "4730"])
+                except Exception as error:
+                    errors.append(error)
+
+            running = threading.Thread(target=run)
+            running.start()
+            wait_until(lambda: bool(processes_with("sleep\x004730")), 10)
+            serving.process.terminate()
+            assert serving.process.wait(timeout=10) == 0
+            running.join()
+            assert len(errors) == 1
+
+    def test_it_writes_no_traceback(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, limits=limits) as serving, serving.client("grpc") as client:
+            client.start_sandbox(type="bubblewrap")
+            serving.process.terminate()
+            serving.process.wait(timeout=10)
+            assert "Traceback" not in serving.log.read_text()
+
+
+class TestKill:
+    def test_no_process_of_a_sandbox_outlives_it(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, limits=limits) as serving, serving.client("http") as client:
+            client.start_sandbox(type="bubblewrap", command=["sh", "-c", "sleep 4740 & sleep 4740"])
+            wait_until(lambda: len(processes_with("sleep\x004740")) == 2, 10)
+            serving.process.kill()
+            wait_until(lambda: not processes_with("sleep\x004740"), 2)
+
+    def test_the_next_start_removes_what_was_left(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, limits=limits) as serving, serving.client("http") as client:
+            sandbox = client.start_sandbox(type="bubblewrap")
+            serving.process.kill()
+            serving.process.wait(timeout=10)
+        with serve(state_dir, limits=limits) as serving, serving.client("http") as client:
+            with pytest.raises(SandboxNotFoundError):
+                client.get_status(sandbox)
+            assert not cgroups_named(sandbox)
+            assert not [path for path in state_dir.rglob("*") if sandbox in path.name]
+
+
+class TestLog:
+    @pytest.mark.parametrize("transport", ["http", "grpc"])
+    def test_the_line_of_a_failed_call_has_the_request_id_of_its_error(
+        self, state_dir: Path, limits: Limits, transport: str
+    ) -> None:
+        with (
+            serve(state_dir, "--log-format", "json", limits=limits) as serving,
+            serving.client(transport) as client,
+        ):
+            with pytest.raises(SandboxNotFoundError) as caught:
+                client.get_status("unknown")
+            wait_until(lambda: caught.value.request_id in serving.log.read_text(), 5)
+            line = json.loads(serving.log.read_text().splitlines()[-1])
+        assert (
+            line["request_id"],
+            line["transport"],
+            line["operation"],
+            line["sandbox"],
+            line["reason"],
+        ) == (
+            caught.value.request_id,
+            transport,
+            "get_status",
+            "unknown",
+            "not_found",
+        )
+
+    def test_neither_bodies_nor_keys_are_logged(self, state_dir: Path, limits: Limits) -> None:
+        with (
+            serve(state_dir, "--api-key", "key-5f2a", limits=limits) as serving,
+            serving.client("http", "key-5f2a") as client,
+        ):
+            sandbox = client.start_sandbox(type="bubblewrap")
+            client.exec_command(sandbox, ["echo", "body-77c1"])
+            wait_until(lambda: "operation=exec_command" in serving.log.read_text(), 5)
+            log = serving.log.read_text()
+        assert "key-5f2a" not in log
+        assert "body-77c1" not in log
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, limits: Limits) -> Iterator[Serving]:
+    state = tmp_path_factory.mktemp("guarded") / "state"
+    with serve(state, limits=limits, environment={"FLASH_SANDBOX_API_KEY": "right"}) as serving:
+        yield serving
+
+
+class TestKey:
+    @pytest.mark.parametrize("transport", ["http", "grpc"])
+    @pytest.mark.parametrize("key", [None, "wrong", "right2", "righ"])
+    def test_a_wrong_or_absent_key_is_refused(
+        self, guarded: Serving, transport: str, key: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("FLASH_SANDBOX_API_KEY", raising=False)
+        with guarded.client(transport, key) as client, pytest.raises(AuthenticationError):
+            client.start_sandbox(type="bubblewrap")
+
+    @pytest.mark.parametrize("transport", ["http", "grpc"])
+    def test_the_right_key_is_let_in(self, guarded: Serving, transport: str) -> None:
+        with guarded.client(transport, "right") as client, pytest.raises(SandboxNotFoundError):
+            client.get_status("unknown")
+
+
+class TestRefusal:
+    def test_listening_beyond_loopback_needs_a_key(self, state_dir: Path) -> None:
+        code, said = refusal("--host", "0.0.0.0", "--state-dir", str(state_dir), FLASH_SANDBOX_API_KEY="")
+        assert (code, "set an API key" in said) == (1, True)
+
+    def test_a_port_that_is_taken(self, state_dir: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            code, said = refusal("--http-port", port, "--grpc-port", "0", "--state-dir", str(state_dir))
+        assert (code, "in use" in said, "Traceback" in said) == (1, True, False)
+
+    def test_a_state_directory_that_another_orchestrator_uses(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, limits=limits):
+            ports = ("--http-port", "0", "--grpc-port", "0")
+            code, said = refusal(*ports, "--limits", limits, "--state-dir", str(state_dir))
+        assert (code, "another orchestrator uses" in said) == (1, True)
+
+    def test_a_state_directory_that_cannot_be_made(self) -> None:
+        code, said = refusal("--http-port", "0", "--grpc-port", "0", "--state-dir", "/proc/nowhere")
+        assert (code, "name another with --state-dir" in said) == (1, True)
+
+    def test_a_host_without_cgroups_unless_best_effort_will_do(
+        self, tmp_path: Path, need: Callable[[str, str | None], None]
+    ) -> None:
+        found = ordinary_user.command()
+        if isinstance(found, str):
+            need("ordinary-user", found)
+            return
+        command, environment = found
+        done = subprocess.run(
+            [*command, "-m", "flash_sandbox.cli", "serve", "--http-port", "0", "--grpc-port", "0"],
+            env=environment | {"XDG_STATE_HOME": "/tmp/flash-sandbox-of-nobody"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, "--limits best-effort" in done.stderr) == (1, True)
