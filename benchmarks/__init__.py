@@ -1,0 +1,1 @@
+"""Ratios against named peers and floors, measured side by side in one run. ``python -m benchmarks``."""

@@ -1,0 +1,191 @@
+"""Measure start, exec and stop through each client beside bare bwrap, and write RESULTS.md.
+
+Every round does each measure once, in a random order, so that whatever else the machine does meets
+all of them alike. The orchestrator is a process of its own, as in real use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from flash_sandbox import (
+    AsyncHTTPClient,
+    AsyncSandboxAPI,
+    AsyncSandboxClient,
+    HTTPClient,
+    SandboxAPI,
+    SandboxClient,
+)
+from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
+
+from .measure import HEADER, Series
+
+T = TypeVar("T")
+FLOOR = "bare bwrap, setns, kill"
+AIMS = {"start": 4.0, "exec": 3.0, "stop": None}
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> None:
+    """Run the rounds that the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200, help="how often each is measured (200)")
+    parser.add_argument("--dry", action="store_true", help="print the table, write no file")
+    arguments = parser.parse_args()
+    limits = _limits()
+    with _serving(limits) as (http, grpc), _floor() as floor:
+        table = asyncio.run(_measure(http, grpc, floor, arguments.rounds))
+    text = _report(table, limits)
+    print(text)
+    if not arguments.dry:
+        RESULTS.write_text(text)
+
+
+async def _measure(
+    http: str, grpc: str, floor: Callable[[str], float], rounds: int
+) -> dict[str, dict[str, Series]]:
+    names = (FLOOR, "HTTPClient", "SandboxClient", "AsyncHTTPClient", "AsyncSandboxClient")
+    table = {
+        what: {who: Series(what, who, None if who == FLOOR else AIMS[what]) for who in names} for what in AIMS
+    }
+    async with AsyncHTTPClient(address=http) as async_http, AsyncSandboxClient(address=grpc) as async_grpc:
+        with HTTPClient(address=http) as sync_http, SandboxClient(address=grpc) as sync_grpc:
+            sync = {"HTTPClient": sync_http, "SandboxClient": sync_grpc}
+            other = {"AsyncHTTPClient": async_http, "AsyncSandboxClient": async_grpc}
+            for number in range(-WARM_UP, rounds):
+                # The first rounds fill caches and are not counted.
+                counted = table if number >= 0 else None
+                # The kernel takes namespaces down in the background: nobody always follows the same.
+                for who in random.sample(names, len(names)):
+                    if who in sync:
+                        _sync_round(counted, who, sync[who])
+                    elif who in other:
+                        await _async_round(counted, who, other[who])
+                    else:
+                        for what in AIMS:
+                            _add(counted, what, FLOOR, floor(what))
+    return table
+
+
+WARM_UP = 5
+
+
+def _add(table: dict[str, dict[str, Series]] | None, what: str, who: str, seconds: float) -> None:
+    if table is not None:
+        table[what][who].seconds.append(seconds)
+
+
+def _sync_round(table: dict[str, dict[str, Series]] | None, who: str, client: SandboxAPI) -> None:
+    begun = time.perf_counter()
+    sandbox_id = client.start_sandbox("bubblewrap", "host")
+    started = time.perf_counter()
+    result = client.exec_command(sandbox_id, ["true"])
+    executed = time.perf_counter()
+    client.stop_sandbox(sandbox_id)
+    stopped = time.perf_counter()
+    assert result.exit_code == 0, result
+    for what, seconds in (
+        ("start", started - begun),
+        ("exec", executed - started),
+        ("stop", stopped - executed),
+    ):
+        _add(table, what, who, seconds)
+
+
+async def _async_round(table: dict[str, dict[str, Series]] | None, who: str, client: AsyncSandboxAPI) -> None:
+    async def timed(call: Awaitable[T]) -> tuple[T, float]:
+        begun = time.perf_counter()
+        return await call, time.perf_counter() - begun
+
+    sandbox_id, start = await timed(client.start_sandbox("bubblewrap", "host"))
+    result, exec_ = await timed(client.exec_command(sandbox_id, ["true"]))
+    _, stop = await timed(client.stop_sandbox(sandbox_id))
+    assert result.exit_code == 0, result
+    for what, seconds in (("start", start), ("exec", exec_), ("stop", stop)):
+        _add(table, what, who, seconds)
+
+
+def _limits() -> str:
+    try:
+        find_hierarchy().close()
+    except CgroupError:
+        return "best-effort"
+    return "enforce"
+
+
+@contextmanager
+def _serving(limits: str) -> Iterator[tuple[str, str]]:
+    """Serve in a process of its own and yield the two addresses."""
+    with tempfile.TemporaryDirectory() as directory, open(os.devnull, "w") as nowhere:
+        command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", limits]
+        command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", directory]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=nowhere, text=True)
+        try:
+            assert server.stdout is not None
+            text = server.stdout.readline() + server.stdout.readline()
+            found = re.fullmatch(r"HTTP\s+(\S+)\ngRPC\s+(\S+)\n", text)
+            if found is None:
+                raise SystemExit(f"the orchestrator did not start: {text!r}")
+            yield found[1], found[2]
+        finally:
+            server.terminate()
+            server.wait()
+
+
+@contextmanager
+def _floor() -> Iterator[Callable[[str], float]]:
+    """Run the floor in a bare interpreter and yield what measures it once."""
+    program = Path(__file__).with_name("floor.py")
+    command = [sys.executable, "-I", "-S", str(program), str(installed_program())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def measure(what: str) -> float:
+            stdin.write(what + "\n")
+            stdin.flush()
+            return float(stdout.readline())
+
+        yield measure
+        stdin.close()
+
+
+def _report(table: dict[str, dict[str, Series]], limits: str) -> str:
+    rows = [series.row(by_who[FLOOR]) for by_who in table.values() for series in by_who.values()]
+    machine = f"{os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
+    return "\n".join(
+        (
+            "# Results",
+            "",
+            "Written by `make bench`; not edited. One run on one machine, every row beside its floor:",
+            f"{machine}; limits: {limits}; user: {'root' if os.geteuid() == 0 else 'ordinary'}.",
+            "",
+            "The floor of `start` is bwrap with the same namespaces running `true` to its end; of `exec`,",
+            "fork, setns, fork, dropping every privilege and execve of `true`; of `stop`, SIGKILL to PID 1",
+            "until everything is reaped. The rows of the clients have in addition a request and its answer,",
+            "limits and their reading back, a writable layer, the seccomp filter, output, and clean-up.",
+            "",
+            HEADER,
+            *rows,
+            "",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
