@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from grpclib._typing import IServable
     from grpclib.protocol import Stream
 
-__all__ = ["DEADLINE_KEY", "GRPCServer"]
+__all__ = ["DEADLINE_KEY", "MAX_STREAMS", "GRPCServer"]
 
-_MAX_STREAMS: Final = 1000
+MAX_STREAMS: Final = 1000
+"""How many calls one connection may have open at a time; HTTP/2's usual 100 would let the 101st wait."""
 
 DEADLINE_KEY: Final = "x-grpc-timeout"
 """Under this name a handler finds the ``grpc-timeout`` of its call, as it was sent."""
@@ -122,7 +123,7 @@ class _Protocol(H2Protocol):
         for event in (UnknownFrameReceived, AlternativeServiceAvailable, InformationalResponseReceived):
             self.processor.processors[event] = _ignore
         h2 = self.connection._connection
-        h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: _MAX_STREAMS})
+        h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS})
         self.connection.flush()
 
     def data_received(self, data: bytes) -> None:
