@@ -69,12 +69,6 @@ def serve(
         list[Path] | None,
         typer.Option(help="Directory from which images are taken, besides rootfs/ in the state directory."),
     ] = None,
-    image_root: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Directory from which images are taken, besides rootfs in the state directory; repeatable."
-        ),
-    ] = None,
     api_key: Annotated[
         str | None,
         typer.Option(envvar="FLASH_SANDBOX_API_KEY", show_default=False, help="Key that callers must carry."),
@@ -105,7 +99,6 @@ def serve(
         "grpc_port": grpc_port,
         "state_dir": state_dir or default_state_dir(),
         "limits": limits.value,
-        "image_roots": image_root or (),
         "image_roots": image_root or (),
         "api_key": api_key or None,
         "insecure": insecure,
