@@ -50,8 +50,6 @@ def pack_layer(layer: Path, target: Path, manifest: dict[str, str]) -> None:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, pax_headers=headers) as tar:
-                # An archive with no entry at all could not be read again.
-                tar.addfile(tar.gettarinfo(layer, arcname="."))
                 # The layer itself first: tarfile takes headers that no entry follows for damage.
                 for path in (layer, *_walk(layer)):
                     _pack_one(tar, path, path.relative_to(layer))
