@@ -1,0 +1,360 @@
+"""What the service core does when callers go away, steps fail and operations meet.
+
+The runtime here is one whose every step waits until the test lets it go on: no real one can be made to
+stop at a given point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+
+import pytest
+
+from flash_sandbox.errors import (
+    CancelledByServerError,
+    ConflictError,
+    InternalServerError,
+    SandboxNotFoundError,
+    SandboxTimeoutError,
+    UnavailableError,
+    UnsupportedError,
+)
+from flash_sandbox.models import (
+    ExecRequest,
+    ExecResult,
+    MetricsResult,
+    ResumeRequest,
+    SnapshotRequest,
+    SnapshotResult,
+    StartRequest,
+    StatusRequest,
+    StopRequest,
+)
+from flash_sandbox.orchestrator.calls import Call, Calls
+from flash_sandbox.orchestrator.logs import RequestLog
+from flash_sandbox.orchestrator.runtimes.base import Availability, Started
+from flash_sandbox.orchestrator.service import SandboxService
+
+
+class SteppedRuntime:
+    """Keeps sandboxes in a set; a step that the test holds waits, one that it fails raises."""
+
+    name = "bubblewrap"
+
+    def __init__(self) -> None:
+        self.sandboxes: set[str] = set()
+        self.steps: list[str] = []
+        self.on_exit: Callable[[int], None] = lambda _: None
+        self.failing: dict[str, Exception] = {}
+        self._held: dict[str, asyncio.Event] = {}
+        self._reached: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def hold(self, step: str) -> None:
+        self._held[step] = asyncio.Event()
+        self._reached[step].clear()
+
+    def let_go(self, step: str) -> None:
+        self._held.pop(step).set()
+
+    async def reached(self, step: str) -> None:
+        await self._reached[step].wait()
+
+    async def _step(self, name: str) -> None:
+        self.steps.append(name)
+        self._reached[name].set()
+        if name in self._held:
+            await self._held[name].wait()
+        if name in self.failing:
+            raise self.failing.pop(name)
+
+    async def check(self) -> Availability:
+        return Availability(self.name, True, "stepped")
+
+    async def open(self) -> None:
+        await self._step("open")
+
+    async def close(self) -> None:
+        await self._step("close")
+
+    async def start(self, sandbox_id: str, request: StartRequest, on_exit: Callable[[int], None]) -> Started:
+        self.on_exit = on_exit
+        await self._step("start")
+        self.sandboxes.add(sandbox_id)
+        return Started(image="none")
+
+    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
+        await self._step("exec")
+        return ExecResult(stdout="done")
+
+    async def metrics(self, sandbox_id: str) -> MetricsResult:
+        await self._step("metrics")
+        return MetricsResult()
+
+    async def pause(self, sandbox_id: str) -> None:
+        await self._step("pause")
+
+    async def resume(self, sandbox_id: str) -> None:
+        await self._step("resume")
+
+    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
+        await self._step("snapshot")
+        return SnapshotResult("/snapshot")
+
+    async def stop(self, sandbox_id: str) -> None:
+        await self._step("stop")
+        self.sandboxes.remove(sandbox_id)
+
+
+@pytest.fixture
+def runtime() -> SteppedRuntime:
+    return SteppedRuntime()
+
+
+@pytest.fixture
+def service(runtime: SteppedRuntime) -> SandboxService:
+    return SandboxService({"bubblewrap": runtime})
+
+
+async def started(service: SandboxService) -> str:
+    return (await service.start_sandbox(StartRequest())).id
+
+
+async def state(service: SandboxService, sandbox: str) -> str:
+    return (await service.get_status(StatusRequest(sandbox))).status
+
+
+async def cancelled(task: asyncio.Task[object]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+class TestStart:
+    async def test_a_caller_that_goes_away_leaves_nothing(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.hold("start")
+        task = asyncio.create_task(service.start_sandbox(StartRequest()))
+        await runtime.reached("start")
+        await cancelled(task)
+        assert (runtime.sandboxes, len(service.registry)) == (set(), 0)
+
+    async def test_a_start_that_is_complete_when_its_caller_goes_away_is_undone(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.hold("start")
+        task = asyncio.create_task(service.start_sandbox(StartRequest()))
+        await runtime.reached("start")
+        runtime.let_go("start")
+        while not runtime.sandboxes:
+            await asyncio.sleep(0)
+        await cancelled(task)
+        assert (runtime.sandboxes, len(service.registry)) == (set(), 0)
+
+    async def test_another_caller_with_the_same_key_keeps_it_going(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.hold("start")
+        first = asyncio.create_task(service.start_sandbox(StartRequest(), "key"))
+        await runtime.reached("start")
+        second = asyncio.create_task(service.start_sandbox(StartRequest(), "key"))
+        await asyncio.sleep(0)
+        await cancelled(first)
+        runtime.let_go("start")
+        assert {(await second).id} == runtime.sandboxes
+
+    async def test_after_a_failure_the_key_starts_anew(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.failing["start"] = UnsupportedError("not this time")
+        with pytest.raises(UnsupportedError):
+            await service.start_sandbox(StartRequest(), "key")
+        assert (await service.start_sandbox(StartRequest(), "key")).id in runtime.sandboxes
+
+    async def test_a_main_process_that_ends_at_once_leaves_it_stopped(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.hold("start")
+        task = asyncio.create_task(service.start_sandbox(StartRequest()))
+        await runtime.reached("start")
+        runtime.on_exit(0)
+        runtime.let_go("start")
+        assert await state(service, (await task).id) == "stopped"
+
+
+class TestSnapshot:
+    async def test_one_that_fails_leaves_the_sandbox_running(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.failing["snapshot"] = UnavailableError("disk full")
+        with pytest.raises(UnavailableError):
+            await service.snapshot_sandbox(SnapshotRequest(sandbox))
+        assert (await state(service, sandbox), runtime.steps[-1]) == ("running", "resume")
+
+    async def test_one_that_is_cancelled_leaves_the_sandbox_running(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.hold("snapshot")
+        task = asyncio.create_task(service.snapshot_sandbox(SnapshotRequest(sandbox)))
+        await runtime.reached("snapshot")
+        await cancelled(task)
+        assert (await state(service, sandbox), runtime.steps[-1]) == ("running", "resume")
+
+    async def test_one_of_a_paused_sandbox_that_fails_leaves_it_paused(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        await service.snapshot_sandbox(SnapshotRequest(sandbox))
+        runtime.failing["snapshot"] = UnavailableError("disk full")
+        with pytest.raises(UnavailableError):
+            await service.snapshot_sandbox(SnapshotRequest(sandbox))
+        assert await state(service, sandbox) == "paused"
+
+    async def test_a_resume_meanwhile_waits_for_it(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.hold("snapshot")
+        snapshot = asyncio.create_task(service.snapshot_sandbox(SnapshotRequest(sandbox)))
+        await runtime.reached("snapshot")
+        resume = asyncio.create_task(service.resume_sandbox(ResumeRequest(sandbox)))
+        runtime.let_go("snapshot")
+        await asyncio.gather(snapshot, resume)
+        assert runtime.steps[-3:] == ["pause", "snapshot", "resume"]
+
+
+class TestStop:
+    async def test_the_second_of_two_finds_nothing(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        stops = (service.stop_sandbox(StopRequest(sandbox)) for _ in range(2))
+        outcomes = await asyncio.gather(*stops, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [
+            SandboxNotFoundError
+        ]
+
+    async def test_it_is_completed_when_its_caller_goes_away(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.hold("stop")
+        task = asyncio.create_task(service.stop_sandbox(StopRequest(sandbox)))
+        await runtime.reached("stop")
+        await cancelled(task)
+        runtime.let_go("stop")
+        await service.close()
+        assert runtime.steps.count("stop") == 1
+        assert not runtime.sandboxes
+
+    async def test_one_that_fails_can_be_repeated(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.failing["stop"] = InternalServerError("busy")
+        with pytest.raises(InternalServerError):
+            await service.stop_sandbox(StopRequest(sandbox))
+        assert await state(service, sandbox) == "error"
+        await service.stop_sandbox(StopRequest(sandbox))
+        assert not runtime.sandboxes
+
+    async def test_a_command_that_hangs_is_ended_as_a_conflict(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.hold("exec")
+        command = asyncio.create_task(service.exec_command(ExecRequest(sandbox, ("sleep",))))
+        await runtime.reached("exec")
+        await service.stop_sandbox(StopRequest(sandbox))
+        with pytest.raises(ConflictError, match="was stopped while the command ran"):
+            await command
+
+
+class TestClose:
+    async def test_it_stops_every_sandbox_and_closes_the_runtime_once(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        for _ in range(40):
+            await started(service)
+        await service.close()
+        await service.close()
+        assert (runtime.sandboxes, runtime.steps.count("stop"), runtime.steps.count("close")) == (
+            set(),
+            40,
+            1,
+        )
+
+    async def test_a_start_under_way_is_undone(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.hold("start")
+        task = asyncio.create_task(service.start_sandbox(StartRequest()))
+        await runtime.reached("start")
+        await service.close()
+        with pytest.raises(UnavailableError):
+            await task
+        assert not runtime.sandboxes
+
+    async def test_nothing_starts_afterwards(self, service: SandboxService) -> None:
+        await service.close()
+        with pytest.raises(UnavailableError):
+            await service.start_sandbox(StartRequest())
+
+    async def test_a_runtime_that_cannot_be_opened_closes_the_others(self) -> None:
+        first, second = SteppedRuntime(), SteppedRuntime()
+        second.failing["open"] = UnsupportedError("no")
+        with pytest.raises(UnsupportedError):
+            await SandboxService({"one": first, "two": second}).open()
+        assert (first.steps, second.steps) == (["open", "close"], ["open"])
+
+
+class TestCalls:
+    @pytest.fixture
+    def calls(self) -> Calls:
+        return Calls(RequestLog())
+
+    @pytest.fixture
+    def call(self) -> Call:
+        return Call.begin("http", "the-request", "get_status")
+
+    async def test_an_unexpected_failure_tells_nothing_but_is_logged(
+        self, calls: Calls, call: Call, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def work() -> None:
+            raise RuntimeError("secret")
+
+        with caplog.at_level(logging.ERROR), pytest.raises(InternalServerError) as caught:
+            await calls.perform(call, None, work)
+        assert "secret" not in caught.value.detail
+        assert "the-request" in caplog.text
+        assert "RuntimeError: secret" in caplog.text
+
+    async def test_the_deadline_ends_the_work(self, calls: Calls, call: Call) -> None:
+        with pytest.raises(SandboxTimeoutError):
+            await calls.perform(call, 0.01, asyncio.Event().wait)
+
+    async def test_draining_lets_a_call_in_flight_end(self, calls: Calls, call: Call) -> None:
+        go_on = asyncio.Event()
+        task = asyncio.create_task(calls.perform(call, None, go_on.wait))
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(calls.drain(10))
+        go_on.set()
+        await draining
+        assert await task
+
+    async def test_after_the_grace_a_call_is_given_up_with_an_answer(self, calls: Calls, call: Call) -> None:
+        task = asyncio.create_task(calls.perform(call, None, asyncio.Event().wait))
+        await asyncio.sleep(0)
+        await calls.drain(0.01)
+        with pytest.raises(CancelledByServerError):
+            await task
+
+    async def test_a_new_call_is_refused_meanwhile(self, calls: Calls, call: Call) -> None:
+        await calls.drain(0)
+        with pytest.raises(UnavailableError):
+            await calls.perform(call, None, asyncio.Event().wait)
