@@ -41,7 +41,7 @@ class UndrivenRuntime:
             found = await self.find()
         except Missing as missing:
             return Availability(self.name, False, missing.detail, missing.remedy)
-        return Availability(self.name, False, self._not_driven(found), "use --type bubblewrap for now")
+        return Availability(self.name, False, self._not_driven(found), "use the bubblewrap runtime until then")
 
     async def open(self) -> None:
         """Do nothing: there is nothing to make ready."""
