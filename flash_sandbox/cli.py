@@ -47,6 +47,13 @@ class LimitsChoice(StrEnum):
     BEST_EFFORT = "best-effort"
 
 
+class NetworkChoice(StrEnum):
+    """Network of a sandbox whose start names none."""
+
+    NONE = "none"
+    BRIDGE = "bridge"
+
+
 class LogFormatChoice(StrEnum):
     """How a line of the log is written."""
 
@@ -69,6 +76,9 @@ def serve(
         list[Path] | None,
         typer.Option(help="Directory from which images are taken, besides rootfs/ in the state directory."),
     ] = None,
+    default_network: Annotated[
+        NetworkChoice, typer.Option(help="Network of a sandbox whose start names none.")
+    ] = NetworkChoice.NONE,
     api_key: Annotated[
         str | None,
         typer.Option(envvar="FLASH_SANDBOX_API_KEY", show_default=False, help="Key that callers must carry."),
@@ -100,6 +110,7 @@ def serve(
         "state_dir": state_dir or default_state_dir(),
         "limits": limits.value,
         "image_roots": image_root or (),
+        "default_network": default_network.value,
         "api_key": api_key or None,
         "insecure": insecure,
         "log_format": log_format.value,

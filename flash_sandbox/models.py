@@ -37,6 +37,7 @@ __all__ = [
 DEFAULT_MEMORY_MB: Final = 512
 DEFAULT_CPU_CORES: Final = 1.0
 
+NETWORKS: Final = ("none", "bridge")
 MAX_MEMORY_MB: Final = 2**31 - 1
 MAX_CPU_CORES: Final = 1024.0
 # 128 KiB is the longest single argument that Linux takes (MAX_ARG_STRLEN, execve(2)), NUL included.
@@ -133,6 +134,8 @@ class StartRequest:
         initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
         snapshot_path: Snapshot to start from.
         mem_file_path: Memory file of that snapshot, where the runtime keeps one.
+        network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); empty is the
+            orchestrator's default.
     """
 
     type: str = ""
@@ -144,10 +147,13 @@ class StartRequest:
     initrd_path: str = ""
     snapshot_path: str = ""
     mem_file_path: str = ""
+    network: str = ""
 
     def __post_init__(self) -> None:
         for name in ("type", "image", "kernel_image", "initrd_path", "snapshot_path", "mem_file_path"):
             _argument(name, getattr(self, name))
+        if _argument("network", self.network) not in ("", *NETWORKS):
+            raise _refuse(f"network must be {' or '.join(NETWORKS)}, not {self.network[:100]!r}")
         object.__setattr__(self, "command", _command(self.command, may_be_empty=True))
         _integer("memory_mb", self.memory_mb, (1, MAX_MEMORY_MB))
         cores = _number("cpu_cores", self.cpu_cores)

@@ -40,6 +40,7 @@ class OrchestratorOptions(TypedDict, total=False):
     state_dir: Path | None
     limits: Limits
     image_roots: Sequence[Path]
+    default_network: str
     api_key: str | None
     insecure: bool
     log_format: LogFormat
@@ -57,6 +58,7 @@ class Orchestrator:
         limits: What to do where the host gives no cgroup: ``enforce`` refuses to start, ``best-effort``
             uses rlimits.
         image_roots: Directories from which images are taken, besides ``rootfs`` in the state directory.
+        default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
         api_key: Key that callers must carry; None for none.
         insecure: Listen beyond loopback also without a key.
         log_format: ``text`` or ``json``.
@@ -82,6 +84,7 @@ class Orchestrator:
         state_dir: Path | None = None,
         limits: Limits = "enforce",
         image_roots: Sequence[Path] = (),
+        default_network: str = "none",
         api_key: str | None = None,
         insecure: bool = False,
         log_format: LogFormat = "text",
@@ -92,6 +95,7 @@ class Orchestrator:
         self._host = host
         self._ports = (http_port, grpc_port)
         self._limits: Limits = limits
+        self._default_network = default_network
         self._image_roots = tuple(image_roots)
         self._api_key = api_key
         self._insecure = insecure
@@ -105,7 +109,7 @@ class Orchestrator:
             http_socket = stack.enter_context(self._bind(self._ports[0]))
             grpc_socket = stack.enter_context(self._bind(self._ports[1]))
             self.state_dir = await stack.enter_async_context(state_directory(self.state_dir))
-            service = SandboxService(self._runtimes(self.state_dir))
+            service = SandboxService(self._runtimes(self.state_dir), self._default_network)
             await service.open()
             stack.push_async_callback(service.close)
             await stack.enter_async_context(self._front_doors(service, http_socket, grpc_socket))

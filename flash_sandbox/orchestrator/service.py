@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from ..errors import (
@@ -41,7 +41,7 @@ from ..models import (
     StopResult,
 )
 from .registry import Registry, Sandbox, State
-from .runtimes import AUTO_ORDER, HONOURED_OPTIONS, OPTIONS
+from .runtimes import AUTO_ORDER, HONOURED_OPTIONS, NETWORKS, OPTIONS
 from .runtimes.base import Runtime
 
 __all__ = ["SandboxService"]
@@ -68,9 +68,11 @@ class SandboxService:
 
     Args:
         runtimes: What runs sandboxes, by the `type` of a start.
+        default_network: The network of a sandbox whose start names none.
     """
 
-    def __init__(self, runtimes: Mapping[str, Runtime]) -> None:
+    def __init__(self, runtimes: Mapping[str, Runtime], default_network: str = "none") -> None:
+        self._default_network = default_network
         self.registry = Registry()
         self._runtimes = dict(runtimes)
         self._auto: Runtime | None = None
@@ -123,6 +125,7 @@ class SandboxService:
             raise UnavailableError("the orchestrator is shutting down")
         if idempotency_key and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidArgumentError("the idempotency key must be 1 to 255 visible ASCII characters")
+        request = replace(request, network=request.network or self._default_network)
         sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
             runtime = await self._runtime_for(request)
@@ -215,6 +218,8 @@ class SandboxService:
         refused = sorted(wanted - HONOURED_OPTIONS.get(runtime.name, frozenset()))
         if refused:
             raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
+        if request.network not in NETWORKS.get(runtime.name, frozenset()):
+            raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
         return runtime
 
     async def _best_runtime(self) -> Runtime:

@@ -44,6 +44,7 @@ class _AsyncClient:
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
+        network: str | None = None,
         *,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
@@ -60,6 +61,8 @@ class _AsyncClient:
             initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
             snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
             mem_file_path: Memory file of that snapshot, where the runtime keeps one.
+            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
+                the orchestrator's default.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -77,6 +80,7 @@ class _AsyncClient:
             initrd_path="" if initrd_path is None else initrd_path,
             snapshot_path="" if snapshot_path is None else snapshot_path,
             mem_file_path="" if mem_file_path is None else mem_file_path,
+            network="" if network is None else network,
         )
         return (await self._perform(operations.START_SANDBOX, request, timeout)).id
 

@@ -44,6 +44,7 @@ class AsyncSandbox:
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
+        network: str | None = None,
         *,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> Self:
@@ -61,6 +62,8 @@ class AsyncSandbox:
             initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
             snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
             mem_file_path: Memory file of that snapshot, where the runtime keeps one.
+            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
+                the orchestrator's default.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -78,6 +81,7 @@ class AsyncSandbox:
             initrd_path,
             snapshot_path,
             mem_file_path,
+            network,
             timeout=timeout,
         )
         return cls(client, sandbox_id)

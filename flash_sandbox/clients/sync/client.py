@@ -51,6 +51,7 @@ class _Client:
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
+        network: str | None = None,
         *,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
@@ -67,6 +68,8 @@ class _Client:
             initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
             snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
             mem_file_path: Memory file of that snapshot, where the runtime keeps one.
+            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
+                the orchestrator's default.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -84,6 +87,7 @@ class _Client:
             initrd_path="" if initrd_path is None else initrd_path,
             snapshot_path="" if snapshot_path is None else snapshot_path,
             mem_file_path="" if mem_file_path is None else mem_file_path,
+            network="" if network is None else network,
         )
         return (self._perform(operations.START_SANDBOX, request, timeout)).id
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from .base import Runtime
 
-__all__ = ["AUTO_ORDER", "HONOURED_OPTIONS", "OPTIONS", "RUNTIME_NAMES", "Limits", "all_runtimes"]
+__all__ = ["AUTO_ORDER", "HONOURED_OPTIONS", "NETWORKS", "OPTIONS", "RUNTIME_NAMES", "Limits", "all_runtimes"]
 
 Limits = Literal["enforce", "best-effort"]
 """What to do where the host gives no cgroup: refuse, or go on with what rlimits can do."""
@@ -39,6 +39,14 @@ HONOURED_OPTIONS: Final[dict[str, frozenset[str]]] = {
     "firecracker": frozenset(OPTIONS),
 }
 """Which of `OPTIONS` each runtime honours; any other is refused, never ignored."""
+
+NETWORKS: Final[dict[str, frozenset[str]]] = {
+    "bubblewrap": frozenset({"none"}),
+    "docker": frozenset({"none", "bridge"}),
+    "gvisor": frozenset({"none"}),
+    "firecracker": frozenset({"none", "bridge"}),
+}
+"""Which networks each runtime can give a sandbox; any other is refused."""
 
 
 def all_runtimes(

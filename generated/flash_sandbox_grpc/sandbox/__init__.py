@@ -273,6 +273,11 @@ class StartRequest(betterproto2.Message):
     Memory file of that snapshot, where the runtime captures memory apart.
     """
 
+    network: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
+    """
+    Network of the sandbox: none (nothing but its own loopback) or bridge (out through the host). Empty is the orchestrator's default.
+    """
+
 
 default_message_pool.register_message("sandbox", "StartRequest", StartRequest)
 

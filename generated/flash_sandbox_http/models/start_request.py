@@ -27,6 +27,8 @@ class StartRequest:
             ''.
         snapshot_path (str | Unset): Snapshot to start from, as snapshot_sandbox answered it. Default: ''.
         mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Default: ''.
+        network (str | Unset): Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
+            host). Empty is the orchestrator's default. Default: ''.
     """
 
     type_: str | Unset = ""
@@ -38,6 +40,7 @@ class StartRequest:
     initrd_path: str | Unset = ""
     snapshot_path: str | Unset = ""
     mem_file_path: str | Unset = ""
+    network: str | Unset = ""
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +64,8 @@ class StartRequest:
 
         mem_file_path = self.mem_file_path
 
+        network = self.network
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update({})
@@ -82,6 +87,8 @@ class StartRequest:
             field_dict["snapshot_path"] = snapshot_path
         if mem_file_path is not UNSET:
             field_dict["mem_file_path"] = mem_file_path
+        if network is not UNSET:
+            field_dict["network"] = network
 
         return field_dict
 
@@ -106,6 +113,8 @@ class StartRequest:
 
         mem_file_path = d.pop("mem_file_path", UNSET)
 
+        network = d.pop("network", UNSET)
+
         start_request = cls(
             type_=type_,
             image=image,
@@ -116,6 +125,7 @@ class StartRequest:
             initrd_path=initrd_path,
             snapshot_path=snapshot_path,
             mem_file_path=mem_file_path,
+            network=network,
         )
 
         start_request.additional_properties = d
