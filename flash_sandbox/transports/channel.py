@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import socket
 import ssl
 from typing import Any, Final, cast
 
@@ -12,30 +12,28 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.metadata import Deadline
-from grpclib.protocol import H2Protocol
+from grpclib.protocol import EventsProcessor, H2Protocol
 from multidict import MultiDict
 
 from ..address import Address
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from ..errors import ProtocolError
+from .keepalive import keep_alive
 
-__all__ = ["Channel", "Stream", "WireDeadline"]
+__all__ = ["NOT_HTTP2", "Channel", "Stream", "WireDeadline", "was_refused"]
 
 # Servers in Go end a connection whose client sends HTTP/2 pings more than once in five minutes, so TCP's own
-# keepalive notices a dead link sooner.
+# keepalive is what notices a dead link within a minute.
 _CONFIGURATION: Final = Configuration(
     _keepalive_time=300.0,
     _keepalive_timeout=20.0,
     _http2_max_pings_without_data=0,
     _http2_min_sent_ping_interval_without_data=290.0,
 )
-_TCP_KEEPALIVE: Final = (
-    ("TCP_KEEPIDLE", 30),
-    ("TCP_KEEPALIVE", 30),
-    ("TCP_KEEPINTVL", 10),
-    ("TCP_KEEPCNT", 3),
-)
+
+NOT_HTTP2: Final = "Protocol error"
+"""Why a stream was ended whose server broke the protocol, in grpclib's words."""
 
 
 class WireDeadline(Deadline):
@@ -75,6 +73,39 @@ class Stream(grpclib.client.Stream[Any, Any]):
             return self._codec.decode(data, self._recv_type)
 
 
+class _Processor(EventsProcessor):
+    """Tells every stream why the connection was closed, rather than that it was closed in the end."""
+
+    _reason = ""
+
+    def close(self, reason: str = "Connection closed") -> None:
+        self._reason = self._reason or reason
+        super().close(self._reason)
+
+
+class _Protocol(H2Protocol):
+    """Refuses at once what does not begin as HTTP/2 does; h2 would wait for the rest of a huge frame."""
+
+    _head: bytes | None = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.processor = _Processor(self.handler, self.connection)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head is not None:
+            self._head += data
+            if len(self._head) < 9:
+                return
+            data = self._head
+            # The first frame of a server is SETTINGS, type 4 on stream 0 (RFC 9113, section 3.4).
+            self._head = None
+            if data[3:9] != b"\x04\0\0\0\0\0":
+                self.processor.close(NOT_HTTP2)
+                return
+        super().data_received(data)
+
+
 class Channel(grpclib.client.Channel):
     """One HTTP/2 connection, made when the first call needs it and made again after it was lost.
 
@@ -98,6 +129,9 @@ class Channel(grpclib.client.Channel):
             config=_CONFIGURATION,
         )
         self._prefix = address.prefix
+
+    def _protocol_factory(self) -> H2Protocol:
+        return _Protocol(grpclib.client.Handler(), self._config, self._h2_config)
 
     @property
     def _connected(self) -> bool:
@@ -139,15 +173,6 @@ class Channel(grpclib.client.Channel):
             dispatch=self.__dispatch__,
             deadline=deadline,
         )
-
-
-def keep_alive(sock: socket.socket) -> None:
-    """Let TCP find out within a minute that the peer is gone, as far as this system can."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _TCP_KEEPALIVE:
-        option = getattr(socket, name, None)
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def was_refused(error: StreamTerminatedError) -> bool:

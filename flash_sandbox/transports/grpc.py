@@ -27,7 +27,7 @@ from ..errors import (
 from ..operations import Operation
 from ..options import CallOptions
 from .base import Metadata
-from .channel import Channel, Stream, WireDeadline, was_refused
+from .channel import NOT_HTTP2, Channel, Stream, WireDeadline, was_refused
 from .loop_thread import loop_thread
 from .retry import Attempts, Deadline, lost_answer
 
@@ -76,23 +76,22 @@ class AsyncGRPCTransport:
 
     async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
         """Perform an operation, repeating it as `options` allow."""
-        try:
-            deadline = Deadline(options.timeout)
-            attempts = Attempts(operation, options, deadline)
-            message = encode_request(operation, request)
-            metadata = self._metadata
-            if operation.keyed:
-                metadata = [*metadata, ("idempotency-key", uuid.uuid4().hex)]
-            while True:
-                try:
-                    return await self._attempt(operation, message, metadata, deadline)
-                except SandboxError as error:
-                    delay = attempts.delay_after(error)
-                await asyncio.sleep(delay)
-        except SandboxError as error:
-            error.transport = error.transport or "grpc"
-            error.operation = error.operation or operation.name
-            raise
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        message = encode_request(operation, request)
+        metadata = self._metadata
+        if operation.keyed:
+            metadata = [*metadata, ("idempotency-key", uuid.uuid4().hex)]
+        while True:
+            try:
+                return await self._attempt(operation, message, metadata, deadline)
+            except SandboxError as error:
+                error.transport = error.transport or "grpc"
+                error.operation = error.operation or operation.name
+                delay = attempts.delay_after(error)
+                if delay is None:
+                    raise
+            await asyncio.sleep(delay)
 
     async def _attempt(
         self,
@@ -159,7 +158,7 @@ class AsyncGRPCTransport:
             return deadline.passed()
         lost = f"the connection to {self.address} was lost: {text}"
         if isinstance(error, grpclib.exceptions.StreamTerminatedError):
-            if text == "Protocol error":
+            if text == NOT_HTTP2:
                 return ProtocolError("the answer is not HTTP/2")
             return SandboxConnectionError(lost) if was_refused(error) else lost_answer(operation, lost)
         if isinstance(error, OSError | h2.exceptions.H2Error):

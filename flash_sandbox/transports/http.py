@@ -1,4 +1,4 @@
-"""Operations over HTTP, by httpx."""
+"""Operations over HTTP, synchronous and asynchronous."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import sys
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+import httpcore
 import httpx
 
 from ..address import Address
-from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.http import HTTPCall, decode_error, decode_result, encode_request
 from ..errors import (
     ClientClosedError,
@@ -27,6 +25,16 @@ from ..errors import (
 )
 from ..operations import Operation
 from ..options import CallOptions
+from .http_exchange import (
+    Answer,
+    AsyncExchange,
+    AsyncPool,
+    AsyncSession,
+    Exchange,
+    Pool,
+    Session,
+    proxied,
+)
 from .retry import Attempts, Deadline, lost_answer
 
 __all__ = ["AsyncHTTPTransport", "HTTPTransport"]
@@ -34,9 +42,35 @@ __all__ = ["AsyncHTTPTransport", "HTTPTransport"]
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
-# What httpx and h11 say where the server closed the connection rather than broke the protocol.
+_TIMEOUTS: Final = (httpx.TimeoutException, httpcore.TimeoutException)
+_NEVER_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+    httpcore.ConnectError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
+_NOT_HTTP: Final = (httpx.RemoteProtocolError, httpcore.RemoteProtocolError)
+_LOST: Final = (httpx.NetworkError, httpcore.NetworkError, OSError)
+# What both say where the server closed the connection rather than broke the protocol.
 _CUT_OFF: Final = ("Server disconnected", "peer closed connection")
-_NEVER_SENT: Final = (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.InvalidURL)
+# All that they raise, a ValueError for what cannot be sent, a RuntimeError for a closed client.
+_FAILURES: Final = (
+    SandboxError,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    *_TIMEOUTS,
+    *_NEVER_SENT,
+    *_NOT_HTTP,
+    *_LOST,
+    httpcore.ProtocolError,
+    httpcore.ConnectionNotAvailable,
+    RuntimeError,
+    ValueError,
+)
 
 
 class _HTTPBase:
@@ -45,46 +79,21 @@ class _HTTPBase:
     def __init__(self, address: Address, api_key: str | None) -> None:
         self.address = address
         self._closed = False
-        self._headers = {"accept": "application/json"}
+        self._headers = [("accept", "application/json")]
         if api_key is not None:
-            self._headers["authorization"] = f"Bearer {api_key}"
+            self._headers.append(("authorization", f"Bearer {api_key}"))
 
-    def _headers_for(self, operation: Operation[Any, Any], call: HTTPCall) -> dict[str, str]:
-        headers = dict(self._headers)
+    def _headers_for(self, operation: Operation[Any, Any], call: HTTPCall) -> list[tuple[str, str]]:
+        headers = list(self._headers)
         if call.body is not None:
-            headers["content-type"] = "application/json"
+            headers.append(("content-type", "application/json"))
         if operation.keyed:
-            headers["idempotency-key"] = uuid.uuid4().hex
+            headers.append(("idempotency-key", uuid.uuid4().hex))
         return headers
-
-    def _request(
-        self,
-        client: httpx.Client | httpx.AsyncClient,
-        call: HTTPCall,
-        headers: dict[str, str],
-        deadline: Deadline,
-    ) -> httpx.Request:
-        self._refuse_if_closed()
-        remaining = deadline.remaining()
-        if remaining is not None:
-            headers["x-request-timeout-ms"] = str(math.ceil(remaining * 1000))
-        url = self.address.base_url + call.path
-        # httpx waits this long for each step; the whole is bounded by the deadline.
-        return client.build_request(call.method, url, content=call.body, headers=headers, timeout=remaining)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise ClientClosedError("the client was closed")
-
-    @contextmanager
-    def _telling(self, operation: Operation[Any, Any]) -> Iterator[None]:
-        """Name transport and operation in the errors that leave."""
-        try:
-            yield
-        except SandboxError as error:
-            error.transport = error.transport or "http"
-            error.operation = error.operation or operation.name
-            raise
 
     def _translated(
         self, operation: Operation[Any, Any], error: Exception, deadline: Deadline
@@ -94,177 +103,142 @@ class _HTTPBase:
         if self._closed:
             return ClientClosedError("the client was closed during the call")
         text = str(error) or type(error).__name__
-        if isinstance(error, httpx.TimeoutException):
+        if isinstance(error, _TIMEOUTS):
             return deadline.passed()
         if isinstance(error, _NEVER_SENT):
             return SandboxConnectionError(f"cannot connect to {self.address}: {text}")
-        if isinstance(error, httpx.RemoteProtocolError) and not text.startswith(_CUT_OFF):
+        if isinstance(error, _NOT_HTTP) and not text.startswith(_CUT_OFF):
             return ProtocolError(f"the answer is not HTTP: {text}")
-        if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError | OSError):
+        if isinstance(error, (*_LOST, *_NOT_HTTP)):
             return lost_answer(operation, f"the connection to {self.address} was lost: {text}")
         if isinstance(error, RuntimeError) and "closed" in text:
             return ClientClosedError(f"the session was closed: {text}")
         return ProtocolError(f"unexpected answer: {text}")
 
 
-def _conclude(operation: Operation[Req, Res], response: httpx.Response, body: bytes) -> Res:
+def _with_deadline(headers: list[tuple[str, str]], deadline: Deadline) -> list[tuple[str, str]]:
+    remaining = deadline.remaining()
+    if remaining is None:
+        return headers
+    return [*headers, ("x-request-timeout-ms", str(math.ceil(remaining * 1000)))]
+
+
+def _conclude(operation: Operation[Req, Res], answer: Answer) -> Res:
     # Older orchestrators answer with any 2xx.
-    if 200 <= response.status_code < 300:
-        return decode_result(operation, body)
-    raise decode_error(operation.name, response.status_code, response.headers, body)
+    if 200 <= answer.status_code < 300:
+        return decode_result(operation, answer.body)
+    raise decode_error(operation.name, answer.status_code, answer.headers, answer.body)
 
 
-class _Body:
-    """Collects the body of an answer, up to the largest that is taken."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._deadline = deadline
-
-    def add(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size > MAX_ANSWER_BYTES:
-            raise ProtocolError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-        self._deadline.remaining()
-        self._chunks.append(chunk)
-
-    def content(self) -> bytes:
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+def _told(error: SandboxError, operation: Operation[Any, Any]) -> SandboxError:
+    error.transport = error.transport or "http"
+    error.operation = error.operation or operation.name
+    return error
 
 
 class HTTPTransport(_HTTPBase):
-    """Perform operations by an httpx.Client.
+    """Perform operations over HTTP.
 
     Args:
         address: Where the orchestrator listens.
         api_key: Sent as a bearer token; None to send none.
-        session: An httpx.Client or requests.Session to use; it is not closed. None to make one.
+        session: An httpx.Client or requests.Session to use; it is not closed. None to make connections.
     """
 
     def __init__(self, address: Address, api_key: str | None, session: object = None) -> None:
         super().__init__(address, api_key)
         self._owned = session is None
         self._used = False
-        self._client = _new_client(address) if session is None else _client_of(session)
+        self._exchange = _new_exchange(address) if session is None else _session_exchange(session, address)
         self._process = os.getpid()
-        self._inherited: list[httpx.Client] = []
+        self._inherited: list[Exchange] = []
 
     def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
         """Perform an operation, repeating it as `options` allow."""
-        with self._telling(operation):
-            deadline = Deadline(options.timeout)
-            attempts = Attempts(operation, options, deadline)
-            call = encode_request(operation, request)
-            headers = self._headers_for(operation, call)
-            while True:
-                try:
-                    return self._attempt(operation, call, headers, deadline)
-                except SandboxError as error:
-                    delay = attempts.delay_after(error)
-                time.sleep(delay)
-
-    def _attempt(
-        self, operation: Operation[Req, Res], call: HTTPCall, headers: dict[str, str], deadline: Deadline
-    ) -> Res:
-        client = self._client_here()
-        try:
-            request = self._request(client, call, headers, deadline)
-            response = client.send(request, stream=True, follow_redirects=False)
-            body = _Body(deadline)
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        call = encode_request(operation, request)
+        headers = self._headers_for(operation, call)
+        while True:
             try:
-                for chunk in response.iter_bytes():
-                    body.add(chunk)
-            finally:
-                response.close()
-            return _conclude(operation, response, body.content())
-        except (SandboxError, httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
-            translated = self._translated(operation, error, deadline)
-            if translated is error:
-                raise
-            raise translated from error
+                self._refuse_if_closed()
+                answer = self._exchange_here().exchange(call, _with_deadline(headers, deadline), deadline)
+                return _conclude(operation, answer)
+            except _FAILURES as failure:
+                error = _told(self._translated(operation, failure, deadline), operation)
+                delay = attempts.delay_after(error)
+                if delay is None:
+                    raise error from (failure if failure is not error else failure.__cause__)
+            time.sleep(delay)
 
-    def _client_here(self) -> httpx.Client:
+    def _exchange_here(self) -> Exchange:
         self._used = True
-        if self._process != os.getpid() and self._owned:
+        if self._owned and self._process != os.getpid():
             # After a fork the connections belong to the parent. They are kept, untouched: closing them
             # here could wait for a lock that a thread of the parent held.
-            self._inherited.append(self._client)
-            self._client = _new_client(self.address)
+            self._inherited.append(self._exchange)
+            self._exchange = _new_exchange(self.address)
             self._process = os.getpid()
-        return self._client
+        return self._exchange
 
     def close(self) -> None:
         """Release the connections, finally. Closing twice does nothing."""
         if not self._closed:
             self._closed = True
-            if self._owned and self._process == os.getpid():
-                self._client.close()
+            if self._process == os.getpid():
+                self._exchange.close()
 
     def __del__(self) -> None:
-        if (
-            getattr(self, "_used", False)
-            and self._owned
-            and not self._closed
-            and self._process == os.getpid()
-        ):
+        if not getattr(self, "_used", False) or not self._owned or self._closed:
+            return
+        if self._process == os.getpid():
             self.close()
             warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
 
 
 class AsyncHTTPTransport(_HTTPBase):
-    """Perform operations by an httpx.AsyncClient, in one event loop.
+    """Perform operations over HTTP, in one event loop.
 
     Args:
         address: Where the orchestrator listens.
         api_key: Sent as a bearer token; None to send none.
-        session: An httpx.AsyncClient to use; it is not closed. None to make one.
+        session: An httpx.AsyncClient to use; it is not closed. None to make connections.
     """
 
     def __init__(self, address: Address, api_key: str | None, session: object = None) -> None:
         super().__init__(address, api_key)
-        if session is not None and not isinstance(session, httpx.AsyncClient):
-            raise InvalidArgumentError(f"session must be an httpx.AsyncClient, not {type(session).__name__}")
         self._owned = session is None
-        self._client = session or _new_async_client(address)
+        self._exchange = _async_exchange(session, address)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
         """Perform an operation, repeating it as `options` allow."""
-        with self._telling(operation):
-            self._refuse_other_loop()
-            deadline = Deadline(options.timeout)
-            attempts = Attempts(operation, options, deadline)
-            call = encode_request(operation, request)
-            headers = self._headers_for(operation, call)
-            while True:
-                try:
-                    async with asyncio.timeout(deadline.remaining()):
-                        return await self._attempt(operation, call, headers, deadline)
-                except SandboxError as error:
-                    delay = attempts.delay_after(error)
-                except TimeoutError as error:
-                    raise deadline.passed() from error
-                await asyncio.sleep(delay)
-
-    async def _attempt(
-        self, operation: Operation[Req, Res], call: HTTPCall, headers: dict[str, str], deadline: Deadline
-    ) -> Res:
-        try:
-            request = self._request(self._client, call, headers, deadline)
-            response = await self._client.send(request, stream=True, follow_redirects=False)
-            body = _Body(deadline)
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        call = encode_request(operation, request)
+        headers = self._headers_for(operation, call)
+        while True:
             try:
-                async for chunk in response.aiter_bytes():
-                    body.add(chunk)
-            finally:
-                await response.aclose()
-            return _conclude(operation, response, body.content())
-        except (SandboxError, httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError) as error:
-            translated = self._translated(operation, error, deadline)
-            if translated is error:
-                raise
-            raise translated from error
+                self._refuse_other_loop()
+                answer = await self._bounded(call, headers, deadline)
+                return _conclude(operation, answer)
+            except _FAILURES as failure:
+                error = _told(self._translated(operation, failure, deadline), operation)
+                delay = attempts.delay_after(error)
+                if delay is None:
+                    raise error from (failure if failure is not error else failure.__cause__)
+            await asyncio.sleep(delay)
+
+    async def _bounded(self, call: HTTPCall, headers: list[tuple[str, str]], deadline: Deadline) -> Answer:
+        self._refuse_if_closed()
+        bound = asyncio.timeout(deadline.remaining())
+        try:
+            async with bound:
+                return await self._exchange.exchange(call, _with_deadline(headers, deadline), deadline)
+        except TimeoutError as error:
+            if bound.expired():
+                raise deadline.passed() from error
+            raise
 
     def _refuse_other_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -277,35 +251,38 @@ class AsyncHTTPTransport(_HTTPBase):
         """Release the connections, finally. Closing twice does nothing."""
         if not self._closed:
             self._closed = True
-            if self._owned and self._loop is not None:
-                self._refuse_other_loop()
-                await self._client.aclose()
+            # The connections of another loop cannot be closed from here.
+            if self._loop in (None, asyncio.get_running_loop()):
+                await self._exchange.close()
 
     def __del__(self) -> None:
         if getattr(self, "_loop", None) is not None and self._owned and not self._closed:
             warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
 
 
-def _new_client(address: Address) -> httpx.Client:
-    if address.unix_path is not None:
-        return httpx.Client(transport=httpx.HTTPTransport(uds=address.unix_path))
-    return httpx.Client()
+def _new_exchange(address: Address) -> Exchange:
+    return Session(httpx.Client(), address, owned=True) if proxied(address) else Pool(address)
 
 
-def _new_async_client(address: Address) -> httpx.AsyncClient:
-    if address.unix_path is not None:
-        return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=address.unix_path))
-    return httpx.AsyncClient()
-
-
-def _client_of(session: object) -> httpx.Client:
+def _session_exchange(session: object, address: Address) -> Exchange:
     if isinstance(session, httpx.Client):
-        return session
+        return Session(session, address, owned=False)
     # A requests.Session can only be given where requests has been imported.
     requests = sys.modules.get("requests")
     if requests is not None and isinstance(session, requests.Session):
         from .requests_session import RequestsTransport
 
-        return httpx.Client(transport=RequestsTransport(session))
+        # The httpx.Client is ours, the session below it is not.
+        return Session(httpx.Client(transport=RequestsTransport(session)), address, owned=True)
     name = type(session).__name__
     raise InvalidArgumentError(f"session must be an httpx.Client or a requests.Session, not {name}")
+
+
+def _async_exchange(session: object, address: Address) -> AsyncExchange:
+    if session is None:
+        if proxied(address):
+            return AsyncSession(httpx.AsyncClient(), address, owned=True)
+        return AsyncPool(address)
+    if isinstance(session, httpx.AsyncClient):
+        return AsyncSession(session, address, owned=False)
+    raise InvalidArgumentError(f"session must be an httpx.AsyncClient, not {type(session).__name__}")

@@ -40,6 +40,10 @@ class Deadline:
             raise self.passed()
         return left
 
+    def passes_within(self, seconds: float) -> bool:
+        """Tell whether no time is left `seconds` from now."""
+        return self._at is not None and time.monotonic() + seconds >= self._at
+
     def passed(self) -> SandboxTimeoutError:
         """Return the error that says that the time-out has passed."""
         return SandboxTimeoutError(f"no answer within {self.timeout:g} s")
@@ -59,19 +63,15 @@ class Attempts:
         self._deadline = deadline
         self._delay = _FIRST_DELAY
 
-    def delay_after(self, error: SandboxError) -> float:
-        """Return the seconds to wait before the next attempt; raise `error` where there is none."""
+    def delay_after(self, error: SandboxError) -> float | None:
+        """Return the seconds to wait before the next attempt, or None where `error` is final."""
         if not self._left or not self._worth_repeating(error):
-            raise error
+            return None
         # Half of the delay is random, so that clients that failed together do not return together.
         delay = self._delay * (0.5 + random.random() / 2)
         delay = max(delay, error.retry_after or 0.0)
-        try:
-            remaining = self._deadline.remaining()
-        except SandboxTimeoutError:
-            raise error from None
-        if delay > _LONGEST_RETRY_AFTER or (remaining is not None and delay >= remaining):
-            raise error
+        if delay > _LONGEST_RETRY_AFTER or self._deadline.passes_within(delay):
+            return None
         self._left -= 1
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
         return delay

@@ -189,6 +189,9 @@ field_names = st.sampled_from(
 )
 
 
+documents = st.dictionaries(st.text(), json_values).map(json.dumps).map(str.encode)
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 @given(body=st.binary() | st.dictionaries(field_names, json_values).map(json.dumps).map(str.encode))
 @example(body=b'{"id": {}, "status": [], "exit_code": null}')

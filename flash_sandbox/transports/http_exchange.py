@@ -1,0 +1,339 @@
+"""One request and its answer over HTTP: by connections of our own, or by a session that the caller gave.
+
+Our own are httpcore's, which httpx is built on: a call costs half as much as through httpx.Client, and the
+time-out of a call can bound it as a whole. A session's own settings hold, so it goes through httpx.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore
+import httpx
+
+from ..address import Address
+from ..codecs import MAX_ANSWER_BYTES
+from ..codecs.http import HTTPCall
+from ..errors import ProtocolError
+from .keepalive import SOCKET_OPTIONS
+from .retry import Deadline
+
+__all__ = ["Answer", "AsyncExchange", "AsyncPool", "AsyncSession", "Exchange", "Pool", "Session", "proxied"]
+
+_LIMITS: Final[dict[str, Any]] = {
+    "max_connections": 100,
+    "max_keepalive_connections": 20,
+    # Less than the five seconds after which some servers close an idle connection.
+    "keepalive_expiry": 4.0,
+    "socket_options": SOCKET_OPTIONS,
+}
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        status_code: HTTP status.
+        headers: Headers, names in lower case or looked up without regard to case.
+        body: The whole body.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Exchange(Protocol):
+    """Sends a request and returns the answer; failures are those of httpx or httpcore."""
+
+    def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
+        """Send a request and return the answer."""
+        ...
+
+    def close(self) -> None:
+        """Release the connections."""
+        ...
+
+
+class AsyncExchange(Protocol):
+    """Sends a request and returns the answer; the caller bounds the time. Failures as with `Exchange`."""
+
+    async def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
+        """Send a request and return the answer."""
+        ...
+
+    async def close(self) -> None:
+        """Release the connections."""
+        ...
+
+
+class _Body:
+    """Collects the body of an answer, up to the largest that is taken."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._deadline = deadline
+
+    def add(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > MAX_ANSWER_BYTES:
+            raise ProtocolError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+        self._deadline.remaining()
+        self._chunks.append(chunk)
+
+    def content(self) -> bytes:
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+
+class _Requests:
+    """Makes httpcore's requests to one address."""
+
+    def __init__(self, address: Address) -> None:
+        self._scheme = b"https" if address.tls else b"http"
+        self._host = address.host.encode("ascii")
+        self._port = address.port
+        self._prefix = f"{address.prefix}/"
+        default_port = 443 if address.tls else 80
+        authority = address.authority
+        if address.port == default_port:
+            authority = authority.removesuffix(f":{default_port}")
+        self._host_header = (b"host", authority.encode("ascii"))
+
+    def make(self, call: HTTPCall, headers: Headers, timeouts: dict[str, float] | None) -> httpcore.Request:
+        url = httpcore.URL(
+            scheme=self._scheme,
+            host=self._host,
+            port=self._port,
+            target=(self._prefix + call.path).encode("ascii"),
+        )
+        pairs = [self._host_header, *((name.encode(), value.encode()) for name, value in headers)]
+        if call.body is not None:
+            pairs.append((b"content-length", str(len(call.body)).encode()))
+        extensions = {} if timeouts is None else {"timeout": timeouts}
+        return httpcore.Request(call.method, url, headers=pairs, content=call.body, extensions=extensions)
+
+
+class Pool:
+    """Connections of our own.
+
+    Args:
+        address: Where the orchestrator listens.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._requests = _Requests(address)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_tls_context(address), uds=address.unix_path, network_backend=_Backend(), **_LIMITS
+        )
+
+    def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
+        """Send a request and return the answer."""
+        remaining = deadline.remaining()
+        timeouts: dict[str, float] | None = None
+        if remaining is not None:
+            # `_Backend` takes these for moments rather than durations.
+            at = time.monotonic() + remaining
+            timeouts = {"pool": remaining, "connect": at, "read": at, "write": at}
+        response = self._pool.handle_request(self._requests.make(call, headers, timeouts))
+        body = _Body(deadline)
+        try:
+            for chunk in response.iter_stream():
+                body.add(chunk)
+        finally:
+            response.close()
+        return Answer(response.status, _Headers(response.headers), body.content())
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._pool.close()
+
+
+class AsyncPool:
+    """Connections of our own, in one event loop.
+
+    Args:
+        address: Where the orchestrator listens.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._requests = _Requests(address)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_tls_context(address), uds=address.unix_path, **_LIMITS
+        )
+
+    async def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
+        """Send a request and return the answer."""
+        response = await self._pool.handle_async_request(self._requests.make(call, headers, None))
+        body = _Body(deadline)
+        try:
+            async for chunk in response.aiter_stream():
+                body.add(chunk)
+        finally:
+            await response.aclose()
+        return Answer(response.status, _Headers(response.headers), body.content())
+
+    async def close(self) -> None:
+        """Release the connections."""
+        await self._pool.aclose()
+
+
+class Session:
+    """The connections of an httpx.Client.
+
+    Args:
+        client: The client.
+        address: Where the orchestrator listens.
+        owned: Whether to close the client.
+    """
+
+    def __init__(self, client: httpx.Client, address: Address, *, owned: bool) -> None:
+        self._client = client
+        self._base_url = address.base_url
+        self._owned = owned
+
+    def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
+        """Send a request and return the answer."""
+        # httpx waits this long for each step, and the whole is looked at between the pieces of the body.
+        request = self._client.build_request(
+            call.method,
+            self._base_url + call.path,
+            content=call.body,
+            headers=headers,
+            timeout=deadline.remaining(),
+        )
+        response = self._client.send(request, stream=True, follow_redirects=False)
+        body = _Body(deadline)
+        try:
+            for chunk in response.iter_bytes():
+                body.add(chunk)
+        finally:
+            response.close()
+        return Answer(response.status_code, response.headers, body.content())
+
+    def close(self) -> None:
+        """Release the connections, where they are ours."""
+        if self._owned:
+            self._client.close()
+
+
+class AsyncSession:
+    """The connections of an httpx.AsyncClient.
+
+    Args:
+        client: The client.
+        address: Where the orchestrator listens.
+        owned: Whether to close the client.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, address: Address, *, owned: bool) -> None:
+        self._client = client
+        self._base_url = address.base_url
+        self._owned = owned
+
+    async def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
+        """Send a request and return the answer."""
+        request = self._client.build_request(
+            call.method, self._base_url + call.path, content=call.body, headers=headers, timeout=None
+        )
+        response = await self._client.send(request, stream=True, follow_redirects=False)
+        body = _Body(deadline)
+        try:
+            async for chunk in response.aiter_bytes():
+                body.add(chunk)
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, body.content())
+
+    async def close(self) -> None:
+        """Release the connections, where they are ours."""
+        if self._owned:
+            await self._client.aclose()
+
+
+def proxied(address: Address) -> bool:
+    """Tell whether the environment names a proxy for `address`; httpx, which knows proxies, is used then."""
+    if address.unix_path is not None:
+        return False
+    known = getproxies()
+    named = known.get("https" if address.tls else "http") or known.get("all")
+    return bool(named) and not proxy_bypass(address.host)
+
+
+def _tls_context(address: Address) -> ssl.SSLContext | None:
+    return httpx.create_ssl_context() if address.tls else None
+
+
+class _Headers(dict[str, str]):
+    """Headers as httpcore has them, by name in lower case."""
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        super().__init__((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Connects by httpcore's own backend, taking each time-out for the moment at which it passes.
+
+    httpcore applies a time-out to each read, so that a server that sends a byte now and then would never
+    meet it.
+    """
+
+    def __init__(self) -> None:
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        # What is set for TCP has no meaning here.
+        return _Stream(self._backend.connect_unix_socket(path, _left(timeout, httpcore.ConnectTimeout)))
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(at: float | None, passed: type[Exception]) -> float | None:
+    if at is None:
+        return None
+    left = at - time.monotonic()
+    if left <= 0:
+        raise passed("the time-out has passed")
+    return left

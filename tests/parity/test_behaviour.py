@@ -1,0 +1,202 @@
+"""What every client does, on a live orchestrator: one body for all four, which never asks which it is."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flash_sandbox import (
+    ClientClosedError,
+    ConflictError,
+    InvalidArgumentError,
+    Sandbox,
+    SandboxAPI,
+    SandboxConnectionError,
+    SandboxNotFoundError,
+    SandboxTimeoutError,
+)
+
+Connect = Callable[..., SandboxAPI]
+
+OF_ONE_SANDBOX = ("stop_sandbox", "get_status", "get_metrics", "snapshot_sandbox", "resume_sandbox")
+
+
+def test_start_returns_an_id_that_is_running(client: SandboxAPI, sandbox_id: str) -> None:
+    assert isinstance(sandbox_id, str)
+    assert client.get_status(sandbox_id) == "running"
+
+
+def test_exec_tells_output_and_exit_code_apart(client: SandboxAPI, sandbox_id: str) -> None:
+    result = client.exec_command(sandbox_id, ["/bin/sh", "-c", "echo out; echo err >&2; exit 3"])
+    assert (result.stdout, result.stderr, result.exit_code) == ("out\n", "err\n", 3)
+
+
+def test_arguments_reach_the_command_unchanged(client: SandboxAPI, sandbox_id: str) -> None:
+    text = "\u20ac \\ \" ' \n $HOME \U0001f600 "
+    result = client.exec_command(sandbox_id, ["printf", "%s|", text, "", "b"])
+    assert result.stdout == f"{text}||b|"
+
+
+def test_large_output_comes_back_whole(client: SandboxAPI, sandbox_id: str) -> None:
+    result = client.exec_command(sandbox_id, ["/bin/sh", "-c", "yes x | head -c 500000"])
+    assert len(result.stdout) == 500_000
+
+
+def test_metrics_are_measured(client: SandboxAPI, sandbox_id: str) -> None:
+    metrics = client.get_metrics(sandbox_id)
+    assert metrics.pids_current >= 1
+
+
+def test_snapshot_pauses_and_resume_runs_on(client: SandboxAPI, sandbox_id: str) -> None:
+    snapshot = client.snapshot_sandbox(sandbox_id)
+    assert snapshot["snapshot_path"] == snapshot.snapshot_path != ""
+    assert client.get_status(sandbox_id) == "paused"
+    client.resume_sandbox(sandbox_id)
+    assert client.get_status(sandbox_id) == "running"
+
+
+def test_sandbox_starts_from_a_snapshot(client: SandboxAPI, sandbox_id: str) -> None:
+    client.exec_command(sandbox_id, ["/bin/sh", "-c", "echo kept > /tmp/file"])
+    snapshot = client.snapshot_sandbox(sandbox_id)
+    with Sandbox.create(client, snapshot_path=snapshot.snapshot_path, memory_mb=64) as copy:
+        assert copy.exec_command(["cat", "/tmp/file"]).stdout == "kept\n"
+
+
+def test_stopped_sandbox_is_unknown(client: SandboxAPI, sandbox_id: str) -> None:
+    client.stop_sandbox(sandbox_id)
+    with pytest.raises(SandboxNotFoundError):
+        client.get_status(sandbox_id)
+
+
+@pytest.mark.parametrize("method", OF_ONE_SANDBOX)
+def test_unknown_sandbox_is_not_found(client: SandboxAPI, method: str) -> None:
+    with pytest.raises(SandboxNotFoundError) as caught:
+        getattr(client, method)("unknown")
+    error = caught.value
+    assert (error.reason, error.status_code, error.grpc_status) == ("not_found", 404, "NOT_FOUND")
+    assert (error.operation, error.retryable) == (method, False)
+    assert "unknown" in error.detail
+    assert error.request_id
+
+
+@pytest.mark.parametrize("method", OF_ONE_SANDBOX)
+@pytest.mark.parametrize("sandbox_id", ["", ".", "..", "a/b", "a\0", "\ud800", None])
+def test_malformed_id_is_refused_before_any_transport(
+    client: SandboxAPI, method: str, sandbox_id: Any
+) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        getattr(client, method)(sandbox_id)
+    assert caught.value.transport is None
+
+
+def test_operation_in_the_wrong_state_is_a_conflict(client: SandboxAPI, sandbox_id: str) -> None:
+    with pytest.raises(ConflictError) as caught:
+        client.resume_sandbox(sandbox_id)
+    assert (caught.value.reason, caught.value.status_code) == ("wrong_state", 409)
+    assert "running" in caught.value.detail
+
+
+def test_unknown_runtime_lists_the_known_ones(client: SandboxAPI) -> None:
+    with pytest.raises(InvalidArgumentError, match="bubblewrap") as caught:
+        client.start_sandbox(type="abacus")
+    assert caught.value.reason == "unknown_runtime"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"memory_mb": 2**63}, {"cpu_cores": math.nan}, {"command": "ls"}, {"image": "\ud800"}]
+)
+def test_value_out_of_range_is_refused_before_any_transport(
+    client: SandboxAPI, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.start_sandbox(**fields)
+    assert caught.value.transport is None
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, True, "1"])
+def test_timeout_that_is_none_is_refused(client: SandboxAPI, timeout: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="timeout"):
+        client.get_status("a", timeout=timeout)
+
+
+def test_timeout_of_a_call_ends_it(client: SandboxAPI, sandbox_id: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(SandboxTimeoutError) as caught:
+        client.exec_command(sandbox_id, ["sleep", "30"], timeout=0.2)
+    assert 0.15 < time.monotonic() - began < 5
+    assert (caught.value.reason, caught.value.status_code) == ("deadline_exceeded", 504)
+
+
+def test_timeout_of_a_call_stops_the_command(client: SandboxAPI, sandbox_id: str) -> None:
+    with pytest.raises(SandboxTimeoutError):
+        client.exec_command(sandbox_id, ["sleep", "4711"], timeout=0.2)
+    deadline = time.monotonic() + 10
+    while "4711" in client.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout:
+        assert time.monotonic() < deadline, "the command runs on"
+
+
+def test_timeout_of_options_is_that_of_the_calls(client: SandboxAPI, sandbox_id: str) -> None:
+    hasty = client.with_options(timeout=0.2)
+    with pytest.raises(SandboxTimeoutError):
+        hasty.exec_command(sandbox_id, ["sleep", "30"])
+    assert client.get_status(sandbox_id) == hasty.get_status(sandbox_id, timeout=None) == "running"
+
+
+def test_closed_client_refuses_every_call(client: SandboxAPI, sandbox_id: str) -> None:
+    client.get_status(sandbox_id)
+    client.close()
+    client.close()
+    with pytest.raises(ClientClosedError):
+        client.get_status(sandbox_id)
+
+
+def test_closing_closes_clients_with_other_options_too(client: SandboxAPI) -> None:
+    other = client.with_options(timeout=1)
+    client.close()
+    with pytest.raises(ClientClosedError):
+        other.get_status("a")
+
+
+def test_server_that_is_not_there_is_a_connection_error(connect: Connect) -> None:
+    client = connect("127.0.0.1:1", max_retries=1)
+    with pytest.raises(SandboxConnectionError) as caught:
+        client.exec_command("a", ["true"])
+    assert (caught.value.reason, caught.value.status_code) == ("connection_failed", None)
+    assert caught.value.retryable
+    assert caught.value.__cause__ is not None
+
+
+def test_host_that_has_no_address_is_a_connection_error(connect: Connect) -> None:
+    with pytest.raises(SandboxConnectionError):
+        connect("host.invalid:80", max_retries=0).get_status("a")
+
+
+def test_sandbox_object_stops_at_the_end_of_its_block(client: SandboxAPI) -> None:
+    with Sandbox.create(client, memory_mb=64) as sandbox:
+        assert sandbox.get_status() == "running"
+    with pytest.raises(SandboxNotFoundError):
+        client.get_status(sandbox.id)
+
+
+def test_sandbox_object_may_be_stopped_inside_its_block(client: SandboxAPI) -> None:
+    with Sandbox.create(client, memory_mb=64) as sandbox:
+        sandbox.stop_sandbox()
+
+
+def test_sandbox_object_connects_to_what_is_there(client: SandboxAPI, sandbox_id: str) -> None:
+    assert Sandbox.connect(client, sandbox_id).exec_command(["true"]).exit_code == 0
+
+
+def test_sandbox_object_does_not_connect_to_what_is_not_there(client: SandboxAPI) -> None:
+    with pytest.raises(SandboxNotFoundError):
+        Sandbox.connect(client, "unknown")
+
+
+def test_repr_shows_no_key(connect: Connect, address: str) -> None:
+    client = connect(address, api_key="secret-key")
+    assert address.removeprefix("http://") in repr(client)
+    assert "secret-key" not in repr(client)
