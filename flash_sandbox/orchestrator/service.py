@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
@@ -42,7 +42,7 @@ from ..models import (
 )
 from .registry import Registry, Sandbox, State
 from .runtimes import AUTO_ORDER, HONOURED_OPTIONS, NETWORKS, OPTIONS
-from .runtimes.base import Runtime
+from .runtimes.base import Adopted, Register, Runtime
 
 __all__ = ["SandboxService"]
 
@@ -81,7 +81,10 @@ class SandboxService:
         self._closed = False
 
     async def open(self) -> None:
-        """Make every runtime ready; where one refuses, close those that were opened, and raise its error."""
+        """Make every runtime ready and go on with the sandboxes that outlived the orchestrator before.
+
+        Where a runtime refuses, those that were opened are closed, and its error is raised.
+        """
         opened: list[Runtime] = []
         try:
             for runtime in self._runtimes.values():
@@ -91,6 +94,23 @@ class SandboxService:
             for runtime in reversed(opened):
                 await runtime.close()
             raise
+        for runtime in opened:
+            await runtime.adopt(self._registering(runtime))
+
+    def _registering(self, runtime: Runtime) -> Register:
+        def register(adopted: Adopted) -> Callable[[int], None]:
+            sandbox = Sandbox(
+                runtime,
+                adopted.request,
+                adopted.idempotency_key,
+                id=adopted.id,
+                state=State(adopted.state),
+                image=adopted.image,
+            )
+            self.registry.add(sandbox)
+            return sandbox.main_process_ended
+
+        return register
 
     async def close(self) -> None:
         """Stop every sandbox, complete what is under way, close the runtimes. Twice does no more."""
@@ -239,7 +259,12 @@ class SandboxService:
     async def _start(self, sandbox: Sandbox) -> None:
         async with sandbox.lock:
             try:
-                started = await sandbox.runtime.start(sandbox.id, sandbox.request, sandbox.main_process_ended)
+                started = await sandbox.runtime.start(
+                    sandbox.id,
+                    sandbox.request,
+                    sandbox.main_process_ended,
+                    idempotency_key=sandbox.idempotency_key,
+                )
             except BaseException:
                 sandbox.state = State.ERROR
                 self.registry.remove(sandbox)

@@ -17,6 +17,7 @@ from flash_sandbox.errors import (
     CancelledByServerError,
     ConflictError,
     InternalServerError,
+    RuntimeUnavailableError,
     SandboxNotFoundError,
     SandboxTimeoutError,
     UnavailableError,
@@ -35,7 +36,7 @@ from flash_sandbox.models import (
 )
 from flash_sandbox.orchestrator.calls import Call, Calls
 from flash_sandbox.orchestrator.logs import RequestLog
-from flash_sandbox.orchestrator.runtimes.base import Availability, Started
+from flash_sandbox.orchestrator.runtimes.base import Adopted, Availability, Register, Started
 from flash_sandbox.orchestrator.service import SandboxService
 
 
@@ -49,6 +50,7 @@ class SteppedRuntime:
         self.steps: list[str] = []
         self.on_exit: Callable[[int], None] = lambda _: None
         self.failing: dict[str, Exception] = {}
+        self.outlived: list[Adopted] = []
         self._held: dict[str, asyncio.Event] = {}
         self._reached: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
@@ -76,10 +78,23 @@ class SteppedRuntime:
     async def open(self) -> None:
         await self._step("open")
 
+    async def adopt(self, register: Register) -> None:
+        await self._step("adopt")
+        for adopted in self.outlived:
+            self.sandboxes.add(adopted.id)
+            self.on_exit = register(adopted)
+
     async def close(self) -> None:
         await self._step("close")
 
-    async def start(self, sandbox_id: str, request: StartRequest, on_exit: Callable[[int], None]) -> Started:
+    async def start(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        on_exit: Callable[[int], None],
+        *,
+        idempotency_key: str = "",
+    ) -> Started:
         self.on_exit = on_exit
         await self._step("start")
         self.sandboxes.add(sandbox_id)
@@ -358,3 +373,38 @@ class TestCalls:
         await calls.drain(0)
         with pytest.raises(UnavailableError):
             await calls.perform(call, None, asyncio.Event().wait)
+
+
+class TestAdoption:
+    async def test_a_sandbox_that_outlived_its_orchestrator_goes_on(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.outlived = [Adopted("old", StartRequest(), "running")]
+        await service.open()
+        assert await state(service, "old") == "running"
+        assert (await service.exec_command(ExecRequest("old", ("true",)))).stdout == "done"
+        await service.stop_sandbox(StopRequest("old"))
+        assert runtime.sandboxes == set()
+
+    async def test_its_end_is_heard_of(self, service: SandboxService, runtime: SteppedRuntime) -> None:
+        runtime.outlived = [Adopted("old", StartRequest(), "paused")]
+        await service.open()
+        assert await state(service, "old") == "paused"
+        runtime.on_exit(0)
+        assert await state(service, "old") == "stopped"
+
+    async def test_a_start_with_its_idempotency_key_finds_it(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        request = StartRequest(network="none")
+        runtime.outlived = [Adopted("old", request, "running", idempotency_key="key")]
+        await service.open()
+        assert (await service.start_sandbox(request, "key")).id == "old"
+
+    async def test_nothing_is_adopted_before_every_runtime_is_open(self, runtime: SteppedRuntime) -> None:
+        broken = SteppedRuntime()
+        broken.failing["open"] = RuntimeUnavailableError("no")
+        service = SandboxService({"bubblewrap": runtime, "docker": broken})
+        with pytest.raises(RuntimeUnavailableError):
+            await service.open()
+        assert runtime.steps == ["open", "close"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
 
-__all__ = ["Availability", "Runtime", "Started"]
+__all__ = ["Adopted", "Availability", "Register", "Runtime", "Started"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,29 @@ class Started:
     image: str
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A sandbox that outlived the orchestrator that started it.
+
+    Attributes:
+        id: Its ID.
+        request: What its start asked for.
+        state: Whether its processes run or are frozen.
+        image: The image that it really runs.
+        idempotency_key: Key that its start carried; empty for none.
+    """
+
+    id: str
+    request: StartRequest
+    state: Literal["running", "paused"]
+    image: str = ""
+    idempotency_key: str = ""
+
+
+Register = Callable[[Adopted], Callable[[int], None]]
+"""Makes an adopted sandbox known, and returns its `on_exit`, as `Runtime.start` takes it."""
+
+
 class Runtime(Protocol):
     """Runs sandboxes of one type. Every method may be called for many sandboxes at once."""
 
@@ -54,16 +77,35 @@ class Runtime(Protocol):
         """Tell whether this host can run such sandboxes, and what to do where it cannot."""
 
     async def open(self) -> None:
-        """Make ready: remove what an orchestrator that was killed left behind. Called once, first."""
+        """Make ready. Called once, first.
+
+        What an orchestrator that was killed left behind is removed, unless `adopt` can go on with it. Does
+        not fail where the host lacks the runtime: `start` does.
+        """
+
+    async def adopt(self, register: Register) -> None:
+        """Register each sandbox that outlived its orchestrator and is alive. Called once, after `open`.
+
+        A runtime whose engine cannot be reached may do it later. What cannot be gone on with is removed.
+        Does not fail.
+        """
 
     async def close(self) -> None:
         """End what is still there and release everything. Called once, last."""
 
-    async def start(self, sandbox_id: str, request: StartRequest, on_exit: Callable[[int], None]) -> Started:
+    async def start(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        on_exit: Callable[[int], None],
+        *,
+        idempotency_key: str = "",
+    ) -> Started:
         """Start a sandbox and return once its main process runs.
 
         Leaves nothing behind where that fails or is cancelled. `on_exit` is called once, with the exit
-        status, when the main process ends by itself; never after `stop`.
+        status, when the main process ends by itself; never after `stop`. `idempotency_key` is for the next
+        orchestrator, where sandboxes outlive this one.
         """
 
     async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:

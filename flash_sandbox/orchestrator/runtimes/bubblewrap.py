@@ -37,7 +37,7 @@ from ..sandboxing.output import Output
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.snapshots import Snapshots
 from ..sandboxing.users import UserPool
-from .base import Availability, Started
+from .base import Availability, Register, Started
 
 __all__ = ["BubblewrapRuntime"]
 
@@ -112,6 +112,9 @@ class BubblewrapRuntime:
         await asyncio.to_thread(self._prepare)
         await self._launcher.open()
 
+    async def adopt(self, register: Register) -> None:
+        """Do nothing: these sandboxes die with their orchestrator."""
+
     def _find_hierarchy(self) -> None:
         try:
             self._hierarchy = cgroups.find_hierarchy()
@@ -148,7 +151,14 @@ class BubblewrapRuntime:
 
     # Start
 
-    async def start(self, sandbox_id: str, request: StartRequest, on_exit: Callable[[int], None]) -> Started:
+    async def start(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        on_exit: Callable[[int], None],
+        *,
+        idempotency_key: str = "",
+    ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
         with self._snapshots.reading(request.snapshot_path) as snapshot:
             image = snapshot.image_for(request.image) if snapshot else request.image

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from ...errors import RuntimeUnavailableError, SandboxNotFoundError, UnsupportedError
 from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
-from .base import Availability, Started
+from .base import Availability, Register, Started
 
 __all__ = ["Missing", "UndrivenRuntime"]
 
@@ -41,15 +41,27 @@ class UndrivenRuntime:
             found = await self.find()
         except Missing as missing:
             return Availability(self.name, False, missing.detail, missing.remedy)
-        return Availability(self.name, False, self._not_driven(found), "use the bubblewrap runtime until then")
+        return Availability(
+            self.name, False, self._not_driven(found), "use the bubblewrap runtime until then"
+        )
 
     async def open(self) -> None:
         """Do nothing: there is nothing to make ready."""
 
+    async def adopt(self, register: Register) -> None:
+        """Do nothing: there is nothing that could have outlived anything."""
+
     async def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
-    async def start(self, sandbox_id: str, request: StartRequest, on_exit: Callable[[int], None]) -> Started:
+    async def start(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        on_exit: Callable[[int], None],
+        *,
+        idempotency_key: str = "",
+    ) -> Started:
         """Refuse: with what is missing and how to get it, or because this release drives no such runtime."""
         try:
             found = await self.find()
