@@ -24,11 +24,11 @@ import socket
 import struct
 import sys
 import time
-from contextlib import suppress
-from typing import Any
 
 # os.execvpe imports it to search PATH, which a process that has joined a sandbox cannot do any more.
-import warnings  # noqa: F401, I001
+import warnings  # noqa: F401
+from contextlib import suppress
+from typing import Any
 
 # Constants of the kernel: linux/sched.h, linux/prctl.h, linux/mount.h, linux/capability.h.
 CLONE_NEWNS = 0x00020000
