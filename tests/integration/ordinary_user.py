@@ -10,8 +10,8 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_NOBODY = 65534
-_USER = ("setpriv", "--reuid", str(_NOBODY), "--regid", str(_NOBODY), "--clear-groups", "--")
+NOBODY = 65534
+_USER = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--")
 
 # setpriv itself may still start what its user may not: the interpreter must be able to start itself.
 _PROBE = "import flash_sandbox.orchestrator, os, sys; os.execv(sys.executable, [sys.executable, '-c', ''])"

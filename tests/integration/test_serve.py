@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -257,20 +258,22 @@ class TestRefusal:
         assert (code, "name another with --state-dir" in said) == (1, True)
 
     def test_a_host_without_cgroups_unless_best_effort_will_do(
-        self, tmp_path: Path, need: Callable[[str, str | None], None]
+        self, need: Callable[[str, str | None], None]
     ) -> None:
         found = ordinary_user.command()
         if isinstance(found, str):
             need("ordinary-user", found)
             return
         command, environment = found
-        done = subprocess.run(
-            [*command, "-m", "flash_sandbox.cli", "serve", "--http-port", "0", "--grpc-port", "0"],
-            env=environment | {"XDG_STATE_HOME": "/tmp/flash-sandbox-of-nobody"},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        with tempfile.TemporaryDirectory() as home:
+            os.chown(home, ordinary_user.NOBODY, ordinary_user.NOBODY)
+            done = subprocess.run(
+                [*command, "-m", "flash_sandbox.cli", "serve", "--http-port", "0", "--grpc-port", "0"],
+                env=environment | {"XDG_STATE_HOME": home},
+                cwd="/",
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
         assert (done.returncode, "--limits best-effort" in done.stderr) == (1, True)

@@ -162,6 +162,25 @@ class TestDeadline:
         assert caught.value.status is Status.INVALID_ARGUMENT
 
 
+class TestClientGone:
+    async def test_a_command_ends_when_its_call_is_cancelled(
+        self, stub: messages.SandboxServiceStub, sandbox: str
+    ) -> None:
+        async def runs() -> bool:
+            script = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
+            listing = messages.ExecRequest(id=sandbox, command=["sh", "-c", script])
+            return "sleep 4761" in (await stub.exec_command(listing)).stdout
+
+        command = messages.ExecRequest(id=sandbox, command=["sleep", "4761"])
+        call = asyncio.create_task(stub.exec_command(command))
+        async with asyncio.timeout(10):
+            while not await runs():
+                pass
+            call.cancel()
+            while await runs():
+                pass
+
+
 class TestStreams:
     async def test_a_connection_takes_more_than_100_at_a_time(self, channel: Channel) -> None:
         connection = (await channel.__connect__()).processor.connection._connection
