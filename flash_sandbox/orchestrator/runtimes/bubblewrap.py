@@ -316,8 +316,7 @@ class BubblewrapRuntime:
 
     async def _watch(self, sandbox: _Sandbox, on_exit: Callable[[int], None]) -> None:
         assert sandbox.process is not None
-        status = await asyncio.shield(sandbox.process.exited)
-        on_exit(status if status >= 0 else 128 - status)
+        on_exit((await asyncio.shield(sandbox.process.exited)).status)
 
     # Use
 
@@ -327,12 +326,12 @@ class BubblewrapRuntime:
         stdout, stderr = Output(), Output()
         try:
             async with self._command(sandbox, command, stdout, stderr) as process:
-                status = await asyncio.shield(process.exited)
+                end = await asyncio.shield(process.exited)
             await _drained(stdout, stderr)
             return ExecResult(
                 stdout=stdout.text,
                 stderr=stderr.text,
-                exit_code=status if status >= 0 else 128 - status,
+                exit_code=end.status,
                 stdout_dropped=stdout.dropped,
                 stderr_dropped=stderr.dropped,
             )
@@ -375,6 +374,8 @@ class BubblewrapRuntime:
                 process = starting.result()
                 if not process.exited.done():
                     await asyncio.shield(group.kill(process.pid))
+                elif tree:
+                    tree.add_finished(process.exited.result())
             group.close()
             os.close(report_read)
             if report_write >= 0:

@@ -193,14 +193,19 @@ class Launcher:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
             request_id = self._running.pop(pid, None)
             if request_id is not None:
-                self._tell(request_id, status=os.waitstatus_to_exitcode(status))
+                self._tell(
+                    request_id,
+                    status=os.waitstatus_to_exitcode(status),
+                    # Blocks of 512 bytes (getrusage(2)).
+                    usage=[used.ru_utime + used.ru_stime, used.ru_inblock * 512, used.ru_oublock * 512],
+                )
 
     # Starting a sandbox
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 
 from ...errors import InternalServerError
 
-__all__ = ["LauncherClient", "Process"]
+__all__ = ["Exit", "LauncherClient", "Process"]
 
 _PROGRAM = Path(__file__).with_name("launcher.py")
 
@@ -29,12 +30,29 @@ class Process:
     Attributes:
         key: Number under which the launcher knows it.
         pid: Process ID, as this process sees it.
-        exited: Result: the exit status, or -N where signal N ended it.
+        exited: Result: how it ended.
     """
 
     key: int
     pid: int
-    exited: asyncio.Future[int]
+    exited: asyncio.Future[Exit]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended, and what it and the children that it reaped have used.
+
+    Attributes:
+        status: Exit status; 128 + N where signal N ended it.
+        cpu_seconds: CPU time.
+        block_read_bytes: Bytes read from block devices.
+        block_write_bytes: Bytes written to block devices.
+    """
+
+    status: int
+    cpu_seconds: float = 0.0
+    block_read_bytes: int = 0
+    block_write_bytes: int = 0
 
 
 class LauncherClient:
@@ -45,7 +63,7 @@ class LauncherClient:
         self._on_death = on_death
         self._next_key = 0
         self._started: dict[int, asyncio.Future[int]] = {}
-        self._exited: dict[int, asyncio.Future[int]] = {}
+        self._exited: dict[int, asyncio.Future[Exit]] = {}
         self._received = bytearray()
         self._sending = asyncio.Lock()
         self._socket: socket.socket | None = None
@@ -101,7 +119,7 @@ class LauncherClient:
         self._next_key += 1
         key = self._next_key
         started = self._started[key] = self._loop.create_future()
-        exited = self._loop.create_future()
+        exited: asyncio.Future[Exit] = self._loop.create_future()
         if request["do"] != "forget":
             self._exited[key] = exited
         body = json.dumps({"id": key, **request}).encode()
@@ -161,7 +179,8 @@ class LauncherClient:
         if "status" in answer:
             exited = self._exited.pop(answer["id"], None)
             if exited is not None and not exited.done():
-                exited.set_result(answer["status"])
+                status: int = answer["status"]
+                exited.set_result(Exit(status if status >= 0 else 128 - status, *answer["usage"]))
             return
         started = self._started.pop(answer["id"], None)
         if started is None or started.done():
@@ -185,7 +204,7 @@ class LauncherClient:
                 started.exception()
         for exited in self._exited.values():
             if not exited.done():
-                exited.set_result(-9)
+                exited.set_result(Exit(128 + signal.SIGKILL))
         self._started.clear()
         self._exited.clear()
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from .launcher_client import Exit
 from .limits import Limits, Usage
 
 __all__ = ["ProcessTree"]
@@ -41,12 +42,20 @@ class ProcessTree:
         self._limits = limits
         self._namespace = ""
         self._init = 0
+        self._finished_cpu = 0.0
+        self._finished_read = self._finished_written = 0
 
     def attach(self, init: int) -> None:
         """Take the sandbox's PID 1, by the process ID that it has here, and limit its processes."""
         self._init = init
         self._namespace = os.readlink(f"/proc/{init}/ns/pid")
         resource.prlimit(init, resource.RLIMIT_NPROC, (self._limits.pids, self._limits.pids))
+
+    def add_finished(self, command: Exit) -> None:
+        """Count what a command has used that has ended: nothing in the sandbox has reaped it."""
+        self._finished_cpu += command.cpu_seconds
+        self._finished_read += command.block_read_bytes
+        self._finished_written += command.block_write_bytes
 
     @property
     def rlimits(self) -> list[list[int]]:
@@ -66,8 +75,9 @@ class ProcessTree:
         return random.sample(usable, min(math.ceil(self._limits.cpu_cores), len(usable)))
 
     def usage(self) -> Usage:
-        """Add up what the processes use now, and what those used that were reaped by one of them."""
-        memory = ticks = threads = read = written = 0
+        """Add up what the processes use now, and what those used that have ended."""
+        memory = ticks = threads = 0
+        read, written = self._finished_read, self._finished_written
         for pid in self._pids():
             with suppress(OSError, ValueError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -81,7 +91,7 @@ class ProcessTree:
         return Usage(
             memory_bytes=memory,
             memory_limit_bytes=0,
-            cpu_seconds=ticks / _TICKS_PER_SECOND,
+            cpu_seconds=self._finished_cpu + ticks / _TICKS_PER_SECOND,
             pids=threads,
             block_read_bytes=read,
             block_write_bytes=written,
