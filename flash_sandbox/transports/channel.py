@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 from typing import Any, Final, cast
 
@@ -86,11 +87,19 @@ class _Processor(EventsProcessor):
 class _Protocol(H2Protocol):
     """Refuses at once what does not begin as HTTP/2 does; h2 would wait for the rest of a huge frame."""
 
+    agreed = True
+    """Whether the server has agreed to HTTP/2, where TLS lets it say so."""
+
     _head: bytes | None = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.processor = _Processor(self.handler, self.connection)
+        tls = transport.get_extra_info("ssl_object")
+        self.agreed = tls is None or tls.selected_alpn_protocol() == "h2"
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
+            keep_alive(sock)
 
     def data_received(self, data: bytes) -> None:
         if self._head is not None:
@@ -140,14 +149,9 @@ class Channel(grpclib.client.Channel):
 
     async def _create_connection(self) -> H2Protocol:
         protocol = await super()._create_connection()
-        transport = protocol.connection._transport
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None and tls.selected_alpn_protocol() != "h2":
-            transport.close()
+        if isinstance(protocol, _Protocol) and not protocol.agreed:
+            protocol.processor.close(NOT_HTTP2)
             raise ConnectionError("the server does not speak HTTP/2 (ALPN)")
-        sock = transport.get_extra_info("socket")
-        if self._path is None and sock is not None:
-            keep_alive(sock)
         return protocol
 
     async def connect(self) -> None:

@@ -47,6 +47,7 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
         command=st.just(()) | commands,
         memory_mb=st.integers(1, models.MAX_MEMORY_MB),
         cpu_cores=st.floats(0, models.MAX_CPU_CORES, exclude_min=True),
+        network=st.sampled_from(["", "none", "bridge"]),
     ),
     models.StartResult: st.builds(models.StartResult, ids),
     models.ExecRequest: st.builds(models.ExecRequest, ids, commands),
