@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import InvalidArgumentError, Reason
+from ..images.streams import unpack_stream
 from . import archive
+from .extraction import Bounds, Extraction
 
 __all__ = ["HOST", "Images", "RootFilesystem"]
 
@@ -45,6 +47,8 @@ _COPIED_FROM_ETC: Final = (
     "os-release",
     "debian_version",
 )
+
+_BOUNDS: Final = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,9 @@ def _unpack(path: Path, target: Path) -> Path:
     partial.mkdir(mode=0o755)
     try:
         with path.open("rb") as file:
-            archive.unpack(file, partial)
+            extraction = Extraction(partial, bounds=_BOUNDS)
+            unpack_stream(extraction, file, _BOUNDS, any_compression=True)
+            extraction.finish()
         partial.rename(target)
     except OSError as error:
         archive.remove_tree(partial)

@@ -1,0 +1,135 @@
+"""Layers as tar streams: decompressed, digested at both ends, bounded."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+from typing import IO, Final, Protocol
+
+from ..sandboxing.extraction import Bounds, Extraction, refused
+
+__all__ = ["unpack_stream"]
+
+_BLOCK: Final = 1024 * 1024
+# Small and very regular files compress better than any ratio that tells a bomb from a layer.
+_RATIO_FLOOR_BYTES: Final = 64 * 1024 * 1024
+_GZIP: Final = b"\x1f\x8b"
+_BZIP2: Final = b"BZh"
+_XZ: Final = b"\xfd7zXZ\x00"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _Digested:
+    """Passes a file on, and keeps its digest and size."""
+
+    def __init__(self, file: _Readable) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.count = 0
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self._hash.update(data)
+        self.count += len(data)
+        return data
+
+
+class _Bounded:
+    """Passes a decompressed stream on until it is larger than any honest one would be."""
+
+    def __init__(self, file: _Readable, compressed: _Digested, bounds: Bounds) -> None:
+        self._file = file
+        self._compressed = compressed
+        self._bounds = bounds
+        self._count = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self._count += len(data)
+        # Headers and padding come on top of the content: at most as much again and a little.
+        if self._count > 2 * self._bounds.total_bytes + _BLOCK:
+            raise refused(f"the layer is larger than {self._bounds.total_bytes} bytes")
+        # What a decompressor has read ahead makes the ratio look smaller, never larger.
+        if self._count > _RATIO_FLOOR_BYTES and self._count > self._bounds.ratio * self._compressed.count:
+            raise refused(f"the layer expands more than {self._bounds.ratio} times")
+        return data
+
+
+def unpack_stream(
+    extraction: Extraction,
+    file: IO[bytes],
+    bounds: Bounds,
+    *,
+    digest: str = "",
+    diff_id: str = "",
+    any_compression: bool = False,
+) -> str:
+    """Unpack one layer and return the digest of the uncompressed tar stream.
+
+    Args:
+        extraction: What is filled.
+        file: The layer, as it was stored.
+        bounds: How much it may expand.
+        digest: What the digest of `file` must be; empty where nobody knows.
+        diff_id: What the digest of the uncompressed stream must be; empty where nobody knows.
+        any_compression: Whether bzip2 and xz will do, too, besides gzip and none.
+
+    Raises:
+        InvalidArgumentError: If it is damaged, hostile, not what the digests say, or compressed otherwise.
+        UnavailableError: If the disk is full.
+    """
+    compressed = _Digested(file)
+    plain = _Digested(_Bounded(_decompressed(compressed, any_compression), compressed, bounds))
+    extraction.add(plain)
+    try:
+        # Up to the end: what comes after the last entry is part of what was digested.
+        while plain.read(_BLOCK):
+            pass
+        while compressed.read(_BLOCK):
+            pass
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise refused(str(error)) from error
+    for kind, found, wanted in (("layer", compressed.digest, digest), ("content", plain.digest, diff_id)):
+        if wanted and found != wanted:
+            raise refused(f"the {kind} has the digest {found}, not {wanted}")
+    return plain.digest
+
+
+def _decompressed(file: _Digested, any_compression: bool) -> _Readable:
+    buffered = io.BufferedReader(_Raw(file), _BLOCK)
+    magic = buffered.peek(len(_XZ))[: len(_XZ)]
+    if magic.startswith(_GZIP):
+        return gzip.GzipFile(fileobj=buffered, mode="rb")
+    if magic.startswith(_ZSTD):
+        raise refused("it is compressed with zstd, which this release does not read; use gzip")
+    if any_compression and magic.startswith(_BZIP2):
+        return bz2.BZ2File(buffered)
+    if any_compression and magic.startswith(_XZ):
+        return lzma.LZMAFile(buffered)
+    return buffered
+
+
+class _Raw(io.RawIOBase):
+    """A file as a raw one, which is what a buffered reader reads from."""
+
+    def __init__(self, file: _Readable) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
