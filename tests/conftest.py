@@ -1,13 +1,17 @@
-"""Fixtures of all tests: a live orchestrator, and what may be skipped where a host lacks something."""
+"""Fixtures of all tests: a live orchestrator, the four clients, and what a host may lack."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 from collections.abc import Callable, Iterator
+from typing import Any, Final, cast
 
 import hypothesis
 import pytest
 
+import flash_sandbox
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes import Limits
 from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
@@ -19,6 +23,11 @@ hypothesis.settings.load_profile("ci")
 
 Need = Callable[[str, str | None], None]
 """Skips a test for what the host lacks (None: nothing), unless that must be there."""
+
+CLIENTS: Final = ("HTTPClient", "SandboxClient", "AsyncHTTPClient", "AsyncSandboxClient")
+
+Connect = Callable[..., flash_sandbox.SandboxAPI]
+"""Makes a client of the kind under test for an address; keyword arguments are the constructor's."""
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +60,51 @@ def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
     """Run one orchestrator for all tests, in this process, on free ports and a temporary state directory."""
     with running_orchestrator(limits=limits) as running:
         yield running
+
+
+class Blocking:
+    """An asynchronous client whose methods wait, in an event loop of its own."""
+
+    def __init__(self, runner: asyncio.Runner, client: Any) -> None:
+        self._runner = runner
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = method(*arguments, **options)
+            if inspect.isawaitable(result):
+                return self._runner.run(_wait(result))
+            return Blocking(self._runner, result)
+
+        return call
+
+    def __repr__(self) -> str:
+        return repr(self._client)
+
+
+async def _wait(awaitable: Any) -> Any:
+    return await awaitable
+
+
+@pytest.fixture(scope="session", params=CLIENTS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Name the client under test."""
+    return cast(str, request.param)
+
+
+@pytest.fixture
+def connect(kind: str) -> Iterator[Connect]:
+    """Make clients of the kind under test; they are closed at the end."""
+    with asyncio.Runner() as runner:
+        made: list[Any] = []
+
+        def make(address: str, **options: Any) -> flash_sandbox.SandboxAPI:
+            client = getattr(flash_sandbox, kind)(address=address, **options)
+            made.append(Blocking(runner, client) if kind.startswith("Async") else client)
+            return cast(flash_sandbox.SandboxAPI, made[-1])
+
+        yield make
+        for client in made:
+            client.close()
