@@ -6,8 +6,9 @@ import asyncio
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,8 @@ _MODE: Final = 0o700
 # The processes of an orchestrator that was killed hold on to its directory until they have ended, too.
 _LOCK_SECONDS: Final = 3.0
 _LOCK_POLL_SECONDS: Final = 0.05
+_TEMPORARY: Final = "flash-sandbox-"
+_SETTLED_SECONDS: Final = 60.0
 
 
 class StateDirError(Exception):
@@ -46,10 +49,13 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
         StateDirError: It cannot be made or written to, or another orchestrator uses it.
     """
     if path is None:
-        temporary = _make_temporary()
+        temporary = await asyncio.to_thread(_make_temporary)
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            await _lock(descriptor, temporary)
             yield temporary
         finally:
+            os.close(descriptor)
             await asyncio.to_thread(remove_tree, temporary)
         return
     descriptor = _open(path)
@@ -61,7 +67,24 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
 
 
 def _make_temporary() -> Path:
-    return Path(tempfile.mkdtemp(prefix="flash-sandbox-")).resolve()
+    parent = Path(tempfile.gettempdir())
+    for other in parent.glob(_TEMPORARY + "*"):
+        with suppress(OSError):
+            _remove_abandoned(other)
+    return Path(tempfile.mkdtemp(prefix=_TEMPORARY)).resolve()
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Remove the temporary directory of an orchestrator of this user that was killed."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        # One that was made just now may not be locked yet.
+        if status.st_uid == os.geteuid() and status.st_ctime < time.time() - _SETTLED_SECONDS:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_tree(directory)
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: Path) -> int:

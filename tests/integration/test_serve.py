@@ -161,6 +161,33 @@ class TestKill:
             serving.process.kill()
             wait_until(lambda: not processes_with("sleep\x004740"), 2)
 
+    def test_not_even_those_of_a_frozen_one_or_of_a_command(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, limits=limits) as serving, serving.client("grpc") as client:
+            frozen = client.start_sandbox(type="bubblewrap", command=["sleep", "4741"])
+            client.snapshot_sandbox(frozen)
+            other = client.start_sandbox(type="bubblewrap")
+            client.exec_command(other, ["sh", "-c", "setsid sleep 4741 > /dev/null 2>&1 &"])
+            # The two, and the two of bwrap that have the first one's command among their arguments.
+            wait_until(lambda: len(processes_with("sleep\x004741")) == 4, 10)
+            serving.process.kill()
+            wait_until(lambda: not processes_with("sleep\x004741"), 2)
+
+    def test_the_next_start_ends_what_outlived_both_it_and_its_launcher(
+        self, state_dir: Path, limits: Limits
+    ) -> None:
+        with serve(state_dir, limits=limits) as serving, serving.client("http") as client:
+            # On cgroup v1 a frozen process is not even ended by SIGKILL.
+            sandbox = client.start_sandbox(type="bubblewrap", command=["sleep", "4742"])
+            client.snapshot_sandbox(sandbox)
+            (launcher,) = processes_with(f'launcher.py\x00{{"seccomp_filter": "{state_dir}/')
+            serving.process.send_signal(signal.SIGSTOP)
+            os.kill(launcher, signal.SIGKILL)
+            serving.process.kill()
+            serving.process.wait(timeout=10)
+        with serve(state_dir, limits=limits):
+            wait_until(lambda: not processes_with("sleep\x004742"), 2)
+            assert not cgroups_named(sandbox)
+
     def test_the_next_start_removes_what_was_left(self, state_dir: Path, limits: Limits) -> None:
         with serve(state_dir, limits=limits) as serving, serving.client("http") as client:
             sandbox = client.start_sandbox(type="bubblewrap")

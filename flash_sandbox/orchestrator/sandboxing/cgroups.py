@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -154,8 +155,17 @@ def _is_alive(owner: str) -> bool:
 def _leftovers(family: Path) -> Iterator[Path]:
     with suppress(FileNotFoundError):
         for owner in family.iterdir():
-            if owner.is_dir() and not _is_alive(owner.name):
+            # Processes of another PID namespace read as 0, and so their orchestrator may live there.
+            if owner.is_dir() and not _is_alive(owner.name) and 0 not in _pids(owner):
                 yield owner
+
+
+def _end_leftover(owner: Path) -> None:
+    """End what is in a cgroup that nobody owns any more and remove it, as far as that is done soon."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not _remove_tree(owner) and time.monotonic() < deadline:
+        _kill(_pids(owner))
+        time.sleep(0.005)
 
 
 def _pids(directory: Path) -> list[int]:
@@ -169,8 +179,10 @@ def _pids(directory: Path) -> list[int]:
 
 def _kill(pids: Iterable[int]) -> None:
     for pid in pids:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+        # 0 is a process of another PID namespace; to kill(2) it would mean this process's own group.
+        if pid > 0:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _remove_tree(directory: Path) -> bool:
@@ -239,13 +251,14 @@ class HierarchyV1:
 
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
-        for family in dict.fromkeys(self._families.values()):
-            for owner in _leftovers(family):
-                for state in owner.rglob("freezer.state"):
-                    with suppress(OSError):
-                        _write(state, "THAWED")
-                _kill(_pids(owner))
-                _remove_tree(owner)
+        leftovers = [owner for family in set(self._families.values()) for owner in _leftovers(family)]
+        # First of all: what is frozen does not end.
+        for owner in leftovers:
+            for state in owner.rglob("freezer.state"):
+                with suppress(OSError):
+                    _write(state, "THAWED")
+        for owner in leftovers:
+            _end_leftover(owner)
 
     def close(self) -> None:
         """Remove the (empty) cgroup of this orchestrator."""
@@ -476,8 +489,7 @@ class HierarchyV2:
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
         for owner in _leftovers(self._family):
-            _kill(_pids(owner))
-            _remove_tree(owner)
+            _end_leftover(owner)
 
     def close(self) -> None:
         """Remove the (empty) cgroup of this orchestrator."""

@@ -43,6 +43,7 @@ ALL_NAMESPACES = (
     CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 )
 PR_SET_SECCOMP = 22
+PR_SET_CHILD_SUBREAPER = 36
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -430,8 +431,10 @@ def remove_cgroup(path: str, deadline: float) -> None:
     for directory, _, _ in os.walk(path, topdown=False):
         while True:
             with suppress(OSError), open(directory + "/cgroup.procs", encoding="ascii") as file:
-                for pid in file.read().split():
-                    os.kill(int(pid), signal.SIGKILL)
+                for pid in map(int, file.read().split()):
+                    # 0 is a process of another PID namespace; here it would mean this process's own group.
+                    if pid > 0:
+                        os.kill(pid, signal.SIGKILL)
             try:
                 os.rmdir(directory)
             except FileNotFoundError:
@@ -453,6 +456,8 @@ def main() -> None:
     if os.geteuid() == 0:
         os.setgroups([])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # A sandbox's PID 1 whose bwrap was ended first is reaped here, not by the host's init some time later.
+    check(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "become a subreaper")
     Launcher(connection, json.loads(sys.argv[1])).serve()
 
 

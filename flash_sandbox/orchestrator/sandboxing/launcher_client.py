@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,8 @@ class LauncherClient:
         """Start the launcher."""
         self._loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as stack:
+            stack.enter_context(ours)
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_PROGRAM), self._settings],
                 stdin=theirs.fileno(),
@@ -82,6 +83,7 @@ class LauncherClient:
                 env={},
                 cwd="/",
             )
+            stack.pop_all()
         ours.setblocking(False)
         self._socket = ours
         self._loop.add_reader(ours.fileno(), self._on_readable)
