@@ -120,11 +120,11 @@ class Channel(grpclib.client.Channel):
 
     Args:
         address: Where the orchestrator listens.
-        context: TLS settings; True for the usual ones; None for no TLS.
+        context: TLS settings; None for no TLS.
     """
 
-    def __init__(self, address: Address, context: ssl.SSLContext | bool | None) -> None:
-        if isinstance(context, ssl.SSLContext):
+    def __init__(self, address: Address, context: ssl.SSLContext | None) -> None:
+        if context is not None:
             # grpclib asks no context of another maker for HTTP/2, without which servers talk HTTP/1.
             context.set_alpn_protocols(["h2"])
         unix = address.unix_path is not None
@@ -134,7 +134,7 @@ class Channel(grpclib.client.Channel):
             path=address.unix_path,
             codec=CLIENT_CODEC,
             status_details_codec=ErrorDetailsCodec(),
-            ssl=context or None,
+            ssl=context,
             config=_CONFIGURATION,
         )
         self._prefix = address.prefix
@@ -153,6 +153,10 @@ class Channel(grpclib.client.Channel):
             protocol.processor.close(NOT_HTTP2)
             raise ConnectionError("the server does not speak HTTP/2 (ALPN)")
         return protocol
+
+    def __del__(self) -> None:
+        # The transport tells of a client that was not closed, and closes the channel in its own thread.
+        pass
 
     async def connect(self) -> None:
         """Make the connection where there is none."""

@@ -30,6 +30,7 @@ from .base import Metadata
 from .channel import NOT_HTTP2, Channel, Stream, WireDeadline, was_refused
 from .loop_thread import loop_thread
 from .retry import Attempts, Deadline, lost_answer
+from .tls import default_context
 
 __all__ = ["AsyncGRPCTransport", "GRPCTransport"]
 
@@ -64,7 +65,9 @@ class AsyncGRPCTransport:
         changes_loop: bool = False,
     ) -> None:
         self.address = address
-        self._context = context if context is not None else address.tls
+        self._context = context if isinstance(context, ssl.SSLContext) else None
+        if address.tls and self._context is None:
+            self._context = default_context()
         self._metadata = _checked(metadata)
         if api_key is not None:
             self._metadata.append(("authorization", f"Bearer {api_key}"))

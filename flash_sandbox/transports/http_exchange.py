@@ -20,8 +20,10 @@ from ..address import Address
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.http import HTTPCall
 from ..errors import ProtocolError
+from .deadline_backend import DeadlineBackend
 from .keepalive import SOCKET_OPTIONS
 from .retry import Deadline
+from .tls import default_context
 
 __all__ = ["Answer", "AsyncExchange", "AsyncPool", "AsyncSession", "Exchange", "Pool", "Session", "proxied"]
 
@@ -30,7 +32,6 @@ _LIMITS: Final[dict[str, Any]] = {
     "max_keepalive_connections": 20,
     # Less than the five seconds after which some servers close an idle connection.
     "keepalive_expiry": 4.0,
-    "socket_options": SOCKET_OPTIONS,
 }
 
 Headers = list[tuple[str, str]]
@@ -131,16 +132,14 @@ class Pool:
 
     def __init__(self, address: Address) -> None:
         self._requests = _Requests(address)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls_context(address), uds=address.unix_path, network_backend=_Backend(), **_LIMITS
-        )
+        self._pool = httpcore.ConnectionPool(network_backend=DeadlineBackend(), **_settings(address))
 
     def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
         """Send a request and return the answer."""
         remaining = deadline.remaining()
         timeouts: dict[str, float] | None = None
         if remaining is not None:
-            # `_Backend` takes these for moments rather than durations.
+            # `DeadlineBackend` takes these for moments rather than durations.
             at = time.monotonic() + remaining
             timeouts = {"pool": remaining, "connect": at, "read": at, "write": at}
         response = self._pool.handle_request(self._requests.make(call, headers, timeouts))
@@ -166,9 +165,7 @@ class AsyncPool:
 
     def __init__(self, address: Address) -> None:
         self._requests = _Requests(address)
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_tls_context(address), uds=address.unix_path, **_LIMITS
-        )
+        self._pool = httpcore.AsyncConnectionPool(**_settings(address))
 
     async def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
         """Send a request and return the answer."""
@@ -268,8 +265,14 @@ def proxied(address: Address) -> bool:
     return bool(named) and not proxy_bypass(address.host)
 
 
+def _settings(address: Address) -> dict[str, Any]:
+    if address.unix_path is not None:
+        return {**_LIMITS, "uds": address.unix_path}
+    return {**_LIMITS, "socket_options": SOCKET_OPTIONS, "ssl_context": _tls_context(address)}
+
+
 def _tls_context(address: Address) -> ssl.SSLContext | None:
-    return httpx.create_ssl_context() if address.tls else None
+    return default_context() if address.tls else None
 
 
 class _Headers(dict[str, str]):
@@ -277,63 +280,3 @@ class _Headers(dict[str, str]):
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         super().__init__((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs)
-
-
-class _Backend(httpcore.NetworkBackend):
-    """Connects by httpcore's own backend, taking each time-out for the moment at which it passes.
-
-    httpcore applies a time-out to each read, so that a server that sends a byte now and then would never
-    meet it.
-    """
-
-    def __init__(self) -> None:
-        self._backend = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
-
-    def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.NetworkStream:
-        # What is set for TCP has no meaning here.
-        return _Stream(self._backend.connect_unix_socket(path, _left(timeout, httpcore.ConnectTimeout)))
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-def _left(at: float | None, passed: type[Exception]) -> float | None:
-    if at is None:
-        return None
-    left = at - time.monotonic()
-    if left <= 0:
-        raise passed("the time-out has passed")
-    return left

@@ -1,0 +1,123 @@
+"""A network for httpcore whose time-outs are moments, so that they bound a call as a whole."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+
+__all__ = ["DeadlineBackend"]
+
+
+class DeadlineBackend(httpcore.NetworkBackend):
+    """Connects by httpcore's own backend, taking each time-out for the moment at which it passes.
+
+    httpcore applies a time-out to each read, so that a server that sends a byte now and then would never
+    meet it.
+    """
+
+    def __init__(self) -> None:
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to a TCP port."""
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        """Connect to a Unix socket."""
+        # httpcore's own leaves the socket open where this fails.
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(_left(timeout, httpcore.ConnectTimeout))
+            connection.connect(path)
+        except TimeoutError as error:
+            connection.close()
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except OSError as error:
+            connection.close()
+            raise httpcore.ConnectError(str(error)) from error
+        except BaseException:
+            connection.close()
+            raise
+        return _Stream(_UnixStream(connection))
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _UnixStream(httpcore.NetworkStream):
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            self._socket.settimeout(timeout)
+            return self._socket.recv(max_bytes)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.sendall(buffer)
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        if info != "is_readable":
+            return self._socket if info == "socket" else None
+        # What can be read from an idle connection is its end.
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            return bool(selector.select(0))
+
+
+def _left(at: float | None, passed: type[Exception]) -> float | None:
+    if at is None:
+        return None
+    left = at - time.monotonic()
+    if left <= 0:
+        raise passed("the time-out has passed")
+    return left
