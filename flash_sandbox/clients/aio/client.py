@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ...transports.base import Metadata
+    from .api import AsyncSandboxAPI
 
 __all__ = ["AsyncHTTPClient", "AsyncSandboxClient"]
 
@@ -285,3 +286,8 @@ class AsyncSandboxClient(_AsyncClient):
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl))
         self._transport = AsyncGRPCTransport(where, api_key_or_default(api_key), ssl, metadata or ())
+
+
+if TYPE_CHECKING:
+    # The type checker proves here that the clients have the interface.
+    _PROOF: tuple[type[AsyncSandboxAPI], ...] = (AsyncHTTPClient, AsyncSandboxClient)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ...transports.base import Metadata
+    from .api import SandboxAPI
 
 __all__ = ["HTTPClient", "SandboxClient"]
 
@@ -288,3 +289,8 @@ class SandboxClient(_Client):
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl))
         self._transport = GRPCTransport(where, api_key_or_default(api_key), ssl, metadata or ())
+
+
+if TYPE_CHECKING:
+    # The type checker proves here that the clients have the interface.
+    _PROOF: tuple[type[SandboxAPI], ...] = (HTTPClient, SandboxClient)
