@@ -147,7 +147,7 @@ def _start_time(pid: int) -> str:
 
 def _is_alive(owner: str) -> bool:
     with suppress(OSError, ValueError):
-        pid, start, _ = owner.split(".")
+        pid, start, *_ = owner.split(".")
         return _start_time(int(pid)) == start
     return False
 
