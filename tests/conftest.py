@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import hypothesis
 import pytest
+from quartet import CLIENTS, Blocking
 
 import flash_sandbox
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
@@ -23,8 +23,6 @@ hypothesis.settings.load_profile("ci")
 
 Need = Callable[[str, str | None], None]
 """Skips a test for what the host lacks (None: nothing), unless that must be there."""
-
-CLIENTS: Final = ("HTTPClient", "SandboxClient", "AsyncHTTPClient", "AsyncSandboxClient")
 
 Connect = Callable[..., flash_sandbox.SandboxAPI]
 """Makes a client of the kind under test for an address; keyword arguments are the constructor's."""
@@ -60,32 +58,6 @@ def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
     """Run one orchestrator for all tests, in this process, on free ports and a temporary state directory."""
     with running_orchestrator(limits=limits) as running:
         yield running
-
-
-class Blocking:
-    """An asynchronous client whose methods wait, in an event loop of its own."""
-
-    def __init__(self, runner: asyncio.Runner, client: Any) -> None:
-        self._runner = runner
-        self._client = client
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            result = method(*arguments, **options)
-            if inspect.isawaitable(result):
-                return self._runner.run(_wait(result))
-            return Blocking(self._runner, result)
-
-        return call
-
-    def __repr__(self) -> str:
-        return repr(self._client)
-
-
-async def _wait(awaitable: Any) -> Any:
-    return await awaitable
 
 
 @pytest.fixture(scope="session", params=CLIENTS)
