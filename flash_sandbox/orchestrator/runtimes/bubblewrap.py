@@ -167,7 +167,9 @@ class BubblewrapRuntime:
         idempotency_key: str = "",
     ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
-        with self._snapshots.reading(request.snapshot_path) as snapshot:
+        async with self._snapshots.verified(request.snapshot_path) as snapshot:
+            if snapshot:
+                snapshot.require_runtime(self.name)
             image = snapshot.image_for(request.image) if snapshot else request.image
             root = await self._images.resolve(image)
             group = self._make_group(sandbox_id, request)

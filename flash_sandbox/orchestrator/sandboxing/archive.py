@@ -16,9 +16,9 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
-from ...errors import InvalidArgumentError, Reason, UnavailableError
+from ...errors import UnavailableError
 from .extraction import (
     OPAQUE,
     OPAQUE_XATTR,
@@ -30,30 +30,25 @@ from .extraction import (
     remove_tree,
 )
 
-__all__ = ["pack_layer", "read_manifest", "remove_tree", "unpack_layer"]
-
-_MANIFEST_HEADER: Final = "FLASHSANDBOX."
+__all__ = ["pack_layer", "remove_tree", "unpack_layer"]
 
 
-def pack_layer(layer: Path, target: Path, manifest: dict[str, str]) -> None:
+def pack_layer(layer: Path, target: Path) -> None:
     """Write a writable layer, at rest, to a tar file that appears under its name only when it is whole.
 
     Args:
         layer: The upper directory.
         target: The file to make, with mode 0600.
-        manifest: What to write down about it; `read_manifest` returns it.
 
     Raises:
         UnavailableError: If the disk has not got the room.
     """
     _require_room(layer, target.parent)
     partial = target.with_name(target.name + ".partial")
-    headers = {_MANIFEST_HEADER + name: value for name, value in manifest.items()}
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, pax_headers=headers) as tar:
-                # The layer itself first: tarfile takes headers that no entry follows for damage.
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 # One at a time: a directory that denies its owner is open only while the walk is in it.
                 for path in itertools.chain((layer,), _walk(layer)):
                     _pack_one(tar, path, path.relative_to(layer))
@@ -63,26 +58,6 @@ def pack_layer(layer: Path, target: Path, manifest: dict[str, str]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-
-
-def read_manifest(file: IO[bytes]) -> dict[str, str]:
-    """Return what `pack_layer` wrote down, leaving the file at its start.
-
-    Raises:
-        InvalidArgumentError: If it is no snapshot.
-    """
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
-            headers = dict(tar.pax_headers)
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise InvalidArgumentError(f"not a snapshot: {error}", reason=Reason.SNAPSHOT_REFUSED) from error
-    finally:
-        file.seek(0)
-    return {
-        name.removeprefix(_MANIFEST_HEADER): value
-        for name, value in headers.items()
-        if name.startswith(_MANIFEST_HEADER)
-    }
 
 
 def unpack_layer(file: IO[bytes], layer: Path, owner: int | None) -> None:

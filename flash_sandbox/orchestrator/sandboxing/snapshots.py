@@ -1,90 +1,349 @@
-"""Snapshots in the orchestrator's store."""
+"""Snapshots in the orchestrator's store, whatever runtime made them.
+
+A snapshot is one file, or one directory of files, beside a manifest that says what it is and what is in it::
+
+    snapshots/
+        key                       what authenticates the manifests, 32 random bytes
+        4f0c….tar                 the snapshot; its path is what clients name
+        4f0c….tar.json            its manifest: runtime, image, sizes, SHA-256 of each file, HMAC of all that
+
+The manifest comes last: a snapshot without one was never completed. Nothing is read from a snapshot
+before its manifest has proved to be of this store and its content to be what the manifest says.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
+import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Final
 
-from ...errors import InvalidArgumentError, Reason
+from ...errors import InvalidArgumentError, Reason, UnavailableError
+from ..images.references import is_same_image
 from . import archive
 
-__all__ = ["Snapshot", "Snapshots"]
+__all__ = ["Manifest", "Snapshot", "Snapshots"]
 
-_SUFFIX = ".tar"
+_LAYER: Final = ".tar"
+_DIRECTORY: Final = ".checkpoint"
+_MANIFEST: Final = ".json"
+_PARTIAL: Final = ".partial"
+_KEY: Final = "key"
+_KEY_BYTES: Final = 32
+_FORMAT: Final = 1
+_CHUNK: Final = 1024 * 1024
+_MAX_MANIFEST_BYTES: Final = 64 * 1024
+
+# What this process is writing now, which no opening of a store may take for left behind.
+_being_written: set[Path] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a snapshot is.
+
+    Attributes:
+        path: Its path, as clients name it.
+        runtime: The runtime that made it, and the only one that can start from it.
+        image: The image that it lies on.
+        image_digest: Digest of that image; empty where it has none.
+        created: When it was made, in seconds since the epoch.
+        files: Size in bytes and SHA-256 of each file by its name; the name is empty where there is only one.
+        details: What the runtime wrote down for itself.
+    """
+
+    path: Path
+    runtime: str
+    image: str
+    image_digest: str = ""
+    created: float = 0.0
+    files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for size, _ in self.files.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot that is open for reading.
+    """A snapshot that was verified and is open for reading.
 
     Attributes:
-        file: The writable layer as a tar file.
-        runtime: The runtime that wrote it.
-        image: The image that the layer lies on.
+        manifest: What it is.
+        descriptors: The files that were verified, open, by name.
     """
 
-    file: IO[bytes]
-    runtime: str
-    image: str
+    manifest: Manifest
+    descriptors: Mapping[str, IO[bytes]]
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that made it."""
+        return self.manifest.runtime
+
+    @property
+    def image(self) -> str:
+        """The image that it lies on."""
+        return self.manifest.image
+
+    @property
+    def file(self) -> IO[bytes]:
+        """Its file, where there is only one: a writable layer as a tar file."""
+        return self.descriptors[""]
 
     def image_for(self, asked: str) -> str:
         """Return the image to start from, which a start may name again but not change."""
-        if asked not in ("", self.image):
+        if asked and not is_same_image(self.image, asked):
             raise _refused(f"the snapshot is of image {self.image!r}, not {asked!r}")
         return self.image
 
+    def require_runtime(self, runtime: str) -> None:
+        """Raise InvalidArgumentError where another runtime made it."""
+        if self.runtime != runtime:
+            raise _refused(f"the snapshot was made by the {self.runtime} runtime, not by {runtime}")
+
 
 class Snapshots:
-    """The directory that holds snapshots, each one file of mode 0600."""
+    """The directory that holds snapshots. Only their owner can read anything in it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def open(self) -> None:
-        """Make ready: remove what was being written when an orchestrator was killed."""
+        """Make ready: remove what was being written when an orchestrator was killed. Twice does no more."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for partial in self._directory.glob("*.partial"):
-            partial.unlink()
+        self._directory.chmod(0o700)
+        self._make_key()
+        for path in self._directory.iterdir():
+            if path.name != _KEY and path not in _being_written and self._is_unfinished(path):
+                _remove(path)
 
-    def write(self, layer: Path, runtime: str, image: str) -> Path:
-        """Write a layer, at rest, as a new snapshot and return its path."""
-        path = self._directory / f"{secrets.token_hex(16)}{_SUFFIX}"
-        archive.pack_layer(layer, path, {"runtime": runtime, "image": image})
+    def write(self, layer: Path, runtime: str, image: str, image_digest: str = "", **details: str) -> Path:
+        """Write a layer, at rest, as a new snapshot and return its path.
+
+        Raises:
+            UnavailableError: If the disk has not got the room.
+        """
+        with self._new(_LAYER) as path:
+            archive.pack_layer(layer, path)
+            self._complete(Manifest(path, runtime, image, image_digest, time.time(), details=details))
         return path
 
     @contextmanager
+    def writing(
+        self, runtime: str, image: str, image_digest: str = "", **details: str
+    ) -> Iterator[tuple[Path, Path]]:
+        """Make a new snapshot of several files in the block, which is given two directories.
+
+        The first is where the files go, the second the path of the snapshot once the block is left. Where
+        the block raises, nothing of it remains.
+        """
+        with self._new(_DIRECTORY) as path:
+            partial = path.with_name(path.name + _PARTIAL)
+            try:
+                partial.mkdir(mode=0o700)
+                yield partial, path
+                for file in partial.iterdir():
+                    file.chmod(0o600)
+                partial.rename(path)
+                self._complete(Manifest(path, runtime, image, image_digest, time.time(), details=details))
+            finally:
+                _remove(partial)
+
+    @contextmanager
     def reading(self, path: str) -> Iterator[Snapshot | None]:
-        """Open the snapshot at a path that a client named; None for no path.
+        """Verify and open the snapshot at a path that a client named; None for no path.
 
         Raises:
-            InvalidArgumentError: If it is not one of this store's.
+            InvalidArgumentError: If it is not one of this store's, or not what it was when it was made.
         """
         if not path:
             yield None
             return
+        manifest = self._manifest(path)
+        with ExitStack() as stack:
+            present = _names(manifest.path)
+            if present != set(manifest.files):
+                raise _refused(f"snapshot {path!r} has not the files that its manifest lists")
+            files = {}
+            for name, expected in manifest.files.items():
+                files[name] = stack.enter_context(_open(_file(manifest.path, name)))
+                if _measure(files[name]) != expected:
+                    raise _refused(f"snapshot {path!r} was changed after it had been made")
+            yield Snapshot(manifest, files)
+
+    @asynccontextmanager
+    async def verified(self, path: str) -> AsyncIterator[Snapshot | None]:
+        """Do what `reading` does without holding up the event loop while the files are read."""
+        with ExitStack() as stack:
+            yield await asyncio.to_thread(stack.enter_context, self.reading(path))
+
+    def list(self) -> list[Manifest]:
+        """Return what is in the store, the oldest first; what is not authentic is left out."""
+        found = []
+        for path in self._directory.glob(f"*{_MANIFEST}"):
+            with suppress(InvalidArgumentError):
+                found.append(self._manifest(str(path.with_name(path.name.removesuffix(_MANIFEST)))))
+        return sorted(found, key=lambda manifest: manifest.created)
+
+    def remove(self, path: str) -> None:
+        """Remove a snapshot; what was started from it goes on.
+
+        Raises:
+            InvalidArgumentError: If there is no such snapshot in this store.
+        """
+        place = self._place(path)
+        if not os.path.lexists(place):
+            raise _refused(f"there is no snapshot {path!r}")
+        # In the order in which it came: without its manifest it is nothing.
+        _remove(place.with_name(place.name + _MANIFEST))
+        _remove(place)
+
+    @contextmanager
+    def _new(self, suffix: str) -> Iterator[Path]:
+        path = self._directory / f"{secrets.token_hex(16)}{suffix}"
+        mine = {path, path.with_name(path.name + _PARTIAL)}
+        _being_written.update(mine)
+        try:
+            yield path
+        except BaseException:
+            _remove(path)
+            raise
+        finally:
+            _being_written.difference_update(mine)
+
+    def _complete(self, manifest: Manifest) -> None:
+        """Write the manifest of what is in place, after which it is a snapshot."""
+        files = {}
+        for name in _names(manifest.path):
+            with _open(_file(manifest.path, name)) as file:
+                os.fsync(file.fileno())
+                files[name] = _measure(file)
+        fields = {
+            "format": _FORMAT,
+            "name": manifest.path.name,
+            "runtime": manifest.runtime,
+            "image": manifest.image,
+            "image_digest": manifest.image_digest,
+            "created": manifest.created,
+            "files": files,
+            "details": dict(manifest.details),
+        }
+        target = manifest.path.with_name(manifest.path.name + _MANIFEST)
+        _write_private(target, json.dumps(fields | {"hmac": self._authenticate(fields)}, indent=1).encode())
+
+    def _manifest(self, path: str) -> Manifest:
+        place = self._place(path)
+        try:
+            with _open(place.with_name(place.name + _MANIFEST)) as file:
+                fields: dict[str, Any] = json.loads(file.read(_MAX_MANIFEST_BYTES))
+            claimed = str(fields.pop("hmac"))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise _refused(f"the manifest of snapshot {path!r} cannot be read") from error
+        authentic = hmac.compare_digest(claimed.encode(), self._authenticate(fields).encode())
+        # The name is authenticated, too: one snapshot's manifest is no other's.
+        if not authentic or fields["name"] != place.name or fields["format"] != _FORMAT:
+            raise _refused(f"snapshot {path!r} is not one that this orchestrator made")
+        return Manifest(
+            path=place,
+            runtime=fields["runtime"],
+            image=fields["image"],
+            image_digest=fields["image_digest"],
+            created=fields["created"],
+            files={name: (size, digest) for name, (size, digest) in fields["files"].items()},
+            details=fields["details"],
+        )
+
+    def _place(self, path: str) -> Path:
         name = os.path.basename(path)
         # The name alone decides, so that neither ".." nor a link can lead anywhere else.
-        if path != str(self._directory / name) or not name.endswith(_SUFFIX):
+        if path != str(self._directory / name) or not name.endswith((_LAYER, _DIRECTORY)) or "\0" in name:
             raise _refused(f"{path!r} is not a snapshot in this orchestrator's store")
-        try:
-            descriptor = os.open(
-                self._directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            )
-        except OSError as error:
-            raise _refused(f"snapshot {path!r}: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _refused(f"snapshot {path!r} is not a file")
-            manifest = archive.read_manifest(file)
-            if not {"runtime", "image"} <= manifest.keys():
-                raise _refused(f"{path!r} does not say what it is a snapshot of")
-            yield Snapshot(file, manifest["runtime"], manifest["image"])
+        return self._directory / name
+
+    def _authenticate(self, fields: Mapping[str, Any]) -> str:
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hmac.new((self._directory / _KEY).read_bytes(), text.encode(), hashlib.sha256).hexdigest()
+
+    def _make_key(self) -> None:
+        path = self._directory / _KEY
+        if not path.exists():
+            _write_private(path, secrets.token_bytes(_KEY_BYTES))
+
+    def _is_unfinished(self, path: Path) -> bool:
+        if path.name.endswith((_LAYER, _DIRECTORY)):
+            return not os.path.lexists(path.with_name(path.name + _MANIFEST))
+        if path.name.endswith(_MANIFEST):
+            return not os.path.lexists(path.with_name(path.name.removesuffix(_MANIFEST)))
+        return path.name.endswith(_PARTIAL)
+
+
+def _names(path: Path) -> set[str]:
+    """Return the names of a snapshot's files; the empty one where it is a file itself."""
+    if path.is_dir() and not path.is_symlink():
+        return set(os.listdir(path))
+    return {""}
+
+
+def _file(path: Path, name: str) -> Path:
+    return path / name if name else path
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _refused(f"snapshot {str(path)!r}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _refused(f"snapshot {str(path)!r} is not a file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _measure(file: IO[bytes]) -> tuple[int, str]:
+    """Return size and SHA-256 of a file, leaving it at its start."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    file.seek(0)
+    return size, digest.hexdigest()
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 that appears under its name only when it is whole and on the disk."""
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    _being_written.add(partial)
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    except OSError as error:
+        raise UnavailableError(f"cannot write {path.name}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+        _being_written.discard(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        archive.remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _refused(detail: str) -> InvalidArgumentError:
