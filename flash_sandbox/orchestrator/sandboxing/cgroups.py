@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from ...errors import InternalServerError, InvalidArgumentError
 from .limits import Limits, Usage
 
-__all__ = ["CgroupError", "Hierarchy", "find_hierarchy"]
+__all__ = ["CgroupError", "Hierarchy", "find_hierarchy", "usage_of_process"]
 
 _PERIOD_MICROSECONDS: Final = 100_000
 # The kernel takes no quota below 1 ms (cpu.cfs_quota_us, cpu.max).
@@ -56,13 +56,35 @@ def find_hierarchy() -> Hierarchy:
         CgroupError: If neither version gives it memory, CPU and PIDs.
     """
     mounts = list(_mounts())
-    own = dict(_own_paths())
+    own = dict(_paths_of("self"))
     if all(any(c in m.controllers for m in mounts) for c in HierarchyV1.REQUIRED):
         return HierarchyV1(mounts, own)
     for mount in mounts:
         if mount.is_v2:
             return HierarchyV2(mount.path, own.get("", "/"), mount.root)
     raise CgroupError("no cgroup file system is mounted")
+
+
+def usage_of_process(pid: int) -> Usage:
+    """Read what the cgroup of a process uses now, whoever has made it.
+
+    Raises:
+        OSError: If the process has ended, or its cgroup cannot be seen from here.
+    """
+    mounts = list(_mounts())
+    paths = dict(_paths_of(str(pid)))
+    places: dict[str, Path] = {
+        controller: _below(mount.path, mount.root, paths[controller])
+        for controller in (*HierarchyV1.REQUIRED, *HierarchyV1.OPTIONAL)
+        for mount in mounts
+        if controller in mount.controllers and controller in paths
+    }
+    if places.keys() >= set(HierarchyV1.REQUIRED):
+        return CgroupV1(places).usage()
+    for mount in mounts:
+        if mount.is_v2 and "" in paths:
+            return CgroupV2(_below(mount.path, mount.root, paths[""])).usage()
+    raise FileNotFoundError(f"no cgroup of process {pid} is mounted here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +106,9 @@ def _mounts() -> Iterator[_Mount]:
             yield _Mount(Path(path), fields[3], kind == "cgroup2", frozenset(options.split(",")))
 
 
-def _own_paths() -> Iterator[tuple[str, str]]:
-    """Yield controller and path of the cgroups that this process is in; "" is version 2's."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+def _paths_of(pid: str) -> Iterator[tuple[str, str]]:
+    """Yield controller and path of the cgroups that a process is in; "" is version 2's."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             yield controller, path

@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import Final
 
-__all__ = ["MAX_OUTPUT_BYTES", "Output"]
+__all__ = ["MAX_OUTPUT_BYTES", "BoundedBytes", "Output"]
 
 MAX_OUTPUT_BYTES: Final = 8 * 1024 * 1024
 """What is kept of each stream of a command; the rest is counted and dropped."""
@@ -14,12 +14,11 @@ MAX_OUTPUT_BYTES: Final = 8 * 1024 * 1024
 _CHUNK: Final = 65536
 
 
-class Output:
-    """The read end of a pipe: keeps the first (or the last) bytes and counts those it drops.
+class BoundedBytes:
+    """Keeps the first (or the last) bytes of what it is given, and counts those it drops.
 
     Attributes:
-        write_end: Descriptor for the process that prints; `handed_over` closes it here.
-        dropped: Bytes that were read and not kept.
+        dropped: Bytes that were not kept.
     """
 
     def __init__(self, limit: int = MAX_OUTPUT_BYTES, *, keep_last: bool = False) -> None:
@@ -27,6 +26,38 @@ class Output:
         self._keep_last = keep_last
         self._kept = bytearray()
         self.dropped = 0
+
+    @property
+    def kept(self) -> bytes:
+        """The bytes that were kept."""
+        return bytes(self._kept)
+
+    @property
+    def text(self) -> str:
+        """The bytes that were kept, as text; what is not UTF-8 is replaced by U+FFFD."""
+        return self._kept.decode("utf-8", "replace")
+
+    def add(self, chunk: bytes | memoryview) -> None:
+        """Keep as much of `chunk` as there is room for."""
+        self._kept += chunk
+        excess = len(self._kept) - self._limit
+        if excess > 0:
+            self.dropped += excess
+            if self._keep_last:
+                del self._kept[:excess]
+            else:
+                del self._kept[self._limit :]
+
+
+class Output(BoundedBytes):
+    """The read end of a pipe.
+
+    Attributes:
+        write_end: Descriptor for the process that prints; `handed_over` closes it here.
+    """
+
+    def __init__(self, limit: int = MAX_OUTPUT_BYTES, *, keep_last: bool = False) -> None:
+        super().__init__(limit, keep_last=keep_last)
         self._loop = asyncio.get_running_loop()
         self._read_end, self.write_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_end, False)
@@ -55,16 +86,6 @@ class Output:
         if not self._ended.done():
             self._ended.set_result(None)
 
-    @property
-    def kept(self) -> bytes:
-        """The bytes that were kept."""
-        return bytes(self._kept)
-
-    @property
-    def text(self) -> str:
-        """The bytes that were kept, as text; what is not UTF-8 is replaced by U+FFFD."""
-        return self._kept.decode("utf-8", "replace")
-
     def _on_readable(self) -> None:
         try:
             chunk = os.read(self._read_end, _CHUNK)
@@ -73,16 +94,6 @@ class Output:
         except OSError:
             chunk = b""
         if chunk:
-            self._keep(chunk)
+            self.add(chunk)
         else:
             self.close()
-
-    def _keep(self, chunk: bytes) -> None:
-        self._kept += chunk
-        excess = len(self._kept) - self._limit
-        if excess > 0:
-            self.dropped += excess
-            if self._keep_last:
-                del self._kept[:excess]
-            else:
-                del self._kept[self._limit :]

@@ -1,0 +1,1 @@
+"""Docker Engine over its API: no command line, no library but the HTTP client that is there anyway."""

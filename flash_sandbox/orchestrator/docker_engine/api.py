@@ -1,0 +1,216 @@
+"""The connection to Docker Engine: where it is, which version is spoken, and how it refuses.
+
+https://docs.docker.com/reference/api/engine/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+__all__ = ["Engine", "EngineError", "EngineMissing", "EngineVersion", "engine_host"]
+
+_DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
+_OLDEST: Final = (1, 41)
+"""Docker Engine 20.10: the first that reads statistics once, without waiting for a second reading."""
+_NEWEST: Final = (1, 47)
+"""What this module was written against; a newer engine is asked to speak it."""
+_CONNECT_SECONDS: Final = 2.0
+# Every call but a pull, a command and a wait: the engine that does not answer in this time hangs.
+_CALL_SECONDS: Final = 120.0
+_VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})")
+
+
+class EngineError(Exception):
+    """The engine refused.
+
+    Args:
+        status: HTTP status.
+        message: What the engine said.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class EngineMissing(Exception):
+    """There is no engine that can be used.
+
+    Args:
+        detail: What is missing.
+        remedy: The one thing to do.
+    """
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EngineVersion:
+    """Version of the API, such as 1.41."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+def engine_host() -> str:
+    """Return where the engine is: ``$DOCKER_HOST``, or its usual socket."""
+    return os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
+
+
+class Engine:
+    """Speaks to one engine, over as many connections as there are calls under way.
+
+    The engine may come and go: the version is agreed on anew after it was not reached.
+
+    Args:
+        host: ``unix://PATH`` or ``tcp://HOST:PORT``; None for what `engine_host` returns.
+    """
+
+    def __init__(self, host: str | None = None) -> None:
+        self.host = host or engine_host()
+        self._client: httpx.AsyncClient | None = None
+        self._version: EngineVersion | None = None
+
+    async def close(self) -> None:
+        """Close every connection. A later call opens them again."""
+        client, self._client, self._version = self._client, None, None
+        if client is not None:
+            await client.aclose()
+
+    async def version(self) -> EngineVersion:
+        """Return the version of the API that both sides speak; raise `EngineMissing` where there is none."""
+        if self._version is None:
+            self._version = await self._negotiate()
+        return self._version
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        endless: bool = False,
+    ) -> Any:
+        """Make a call and return its answer, decoded; None where it has none.
+
+        Args:
+            method: HTTP method.
+            path: Path without version, such as ``/containers/json``.
+            body: What is sent as JSON; None for nothing.
+            query: Parameters of the query.
+            endless: Whether the answer may take any time.
+
+        Raises:
+            EngineError: If the engine refuses.
+            EngineMissing: If it cannot be reached, or breaks off.
+        """
+        async with self.stream(method, path, body, query=query, endless=endless) as response:
+            content = await response.aread()
+        if not content.strip():
+            return None
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise EngineError(502, f"Docker Engine's answer to {method} {path} is no JSON") from error
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        endless: bool = True,
+    ) -> AsyncIterator[httpx.Response]:
+        """Make a call and yield its answer while it comes in. Takes and raises what `call` does."""
+        version = await self.version()
+        seconds = None if endless else _CALL_SECONDS
+        timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
+        headers = {"content-type": "application/json"} if body is not None else {}
+        content = json.dumps(body).encode() if body is not None else None
+        try:
+            async with self._connected().stream(
+                method, f"/v{version}{path}", params=query, content=content, headers=headers, timeout=timeout
+            ) as response:
+                if response.status_code >= 400:
+                    await response.aread()
+                    raise EngineError(response.status_code, _message(response))
+                yield response
+        except httpx.TransportError as error:
+            self._version = None
+            raise self._missing(error) from error
+
+    def _connected(self) -> httpx.AsyncClient:
+        if self._client is None:
+            scheme, _, place = self.host.partition("://")
+            if scheme not in ("unix", "tcp", "http") or not place:
+                raise EngineMissing(
+                    f"DOCKER_HOST={self.host} names no Docker Engine: it is no unix:// or tcp:// address",
+                    "set DOCKER_HOST to the engine's unix:// socket, or unset it",
+                )
+            # A sandbox takes a connection for as long as it lives (its end is waited for).
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+            uds = place if scheme == "unix" else None
+            base = "http://docker" if scheme == "unix" else f"http://{place}"
+            try:
+                transport = httpx.AsyncHTTPTransport(uds=uds, limits=limits)
+                self._client = httpx.AsyncClient(transport=transport, base_url=base, trust_env=False)
+            except httpx.InvalidURL as error:
+                raise self._missing(error) from error
+        return self._client
+
+    async def _negotiate(self) -> EngineVersion:
+        timeout = httpx.Timeout(_CONNECT_SECONDS)
+        try:
+            response = await self._connected().get("/_ping", timeout=timeout)
+        except httpx.TransportError as error:
+            raise self._missing(error) from error
+        found = _VERSION.fullmatch(response.headers.get("api-version", ""))
+        if response.status_code != 200 or found is None:
+            raise EngineMissing(
+                f"what answers at {self.host} with HTTP {response.status_code} is no Docker Engine",
+                "set DOCKER_HOST to the engine's address, or unset it",
+            )
+        offered = EngineVersion(int(found[1]), int(found[2]))
+        if offered < EngineVersion(*_OLDEST):
+            raise EngineMissing(
+                f"Docker Engine at {self.host} speaks API {offered}; {EngineVersion(*_OLDEST)} is needed",
+                "install Docker Engine 20.10 or newer",
+            )
+        return min(offered, EngineVersion(*_NEWEST))
+
+    def _missing(self, error: Exception) -> EngineMissing:
+        if isinstance(error.__cause__ or error, PermissionError) or "Permission denied" in str(error):
+            return EngineMissing(
+                f"Docker Engine at {self.host} may not be used by this user",
+                "add the user to the docker group",
+            )
+        return EngineMissing(
+            f"Docker Engine not reachable at {self.host}",
+            "install docker.io and start its service, or set DOCKER_HOST",
+        )
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        body: Mapping[str, object] = response.json()
+        return str(body["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text.strip() or f"HTTP {response.status_code}"

@@ -1,0 +1,188 @@
+"""A sandbox as a container: what is asked of the engine, what it must have granted, what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..sandboxing.cgroups import usage_of_process
+from ..sandboxing.limits import Usage
+from ..sandboxing.network import interface_bytes
+from .processes import on_this_host
+
+__all__ = [
+    "IDLE_COMMAND",
+    "LEAST_CPU_CORES",
+    "PIDS",
+    "Container",
+    "Labels",
+    "Reading",
+    "reading_of_engine",
+    "reading_of_host",
+    "refused_limits",
+]
+
+PIDS: Final = 512
+"""Processes and threads of a sandbox, its init included."""
+
+LEAST_CPU_CORES: Final = 0.01
+"""A quota of 1 ms in the engine's period of 100 ms: the kernel takes no less."""
+
+IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
+"""What runs in a sandbox whose start names no command."""
+
+_LOG: Final = {"Type": "local", "Config": {"max-size": "1m", "max-file": "1", "compress": "false"}}
+
+
+class Labels:
+    """Names of the labels of containers and snapshots' images."""
+
+    OWNER: Final = "flash-sandbox.owner"
+    RUNTIME: Final = "flash-sandbox.runtime"
+    SANDBOX: Final = "flash-sandbox.sandbox"
+    SNAPSHOT: Final = "flash-sandbox.snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What is asked of the engine for one sandbox.
+
+    Attributes:
+        sandbox_id: ID of the sandbox.
+        image: Name or ID of the image.
+        command: Main process and its arguments.
+        memory_bytes: Memory limit; there is no swap beyond it.
+        cpu_cores: CPU limit in cores.
+        network: Name of the network: ``none`` or ``bridge``.
+        labels: Labels by name.
+        oci_runtime: Name of the OCI runtime in the engine's list; empty for the engine's default.
+        annotations: Annotations for that OCI runtime.
+    """
+
+    sandbox_id: str
+    image: str
+    command: tuple[str, ...]
+    memory_bytes: int
+    cpu_cores: float
+    network: str = "none"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    oci_runtime: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the container."""
+        return f"flash-sandbox-{self.sandbox_id}"
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits, as the engine names them."""
+        return {
+            "Memory": self.memory_bytes,
+            # Memory and swap together: nothing is swapped.
+            "MemorySwap": self.memory_bytes,
+            "NanoCpus": round(self.cpu_cores * 1e9),
+            "PidsLimit": PIDS,
+        }
+
+    def body(self) -> dict[str, Any]:
+        """Return the body of ``POST /containers/create``."""
+        host: dict[str, Any] = {
+            **self.limits,
+            "CapDrop": ["ALL"],
+            "CgroupnsMode": "private",
+            # The engine's init reaps, and ends all when the main process ends.
+            "Init": True,
+            "IpcMode": "private",
+            "LogConfig": _LOG,
+            "NetworkMode": self.network,
+            "Privileged": False,
+            "RestartPolicy": {"Name": "no"},
+            # The engine's seccomp profile holds as long as nothing is said of it here.
+            "SecurityOpt": ["no-new-privileges"],
+        }
+        if self.oci_runtime:
+            host["Runtime"] = self.oci_runtime
+        if self.annotations:
+            host["Annotations"] = dict(self.annotations)
+        return {
+            "Hostname": self.sandbox_id[:63],
+            "Image": self.image,
+            # The command is the main process: the image's entry point is not put before it.
+            "Entrypoint": [],
+            "Cmd": list(self.command),
+            "Labels": dict(self.labels),
+            "NetworkDisabled": self.network == "none",
+            "HostConfig": host,
+        }
+
+
+def refused_limits(asked: Container, inspected: Mapping[str, Any]) -> list[str]:
+    """Return the limits that the engine has not granted, as ``NAME is X, not Y``.
+
+    Args:
+        asked: What was asked for.
+        inspected: The engine's answer to ``GET /containers/ID/json``.
+    """
+    granted = inspected.get("HostConfig") or {}
+    return [
+        f"{name} is {granted.get(name)}, not {value}"
+        for name, value in asked.limits.items()
+        if granted.get(name) != value
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a container has used and uses at one moment.
+
+    Attributes:
+        usage: Memory, CPU, PIDs and block devices.
+        rx_bytes: Bytes received.
+        tx_bytes: Bytes sent.
+    """
+
+    usage: Usage
+    rx_bytes: int
+    tx_bytes: int
+
+
+def reading_of_host(container_id: str, init: int) -> Reading | None:
+    """Read the cgroup's files, where the container's processes are this host's; else return None.
+
+    An engine before 23.0 answers with what it read up to a second ago, or waits for as long.
+    """
+    if not on_this_host(container_id, init):
+        return None
+    try:
+        return Reading(usage_of_process(init), *interface_bytes(init))
+    except (OSError, ValueError):
+        return None
+
+
+def reading_of_engine(stats: Mapping[str, Any]) -> Reading:
+    """Return the figures of an answer to ``GET /containers/ID/stats``."""
+    memory = stats.get("memory_stats") or {}
+    detail = memory.get("stats") or {}
+    # The first name is cgroup v1's, the second v2's.
+    cache = detail.get("total_inactive_file", detail.get("inactive_file", 0))
+    networks = (stats.get("networks") or {}).values()
+    blocks = (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive") or ()
+
+    def block_bytes(operation: str) -> int:
+        return sum(entry.get("value", 0) for entry in blocks if entry.get("op", "").lower() == operation)
+
+    usage = Usage(
+        memory_bytes=max(memory.get("usage", 0) - cache, 0),
+        memory_limit_bytes=memory.get("limit", 0),
+        cpu_seconds=((stats.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage", 0) / 1e9,
+        pids=(stats.get("pids_stats") or {}).get("current", 0),
+        block_read_bytes=block_bytes("read"),
+        block_write_bytes=block_bytes("write"),
+    )
+    return Reading(
+        usage,
+        rx_bytes=sum(network.get("rx_bytes", 0) for network in networks),
+        tx_bytes=sum(network.get("tx_bytes", 0) for network in networks),
+    )

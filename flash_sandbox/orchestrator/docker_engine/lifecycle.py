@@ -1,0 +1,190 @@
+"""The life of one container: made, started, waited for, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
+from .api import Engine, EngineError, EngineMissing
+from .commands import completed, why_not_run
+from .containers import Container, refused_limits
+from .processes import on_this_host
+from .pull import Event, pull
+from .streams import Streams
+
+__all__ = ["KILLED", "create", "exit_code", "remove", "start"]
+
+KILLED: Final = 137
+"""Exit status of a main process that SIGKILL ended."""
+
+# What docker-init (tini) prints; https://github.com/krallin/tini, spawn_process.
+_INIT_FAILURE: Final = re.compile(r"\[FATAL tini \(\d+\)\] (exec .* failed: .*)")
+_START_SECONDS: Final = 30.0
+_REMOVAL_SECONDS: Final = 30.0
+_ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
+
+
+async def create(engine: Engine, container: Container, event: Event) -> str:
+    """Make a container, pulling its image where the engine lacks it, and return its full ID.
+
+    Whatever happens, `remove` by its name leaves nothing behind.
+
+    Raises:
+        InvalidArgumentError: If there is no such image, or a limit is out of the engine's range.
+        UnsupportedError: If the engine does not grant the limits.
+        UnavailableError: If the image cannot be pulled now.
+    """
+    created = await _create(engine, container)
+    if created is None:
+        await pull(engine, container.image, event)
+        created = await _create(engine, container)
+    if created is None:
+        raise InvalidArgumentError(
+            f"image {container.image!r} is not there after it was pulled", reason=Reason.IMAGE_NOT_FOUND
+        )
+    inspected = await engine.call("GET", f"/containers/{created}/json")
+    refused = refused_limits(container, inspected)
+    if refused:
+        raise UnsupportedError(f"Docker Engine does not enforce these limits: {', '.join(refused)}")
+    return created
+
+
+async def start(engine: Engine, container_id: str, *, look: bool = True) -> int:
+    """Start a container; its main process runs, or has run to its end, when this returns.
+
+    Args:
+        engine: Where it is.
+        container_id: Its ID.
+        look: Whether its processes may be this host's. If not, 0 is returned.
+
+    Returns the process ID of its init, as the engine's host sees it.
+
+    The engine's init runs it, and ends with status 126 or 127 where that fails. On this host its children
+    tell when it has succeeded; where they cannot be seen, a failure shows as a sandbox that has ended.
+
+    Raises:
+        InvalidArgumentError: If the main process cannot be run.
+        InternalServerError: If the engine fails.
+    """
+    try:
+        await completed(engine.call("POST", f"/containers/{container_id}/start"))
+    except EngineError as error:
+        why = why_not_run(error.message)
+        if why is not None:
+            raise InvalidArgumentError(
+                f"the main process cannot be run: {why[0]}", reason=Reason.START_FAILED
+            ) from error
+        raise InternalServerError(f"Docker Engine cannot start the sandbox: {error.message}") from error
+    inspected = await engine.call("GET", f"/containers/{container_id}/json")
+    init = int(inspected["State"].get("Pid") or 0) if look else 0
+    if on_this_host(container_id, init):
+        await _main_process_runs(container_id, init)
+        running = on_this_host(container_id, init)
+    else:
+        running = bool(inspected["State"]["Running"])
+    if not running and await exit_code(engine, container_id) in (126, 127):
+        await _raise_init_failure(engine, container_id)
+    return init
+
+
+async def _main_process_runs(container_id: str, init: int) -> None:
+    """Wait until a child of the engine's init runs another program than that, or init has ended."""
+    deadline = asyncio.get_running_loop().time() + _START_SECONDS
+    while on_this_host(container_id, init) and asyncio.get_running_loop().time() < deadline:
+        try:
+            own = os.stat(f"/proc/{init}/exe")
+            children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
+            if any(not os.path.samestat(own, os.stat(f"/proc/{child}/exe")) for child in children):
+                return
+        except PermissionError:
+            return
+        except OSError:
+            pass
+        await asyncio.sleep(0.001)
+
+
+async def _raise_init_failure(engine: Engine, container_id: str) -> None:
+    streams = Streams()
+    query = {"stderr": "true"}
+    async with engine.stream("GET", f"/containers/{container_id}/logs", query=query) as response:
+        async for chunk in response.aiter_raw():
+            streams.feed(chunk)
+    why = _INIT_FAILURE.search(streams.stderr.text)
+    if why is not None:
+        raise InvalidArgumentError(f"the main process cannot be run: {why[1]}", reason=Reason.START_FAILED)
+
+
+async def remove(engine: Engine, name: str) -> None:
+    """Kill a container and remove it with all that it holds; return once it is gone.
+
+    Args:
+        engine: Where it is.
+        name: Its name or ID. One that is not there is gone.
+
+    Raises:
+        InternalServerError: If the engine fails to remove it.
+        EngineMissing: If the engine cannot be reached.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _REMOVAL_SECONDS
+    pause = 0.01
+    while True:
+        try:
+            await engine.call("DELETE", f"/containers/{name}", query={"force": "true", "v": "true"})
+            return
+        except EngineError as error:
+            if error.status == 404:
+                return
+            # Somebody else removes it already, or its file system is still busy: look again.
+            if loop.time() > deadline:
+                raise InternalServerError(
+                    f"Docker Engine cannot remove the sandbox: {error.message}"
+                ) from error
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.5)
+
+
+async def exit_code(engine: Engine, container_id: str) -> int:
+    """Wait until a container has ended, also where the engine is away meanwhile; return its exit status."""
+    pause, longest = _ENGINE_BACK_SECONDS
+    while True:
+        try:
+            answer: dict[str, Any] | None = await engine.call(
+                "POST", f"/containers/{container_id}/wait", query={"condition": "not-running"}, endless=True
+            )
+            if answer is not None:
+                return int(answer["StatusCode"])
+        except EngineError as error:
+            if error.status == 404:
+                return KILLED
+        except EngineMissing:
+            pass
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, longest)
+
+
+async def _create(engine: Engine, container: Container) -> str | None:
+    """Return the ID of the new container; None where the engine lacks the image."""
+    try:
+        answer = await completed(
+            engine.call("POST", "/containers/create", container.body(), query={"name": container.name})
+        )
+    except EngineError as error:
+        if error.status == 404:
+            return None
+        raise _create_error(container, error) from error
+    return str(answer["Id"])
+
+
+def _create_error(container: Container, error: EngineError) -> SandboxError:
+    if error.status != 400:
+        return InternalServerError(f"Docker Engine cannot make the sandbox: {error.message}")
+    if "reference format" in error.message:
+        return InvalidArgumentError(
+            f"image {container.image!r}: {error.message}", reason=Reason.IMAGE_NOT_FOUND
+        )
+    return InvalidArgumentError(f"Docker Engine refuses the sandbox: {error.message}")

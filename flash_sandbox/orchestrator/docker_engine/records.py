@@ -1,0 +1,89 @@
+"""What the orchestrator must know of a container to go on with it after having been killed.
+
+A sandbox has a record from when its start is complete until its stop begins: a container without one is
+half-made or half-removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import SandboxError
+from ...models import StartRequest
+
+__all__ = ["Record", "Records"]
+
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of one sandbox.
+
+    Attributes:
+        id: Its ID.
+        request: What its start asked for.
+        image: The image that it really runs.
+        idempotency_key: Key that its start carried; empty for none.
+    """
+
+    id: str
+    request: StartRequest
+    image: str
+    idempotency_key: str = ""
+
+
+class Records:
+    """The directory of records, one file each.
+
+    Args:
+        directory: Directory in the orchestrator's state directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.owner = ""
+
+    def open(self) -> None:
+        """Make ready, and read (the first time: make) the name that these containers bear."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._directory / "owner"
+        if not path.exists():
+            self._write(path, secrets.token_hex(16))
+        self.owner = path.read_text()
+
+    def add(self, record: Record) -> None:
+        """Keep a record; once this returns, it outlives this process."""
+        self._write(self._path(record.id), json.dumps(asdict(record)))
+
+    def remove(self, sandbox_id: str) -> None:
+        """Remove a record, if there is one."""
+        self._path(sandbox_id).unlink(missing_ok=True)
+
+    def read(self) -> dict[str, Record]:
+        """Return every record that can be read, by ID; the others are removed."""
+        found = {}
+        for path in self._directory.glob(f"*{_SUFFIX}"):
+            try:
+                fields: dict[str, Any] = json.loads(path.read_text())
+                record = Record(**fields | {"request": StartRequest(**fields["request"])})
+            except (OSError, ValueError, TypeError, KeyError, SandboxError):
+                path.unlink(missing_ok=True)
+            else:
+                found[record.id] = record
+        return found
+
+    def _path(self, sandbox_id: str) -> Path:
+        return self._directory / f"{sandbox_id}{_SUFFIX}"
+
+    def _write(self, path: Path, text: str) -> None:
+        partial = path.with_suffix(".partial")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        partial.rename(path)
