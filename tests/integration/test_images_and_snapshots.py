@@ -104,8 +104,14 @@ def test_a_link_out_of_the_allowed_directories_is_refused(client, images):
 
 
 def test_a_name_that_is_no_image_says_what_is_one(client):
-    with pytest.raises(InvalidArgumentError, match="'host', or from the absolute path"):
-        client.start_sandbox("bubblewrap", "alpine:latest")
+    with pytest.raises(InvalidArgumentError, match="an image is 'host', an absolute path"):
+        client.start_sandbox("bubblewrap", "Not A Name")
+
+
+def test_a_registry_that_the_operator_did_not_name_is_refused_and_not_asked(client):
+    with pytest.raises(InvalidArgumentError, match="--allow-registry localhost:1") as caught:
+        client.start_sandbox("bubblewrap", "localhost:1/image")
+    assert caught.value.reason == "image_not_found"
 
 
 def test_a_tar_file_that_is_none_is_refused(client, images):

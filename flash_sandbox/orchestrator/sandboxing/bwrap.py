@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from ..images.manifests import ImageConfig
 from .images import RootFilesystem
 
 __all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment"]
@@ -128,13 +129,14 @@ def arguments(
     line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     # Without a size, what is written to /dev would be bounded by the host's memory alone.
     line += ["--dev", "/dev", "--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108
-    line += ["--remount-ro", "/dev", "--chdir", "/", "--", *command]
+    line += ["--remount-ro", "/dev", "--chdir", root.working_dir, "--", *command]
     return line
 
 
-def environment(sandbox_id: str) -> dict[str, str]:
-    """Return the environment of the processes of a sandbox; nothing of the host's is in it."""
-    return {"PATH": _PATH, "HOME": "/root", "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
+def environment(sandbox_id: str, config: ImageConfig) -> dict[str, str]:
+    """Return the environment of the processes of a sandbox: its image's, and nothing of the host's."""
+    defaults = {"PATH": _PATH, "HOME": "/root", "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
+    return defaults | config.environment
 
 
 def _fingerprint(program: Path) -> tuple[int, ...]:

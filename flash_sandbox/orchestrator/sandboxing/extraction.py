@@ -18,11 +18,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import IO, Any, Final, Protocol, Self, cast
 
 from ...errors import InvalidArgumentError, Reason, UnavailableError
 
-__all__ = ["Bounds", "Extraction", "Whiteouts", "refused", "remove_tree"]
+__all__ = ["Bounds", "Extraction", "Whiteouts", "is_directory_inside", "refused", "remove_tree"]
 
 OPAQUE: Final = ".wh..wh..opq"
 OPAQUE_XATTR: Final = "user.overlay.opaque"
@@ -143,7 +143,7 @@ class Extraction:
         with (
             _refusing(),
             tarfile.open(
-                fileobj=metered,  # type: ignore[arg-type]
+                fileobj=cast(IO[bytes], metered),
                 mode="r|",
                 tarinfo=_BoundedTarInfo,
                 bufsize=_BLOCK,
@@ -151,7 +151,7 @@ class Extraction:
         ):
             while (info := tar.next()) is not None:
                 # Else a million entries would stay in memory.
-                tar.members.clear()
+                cast(Any, tar).members.clear()
                 metered.allow(info.size if _has_data(info) else 0)
                 self._count(info)
                 self._add_one(tar, info)
@@ -366,6 +366,15 @@ def remove_tree(directory: Path) -> None:
             if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
                 os.chmod(child, 0o700)
     shutil.rmtree(directory)
+
+
+def is_directory_inside(root: Path, path: str) -> bool:
+    """Tell whether an absolute path is a directory where `root` is the root directory, links included."""
+    try:
+        Extraction(root, follow_links=True)._directory(_parts(path), path, make=False)
+    except (OSError, InvalidArgumentError):
+        return False
+    return True
 
 
 def refused(why: str) -> InvalidArgumentError:

@@ -1,29 +1,29 @@
-"""Where a sandbox's root file system comes from: the host's /usr, a directory or a tar file.
+"""Where a sandbox's root file system comes from: the host's /usr, a directory, or the image store.
 
-A directory or a tar file is taken only from below a directory that the operator named, since whoever may
+What lies on this host is taken only from below a directory that the operator named, since whoever may
 start a sandbox may read all of its image.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import os
+import posixpath
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ...errors import InvalidArgumentError, Reason
-from ..images.streams import unpack_stream
+from ..images.local import is_layout
+from ..images.manifests import ImageConfig
+from ..images.pulling import Report
+from ..images.references import HOST, Kind, Source, not_usable, parse_source
+from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES, ImageStore
+from ..images.trees import Lease
 from . import archive
-from .extraction import Bounds, Extraction
+from .extraction import is_directory_inside
 
 __all__ = ["HOST", "Images", "RootFilesystem"]
-
-HOST: Final = "host"
-"""Name of the image that is the host's own /usr, read-only, with an /etc of its own."""
 
 _SYSTEM_DIRECTORIES: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _EMPTY_DIRECTORIES: Final = (
@@ -48,93 +48,127 @@ _COPIED_FROM_ETC: Final = (
     "debian_version",
 )
 
-_BOUNDS: Final = Bounds()
-
 
 @dataclass(frozen=True, slots=True)
 class RootFilesystem:
     """What a sandbox is started from.
 
     Attributes:
-        image: Name of the image, with defaults filled in.
+        image: Name of the image, with defaults filled in and, of a registry's, its digest.
         lower: Directory that is shared by all sandboxes of the image and never written to.
         read_only: Directories of the host that appear in it under the same path, read-only.
+        digest: Digest of the image; empty where it has none.
+        chain: Digest that its unpacked content goes by, for `Images.hold`; empty where it was not unpacked.
+        config: How it wants to be run.
+        lease: What keeps it where it is, where it may be evicted.
     """
 
     image: str
     lower: Path
     read_only: tuple[str, ...] = ()
+    digest: str = ""
+    chain: str = ""
+    config: ImageConfig = field(default_factory=ImageConfig)
+    lease: Lease | None = None
+
+    def release(self) -> None:
+        """Say that nobody uses it any more. Twice does no more."""
+        if self.lease is not None:
+            self.lease.release()
+
+    @property
+    def working_dir(self) -> str:
+        """Directory in which commands start: the image's own, where it is there, else ``/``."""
+        path = posixpath.normpath(f"/{self.config.working_dir}")
+        return path if is_directory_inside(self.lower, path) else "/"
 
 
 class Images:
-    """The root file systems that this orchestrator has, made on first use."""
+    """The root file systems that this orchestrator has, made on first use.
 
-    def __init__(self, directory: Path, roots: Sequence[Path]) -> None:
+    Args:
+        directory: Where they are kept.
+        roots: Directories below which images of this host are taken.
+        registries: Patterns of the registries that images are pulled from; see `ImageStore`.
+        max_bytes: What the store may hold besides what is in use.
+        report: Told of what goes on.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        roots: Sequence[Path],
+        *,
+        registries: Sequence[str] = DEFAULT_REGISTRIES,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        report: Report | None = None,
+    ) -> None:
         self._directory = directory
         self._roots = [root.resolve() for root in roots]
-        self._unpacking: dict[str, asyncio.Task[Path]] = {}
+        self._store = ImageStore(directory, registries=registries, max_bytes=max_bytes, report=report)
         self._host: RootFilesystem | None = None
 
     def open(self) -> None:
-        """Make ready: remove what was being unpacked when an orchestrator was killed."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for partial in self._directory.glob("*.partial"):
-            archive.remove_tree(partial)
-        self._host = self._make_host()
+        """Make ready: remove what was being unpacked when an orchestrator was killed. Twice does no more."""
+        if self._host is None:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._store.open()
+            self._host = self._make_host()
+
+    async def close(self) -> None:
+        """Give up what is being pulled."""
+        await self._store.close()
 
     async def resolve(self, image: str) -> RootFilesystem:
-        """Return the root file system that an image names.
+        """Return the root file system that an image names, got first where it is not here.
+
+        It stays where it is until its `release` is called.
 
         Args:
-            image: ``host`` or empty, or the path of a directory or a tar file on this host.
+            image: ``host`` or empty; a registry's image; the path of a directory or a tar file on this
+                host; or what else `references` lists.
 
         Raises:
             InvalidArgumentError: If there is no such image, or if it may not be used.
+            UnavailableError: If the registry does not answer.
         """
-        if image in ("", HOST):
+        source = parse_source(image)
+        if source.kind is Kind.HOST:
             assert self._host is not None
             return self._host
-        if not image.startswith("/"):
-            raise _not_found(
-                f"image {image!r}: bubblewrap starts from 'host', or from the absolute path of a directory "
-                "or a tar file on the orchestrator's host"
-            )
-        path = self._allowed(image)
-        if path.is_dir():
+        path = self._allowed(source) if source.path else None
+        if path is not None and source.kind is Kind.PATH and path.is_dir() and not is_layout(path):
             return RootFilesystem(image, path)
-        return RootFilesystem(image, await self._unpacked(path))
+        found = await self._store.acquire(source, path)
+        return RootFilesystem(
+            found.name,
+            found.rootfs,
+            digest=found.digest,
+            chain=found.chain,
+            config=found.config,
+            lease=found.lease,
+        )
 
-    def _allowed(self, image: str) -> Path:
+    def hold(self, chain: str) -> Lease | None:
+        """Take an unpacked root file system into use again, for a sandbox that outlived an orchestrator.
+
+        Args:
+            chain: The `chain` of its `RootFilesystem`.
+        """
+        return self._store.hold(chain)
+
+    def _allowed(self, source: Source) -> Path:
         try:
-            path = Path(image).resolve(strict=True)
-        except (OSError, RuntimeError):
+            path = Path(source.path).resolve(strict=True)
+        except (OSError, RuntimeError, ValueError):
             path = None
-        allowed = ", ".join(str(root) for root in self._roots)
         if path is None or not any(path.is_relative_to(root) for root in self._roots):
             # The same words for "is not there", so that nothing is told about the rest of the host.
-            raise _not_found(
-                f"image {image!r} is not in a directory that this orchestrator takes images from ({allowed})"
+            allowed = ", ".join(str(root) for root in self._roots)
+            raise not_usable(
+                source.name, f"it is not in a directory that this orchestrator takes images from ({allowed})"
             )
         return path
-
-    async def _unpacked(self, path: Path) -> Path:
-        """Return the directory of a tar file's content; starts at the same time share one unpacking."""
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise _not_found(f"image {str(path)!r}: {error.strerror}") from error
-        identity = f"{path}\0{status.st_dev}\0{status.st_ino}\0{status.st_size}\0{status.st_mtime_ns}"
-        key = hashlib.sha256(os.fsencode(identity)).hexdigest()[:32]
-        target = self._directory / f"tar-{key}"
-        if target.is_dir():
-            return target
-        task = self._unpacking.get(key)
-        if task is None:
-            task = asyncio.create_task(asyncio.to_thread(_unpack, path, target))
-            self._unpacking[key] = task
-            task.add_done_callback(lambda _: self._unpacking.pop(key, None))
-        # A start that is given up does not stop the others.
-        return await asyncio.shield(task)
 
     def _make_host(self) -> RootFilesystem:
         lower = self._directory / HOST
@@ -163,26 +197,3 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, symlinks=True)
     elif source.exists():
         shutil.copy(source, target)
-
-
-def _unpack(path: Path, target: Path) -> Path:
-    partial = target.with_name(target.name + ".partial")
-    archive.remove_tree(partial)
-    partial.mkdir(mode=0o755)
-    try:
-        with path.open("rb") as file:
-            extraction = Extraction(partial, bounds=_BOUNDS)
-            unpack_stream(extraction, file, _BOUNDS, any_compression=True)
-            extraction.finish()
-        partial.rename(target)
-    except OSError as error:
-        archive.remove_tree(partial)
-        raise _not_found(f"image {str(path)!r}: {error.strerror}") from error
-    except BaseException:
-        archive.remove_tree(partial)
-        raise
-    return target
-
-
-def _not_found(detail: str) -> InvalidArgumentError:
-    return InvalidArgumentError(detail, reason=Reason.IMAGE_NOT_FOUND)

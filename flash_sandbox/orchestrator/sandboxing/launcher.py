@@ -340,7 +340,11 @@ class Launcher:
                 os.sched_setaffinity(0, request["cpus"])
             restore_signals()
             os.umask(0o022)
-            os.chdir(request["cwd"])
+            try:
+                os.chdir(request["cwd"])
+            except OSError:
+                # The sandbox may have removed it; what is asked for may well put it back.
+                os.chdir("/")
             for number, source in enumerate((self._null, stdout, stderr)):
                 os.dup2(source, number)
             self._confinement.apply()
