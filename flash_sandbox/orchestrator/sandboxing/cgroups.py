@@ -42,6 +42,9 @@ class Hierarchy(Protocol):
     def create(self, name: str, limits: Limits) -> CgroupV1 | CgroupV2:
         """Make a cgroup with limits that are in force when this returns."""
 
+    def find(self, name: str) -> CgroupV1 | CgroupV2:
+        """Return the cgroup of that name, be it there or not."""
+
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
 
@@ -49,8 +52,12 @@ class Hierarchy(Protocol):
         """Remove the (empty) cgroup of this orchestrator."""
 
 
-def find_hierarchy() -> Hierarchy:
+def find_hierarchy(family: str = _FAMILY, owner: str = "") -> Hierarchy:
     """Return the hierarchy that this process may use.
+
+    Args:
+        family: Name of the cgroup that holds those of all owners.
+        owner: Name of this orchestrator's own; empty for one that nobody else has, now or later.
 
     Raises:
         CgroupError: If neither version gives it memory, CPU and PIDs.
@@ -58,10 +65,10 @@ def find_hierarchy() -> Hierarchy:
     mounts = list(_mounts())
     own = dict(_paths_of("self"))
     if all(any(c in m.controllers for m in mounts) for c in HierarchyV1.REQUIRED):
-        return HierarchyV1(mounts, own)
+        return HierarchyV1(mounts, own, family, owner or _owner_name())
     for mount in mounts:
         if mount.is_v2:
-            return HierarchyV2(mount.path, own.get("", "/"), mount.root)
+            return HierarchyV2(mount.path, own.get("", "/"), mount.root, family, owner or _owner_name())
     raise CgroupError("no cgroup file system is mounted")
 
 
@@ -235,15 +242,15 @@ class HierarchyV1:
     REQUIRED: Final = ("memory", "cpu", "cpuacct", "pids", "freezer")
     OPTIONAL: Final = ("blkio",)
 
-    def __init__(self, mounts: list[_Mount], own: dict[str, str]) -> None:
+    def __init__(self, mounts: list[_Mount], own: dict[str, str], family_name: str, owner: str) -> None:
         self.description = "cgroup v1"
         self._families: dict[str, Path] = {}
         for controller in (*self.REQUIRED, *self.OPTIONAL):
             for mount in mounts:
                 if controller in mount.controllers:
                     parent = _below(mount.path, mount.root, own.get(controller, "/"))
-                    self._families[controller] = parent / _FAMILY
-        self._owner = _owner_name()
+                    self._families[controller] = parent / family_name
+        self._owner = owner
         for family in self._families.values():
             try:
                 (family / self._owner).mkdir(parents=True, exist_ok=True)
@@ -263,13 +270,17 @@ class HierarchyV1:
     def create(self, name: str, limits: Limits) -> CgroupV1:
         """Make a cgroup with limits that are in force when this returns."""
         quota = _quota(limits.cpu_cores)
-        group = CgroupV1({c: family / self._owner / name for c, family in self._families.items()})
+        group = self.find(name)
         try:
             group.make(limits, quota)
         except BaseException:
             group.remove_directories()
             raise
         return group
+
+    def find(self, name: str) -> CgroupV1:
+        """Return the cgroup of that name, be it there or not."""
+        return CgroupV1({c: family / self._owner / name for c, family in self._families.items()})
 
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
@@ -397,6 +408,21 @@ class CgroupV1:
         if not await _until(gone):
             raise InternalServerError("a process of the sandbox could not be ended")
 
+    async def end(self) -> None:
+        """End what is in the group, and keep the group."""
+
+        def gone() -> bool:
+            pids = {pid for path in self._distinct for pid in _pids(path)}
+            _kill(pids)
+            return not pids
+
+        await _until(gone)
+
+    @property
+    def processes(self) -> list[int]:
+        """Processes in the group, as this process sees them."""
+        return _pids(self._distinct[0])
+
     def remove_directories(self) -> bool:
         """Remove what is empty; tell whether all of it is gone."""
         gone = [_remove_tree(path) for path in self._distinct]
@@ -443,7 +469,8 @@ class HierarchyV2:
     REQUIRED: Final = frozenset(("memory", "cpu", "pids"))
     WANTED: Final = frozenset(("memory", "cpu", "pids", "io"))
 
-    def __init__(self, mount: Path, own_path: str, mount_root: str) -> None:
+    def __init__(self, mount: Path, own_path: str, mount_root: str, family_name: str, owner: str) -> None:
+        self._family_name, self._owner_name = family_name, owner
         own = _below(mount, mount_root, own_path)
         missing = self.REQUIRED - set(_read(mount / "cgroup.controllers").split())
         if missing:
@@ -464,12 +491,12 @@ class HierarchyV2:
 
     def _take(self, base: Path) -> None:
         """Make this orchestrator's cgroup below `base`, with the controllers enabled on the way."""
-        family = base / _FAMILY
+        family = base / self._family_name
         family.mkdir(exist_ok=True)
         try:
             self._enable(base, family)
             self._enable(family, family)
-            self._owner = family / _owner_name()
+            self._owner = family / self._owner_name
             self._owner.mkdir(exist_ok=True)
             self._enable(self._owner, family)
         except OSError:
@@ -500,13 +527,17 @@ class HierarchyV2:
     def create(self, name: str, limits: Limits) -> CgroupV2:
         """Make a cgroup with limits that are in force when this returns."""
         quota = _quota(limits.cpu_cores)
-        group = CgroupV2(self._owner / name)
+        group = self.find(name)
         try:
             group.make(limits, quota)
         except BaseException:
             _remove_tree(self._owner / name)
             raise
         return group
+
+    def find(self, name: str) -> CgroupV2:
+        """Return the cgroup of that name, be it there or not."""
+        return CgroupV2(self._owner / name)
 
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
@@ -607,6 +638,15 @@ class CgroupV2:
     def command_group(self, name: str) -> _CommandV2:
         """Make a group for one command and its descendants, within this one."""
         return _CommandV2(self._path / name)
+
+    async def end(self) -> None:
+        """End what is in the group, and keep the group."""
+        await _until(lambda: _end_v2(self._path))
+
+    @property
+    def processes(self) -> list[int]:
+        """Processes in the group, as this process sees them."""
+        return _pids(self._path)
 
     async def remove(self) -> None:
         """End what is left in the group and remove it."""
