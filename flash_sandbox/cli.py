@@ -79,6 +79,12 @@ def serve(
     default_network: Annotated[
         NetworkChoice, typer.Option(help="Network of a sandbox whose start names none.")
     ] = NetworkChoice.NONE,
+    firecracker_runtime: Annotated[
+        str,
+        typer.Option(
+            help="Docker Engine's name of the OCI runtime that boots Firecracker.", show_default="Kata's own"
+        ),
+    ] = "",
     api_key: Annotated[
         str | None,
         typer.Option(envvar="FLASH_SANDBOX_API_KEY", show_default=False, help="Key that callers must carry."),
@@ -111,6 +117,7 @@ def serve(
         "limits": limits.value,
         "image_roots": image_root or (),
         "default_network": default_network.value,
+        "firecracker_runtime": firecracker_runtime,
         "api_key": api_key or None,
         "insecure": insecure,
         "log_format": log_format.value,

@@ -41,6 +41,7 @@ class OrchestratorOptions(TypedDict, total=False):
     limits: Limits
     image_roots: Sequence[Path]
     default_network: str
+    firecracker_runtime: str
     api_key: str | None
     insecure: bool
     log_format: LogFormat
@@ -59,6 +60,7 @@ class Orchestrator:
             uses rlimits.
         image_roots: Directories from which images are taken, besides ``rootfs`` in the state directory.
         default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
+        firecracker_runtime: Name of Docker Engine's OCI runtime that boots Firecracker; empty for Kata's names.
         api_key: Key that callers must carry; None for none.
         insecure: Listen beyond loopback also without a key.
         log_format: ``text`` or ``json``.
@@ -85,6 +87,7 @@ class Orchestrator:
         limits: Limits = "enforce",
         image_roots: Sequence[Path] = (),
         default_network: str = "none",
+        firecracker_runtime: str = "",
         api_key: str | None = None,
         insecure: bool = False,
         log_format: LogFormat = "text",
@@ -97,6 +100,7 @@ class Orchestrator:
         self._limits: Limits = limits
         self._default_network = default_network
         self._image_roots = tuple(image_roots)
+        self._firecracker_runtime = firecracker_runtime
         self._api_key = api_key
         self._insecure = insecure
         self._gatekeeper = Gatekeeper(api_key, insecure=insecure)
@@ -128,7 +132,13 @@ class Orchestrator:
         await self._stack.aclose()
 
     def _runtimes(self, state_dir: Path) -> dict[str, Runtime]:
-        return all_runtimes(state_dir, limits=self._limits, image_roots=self._image_roots)
+        return all_runtimes(
+            state_dir,
+            limits=self._limits,
+            image_roots=self._image_roots,
+            firecracker_runtime=self._firecracker_runtime,
+            event=self._log.event,
+        )
 
     def _bind(self, port: int) -> socket.socket:
         found = socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
-import tarfile
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from ...errors import InvalidArgumentError, Reason
@@ -19,7 +17,9 @@ from .pull import SNAPSHOT_REPOSITORY
 
 __all__ = ["SnapshotImages"]
 
-_ENTRY: Final = "image"
+# What a manifest says for this runtime: ID of the image, and its tag.
+_IMAGE: Final = "engine_image"
+_TAG: Final = "engine_tag"
 
 
 class SnapshotImages:
@@ -35,6 +35,7 @@ class SnapshotImages:
         self._engine = engine
         self._store = store
         self._runtime = runtime
+        self._being_written: set[str] = set()
 
     def open(self) -> None:
         """Make the store ready."""
@@ -49,17 +50,21 @@ class SnapshotImages:
             owner: Who keeps the snapshot.
         """
         tag = secrets.token_hex(16)
-        name = f"{SNAPSHOT_REPOSITORY}:{tag}"
         # The container's labels go over to the image, and from there to every container of it.
         labels = {Labels.OWNER: "", Labels.SANDBOX: "", Labels.RUNTIME: "", Labels.SNAPSHOT: owner}
         query = {"container": container_id, "repo": SNAPSHOT_REPOSITORY, "tag": tag, "pause": "false"}
+        inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
+        self._being_written.add(tag)
         try:
             committed = await completed(self._engine.call("POST", "/commit", {"Labels": labels}, query=query))
-            return await completed(asyncio.to_thread(self._write, str(committed["Id"]), image))
+            details = {_IMAGE: str(committed["Id"]), _TAG: tag}
+            return await completed(asyncio.to_thread(self._write, image, str(inspected["Image"]), details))
         except BaseException:
             with suppress(EngineError, EngineMissing):
-                await completed(self._engine.call("DELETE", f"/images/{name}", query={"force": "true"}))
+                await completed(self._remove_image(tag))
             raise
+        finally:
+            self._being_written.discard(tag)
 
     async def find(self, path: str, image: str) -> tuple[str, str]:
         """Return the ID of the image that a snapshot lies in, and the name of the image it was made from.
@@ -71,7 +76,10 @@ class SnapshotImages:
         Raises:
             InvalidArgumentError: If there is no such snapshot of this runtime, or if it is of another image.
         """
-        image_id, original = await asyncio.to_thread(self._read, path, image)
+        async with self._store.verified(path) as snapshot:
+            assert snapshot is not None
+            snapshot.require_runtime(self._runtime)
+            original, image_id = snapshot.image_for(image), snapshot.manifest.details[_IMAGE]
         try:
             await self._engine.call("GET", f"/images/{image_id}/json")
         except EngineError as error:
@@ -80,24 +88,26 @@ class SnapshotImages:
             raise _refused(f"Docker Engine does not have the image of snapshot {path!r} any more") from error
         return image_id, original
 
-    def _write(self, image_id: str, image: str) -> str:
-        with tempfile.TemporaryDirectory() as directory:
-            Path(directory, _ENTRY).write_text(image_id)
-            return str(self._store.write(Path(directory), self._runtime, image))
+    async def collect(self, owner: str) -> None:
+        """Remove the images of snapshots that are not in the store: removed there, or never completed."""
+        filters = json.dumps({"label": [f"{Labels.SNAPSHOT}={owner}"]})
+        listed = await self._engine.call("GET", "/images/json", query={"filters": filters})
+        kept = {manifest.details.get(_TAG, "") for manifest in await asyncio.to_thread(self._store.list)}
+        for name in (name for image in listed for name in image.get("RepoTags") or ()):
+            repository, _, tag = name.rpartition(":")
+            if repository == SNAPSHOT_REPOSITORY and tag not in kept | self._being_written:
+                await self._remove_image(tag)
 
-    def _read(self, path: str, image: str) -> tuple[str, str]:
-        with self._store.reading(path) as snapshot:
-            assert snapshot is not None
-            if snapshot.runtime != self._runtime:
-                raise _refused(f"{path!r} is a snapshot of the {snapshot.runtime} runtime")
-            original = snapshot.image_for(image)
-            try:
-                with tarfile.open(fileobj=snapshot.file) as tar:
-                    entry = tar.extractfile(_ENTRY)
-                    assert entry is not None
-                    return entry.read().decode(), original
-            except (tarfile.TarError, KeyError) as error:
-                raise _refused(f"{path!r} names no image") from error
+    async def _remove_image(self, tag: str) -> None:
+        path = f"/images/{SNAPSHOT_REPOSITORY}:{tag}"
+        # By force: sandboxes that were started from it go on.
+        await self._engine.call("DELETE", path, query={"force": "true"})
+
+    def _write(self, image: str, image_digest: str, details: dict[str, str]) -> str:
+        with self._store.writing(self._runtime, image, image_digest, **details) as (_, path):
+            # The engine has the files; the manifest alone says all.
+            pass
+        return str(path)
 
 
 def _refused(detail: str) -> InvalidArgumentError:

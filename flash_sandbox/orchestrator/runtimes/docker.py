@@ -172,6 +172,7 @@ class DockerRuntime:
                     await remove(self._engine, str(container["Id"]))
             for sandbox_id in records.keys() - self._sandboxes.keys():
                 self._records.remove(sandbox_id)
+            await self._images.collect(self._records.owner)
             self._recovered = True
 
     async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
