@@ -1,0 +1,484 @@
+"""The image store: what layers become, what is refused, what stays and what is evicted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from layouts import (
+    Blobs,
+    directory,
+    docker_archive,
+    entry,
+    layout,
+    link,
+    put_image,
+    sha256,
+    tar_bytes,
+    write_layout,
+)
+
+from flash_sandbox import InvalidArgumentError
+from flash_sandbox.orchestrator.images.references import parse_source
+from flash_sandbox.orchestrator.images.store import Image, ImageStore
+from flash_sandbox.orchestrator.sandboxing.extraction import Bounds
+
+
+@pytest.fixture
+def store(tmp_path) -> ImageStore:
+    return opened(tmp_path / "store")
+
+
+def opened(path: Path, **options) -> ImageStore:
+    store = ImageStore(path, **options)
+    store.open()
+    return store
+
+
+async def acquire(store: ImageStore, path: Path, scheme: str = "") -> Image:
+    return await store.acquire(parse_source(f"{scheme}{path}"), path)
+
+
+def tree(image: Image) -> dict[str, str]:
+    """Return what is in an image: the content of files, the targets of links, "dir" for directories."""
+    found = {}
+    for path in sorted(image.rootfs.rglob("*")):
+        name = str(path.relative_to(image.rootfs))
+        if path.is_symlink():
+            found[name] = "-> " + os.readlink(path)
+        else:
+            found[name] = "dir" if path.is_dir() else path.read_text()
+    return found
+
+
+# Layers
+
+
+LAYERED = {
+    "a later layer replaces a file": (
+        [[entry("f", content=b"old")], [entry("f", content=b"new")]],
+        {"f": "new"},
+    ),
+    "a whiteout removes a file": ([[entry("f"), entry("g")], [entry(".wh.f")]], {"g": ""}),
+    "a whiteout removes a directory": (
+        [[directory("d"), entry("d/e/f"), entry("g")], [entry(".wh.d")]],
+        {"g": ""},
+    ),
+    "a whiteout in a directory": (
+        [[entry("d/f"), entry("d/g")], [entry("d/.wh.f")]],
+        {"d": "dir", "d/g": ""},
+    ),
+    "a whiteout of what is not there": ([[entry("f")], [entry("no/.wh.g"), entry(".wh.h")]], {"f": ""}),
+    "a whiteout spares what its own layer has": (
+        [[entry("d/old")], [entry("d/new"), entry(".wh.d")]],
+        {"d": "dir", "d/new": ""},
+    ),
+    "an opaque directory hides what was there": (
+        [[entry("d/old"), entry("d/e/old")], [directory("d"), entry("d/.wh..wh..opq"), entry("d/new")]],
+        {"d": "dir", "d/new": ""},
+    ),
+    "an opaque mark after the new files": (
+        [[entry("d/old"), entry("d/e/old")], [entry("d/e/new"), entry("d/.wh..wh..opq")]],
+        {"d": "dir", "d/e": "dir", "d/e/new": ""},
+    ),
+    "an opaque root": ([[entry("old")], [entry(".wh..wh..opq"), entry("new")]], {"new": ""}),
+    "a file replaces a directory": ([[entry("d/f")], [entry("d", content=b"x")]], {"d": "x"}),
+    "a directory replaces a file": (
+        [[entry("d", content=b"x")], [directory("d"), entry("d/f")]],
+        {"d": "dir", "d/f": ""},
+    ),
+    "a link replaces a directory": ([[entry("d/f")], [link("d", "/e")]], {"d": "-> /e"}),
+    "entries of a linked directory go where the link leads": (
+        [[directory("usr/bin"), link("bin", "usr/bin")], [entry("bin/f", content=b"x")]],
+        {"bin": "-> usr/bin", "usr": "dir", "usr/bin": "dir", "usr/bin/f": "x"},
+    ),
+    "an absolute link leads below the root": (
+        [[directory("usr"), link("u", "/usr")], [entry("u/f", content=b"x")]],
+        {"u": "-> /usr", "usr": "dir", "usr/f": "x"},
+    ),
+    "a hard link to an earlier layer": (
+        [[entry("f", content=b"x")], [entry("g", tarfile.LNKTYPE, link="f")]],
+        {"f": "x", "g": "x"},
+    ),
+    "replacing one of two hard links leaves the other": (
+        [[entry("f", content=b"x"), entry("g", tarfile.LNKTYPE, link="f")], [entry("f", content=b"new")]],
+        {"f": "new", "g": "x"},
+    ),
+    "what aufs kept for itself is left out": ([[entry(".wh..wh.plnk/x"), entry("f")]], {"f": ""}),
+    "an empty layer": ([[entry("f")], []], {"f": ""}),
+    "no layer at all": ([], {}),
+}
+
+
+@pytest.mark.parametrize("kind", ["layout", "archive"])
+@pytest.mark.parametrize("name", LAYERED)
+async def test_layers_are_applied_in_order(store, tmp_path, name, kind):
+    layers, expected = LAYERED[name]
+    (tmp_path / "image").mkdir()
+    make = layout if kind == "layout" else lambda path, layers: docker_archive(path / "a.tar", layers)
+    image = await acquire(store, make(tmp_path / "image", layers))
+    assert tree(image) == expected
+
+
+async def test_a_directory_that_denies_writing_is_filled_by_later_layers(store, tmp_path):
+    layers = [[directory("d", 0o500), entry("d/f")], [entry("d/g")], [directory("d", 0o510)]]
+    image = await acquire(store, layout(tmp_path / "image", layers))
+    assert (stat.S_IMODE((image.rootfs / "d").stat().st_mode), len(tree(image))) == (0o510, 3)
+
+
+async def test_the_owner_is_whoever_unpacks(store, tmp_path):
+    info, content = entry("f", content=b"x")
+    info.uid, info.gid, info.uname = 1000, 1000, "somebody"
+    image = await acquire(store, layout(tmp_path / "image", [[(info, content)]]))
+    status = (image.rootfs / "f").stat()
+    assert (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
+
+
+# Hostile layers. Whatever they do, `outside` stays as it is.
+
+
+def huge(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def pax_bomb(size: int) -> bytes:
+    info = tarfile.TarInfo("header")
+    info.type, info.size = tarfile.XHDTYPE, size
+    return info.tobuf(tarfile.USTAR_FORMAT) + b"0" * size
+
+
+def sparse(size: int) -> bytes:
+    headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "f"}
+    headers["GNU.sparse.realsize"] = str(size)
+    info = tarfile.TarInfo("f")
+    content = b"0\n".ljust(512, b"\0")
+    info.size, info.pax_headers = len(content), headers
+    return info.tobuf(tarfile.PAX_FORMAT) + content + bytes(1024)
+
+
+def negative_size() -> bytes:
+    header = bytearray(tarfile.TarInfo("f").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = b"\xff" * 10 + b"\xfe\x00"
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    return bytes(header) + bytes(1024)
+
+
+REFUSED: dict[str, list] = {
+    "dot-dot path": [entry("../outside/new", content=b"x")],
+    "dot-dot in the middle": [entry("a/../../outside/new", content=b"x")],
+    "absolute dot-dot path": [entry("/../../outside/new", content=b"x")],
+    "through a file": [entry("f", content=b"x"), entry("f/new", content=b"x")],
+    "through links that go round": [link("a", "b"), link("b", "a"), entry("a/new", content=b"x")],
+    "hard link to outside": [entry("h", tarfile.LNKTYPE, link="../../outside/file")],
+    "hard link to nothing": [entry("h", tarfile.LNKTYPE, link="nothing")],
+    "hard link to a directory": [directory("d"), entry("h", tarfile.LNKTYPE, link="d")],
+    "hard link to itself": [entry("f", content=b"x"), entry("f", tarfile.LNKTYPE, link="f")],
+    "hard link through a link to outside": [
+        link("l", "../../../../outside"),
+        entry("h", tarfile.LNKTYPE, link="l/file"),
+    ],
+    "very long name": [entry("n" * 300, content=b"x")],
+    "very deep path": [entry("/".join(["d" * 200] * 20), content=b"x")],
+    "NUL in a name": [entry("f", content=b"x", path="a\0b")],
+    "whiteout of nothing": [entry(".wh.")],
+    "whiteout of itself": [entry("d/.wh..")],
+    "whiteout of the directory above": [entry("d/.wh...")],
+    "directory that is a whiteout": [entry(".wh.d/f", content=b"x")],
+    "too many entries": [entry(f"f{number}") for number in range(2000)],
+    "more than it may hold": [entry("f", content=bytes(3_000_000))],
+}
+REFUSED_BYTES = {
+    "declared size of an exabyte": huge("f", 1 << 60),
+    "headers that fill the memory": pax_bomb(8 * 1024 * 1024),
+    "sparse file of a terabyte": sparse(1 << 40),
+    "negative size": negative_size(),
+    "cut in the middle": tar_bytes([entry("f", content=b"x" * 5000)])[:1500],
+    "no tar file": b"not a tar file at all",
+    "zstd": b"\x28\xb5\x2f\xfd" + bytes(100),
+}
+BOUNDS = Bounds(total_bytes=2_000_000, entries=1000, ratio=50)
+
+
+def outside(tmp_path: Path) -> dict[str, str]:
+    return {str(path): path.read_text() for path in (tmp_path / "outside").rglob("*")}
+
+
+def make_outside(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("untouched")
+
+
+def raw_layout(path: Path, layer: bytes) -> Path:
+    """Write an image of one layer that need not be a tar file."""
+    blobs = Blobs(path)
+    configuration = {"rootfs": {"type": "layers", "diff_ids": [sha256(layer)]}}
+    config = blobs.put_json(configuration, "")
+    manifest = {"schemaVersion": 2, "config": config, "layers": [blobs.put(layer, "")]}
+    return write_layout(path, latest=blobs.put_json(manifest, ""))
+
+
+@pytest.mark.parametrize("name", [*REFUSED, *REFUSED_BYTES])
+async def test_a_hostile_layer_is_refused_and_leaves_nothing(tmp_path, name):
+    make_outside(tmp_path)
+    store = opened(tmp_path / "store", bounds=BOUNDS)
+    layer = tar_bytes(REFUSED[name]) if name in REFUSED else REFUSED_BYTES[name]
+    path = raw_layout(tmp_path / "image", layer)
+    with pytest.raises(InvalidArgumentError) as caught:
+        await acquire(store, path)
+    assert (caught.value.reason, store.list()) == ("image_not_found", [])
+    assert outside(tmp_path) == {str(tmp_path / "outside" / "file"): "untouched"}
+    left = [file for file in (tmp_path / "store").rglob("*") if not file.is_dir()]
+    assert left == []
+
+
+HARMLESS: dict[str, tuple[list, dict[str, str]]] = {
+    "absolute path": ([entry("/f", content=b"x")], {"f": "x"}),
+    "link to outside": ([link("l", "../../../../outside/file")], {"l": "-> ../../../../outside/file"}),
+    "through a link to outside": (
+        [link("l", "../../../../outside"), entry("l/new", content=b"x")],
+        {"l": "-> ../../../../outside", "outside": "dir", "outside/new": "x"},
+    ),
+    "over a link to outside": (
+        [link("l", "../../../../outside/file"), entry("l", content=b"x")],
+        {"l": "x"},
+    ),
+    "whiteout through a link to outside": (
+        [link("l", "../../../../outside"), entry("l/.wh.file")],
+        {"l": "-> ../../../../outside"},
+    ),
+    "opaque mark through a link to outside": (
+        [link("l", "../../../../outside"), entry("l/.wh..wh..opq")],
+        {"l": "-> ../../../../outside"},
+    ),
+    "hard link to a link to outside": (
+        [link("l", "../../../../outside/file"), entry("h", tarfile.LNKTYPE, link="l")],
+        {"h": "-> ../../../../outside/file", "l": "-> ../../../../outside/file"},
+    ),
+    "duplicate entries": ([entry("f", content=b"x"), entry("f", content=b"y")], {"f": "y"}),
+    "the root itself, as a link": ([link(".", "/tmp"), entry("f", content=b"x")], {"f": "x"}),
+    "character device": ([entry("mem", tarfile.CHRTYPE), entry("f", content=b"x")], {"f": "x"}),
+    "block device": ([entry("sda", tarfile.BLKTYPE), entry("f", content=b"x")], {"f": "x"}),
+    "time before all time": ([entry("f", content=b"x", mtime="-99999999999999999999")], {"f": "x"}),
+    "time that is no number": ([entry("f", content=b"x", mtime="nan")], {"f": "x"}),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+async def test_a_hostile_layer_is_made_harmless(store, tmp_path, name):
+    make_outside(tmp_path)
+    layer, expected = HARMLESS[name]
+    image = await acquire(store, layout(tmp_path / "image", [layer]))
+    assert tree(image) == expected
+    assert outside(tmp_path) == {str(tmp_path / "outside" / "file"): "untouched"}
+
+
+async def test_set_user_id_bits_are_dropped(store, tmp_path):
+    image = await acquire(store, layout(tmp_path / "image", [[entry("su", content=b"x", mode=0o6755)]]))
+    assert stat.S_IMODE((image.rootfs / "su").stat().st_mode) == 0o755
+
+
+async def test_attributes_of_overlayfs_are_dropped_and_others_kept(store, tmp_path):
+    attributes = {"SCHILY.xattr.user.overlay.redirect": "/etc", "SCHILY.xattr.user.note": "kept"}
+    info, content = directory("d")
+    info.pax_headers = attributes
+    image = await acquire(store, layout(tmp_path / "image", [[(info, content)]]))
+    assert os.listxattr(image.rootfs / "d") == ["user.note"]
+
+
+async def test_a_bomb_is_refused_by_its_ratio(tmp_path):
+    store = opened(tmp_path / "store", bounds=Bounds(ratio=50))
+    path = layout(tmp_path / "image", [[entry("f", content=bytes(80 * 1024 * 1024))]])
+    with pytest.raises(InvalidArgumentError, match="expands more than 50 times"):
+        await acquire(store, path)
+
+
+@pytest.mark.parametrize("blob", ["layer", "configuration", "manifest"])
+async def test_a_blob_that_is_not_what_its_digest_says_is_refused(store, tmp_path, blob):
+    path = layout(tmp_path / "image", [[entry("f", content=b"x")]])
+    order = sorted((path / "blobs" / "sha256").iterdir(), key=lambda file: file.stat().st_mtime_ns)
+    target = {"configuration": order[0], "layer": order[1], "manifest": order[2]}[blob]
+    changed = bytearray(target.read_bytes())
+    changed[-1] ^= 1
+    target.write_bytes(changed)
+    with pytest.raises(InvalidArgumentError):
+        await acquire(store, path)
+    assert store.list() == []
+
+
+async def test_content_that_is_not_what_the_configuration_says_is_refused(store, tmp_path):
+    # Else an image could put its own content in place of another's, which goes by these digests.
+    path = layout(tmp_path / "image", [[entry("f", content=b"evil")]], diff_ids=[sha256(b"another")])
+    with pytest.raises(InvalidArgumentError, match="the content has the digest"):
+        await acquire(store, path)
+
+
+async def test_an_image_for_another_platform_is_refused_by_name(store, tmp_path):
+    path = layout(tmp_path / "image", [[entry("f")]], architecture="mips64")
+    with pytest.raises(InvalidArgumentError, match="it is for linux/mips64, this host is linux/"):
+        await acquire(store, path)
+
+
+# Kinds of images
+
+
+async def test_the_configuration_is_kept(store, tmp_path):
+    config = {"Env": ["A=b=c", "broken"], "Entrypoint": ["/e"], "Cmd": ["x", "y"], "WorkingDir": "/w"}
+    path = layout(tmp_path / "image", [[entry("f")]], config)
+    for _ in range(2):
+        image = await acquire(store, path)
+        assert image.config.environment == {"A": "b=c"}
+        assert (image.config.command, image.config.working_dir) == (("/e", "x", "y"), "/w")
+
+
+async def test_a_tag_chooses_in_a_layout(store, tmp_path):
+    blobs = Blobs(tmp_path / "image")
+    images = {tag: put_image(blobs, [[entry("f", content=tag.encode())]]) for tag in ("one", "two")}
+    path = write_layout(tmp_path / "image", **images)
+    image = await store.acquire(parse_source(f"oci:{path}:two"), path)
+    assert tree(image) == {"f": "two"}
+    with pytest.raises(InvalidArgumentError, match="several images, and none is named; it has one, two"):
+        await store.acquire(parse_source(f"oci:{path}"), path)
+
+
+async def test_a_tag_chooses_in_an_archive(store, tmp_path):
+    path = docker_archive(tmp_path / "a.tar", [[entry("f", content=b"x")]])
+    image = await store.acquire(parse_source(f"docker-archive:{path}:test"), path)
+    assert tree(image) == {"f": "x"}
+    with pytest.raises(InvalidArgumentError, match="no 'other:1'"):
+        await store.acquire(parse_source(f"docker-archive:{path}:other:1"), path)
+
+
+@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
+async def test_a_tar_file_of_a_root_file_system_may_be_compressed(store, tmp_path, compression):
+    path = tmp_path / "root.tar"
+    with tarfile.open(path, f"w:{compression}") as tar:
+        info, content = entry("etc/f", content=b"x")
+        tar.addfile(info, io.BytesIO(content))
+    assert tree(await acquire(store, path)) == {"etc": "dir", "etc/f": "x"}
+
+
+async def test_a_file_that_has_changed_is_unpacked_again(store, tmp_path):
+    path = tmp_path / "root.tar"
+    for content in (b"one", b"two"):
+        path.write_bytes(tar_bytes([entry("f", content=content)]))
+        assert tree(await acquire(store, path)) == {"f": content.decode()}
+
+
+async def test_a_link_in_a_layout_does_not_lead_out_of_it(store, tmp_path):
+    path = layout(tmp_path / "image", [[entry("f")]])
+    (path / "index.json").rename(tmp_path / "index.json")
+    (path / "index.json").symlink_to(tmp_path / "index.json")
+    with pytest.raises(InvalidArgumentError, match=r"no file 'index\.json'"):
+        await acquire(store, path)
+
+
+# Keeping
+
+
+async def test_images_with_the_same_content_share_it(store, tmp_path):
+    one = await acquire(store, layout(tmp_path / "one", [[entry("f")]], {"Cmd": ["one"]}))
+    other = await acquire(store, layout(tmp_path / "other", [[entry("f")]], {"Cmd": ["other"]}))
+    assert one.rootfs == other.rootfs
+    assert (one.config.cmd, other.config.cmd) == (("one",), ("other",))
+
+
+async def test_what_is_in_use_is_not_removed(store, tmp_path):
+    path = layout(tmp_path / "image", [[entry("f")]])
+    image = await acquire(store, path)
+    with pytest.raises(InvalidArgumentError, match="a sandbox uses it"):
+        store.remove(parse_source(str(path)))
+    image.release()
+    assert store.remove(parse_source(str(path)))
+    assert (image.rootfs.exists(), store.list()) == (False, [])
+
+
+async def test_what_was_unused_for_longest_is_evicted_first_and_nothing_in_use(tmp_path):
+    store = opened(tmp_path / "store", max_bytes=25_000)
+    paths = [
+        layout(tmp_path / name, [[entry(name, content=os.urandom(10_000))]]) for name in ("a", "b", "c", "d")
+    ]
+    in_use = await acquire(store, paths[0])
+    for number, path in enumerate(paths[1:3]):
+        image = await acquire(store, path)
+        image.release()
+        os.utime(image.rootfs.parent, (1000 + number, 1000 + number))
+    (await acquire(store, paths[3])).release()
+    assert in_use.rootfs.exists()
+    assert [image.name for image in store.list()] == [str(paths[0]), str(paths[3])]
+
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from flash_sandbox.orchestrator.images.references import parse_source
+from flash_sandbox.orchestrator.images.store import ImageStore
+async def main():
+    store = ImageStore(Path(sys.argv[1]))
+    store.open()
+    image = await store.acquire(parse_source(sys.argv[2]), Path(sys.argv[2]))
+    print("held", flush=True)
+    sys.stdin.read()
+asyncio.run(main())
+"""
+
+
+async def test_an_image_that_another_process_uses_is_not_removed_until_that_ends(store, tmp_path):
+    path = layout(tmp_path / "image", [[entry("f")]])
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "store"), str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(InvalidArgumentError, match="a sandbox uses it"):
+            store.remove(parse_source(str(path)))
+        assert [image.tree.in_use for image in store.list()] == [True]
+        holder.kill()
+    assert store.remove(parse_source(str(path)))
+
+
+async def test_many_starts_of_one_image_unpack_it_once(tmp_path):
+    events: list[str] = []
+    store = opened(tmp_path / "store", report=lambda event, **_: events.append(event))
+    path = layout(tmp_path / "image", [[entry("f", content=bytes(100_000))]])
+    images = await asyncio.gather(*(acquire(store, path) for _ in range(10)))
+    assert len({image.rootfs for image in images}) == 1
+    assert events.count("image unpacking") == 1
+
+
+async def test_a_start_that_is_given_up_does_not_stop_the_others(store, tmp_path):
+    path = layout(tmp_path / "image", [[entry("f", content=bytes(1_000_000))]])
+    first = asyncio.create_task(acquire(store, path))
+    second = asyncio.create_task(acquire(store, path))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).rootfs.is_dir()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_what_a_killed_process_left_half_made_is_removed(tmp_path):
+    store = opened(tmp_path / "store")
+    (tmp_path / "store" / "trees" / ("0" * 64 + ".partial") / "tree" / "d").mkdir(parents=True)
+    (tmp_path / "store" / "trees" / "trash" / "1234" / "d").mkdir(parents=True)
+    store.open()
+    assert [path.name for path in (tmp_path / "store" / "trees").rglob("*")] == ["trash"]
+
+
+async def test_an_image_in_use_can_be_held_again_by_its_content(store, tmp_path):
+    path = layout(tmp_path / "image", [[entry("f")]])
+    image = await acquire(store, path)
+    again = store.hold(image.chain)
+    image.release()
+    assert again is not None
+    with pytest.raises(InvalidArgumentError, match="a sandbox uses it"):
+        store.remove(parse_source(str(path)))
+    again.release()
+    assert store.hold(sha256(b"nothing")) is None
