@@ -60,7 +60,7 @@ class Orchestrator:
             uses rlimits.
         image_roots: Directories from which images are taken, besides ``rootfs`` in the state directory.
         default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
-        firecracker_runtime: Name of Docker Engine's OCI runtime that boots Firecracker; empty for Kata's names.
+        firecracker_runtime: Docker Engine's name of the OCI runtime that boots Firecracker; empty: Kata's.
         api_key: Key that callers must carry; None for none.
         insecure: Listen beyond loopback also without a key.
         log_format: ``text`` or ``json``.
