@@ -21,6 +21,8 @@ _EXTRA: Final = "pip install 'flash-sandbox[orchestrator]'"
 
 try:
     import typer
+
+    from . import image_commands
 except ModuleNotFoundError:
     raise SystemExit(f"flash-sandbox: the command line needs the orchestrator extra: {_EXTRA}") from None
 
@@ -38,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(image_commands.app, name="image")
 
 
 class LimitsChoice(StrEnum):
@@ -76,6 +79,17 @@ def serve(
         list[Path] | None,
         typer.Option(help="Directory from which images are taken, besides rootfs/ in the state directory."),
     ] = None,
+    allow_registry: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Registry that starts may pull from, or a pattern such as 'ghcr.io/owner/*' or '*'; "
+            "docker-daemon: Docker Engine's images.",
+            show_default="docker.io",
+        ),
+    ] = None,
+    image_store_gib: Annotated[
+        int, typer.Option(min=1, help="What unpacked images may take besides those in use, in GiB.")
+    ] = 20,
     default_network: Annotated[
         NetworkChoice, typer.Option(help="Network of a sandbox whose start names none.")
     ] = NetworkChoice.NONE,
@@ -116,6 +130,8 @@ def serve(
         "state_dir": state_dir or default_state_dir(),
         "limits": limits.value,
         "image_roots": image_root or (),
+        "registries": allow_registry,
+        "image_store_bytes": image_store_gib * 1024**3,
         "default_network": default_network.value,
         "firecracker_runtime": firecracker_runtime,
         "api_key": api_key or None,

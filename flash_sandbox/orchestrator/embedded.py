@@ -40,6 +40,8 @@ class OrchestratorOptions(TypedDict, total=False):
     state_dir: Path | None
     limits: Limits
     image_roots: Sequence[Path]
+    registries: Sequence[str] | None
+    image_store_bytes: int | None
     default_network: str
     firecracker_runtime: str
     api_key: str | None
@@ -59,6 +61,9 @@ class Orchestrator:
         limits: What to do where the host gives no cgroup: ``enforce`` refuses to start, ``best-effort``
             uses rlimits.
         image_roots: Directories from which images are taken, besides ``rootfs`` in the state directory.
+        registries: Patterns of the registries that starts may pull from, such as ``docker.io`` (all there
+            is where it is None), ``ghcr.io/owner/*`` or ``*``; ``docker-daemon`` for Docker Engine's images.
+        image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
         firecracker_runtime: Docker Engine's name of the OCI runtime that boots Firecracker; empty: Kata's.
         api_key: Key that callers must carry; None for none.
@@ -86,6 +91,8 @@ class Orchestrator:
         state_dir: Path | None = None,
         limits: Limits = "enforce",
         image_roots: Sequence[Path] = (),
+        registries: Sequence[str] | None = None,
+        image_store_bytes: int | None = None,
         default_network: str = "none",
         firecracker_runtime: str = "",
         api_key: str | None = None,
@@ -100,6 +107,8 @@ class Orchestrator:
         self._limits: Limits = limits
         self._default_network = default_network
         self._image_roots = tuple(image_roots)
+        self._registries = registries
+        self._image_store_bytes = image_store_bytes
         self._firecracker_runtime = firecracker_runtime
         self._api_key = api_key
         self._insecure = insecure
@@ -136,6 +145,8 @@ class Orchestrator:
             state_dir,
             limits=self._limits,
             image_roots=self._image_roots,
+            registries=self._registries,
+            image_store_bytes=self._image_store_bytes,
             firecracker_runtime=self._firecracker_runtime,
             event=self._log.event,
         )

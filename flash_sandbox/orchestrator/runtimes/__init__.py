@@ -54,6 +54,8 @@ def all_runtimes(
     *,
     limits: Limits = "enforce",
     image_roots: Sequence[Path] = (),
+    registries: Sequence[str] | None = None,
+    image_store_bytes: int | None = None,
     firecracker_runtime: str = "",
     event: Callable[..., None] | None = None,
 ) -> dict[str, Runtime]:
@@ -63,16 +65,27 @@ def all_runtimes(
         state_dir: Where sandboxes, snapshots and images are kept.
         limits: What to do where the host gives no cgroup.
         image_roots: Directories from which images are taken, besides ``rootfs`` in `state_dir`.
+        registries: Patterns of the registries that starts may pull from; None for Docker Hub alone.
+        image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         firecracker_runtime: Name of the engine's OCI runtime that boots Firecracker; empty for Kata's names.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
+    from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES
+    from ..sandboxing.images import Images
     from .bubblewrap import BubblewrapRuntime
     from .docker import DockerRuntime, unwritten
     from .firecracker import FirecrackerRuntime
     from .gvisor import GvisorRuntime
 
+    images = Images(
+        state_dir / "images",
+        (state_dir / "rootfs", *image_roots),
+        registries=DEFAULT_REGISTRIES if registries is None else registries,
+        max_bytes=DEFAULT_MAX_BYTES if image_store_bytes is None else image_store_bytes,
+        report=event,
+    )
     return {
-        "bubblewrap": BubblewrapRuntime(state_dir, limits=limits, image_roots=image_roots),
+        "bubblewrap": BubblewrapRuntime(state_dir, limits=limits, images=images),
         "docker": DockerRuntime(state_dir, event=event or unwritten),
         "gvisor": GvisorRuntime(),
         "firecracker": FirecrackerRuntime(

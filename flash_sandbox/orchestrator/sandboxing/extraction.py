@@ -392,7 +392,7 @@ def _refusing() -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise UnavailableError(f"cannot unpack: {error.strerror}") from error
-        raise refused(str(error)) from error
+        raise refused(error.strerror or str(error)) from error
     except (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, TypeError) as error:
         raise refused(str(error)) from error
     except (zlib.error, RecursionError) as error:
