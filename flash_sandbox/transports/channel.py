@@ -33,6 +33,9 @@ _CONFIGURATION: Final = Configuration(
     _http2_min_sent_ping_interval_without_data=290.0,
 )
 
+# How long a server may take to answer the end of TLS before its connection is cut.
+_FAREWELL_SECONDS: Final = 1.0
+
 NOT_HTTP2: Final = "Protocol error"
 """Why a stream was ended whose server broke the protocol, in grpclib's words."""
 
@@ -94,6 +97,8 @@ class _Protocol(H2Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._transport = cast(asyncio.Transport, transport)
+        self._lost = asyncio.Event()
         self.processor = _Processor(self.handler, self.connection)
         tls = transport.get_extra_info("ssl_object")
         self.agreed = tls is None or tls.selected_alpn_protocol() == "h2"
@@ -113,6 +118,19 @@ class _Protocol(H2Protocol):
                 self.processor.close(NOT_HTTP2)
                 return
         super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._lost.set()
+
+    async def until_lost(self) -> None:
+        """Return once the socket of a connection that is being closed is, too."""
+        try:
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._lost.wait()
+        except TimeoutError:
+            self._transport.abort()
+            await self._lost.wait()
 
 
 class Channel(grpclib.client.Channel):
@@ -161,6 +179,13 @@ class Channel(grpclib.client.Channel):
     async def connect(self) -> None:
         """Make the connection where there is none."""
         await self.__connect__()
+
+    async def disconnect(self) -> None:
+        """End the connection, and return once its socket is closed."""
+        protocol = self._protocol
+        self.close()
+        if isinstance(protocol, _Protocol):
+            await protocol.until_lost()
 
     def call(
         self,

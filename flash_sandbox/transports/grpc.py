@@ -195,7 +195,7 @@ class AsyncGRPCTransport:
         """Release the connection, finally. Closing twice does nothing."""
         self._closed = True
         if self._channel is not None and asyncio.get_running_loop() is self._loop:
-            self._channel.close()
+            await self._channel.disconnect()
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True) or not self.opened:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -254,3 +256,47 @@ def test_server_without_http2_is_told_from_its_tls_handshake(
         client = flash_sandbox.SandboxClient(address=f"127.0.0.1:{port}", ssl=context, max_retries=0)
         with client, pytest.raises(SandboxConnectionError, match="HTTP/2"):
             client.get_status("a")
+
+
+@contextmanager
+def mute_tls_server(certificate: tuple[Path, Path]) -> Iterator[int]:
+    """Shake hands with one client and then neither read, write nor hang up; yield the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with context.wrap_socket(connection, server_side=True):
+                over.wait()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["AsyncHTTPClient", "AsyncSandboxClient"])
+def test_closed_client_leaves_no_socket_though_the_server_does_not_answer_the_end_of_tls(
+    name: str, certificate: tuple[Path, Path]
+) -> None:
+    with mute_tls_server(certificate) as port:
+        script = f"""
+import asyncio, flash_sandbox
+async def main():
+    async with flash_sandbox.{name}(address="https://127.0.0.1:{port}", timeout=1) as client:
+        try:
+            await client.get_status("a")
+        except flash_sandbox.SandboxTimeoutError:
+            print("asked")
+asyncio.run(main())
+"""
+        environment = os.environ | {"SSL_CERT_FILE": str(certificate[0])}
+        command = [sys.executable, "-W", "error", "-c", script]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert (done.stdout, done.stderr) == ("asked\n", "")
