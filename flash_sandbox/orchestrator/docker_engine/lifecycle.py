@@ -98,7 +98,9 @@ async def _main_process_runs(container_id: str, init: int) -> None:
         try:
             own = os.stat(f"/proc/{init}/exe")
             children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
-            if any(not os.path.samestat(own, os.stat(f"/proc/{child}/exe")) for child in children):
+            another = any(not os.path.samestat(own, os.stat(f"/proc/{child}/exe")) for child in children)
+            # It may itself have been the OCI runtime still, a moment ago.
+            if another and os.path.samestat(own, os.stat(f"/proc/{init}/exe")):
                 return
         except PermissionError:
             return

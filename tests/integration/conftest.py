@@ -1,0 +1,66 @@
+"""Fixtures of the tests that need an engine beside the embedded runtime."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker_engine as docker
+import pytest
+
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.runtimes import Limits
+
+
+@dataclass(frozen=True)
+class EngineOrchestrator:
+    """A live orchestrator, and what to ask it for to get a sandbox of one runtime.
+
+    Attributes:
+        orchestrator: The orchestrator.
+        type: Name of the runtime.
+        image: An image that it can start from, with a shell and the usual small programs.
+    """
+
+    orchestrator: Orchestrator
+    type: str
+    image: str
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the orchestrator keeps its files."""
+        assert self.orchestrator.state_dir is not None
+        return self.orchestrator.state_dir
+
+
+@pytest.fixture(scope="session")
+def docker_engine(need) -> Iterator[docker.DockerEngine]:
+    """Run one Docker Engine for all tests, which lists an OCI runtime named as Kata's for Firecracker."""
+    need("docker", docker.missing())
+    with running_engine_with_kata() as engine:
+        yield engine
+
+
+def running_engine_with_kata():
+    """Run an engine whose ``kata-fc`` is runc under another name."""
+    runc = shutil.which("runc") or "runc"
+    return docker.running_engine({"kata-fc": runc})
+
+
+@pytest.fixture(scope="session")
+def docker_orchestrator(docker_engine) -> Iterator[Orchestrator]:
+    """Run one orchestrator for all tests that need Docker Engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", docker_engine.host)
+        with running_orchestrator(limits="best-effort") as running:
+            yield running
+
+
+@pytest.fixture(scope="session", params=["bubblewrap", "docker"])
+def engine_orchestrator(request: pytest.FixtureRequest, limits: Limits) -> EngineOrchestrator:
+    """Run an orchestrator whose host has the runtime, for each of the runtimes."""
+    if request.param == "bubblewrap":
+        return EngineOrchestrator(request.getfixturevalue("orchestrator"), "bubblewrap", "host")
+    return EngineOrchestrator(request.getfixturevalue("docker_orchestrator"), "docker", docker.IMAGE)

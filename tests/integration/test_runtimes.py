@@ -1,0 +1,286 @@
+"""One behaviour, whatever runs the sandbox and whatever carries the calls.
+
+Nothing here asks which runtime it is: what a runtime cannot do stands in the capability tables, which decide
+what is expected of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from inside import wait_until
+
+from flash_sandbox import (
+    ConflictError,
+    HTTPClient,
+    InvalidArgumentError,
+    Reason,
+    SandboxAPI,
+    SandboxClient,
+    SandboxNotFoundError,
+    SandboxTimeoutError,
+    UnsupportedError,
+)
+from flash_sandbox.orchestrator.runtimes import HONOURED_OPTIONS, NETWORKS, OPTIONS
+from flash_sandbox.orchestrator.sandboxing.output import MAX_OUTPUT_BYTES
+
+SLEEPERS = "setsid sleep 9341 > /dev/null 2>&1 & (sleep 9342 &) ; sleep 9343"
+COUNT_SLEEPERS = (
+    "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $f; echo; done 2> /dev/null "
+    "| grep -c '^sleep 934' || true"
+)
+
+
+class Runtime:
+    """One runtime, through one client."""
+
+    def __init__(self, client: SandboxAPI, type: str, image: str, state_dir) -> None:
+        self.client = client
+        self.type = type
+        self.image = image
+        self.state_dir = state_dir
+
+    @contextmanager
+    def sandbox(self, **options: object) -> Iterator[str]:
+        """Start a sandbox for the length of a block."""
+        asked = {"type": self.type, "memory_mb": 128, **options}
+        if "snapshot_path" not in options:
+            asked["image"] = self.image
+        sandbox_id = self.client.start_sandbox(**asked)
+        try:
+            yield sandbox_id
+        finally:
+            self.client.stop_sandbox(sandbox_id)
+
+    def sh(self, sandbox_id: str, script: str) -> str:
+        """Run a script and return what it printed."""
+        result = self.client.exec_command(sandbox_id, ["sh", "-c", script])
+        assert result.exit_code == 0, result
+        return result.stdout
+
+
+@pytest.fixture(scope="module", params=[HTTPClient, SandboxClient], ids=["http", "grpc"])
+def runtime(request: pytest.FixtureRequest, engine_orchestrator) -> Iterator[Runtime]:
+    running = engine_orchestrator.orchestrator
+    over_http = request.param is HTTPClient
+    address = running.http_address if over_http else running.grpc_address
+    with request.param(address=address) as client:
+        yield Runtime(
+            client, engine_orchestrator.type, engine_orchestrator.image, engine_orchestrator.state_dir
+        )
+
+
+@pytest.fixture(scope="module")
+def idle(runtime: Runtime) -> Iterator[str]:
+    """One sandbox for what leaves it as it was."""
+    with runtime.sandbox() as sandbox_id:
+        yield sandbox_id
+
+
+class TestLifecycle:
+    def test_a_sandbox_runs_until_it_is_stopped(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            assert runtime.client.get_status(sandbox_id) == "running"
+        with pytest.raises(SandboxNotFoundError):
+            runtime.client.get_status(sandbox_id)
+
+    def test_a_main_process_that_ends_stops_it(self, runtime: Runtime) -> None:
+        with runtime.sandbox(command=["sh", "-c", "exit 3"]) as sandbox_id:
+            wait_until(lambda: runtime.client.get_status(sandbox_id) == "stopped", "the sandbox to stop")
+            with pytest.raises(ConflictError, match="stopped"):
+                runtime.client.exec_command(sandbox_id, ["true"])
+
+    def test_a_main_process_that_is_not_there_is_told_from_the_start(self, runtime: Runtime) -> None:
+        with (
+            pytest.raises(InvalidArgumentError, match="/no/such/program") as caught,
+            runtime.sandbox(command=["/no/such/program"]),
+        ):
+            pass
+        assert caught.value.reason == Reason.START_FAILED
+
+    def test_an_image_that_is_not_there_is_told(self, runtime: Runtime) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
+            runtime.client.start_sandbox(runtime.type, "/no/such/image")
+        assert caught.value.reason == Reason.IMAGE_NOT_FOUND
+
+    def test_an_option_that_a_runtime_cannot_honour_is_refused(self, runtime: Runtime) -> None:
+        for option in set(OPTIONS) - HONOURED_OPTIONS[runtime.type]:
+            with pytest.raises(UnsupportedError, match=option):
+                runtime.client.start_sandbox(runtime.type, runtime.image, **{option: "/x"})
+
+    def test_a_network_that_a_runtime_cannot_give_is_refused(self, runtime: Runtime) -> None:
+        for network in {"none", "bridge"} - NETWORKS[runtime.type]:
+            with pytest.raises(UnsupportedError, match=network):
+                runtime.client.start_sandbox(runtime.type, runtime.image, network=network)
+
+
+class TestExec:
+    def test_the_streams_come_apart(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, ["sh", "-c", "echo out; echo err >&2"])
+        assert (result.stdout, result.stderr, result.exit_code) == ("out\n", "err\n", 0)
+
+    @pytest.mark.parametrize(
+        ("command", "exit_code"),
+        [
+            (["sh", "-c", "exit 7"], 7),
+            (["sh", "-c", "kill -9 $$"], 128 + 9),
+            (["no-such-command"], 127),
+            (["/etc/passwd"], 126),
+        ],
+    )
+    def test_the_exit_code_tells_how_it_ended(
+        self, runtime: Runtime, idle: str, command: list[str], exit_code: int
+    ) -> None:
+        assert runtime.client.exec_command(idle, command).exit_code == exit_code
+
+    def test_what_could_not_be_run_is_named_on_standard_error(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, ["no-such-command"])
+        assert (result.stdout, "no-such-command" in result.stderr) == ("", True)
+
+    def test_output_beyond_the_bound_is_counted(self, runtime: Runtime, idle: str) -> None:
+        size = MAX_OUTPUT_BYTES + 12345
+        result = runtime.client.exec_command(idle, ["sh", "-c", f"yes | head -c {size}"])
+        assert (len(result.stdout), result.stdout_dropped) == (MAX_OUTPUT_BYTES, 12345)
+
+    def test_a_process_that_is_left_behind_does_not_hold_up_the_call(
+        self, runtime: Runtime, idle: str
+    ) -> None:
+        client = runtime.client.with_options(timeout=30.0)
+        result = client.exec_command(idle, ["sh", "-c", "sleep 600 & echo $!"])
+        runtime.sh(idle, f"kill {result.stdout}")
+
+    def test_commands_run_at_the_same_time(self, runtime: Runtime, idle: str) -> None:
+        # Each waits for the other.
+        scripts = [
+            "mkdir /tmp/a; until [ -d /tmp/b ]; do :; done",
+            "mkdir /tmp/b; until [ -d /tmp/a ]; do :; done",
+        ]
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(lambda script: runtime.sh(idle, script), scripts)) == ["", ""]
+        runtime.sh(idle, "rmdir /tmp/a /tmp/b")
+
+    def test_a_command_that_is_given_up_ends_with_all_that_it_started(
+        self, runtime: Runtime, idle: str
+    ) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            client = runtime.client.with_options(timeout=6.0)
+            given_up = pool.submit(client.exec_command, idle, ["sh", "-c", SLEEPERS])
+            wait_until(lambda: int(runtime.sh(idle, COUNT_SLEEPERS)) == 3, "its processes to start")
+            with pytest.raises(SandboxTimeoutError):
+                given_up.result()
+        wait_until(lambda: int(runtime.sh(idle, COUNT_SLEEPERS)) == 0, "its processes to end")
+
+
+class TestConfinement:
+    @pytest.mark.parametrize("field", ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
+    def test_there_is_no_capability(self, runtime: Runtime, idle: str, field: str) -> None:
+        assert int(runtime.sh(idle, f"grep {field} /proc/self/status").split()[1], 16) == 0
+
+    def test_privileges_cannot_be_gained(self, runtime: Runtime, idle: str) -> None:
+        assert runtime.sh(idle, "grep NoNewPrivs /proc/self/status").split()[1] == "1"
+
+    def test_system_calls_are_filtered(self, runtime: Runtime, idle: str) -> None:
+        assert runtime.sh(idle, "grep Seccomp: /proc/self/status").split()[1] == "2"
+
+    def test_there_is_no_network_but_loopback(self, runtime: Runtime, idle: str) -> None:
+        lines = runtime.sh(idle, "cat /proc/net/dev").splitlines()[2:]
+        assert [line.split(":")[0].strip() for line in lines] == ["lo"]
+
+    @pytest.mark.parametrize("path", ["/proc/sys/kernel/hostname", "/proc/sysrq-trigger", "/sys/kernel/x"])
+    def test_the_kernel_cannot_be_written_to(self, runtime: Runtime, idle: str, path: str) -> None:
+        assert runtime.client.exec_command(idle, ["sh", "-c", f"echo x > {path}"]).exit_code != 0
+
+    def test_the_hosts_processes_are_not_seen(self, runtime: Runtime, idle: str) -> None:
+        assert runtime.sh(idle, "cat /proc/1/cmdline").count("python") == 0
+
+    def test_sandboxes_do_not_share_files(self, runtime: Runtime, idle: str) -> None:
+        runtime.sh(idle, "echo mine > /tmp/shared")
+        with runtime.sandbox() as other:
+            assert runtime.client.exec_command(other, ["cat", "/tmp/shared"]).exit_code != 0
+
+
+class TestLimits:
+    def test_a_memory_hog_is_ended_and_the_sandbox_goes_on(self, runtime: Runtime, limits) -> None:
+        if limits != "enforce":
+            pytest.skip("memory is limited for all processes together only where there is a cgroup")
+        with runtime.sandbox(memory_mb=32) as sandbox_id:
+            hog = ["sh", "-c", "head -c 100m /dev/zero | tail | wc -c"]
+            assert runtime.client.exec_command(sandbox_id, hog).stdout.strip() == "0"
+            assert runtime.client.get_status(sandbox_id) == "running"
+
+    def test_the_metrics_are_of_this_sandbox(self, runtime: Runtime, limits) -> None:
+        if limits != "enforce":
+            pytest.skip("there is no memory limit to read where there is no cgroup")
+        with runtime.sandbox(memory_mb=100) as sandbox_id:
+            metrics = runtime.client.get_metrics(sandbox_id)
+            assert metrics.memory_limit_bytes == 100 * 1024 * 1024
+            assert 0 < metrics.memory_usage_bytes < metrics.memory_limit_bytes
+            assert 1 <= metrics.pids_current < 20
+
+    def test_the_cpu_time_is_what_was_used_since_the_reading_before(self, runtime: Runtime) -> None:
+        with runtime.sandbox(cpu_cores=0.5) as sandbox_id:
+            runtime.client.get_metrics(sandbox_id)
+            runtime.sh(sandbox_id, "(while :; do :; done) > /dev/null 2>&1 & sleep 2; kill $!")
+            busy = runtime.client.get_metrics(sandbox_id).cpu_percent
+            runtime.client.get_metrics(sandbox_id)
+            runtime.sh(sandbox_id, "sleep 2")
+            assert runtime.client.get_metrics(sandbox_id).cpu_percent < busy
+
+    def test_a_cpu_limit_that_the_kernel_cannot_enforce_is_refused(self, runtime: Runtime) -> None:
+        with (
+            pytest.raises(InvalidArgumentError, match="cpu_cores must be at least"),
+            runtime.sandbox(cpu_cores=0.001),
+        ):
+            pass
+
+
+class TestSnapshot:
+    def test_files_come_back_in_sandboxes_of_their_own(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as original:
+            runtime.sh(original, "echo before > /root/file")
+            path = runtime.client.snapshot_sandbox(original).snapshot_path
+            runtime.client.resume_sandbox(original)
+            runtime.sh(original, "echo after > /root/file")
+            with runtime.sandbox(snapshot_path=path) as first, runtime.sandbox(snapshot_path=path) as second:
+                runtime.sh(first, "echo first > /root/file")
+                assert runtime.sh(second, "cat /root/file") == "before\n"
+
+    def test_it_leaves_the_sandbox_paused(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            runtime.client.snapshot_sandbox(sandbox_id)
+            assert runtime.client.get_status(sandbox_id) == "paused"
+            with pytest.raises(ConflictError, match="paused"):
+                runtime.client.exec_command(sandbox_id, ["true"])
+            runtime.client.resume_sandbox(sandbox_id)
+            assert runtime.sh(sandbox_id, "echo on") == "on\n"
+
+    def test_a_paused_sandbox_can_be_stopped(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            runtime.client.snapshot_sandbox(sandbox_id)
+
+    def test_one_of_another_image_is_refused(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            path = runtime.client.snapshot_sandbox(sandbox_id).snapshot_path
+        with pytest.raises(InvalidArgumentError) as caught:
+            runtime.client.start_sandbox(runtime.type, "another:image", snapshot_path=path)
+        assert caught.value.reason == Reason.SNAPSHOT_REFUSED
+
+    def test_one_whose_manifest_was_changed_is_refused(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            path = runtime.client.snapshot_sandbox(sandbox_id).snapshot_path
+        manifest = runtime.state_dir / "snapshots" / f"{path.rpartition('/')[2]}.json"
+        text = manifest.read_text()
+        manifest.write_text(text.replace(f'"runtime": "{runtime.type}"', '"runtime": "none"'))
+        assert manifest.read_text() != text
+        with pytest.raises(InvalidArgumentError) as caught:
+            runtime.client.start_sandbox(runtime.type, snapshot_path=path)
+        assert caught.value.reason == Reason.SNAPSHOT_REFUSED
+
+    def test_one_outside_of_the_store_is_refused(self, runtime: Runtime) -> None:
+        for path in ("/etc/passwd", f"{runtime.state_dir}/snapshots/../snapshots/key"):
+            with pytest.raises(InvalidArgumentError) as caught:
+                runtime.client.start_sandbox(runtime.type, snapshot_path=path)
+            assert caught.value.reason == Reason.SNAPSHOT_REFUSED
