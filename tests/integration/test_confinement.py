@@ -219,6 +219,12 @@ def test_the_hosts_devices_cannot_be_changed(inside):
     assert stat.S_IMODE(os.stat("/dev/null").st_mode) == before
 
 
+def test_the_program_of_pid_1_cannot_be_made_unusable_for_the_next_sandbox(client):
+    for command in ("chmod 000 /proc/1/exe", "true > /proc/1/exe", "rm -f /proc/1/exe", "true"):
+        with running(client) as sandbox_id:
+            client.exec_command(sandbox_id, ["sh", "-c", command])
+
+
 def test_a_device_cannot_be_made(inside):
     assert "made" not in inside("mknod /tmp/disk b 8 0 && echo made")
 
