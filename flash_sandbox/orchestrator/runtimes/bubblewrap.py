@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from ...errors import (
     InternalServerError,
@@ -40,6 +40,8 @@ from ..sandboxing.users import UserPool
 from .base import Availability, Register, Started
 
 __all__ = ["BubblewrapRuntime"]
+
+_Result = TypeVar("_Result")
 
 _PIDS: Final = 512
 _LOG_BYTES: Final = 64 * 1024
@@ -233,8 +235,7 @@ class BubblewrapRuntime:
             starting = asyncio.ensure_future(
                 self._launcher.start(self._start_request(sandbox, request, tree), descriptors)
             )
-            await _finish(starting)
-            sandbox.process = starting.result()
+            sandbox.process = await _finish(starting)
             os.close(status_write)
             status_write = -1
             sandbox.log.handed_over()
@@ -380,8 +381,7 @@ class BubblewrapRuntime:
             self._launcher.exec(request, (stdout.write_end, stderr.write_end, report_write))
         )
         try:
-            await _finish(starting)
-            process = starting.result()
+            process = await _finish(starting)
             os.close(report_write)
             report_write = -1
             stdout.handed_over()
@@ -389,16 +389,18 @@ class BubblewrapRuntime:
             yield process
             self._raise_report(report_read)
         finally:
-            if starting.done() and not starting.cancelled() and starting.exception() is None:
-                process = starting.result()
-                if not process.exited.done():
-                    await asyncio.shield(group.kill(process.pid))
-                elif tree:
-                    tree.add_finished(process.exited.result())
-            group.close()
-            os.close(report_read)
-            if report_write >= 0:
-                os.close(report_write)
+            try:
+                if starting.done() and not starting.cancelled() and starting.exception() is None:
+                    process = starting.result()
+                    if not process.exited.done():
+                        await _finish(asyncio.ensure_future(group.kill(process.pid)))
+                    elif tree:
+                        tree.add_finished(process.exited.result())
+            finally:
+                group.close()
+                os.close(report_read)
+                if report_write >= 0:
+                    os.close(report_write)
 
     def _raise_report(self, report: int) -> None:
         """Raise what a process said that joined the sandbox but could not be confined."""
@@ -524,13 +526,20 @@ def _remedy() -> str:
     return "pip install 'flash-sandbox[orchestrator]' on a host that allows user namespaces"
 
 
-async def _finish(task: asyncio.Future[Any]) -> None:
-    """Wait for a task to end, also when the caller is cancelled meanwhile; then say so."""
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+async def _finish(task: asyncio.Future[_Result]) -> _Result:
+    """Return the result of a task, which is waited for however often the caller is cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        # Taken note of: asyncio complains of an error that nobody has looked at.
+        task.exception()
+    raise cancelled
 
 
 async def _drained(*outputs: Output) -> None:
