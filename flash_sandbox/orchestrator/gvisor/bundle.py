@@ -1,0 +1,69 @@
+"""OCI bundles: what ``runsc`` is to run (https://github.com/opencontainers/runtime-spec)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from ..sandboxing.bwrap import environment
+from ..sandboxing.images import RootFilesystem
+
+__all__ = ["command_process", "write_bundle"]
+
+_SHM_BYTES: Final = 64 * 1024 * 1024
+_NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
+
+
+def write_bundle(directory: Path, sandbox_id: str, root: RootFilesystem, command: tuple[str, ...]) -> None:
+    """Write the configuration of a sandbox into a bundle directory.
+
+    Args:
+        directory: The bundle.
+        sandbox_id: Becomes the host name.
+        root: What to start from; nothing ever writes to it.
+        command: Main process and its arguments.
+    """
+    mounts: list[dict[str, Any]] = [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {
+            "destination": "/dev/shm",  # noqa: S108 - a mount point inside the sandbox
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": ["nosuid", "nodev", "mode=1777", f"size={_SHM_BYTES}"],
+        },
+    ]
+    mounts += [
+        {"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro", "nosuid", "nodev"]}
+        for path in root.read_only
+    ]
+    config = {
+        "ociVersion": "1.0.2",
+        "process": _process(sandbox_id, root, command),
+        "root": {"path": str(root.lower), "readonly": False},
+        "hostname": sandbox_id,
+        "mounts": mounts,
+        "linux": {"namespaces": [{"type": name} for name in _NAMESPACES]},
+    }
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def command_process(directory: Path, command: tuple[str, ...]) -> dict[str, Any]:
+    """Return how a command is to run: exactly as the main process of a bundle, only that it is another."""
+    config: dict[str, Any] = json.loads((directory / "config.json").read_text())
+    process: dict[str, Any] = config["process"]
+    return process | {"args": list(command)}
+
+
+def _process(sandbox_id: str, root: RootFilesystem, command: tuple[str, ...]) -> dict[str, Any]:
+    """Return how the main process is to run: as root, but without any capability."""
+    variables = environment(sandbox_id, root.config)
+    return {
+        "terminal": False,
+        "user": {"uid": 0, "gid": 0},
+        "args": list(command),
+        "env": [f"{name}={value}" for name, value in variables.items()],
+        "cwd": root.working_dir,
+        "capabilities": {},
+        "noNewPrivileges": True,
+    }

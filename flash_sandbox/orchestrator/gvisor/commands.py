@@ -1,0 +1,151 @@
+"""Commands in a container: ``runsc exec`` with a pipe for each stream, and the end of all that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from asyncio.subprocess import Process
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ...errors import ConflictError, InternalServerError
+from ...models import ExecResult
+from ..sandboxing.output import Output
+from .bundle import command_process
+from .container import Container
+from .program import Runsc, RunscError, reported_errors
+
+__all__ = ["run_command", "why_not_run"]
+
+# What runsc ends with where it fails itself; a command may end with it, too.
+_RUNSC_FAILED: Final = 128
+_NOT_FOUND: Final = 127
+_NOT_RUNNABLE: Final = 126
+# A process that a command left behind may keep its pipes; longer than this they are not waited for.
+_PIPE_GRACE_SECONDS: Final = 0.25
+_END_GRACE_SECONDS: Final = 5.0
+_ROUNDS: Final = 50
+_NOT_RUN: Final = re.compile(
+    r"(?:executing command|error finding executable|failed to load) .*?: (?P<why>[^:]+)$"
+)
+
+
+async def run_command(runsc: Runsc, container: Container, command: tuple[str, ...], name: str) -> ExecResult:
+    """Run a command to its end. Cancelling ends all of its processes that still descend from it.
+
+    Args:
+        runsc: The program.
+        container: Where to run it.
+        command: The command and its arguments.
+        name: What no other command of the container is called.
+    """
+    spec_file, pid_file = container.directory / f"{name}.json", container.directory / f"{name}.pid"
+    stdout, stderr = Output(), Output()
+    try:
+        with runsc.log() as log:
+            spec_file.write_text(json.dumps(command_process(container.directory, command)))
+            arguments = ["exec", f"--process={spec_file}", f"--internal-pid-file={pid_file}", container.id]
+            starting = asyncio.ensure_future(_start(runsc.line(log, *arguments), stdout, stderr))
+            try:
+                process = await asyncio.shield(starting)
+                status = await process.wait()
+            except asyncio.CancelledError:
+                await asyncio.shield(_end(runsc, container, await starting, pid_file))
+                raise
+            await _drained(stdout, stderr)
+            error = reported_errors(log) if status == _RUNSC_FAILED else ""
+        if error:
+            return await _failed(container, error, command[0])
+        return ExecResult(
+            stdout=stdout.text,
+            stderr=stderr.text,
+            exit_code=status if status >= 0 else 128 - status,
+            stdout_dropped=stdout.dropped,
+            stderr_dropped=stderr.dropped,
+        )
+    finally:
+        stdout.close()
+        stderr.close()
+        for path in (spec_file, pid_file):
+            path.unlink(missing_ok=True)
+
+
+def why_not_run(error: str) -> tuple[int, str] | None:
+    """Return exit status and cause, where runsc reports that a program cannot be run; else None."""
+    found = _NOT_RUN.search(error)
+    if found is None:
+        return None
+    why = found["why"].strip()
+    return (_NOT_FOUND if "no such file" in why else _NOT_RUNNABLE), why
+
+
+async def _start(line: list[str], stdout: Output, stderr: Output) -> Process:
+    process = await asyncio.create_subprocess_exec(
+        *line, stdin=subprocess.DEVNULL, stdout=stdout.write_end, stderr=stderr.write_end
+    )
+    stdout.handed_over()
+    stderr.handed_over()
+    return process
+
+
+async def _failed(container: Container, error: str, program: str) -> ExecResult:
+    """Tell a program that cannot be run from a sandbox that has ended meanwhile, and from what is neither."""
+    not_run = why_not_run(error)
+    if not_run is not None:
+        status, why = not_run
+        return ExecResult(stderr=f"{program}: {why}\n", exit_code=status)
+    if container.end is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_GRACE_SECONDS):
+                await asyncio.shield(container.end.status)
+                raise ConflictError(f"sandbox {container.id} ended while the command ran")
+    raise InternalServerError(f"gVisor could not run the command: {error}")
+
+
+async def _drained(*outputs: Output) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PIPE_GRACE_SECONDS):
+            for output in outputs:
+                await output.ended()
+
+
+async def _end(runsc: Runsc, container: Container, process: Process, pid_file: Path) -> None:
+    """End a command and its descendants, round by round, until none is left."""
+    known = set(await _first(process, pid_file))
+    with suppress(RunscError):
+        for _ in range(_ROUNDS):
+            parents = _parents(await runsc.run("ps", container.id))
+            known |= _descendants(parents, known)
+            alive = known & parents.keys()
+            if not alive:
+                break
+            kills = (runsc.run("kill", f"--pid={pid}", container.id, "KILL") for pid in sorted(alive))
+            await asyncio.gather(*kills, return_exceptions=True)
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+async def _first(process: Process, pid_file: Path) -> list[int]:
+    """Return the process ID that a command has inside, once it has one; nothing where it has ended."""
+    while process.returncode is None:
+        with suppress(FileNotFoundError, ValueError):
+            return [int(pid_file.read_text())]
+        await asyncio.sleep(0.002)
+    return []
+
+
+def _parents(table: str) -> dict[int, int]:
+    """Return each process and its parent from what ``runsc ps`` prints: UID, PID, PPID and more."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return {int(row[1]): int(row[2]) for row in rows if len(row) > 2}
+
+
+def _descendants(parents: dict[int, int], roots: set[int]) -> set[int]:
+    found = set(roots)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found

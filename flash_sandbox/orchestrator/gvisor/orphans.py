@@ -1,0 +1,101 @@
+"""Hearing of the end of processes that ``runsc`` leaves behind.
+
+``runsc run --detach`` ends as soon as the sandbox runs, and its processes become orphans. They are made
+children of this process (PR_SET_CHILD_SUBREAPER, prctl(2)), for as long as that takes: so their exit status
+is known, and they are reaped at once. Where the first process of the host is slow to reap, ``runsc delete``
+waits for it, most of two seconds, since kill(2) cannot tell a zombie from a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+__all__ = ["ProcessEnd", "adopting_orphans", "reap"]
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_GET_CHILD_SUBREAPER: Final = 37
+
+
+class _Adopting:
+    """How many starts are under way that need orphans to come here, and what held before the first."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.before = 0
+
+
+_adopting = _Adopting()
+
+
+@contextmanager
+def adopting_orphans() -> Iterator[None]:
+    """Make orphaned descendants of this process its children, for the length of the block."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if _adopting.starts == 0:
+        before = ctypes.c_int()
+        libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+        _adopting.before = before.value
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _adopting.starts += 1
+    try:
+        yield
+    finally:
+        _adopting.starts -= 1
+        if _adopting.starts == 0:
+            libc.prctl(_PR_SET_CHILD_SUBREAPER, _adopting.before, 0, 0, 0)
+
+
+class ProcessEnd:
+    """The end of one process, child or not. Bound to the running event loop.
+
+    Attributes:
+        pid: The process.
+        is_child: Whether it is a child of this process.
+        status: Done once it has ended; the exit status (128 + N for signal N), or None where the process
+            was no child, so that nobody here can know.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.is_child = _is_child(pid)
+        self._loop = asyncio.get_running_loop()
+        self.status: asyncio.Future[int | None] = self._loop.create_future()
+        self._descriptor = os.pidfd_open(pid)
+        self._loop.add_reader(self._descriptor, self._on_end)
+
+    def close(self) -> None:
+        """Stop waiting."""
+        if self._descriptor >= 0:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _on_end(self) -> None:
+        status: int | None = None
+        with suppress(ChildProcessError):
+            found = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED)
+            if found is not None:
+                status = found.si_status + (0 if found.si_code == os.CLD_EXITED else 128)
+        self.close()
+        if not self.status.done():
+            self.status.set_result(status)
+
+
+def _is_child(pid: int) -> bool:
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def reap(pids: Iterable[int]) -> None:
+    """Reap those of some processes that are children of this one and have ended."""
+    for pid in pids:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)

@@ -1,0 +1,77 @@
+"""What the next orchestrator must know of a container, in its directory.
+
+A container has a record from when its start is complete until its stop begins: one without is half-made or
+half-removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ...errors import SandboxError
+from ...models import StartRequest
+
+__all__ = ["Phase", "Record", "read_record", "remove_record", "write_record"]
+
+_NAME: Final = "record.json"
+
+Phase = Literal["running", "paused", "saving", "saved"]
+"""Where a container is: ``saved`` is one that lies in a checkpoint and has no process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of one container.
+
+    Attributes:
+        id: ID of its sandbox.
+        request: What its start asked for.
+        idempotency_key: Key that its start carried; empty for none.
+        image: The image that it really runs.
+        digest: Digest of that image; empty where it has none.
+        chain: What the unpacked image goes by in the image store; empty where it lies elsewhere.
+        lower: Where its image is.
+        pid: Process of gVisor's kernel; 0 where there is none.
+        phase: Where it is.
+        pipes: Pipes and devices of this host that gVisor's kernel had open at the start, each as often.
+    """
+
+    id: str
+    request: StartRequest
+    idempotency_key: str
+    image: str
+    digest: str
+    chain: str
+    lower: str
+    pid: int = 0
+    phase: Phase = "running"
+    pipes: tuple[str, ...] = ()
+
+
+def write_record(directory: Path, record: Record) -> None:
+    """Keep a record; once this returns, it outlives this process."""
+    partial = directory / f"{_NAME}.partial"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(record), file)
+    partial.rename(directory / _NAME)
+
+
+def read_record(directory: Path) -> Record | None:
+    """Return the record of a container; None where there is none that can be read."""
+    with suppress(OSError, ValueError, TypeError, KeyError, SandboxError):
+        fields: dict[str, Any] = json.loads((directory / _NAME).read_text())
+        fields["request"] = StartRequest(**fields["request"])
+        fields["pipes"] = tuple(fields["pipes"])
+        return Record(**fields)
+    return None
+
+
+def remove_record(directory: Path) -> None:
+    """Remove the record of a container, which is the first step of its end."""
+    (directory / _NAME).unlink(missing_ok=True)
