@@ -155,7 +155,7 @@ class ImageStore:
             if record is not None and record.identity == identity and not refresh:
                 lease = self._trees.lease(record.chain)
                 if lease is not None:
-                    return Image(source.name, record.digest, record.chain, lease.rootfs, record.config, lease)
+                    return _image(record, lease)
             self._require_allowed(source)
             await self._obtain_once(source, path, identity, refresh=refresh)
             refresh = False
@@ -350,6 +350,10 @@ class ImageStore:
 
     def _lock(self, kind: str, name: str) -> Path:
         return self._locks / f"{kind}-{hashlib.sha256(os.fsencode(name)).hexdigest()}"
+
+
+def _image(record: Record, lease: Lease) -> Image:
+    return Image(record.pinned, record.digest, record.chain, lease.rootfs, record.config, lease)
 
 
 def _fill(tree: Path, description: Description, files: Sequence[IO[bytes]], bounds: Bounds) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ class RootFilesystem:
     @property
     def working_dir(self) -> str:
         """Directory in which commands start: the image's own, where it is there, else ``/``."""
-        path = posixpath.normpath(f"/{self.config.working_dir}")
+        path = posixpath.normpath("/" + self.config.working_dir.lstrip("/"))
         return path if is_directory_inside(self.lower, path) else "/"
 
 
@@ -107,13 +108,16 @@ class Images:
         self._roots = [root.resolve() for root in roots]
         self._store = ImageStore(directory, registries=registries, max_bytes=max_bytes, report=report)
         self._host: RootFilesystem | None = None
+        # Runtimes that share it open in threads of their own.
+        self._opening = threading.Lock()
 
     def open(self) -> None:
         """Make ready: remove what was being unpacked when an orchestrator was killed. Twice does no more."""
-        if self._host is None:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._store.open()
-            self._host = self._make_host()
+        with self._opening:
+            if self._host is None:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._store.open()
+                self._host = self._make_host()
 
     async def close(self) -> None:
         """Give up what is being pulled."""
