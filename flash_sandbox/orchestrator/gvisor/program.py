@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
@@ -101,19 +102,35 @@ class Runsc:
         return await settled(self._run(arguments, prefix, held))
 
     async def _run(self, arguments: Sequence[str], prefix: Sequence[str], held: Sequence[int]) -> str:
-        with self.log() as log:
+        with self.log() as log, self._null() as null:
             process = await asyncio.create_subprocess_exec(
                 *prefix,
                 *self.line(log, *arguments),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL if prefix else subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stdin=null,
+                stdout=null if prefix else subprocess.PIPE,
+                stderr=null,
                 pass_fds=tuple(held),
             )
             output, _ = await process.communicate()
             if process.returncode != 0:
                 raise RunscError(f"runsc {arguments[0]}: {reported_errors(log) or _end(process.returncode)}")
         return (output or b"").decode("utf-8", "replace")
+
+    @contextmanager
+    def _null(self) -> Iterator[int]:
+        """Open a null device of our own.
+
+        runsc hands what it has as standard input, output and error over to the user of its sandbox, nobody,
+        by a change of owner: with /dev/null, everybody's device would be nobody's.
+        """
+        path = self.state / "null"
+        with suppress(FileExistsError):
+            os.mknod(path, stat.S_IFCHR | 0o600, os.stat("/dev/null").st_rdev)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def log(self) -> Iterator[str]:
