@@ -1,0 +1,129 @@
+"""What a time-out means: the whole call, connecting included, and the end of the work at the server."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from faults import FaultProxy, hold, keep_secret
+from quartet import failure_of, quartet
+
+from flash_sandbox import SandboxAPI, SandboxError, SandboxTimeoutError
+from flash_sandbox.orchestrator import Orchestrator
+
+Connect = Callable[..., SandboxAPI]
+
+# The three ways to say how long a call may take; each makes the call that it is given.
+WAYS: dict[str, Callable[[Connect, str, float | None], SandboxAPI]] = {
+    "client": lambda connect, address, timeout: connect(address, timeout=timeout),
+    "options": lambda connect, address, timeout: connect(address).with_options(timeout=timeout),
+}
+
+
+@pytest.fixture
+def unreachable() -> Iterator[str]:
+    """Listen on a port whose queue is full: connecting to it neither succeeds nor fails."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        place = listener.getsockname()
+        while True:
+            one_more = stack.enter_context(socket.socket())
+            one_more.settimeout(0.2)
+            try:
+                one_more.connect(place)
+            except TimeoutError:
+                break
+        yield f"127.0.0.1:{place[1]}"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_connecting_counts(connect: Connect, unreachable: str, way: str) -> None:
+    client = WAYS[way](connect, unreachable, 0.3)
+    with pytest.raises(SandboxTimeoutError, match=r"no answer within 0.3 s"):
+        client.get_status("a")
+
+
+def test_connecting_counts_for_one_call(connect: Connect, unreachable: str) -> None:
+    with pytest.raises(SandboxTimeoutError, match=r"no answer within 0.3 s"):
+        connect(unreachable, timeout=None).get_status("a", timeout=0.3)
+
+
+def test_repeating_counts(connect: Connect) -> None:
+    began = time.monotonic()
+    with pytest.raises(SandboxError):
+        connect("127.0.0.1:1", timeout=0.5, max_retries=100).get_status("a")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_answer_that_is_held_back_is_not_asked_for_again(
+    connect: Connect, address: str, sandbox_id: str, way: str
+) -> None:
+    with FaultProxy(address, [hold]) as proxy:
+        with pytest.raises(SandboxTimeoutError, match=r"no answer within 0.3 s"):
+            WAYS[way](connect, proxy.address, 0.3).get_status(sandbox_id)
+        assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_none_is_no_time_out(connect: Connect, address: str, sandbox_id: str, way: str) -> None:
+    client = WAYS[way](connect, address, None)
+    assert client.exec_command(sandbox_id, ["sleep", "0.5"]).exit_code == 0
+
+
+def test_none_is_no_time_out_for_one_call(connect: Connect, address: str, sandbox_id: str) -> None:
+    client = connect(address, timeout=0.2)
+    assert client.exec_command(sandbox_id, ["sleep", "0.5"], timeout=None).exit_code == 0
+
+
+def test_timed_out_command_is_not_run_again(
+    connect: Connect, client: SandboxAPI, address: str, sandbox_id: str
+) -> None:
+    command = ["/bin/sh", "-c", "echo ran >> /tmp/runs; sleep 30"]
+    with FaultProxy(address, []) as proxy:
+        with pytest.raises(SandboxTimeoutError):
+            connect(proxy.address, max_retries=5).exec_command(sandbox_id, command, timeout=1)
+        assert proxy.connections == 1
+    # On a busy machine the time may have passed before it began.
+    assert client.exec_command(sandbox_id, ["cat", "/tmp/runs"]).stdout in ("", "ran\n")
+
+
+def until_gone(client: SandboxAPI, sandbox_id: str, word: str) -> None:
+    """Wait until no process of a sandbox has `word` among its arguments."""
+    deadline = time.monotonic() + 60
+    while word in client.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout:
+        assert time.monotonic() < deadline, "the command runs on"
+
+
+def test_server_keeps_the_time_also_where_it_cannot_see_the_client_leave(
+    connect: Connect, client: SandboxAPI, address: str, sandbox_id: str
+) -> None:
+    with FaultProxy(address, [keep_secret]) as proxy:
+        with pytest.raises(SandboxTimeoutError):
+            connect(proxy.address).exec_command(sandbox_id, ["sleep", "4712"], timeout=0.3)
+        until_gone(client, sandbox_id, "4712")
+
+
+def test_server_stops_when_the_client_leaves(
+    connect: Connect, client: SandboxAPI, address: str, sandbox_id: str
+) -> None:
+    with FaultProxy(address, []) as proxy:
+        with pytest.raises(SandboxTimeoutError):
+            connect(proxy.address).exec_command(sandbox_id, ["sleep", "4713"], timeout=0.3)
+        until_gone(client, sandbox_id, "4713")
+
+
+@pytest.mark.parametrize("timeout", [0.1, 2.5e-3, 1e-9])
+def test_every_client_says_the_same(orchestrator: Orchestrator, timeout: float) -> None:
+    failures = set()
+    with quartet(orchestrator.http_address, orchestrator.grpc_address) as clients:
+        sandbox_id = clients["HTTPClient"].start_sandbox(memory_mb=64)
+        for client in clients.values():
+            with pytest.raises(SandboxTimeoutError) as caught:
+                client.exec_command(sandbox_id, ["sleep", "30"], timeout=timeout)
+            failures.add(failure_of(caught.value))
+        clients["HTTPClient"].stop_sandbox(sandbox_id)
+    assert len(failures) == 1
