@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
 from asyncio.subprocess import Process
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +47,7 @@ async def run_command(runsc: Runsc, container: Container, command: tuple[str, ..
         with runsc.log() as log:
             spec_file.write_text(json.dumps(command_process(container.directory, command)))
             arguments = ["exec", f"--process={spec_file}", f"--internal-pid-file={pid_file}", container.id]
-            starting = asyncio.ensure_future(_start(runsc.line(log, *arguments), stdout, stderr))
+            starting = asyncio.ensure_future(_start(runsc, runsc.line(log, *arguments), stdout, stderr))
             try:
                 process = await asyncio.shield(starting)
                 status = await process.wait()
@@ -82,10 +81,11 @@ def why_not_run(error: str) -> tuple[int, str] | None:
     return (_NOT_FOUND if "no such file" in why else _NOT_RUNNABLE), why
 
 
-async def _start(line: list[str], stdout: Output, stderr: Output) -> Process:
-    process = await asyncio.create_subprocess_exec(
-        *line, stdin=subprocess.DEVNULL, stdout=stdout.write_end, stderr=stderr.write_end
-    )
+async def _start(runsc: Runsc, line: list[str], stdout: Output, stderr: Output) -> Process:
+    with runsc.null() as null:
+        process = await asyncio.create_subprocess_exec(
+            *line, stdin=null, stdout=stdout.write_end, stderr=stderr.write_end
+        )
     stdout.handed_over()
     stderr.handed_over()
     return process

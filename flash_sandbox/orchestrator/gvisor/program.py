@@ -102,7 +102,7 @@ class Runsc:
         return await settled(self._run(arguments, prefix, held))
 
     async def _run(self, arguments: Sequence[str], prefix: Sequence[str], held: Sequence[int]) -> str:
-        with self.log() as log, self._null() as null:
+        with self.log() as log, self.null() as null:
             process = await asyncio.create_subprocess_exec(
                 *prefix,
                 *self.line(log, *arguments),
@@ -117,11 +117,11 @@ class Runsc:
         return (output or b"").decode("utf-8", "replace")
 
     @contextmanager
-    def _null(self) -> Iterator[int]:
+    def null(self) -> Iterator[int]:
         """Open a null device of our own.
 
-        runsc hands what it has as standard input, output and error over to the user of its sandbox, nobody,
-        by a change of owner: with /dev/null, everybody's device would be nobody's.
+        runsc gives the files that it has as standard input, output and error to the user of its sandbox,
+        nobody: with /dev/null, everybody's device would be nobody's, who could deny it to all.
         """
         path = self.state / "null"
         with suppress(FileExistsError):
