@@ -43,6 +43,15 @@ def need() -> Need:
     return skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _the_hosts_null_device_stays_as_it_is() -> Iterator[None]:
+    """Nothing that a sandbox or its runtime does may reach the device that everybody uses."""
+    before = os.stat(os.devnull)
+    yield
+    after = os.stat(os.devnull)
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+
+
 @pytest.fixture(scope="session")
 def limits() -> Limits:
     """Enforce limits where this host gives a cgroup."""
