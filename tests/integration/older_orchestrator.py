@@ -1,7 +1,8 @@
 """An orchestrator as flash-sandbox 0.1.0 knew it, on grpcio's and Python's own HTTP server.
 
-It has the messages, paths and answers of that release and nothing that came later: every success is 200, every
-error is plain text over HTTP, and a gRPC status without details. It runs nothing; `calls` says what it was asked.
+It has the messages, paths and answers of that release and nothing that came later: every success is 200,
+every error is plain text over HTTP, and a gRPC status without details. It runs nothing; `calls` says what it
+was asked.
 """
 
 from __future__ import annotations
