@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -82,8 +83,8 @@ class DockerEngine:
         return ["nsenter", f"--net=/proc/{self.process.pid}/ns/net", "--", *command]
 
     def stop(self) -> None:
-        """End the engine as a service manager does."""
-        self.process.send_signal(signal.SIGTERM)
+        """End the engine as a service manager does. It ends its containers."""
+        self.process.terminate()
         self.process.wait(_PATIENCE_SECONDS)
 
     def start_again(self) -> None:
@@ -97,9 +98,12 @@ class DockerEngine:
         def answers() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"dockerd ended: {(self.directory / 'log').read_text()[-2000:]}")
-            # A connection that fails leaves a socket to the garbage collector (httpcore).
-            if not (self.directory / "docker.sock").exists():
-                return False
+            # httpx leaves the socket of a connection that fails to the garbage collector.
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(str(self.directory / "docker.sock"))
+                except OSError:
+                    return False
             with suppress(httpx.TransportError):
                 return self.http.get("/_ping").status_code == 200
             return False
@@ -140,6 +144,9 @@ def running_engine(oci_runtimes: Mapping[str, str] | None = None) -> Iterator[Do
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        import sys
+
+        sys.stderr.write((directory / "log").read_text()[-6000:])
         shutil.rmtree(directory, ignore_errors=True)
 
 

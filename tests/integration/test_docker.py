@@ -1,0 +1,319 @@
+"""What is particular to the docker runtime: how hardened it is, its images, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from docker_engine import IMAGE, DockerEngine, missing, running_engine
+from inside import wait_until
+
+from flash_sandbox import (
+    HTTPClient,
+    InvalidArgumentError,
+    Reason,
+    RuntimeUnavailableError,
+    SandboxNotFoundError,
+    UnavailableError,
+)
+from flash_sandbox.models import StartRequest
+from flash_sandbox.orchestrator import running_orchestrator
+from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
+
+REGISTRY = "127.0.0.1:5071"
+REGISTRY_CONFIGURATION = """
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {directory}}}}}
+http: {{addr: {address}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def client(docker_orchestrator) -> Iterator[HTTPClient]:
+    with HTTPClient(address=docker_orchestrator.http_address) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def sandbox_id(client: HTTPClient) -> Iterator[str]:
+    sandbox_id = client.start_sandbox("docker", IMAGE, memory_mb=96, cpu_cores=0.25)
+    yield sandbox_id
+    client.stop_sandbox(sandbox_id)
+
+
+@pytest.fixture
+async def runtime(docker_engine: DockerEngine, tmp_path: Path) -> AsyncIterator[DockerRuntime]:
+    runtime = DockerRuntime(tmp_path, host=docker_engine.host)
+    await runtime.open()
+    await runtime.adopt(lambda adopted: lambda code: None)
+    yield runtime
+    await runtime.close()
+
+
+def containers(engine: DockerEngine, tmp_path: Path) -> list[dict[str, object]]:
+    """Return the containers of the runtime in a directory."""
+    return engine.containers(owner=(tmp_path / "containers/docker/owner").read_text())
+
+
+@pytest.fixture(scope="module")
+def registry(docker_engine: DockerEngine, need, tmp_path_factory) -> Iterator[str]:
+    """Run a registry beside the engine, with a small image of its own in it."""
+    absent = shutil.which("docker-registry") is None
+    need("docker", "there is no docker-registry (apt-get install docker-registry)" if absent else None)
+    directory = tmp_path_factory.mktemp("registry")
+    configuration = directory / "config.yml"
+    configuration.write_text(REGISTRY_CONFIGURATION.format(directory=directory, address=REGISTRY))
+    command = docker_engine.in_network("docker-registry", "serve", str(configuration))
+    with (
+        (directory / "log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
+        try:
+            name = f"{REGISTRY}/team/tool"
+            docker_engine.call("POST", f"/images/{IMAGE}/tag", params={"repo": name, "tag": "latest"})
+            wait_until(lambda: pushed(docker_engine, name), "the registry to take an image")
+            docker_engine.call("DELETE", f"/images/{name}:latest")
+            yield name
+        finally:
+            process.terminate()
+
+
+class TestHardening:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("Memory", 96 * 1024 * 1024),
+            ("MemorySwap", 96 * 1024 * 1024),
+            ("NanoCpus", 250_000_000),
+            ("PidsLimit", 512),
+            ("CapAdd", None),
+            ("CapDrop", ["ALL"]),
+            ("SecurityOpt", ["no-new-privileges"]),
+            ("Privileged", False),
+            ("Init", True),
+            ("NetworkMode", "none"),
+            ("IpcMode", "private"),
+            ("CgroupnsMode", "private"),
+            ("PidMode", ""),
+            ("Binds", None),
+            ("Devices", None),
+            ("RestartPolicy", {"Name": "no", "MaximumRetryCount": 0}),
+        ],
+    )
+    def test_the_engine_enforces(
+        self, docker_engine: DockerEngine, sandbox_id: str, name: str, value: object
+    ) -> None:
+        assert docker_engine.inspect(sandbox_id)["HostConfig"][name] == value
+
+    def test_nothing_of_the_host_is_mounted(self, docker_engine: DockerEngine, sandbox_id: str) -> None:
+        assert docker_engine.inspect(sandbox_id)["Mounts"] == []
+
+    def test_the_log_is_bounded(self, docker_engine: DockerEngine, client: HTTPClient) -> None:
+        flood = f"yes {'x' * 500} | head -c 8000000; touch /done; exec tail -f /dev/null"
+        sandbox_id = client.start_sandbox("docker", IMAGE, command=["sh", "-c", flood])
+        written = lambda: client.exec_command(sandbox_id, ["test", "-e", "/done"]).exit_code == 0  # noqa: E731
+        wait_until(written, "the flood to end")
+        files = list(
+            (docker_engine.directory / "data").glob(
+                f"containers/{docker_engine.inspect(sandbox_id)['Id']}/**/*log*"
+            )
+        )
+        assert 0 < sum(file.stat().st_size for file in files if file.is_file()) < 4 * 1024 * 1024
+        client.stop_sandbox(sandbox_id)
+
+    def test_the_container_bears_its_owner_and_its_id(
+        self, docker_engine: DockerEngine, sandbox_id: str
+    ) -> None:
+        labels = docker_engine.inspect(sandbox_id)["Config"]["Labels"]
+        assert (labels["flash-sandbox.sandbox"], labels["flash-sandbox.runtime"]) == (sandbox_id, "docker")
+        assert len(labels["flash-sandbox.owner"]) == 32
+
+    def test_a_limit_that_the_engine_takes_off_is_noticed(self) -> None:
+        from flash_sandbox.orchestrator.docker_engine.containers import Container, refused_limits
+
+        asked = Container("x", IMAGE, ("true",), 64 * 1024 * 1024, 0.5)
+        granted = {"HostConfig": asked.limits | {"MemorySwap": 0}}
+        assert refused_limits(asked, granted) == ["MemorySwap is 0, not 67108864"]
+
+    def test_a_bridge_is_given_where_it_is_asked_for(self, client: HTTPClient) -> None:
+        sandbox_id = client.start_sandbox("docker", IMAGE, network="bridge")
+        assert "eth0" in client.exec_command(sandbox_id, ["cat", "/proc/net/dev"]).stdout
+        client.stop_sandbox(sandbox_id)
+
+    def test_more_cores_than_there_are_are_no_limit(self, client: HTTPClient) -> None:
+        client.stop_sandbox(client.start_sandbox("docker", IMAGE, cpu_cores=1000))
+
+    def test_a_memory_limit_below_the_engines_least_is_refused(self, client: HTTPClient) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"[Mm]inimum memory limit"):
+            client.start_sandbox("docker", IMAGE, memory_mb=1)
+
+
+class TestNothingIsLeft:
+    async def test_by_a_start_that_fails(
+        self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
+    ) -> None:
+        with pytest.raises(InvalidArgumentError):
+            await runtime.start("one", StartRequest(image=IMAGE, command=("/no",)), lambda code: None)
+        assert containers(docker_engine, tmp_path) == []
+
+    @pytest.mark.parametrize("steps", [0, 1, 3, 10, 30, 60, 100, 200, 400])
+    async def test_by_a_start_that_is_given_up(
+        self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path, steps: int
+    ) -> None:
+        task = asyncio.create_task(runtime.start("one", StartRequest(image=IMAGE), lambda code: None))
+        # Some way into it, counted in what the event loop does rather than in time.
+        for _ in range(steps):
+            await asyncio.sleep(0.0005 if steps > 10 else 0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+            await runtime.stop("one")
+        assert containers(docker_engine, tmp_path) == []
+
+    async def test_by_ten_starts_and_stops_at_once(
+        self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
+    ) -> None:
+        async def live(number: int) -> None:
+            await runtime.start(str(number), StartRequest(image=IMAGE, memory_mb=32), lambda code: None)
+            await runtime.stop(str(number))
+
+        await asyncio.gather(*map(live, range(10)))
+        assert containers(docker_engine, tmp_path) == []
+
+    def test_by_stops_of_the_same_sandbox_at_once(self, client: HTTPClient) -> None:
+        sandbox_id = client.start_sandbox("docker", IMAGE)
+
+        def stop() -> str:
+            try:
+                client.stop_sandbox(sandbox_id)
+            except SandboxNotFoundError:
+                return "gone"
+            return "stopped"
+
+        with ThreadPoolExecutor(4) as pool:
+            outcomes = list(pool.map(lambda _: stop(), range(4)))
+        assert sorted(outcomes) == ["gone", "gone", "gone", "stopped"]
+
+    def test_where_somebody_else_removed_the_container(
+        self, docker_engine: DockerEngine, client: HTTPClient
+    ) -> None:
+        sandbox_id = client.start_sandbox("docker", IMAGE)
+        docker_engine.call("DELETE", f"/containers/flash-sandbox-{sandbox_id}", params={"force": "true"})
+        wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end to be noticed")
+        client.stop_sandbox(sandbox_id)
+
+
+class TestSnapshots:
+    async def test_the_image_of_one_that_was_removed_is_removed(
+        self, docker_engine: DockerEngine, tmp_path: Path
+    ) -> None:
+        first = DockerRuntime(tmp_path, host=docker_engine.host)
+        await first.open()
+        await first.adopt(lambda adopted: lambda code: None)
+        await first.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await first.pause("one")
+        kept, removed = [Path((await first.snapshot("one")).snapshot_path) for _ in range(2)]
+        await first.close()
+        for path in (removed.with_name(f"{removed.name}.json"), removed):
+            path.unlink() if path.is_file() else path.rmdir()
+        second = DockerRuntime(tmp_path, host=docker_engine.host)
+        await second.open()
+        await second.adopt(lambda adopted: lambda code: None)
+        await second.start("copy", StartRequest(snapshot_path=str(kept)), lambda code: None)
+        owner = (tmp_path / "containers/docker/owner").read_text()
+        images = docker_engine.call("GET", "/images/json")
+        tags = [image for image in images if (image["Labels"] or {}).get("flash-sandbox.snapshot") == owner]
+        assert len(tags) == 1
+        await second.close()
+
+    async def test_one_whose_image_is_gone_is_refused(
+        self, runtime: DockerRuntime, docker_engine: DockerEngine
+    ) -> None:
+        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await runtime.pause("one")
+        before = {image["Id"] for image in docker_engine.call("GET", "/images/json")}
+        path = (await runtime.snapshot("one")).snapshot_path
+        (new,) = {image["Id"] for image in docker_engine.call("GET", "/images/json")} - before
+        docker_engine.call("DELETE", f"/images/{new}", params={"force": "true"})
+        with pytest.raises(InvalidArgumentError, match="does not have the image") as caught:
+            await runtime.start("copy", StartRequest(snapshot_path=path), lambda code: None)
+        assert caught.value.reason == Reason.SNAPSHOT_REFUSED
+
+    def test_its_image_cannot_be_named_as_an_image(self, client: HTTPClient) -> None:
+        with pytest.raises(InvalidArgumentError, match="snapshot_path"):
+            client.start_sandbox("docker", f"flash-sandbox/snapshot:{'0' * 32}")
+
+
+class TestImages:
+    def test_one_that_the_engine_lacks_is_pulled(
+        self, docker_engine: DockerEngine, client: HTTPClient, registry: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "flash_sandbox.orchestrator"):
+            # Without a tag it is the latest, and no other is pulled.
+            client.stop_sandbox(client.start_sandbox("docker", registry))
+        steps = [line for line in caplog.messages if "image pull" in line]
+        assert ("step=begun" in steps[0], "step=complete" in steps[-1]) == (True, True)
+        docker_engine.call("DELETE", f"/images/{registry}:latest")
+
+    def test_a_tag_that_the_registry_lacks_is_told(self, client: HTTPClient, registry: str) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
+            client.start_sandbox("docker", f"{registry}:no-such-tag")
+        assert caught.value.reason == Reason.IMAGE_NOT_FOUND
+
+    def test_a_registry_that_cannot_be_reached_may_be_later(self, client: HTTPClient) -> None:
+        with pytest.raises(UnavailableError, match="cannot be pulled") as caught:
+            client.with_options(max_retries=0).start_sandbox("docker", "127.0.0.1:5072/team/tool")
+        assert caught.value.retryable
+
+    @pytest.mark.parametrize("image", ["host", "/etc/passwd", "UPPER case", "-x", f"sha256:{'0' * 64}"])
+    def test_what_is_no_reference_is_told(self, client: HTTPClient, image: str) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
+            client.start_sandbox("docker", image)
+        assert caught.value.reason == Reason.IMAGE_NOT_FOUND
+
+
+def pushed(engine: DockerEngine, name: str) -> bool:
+    """Push an image and tell whether the registry took it."""
+    headers = {"X-Registry-Auth": "e30="}
+    answer = engine.http.post(f"/images/{name}/push", params={"tag": "latest"}, headers=headers)
+    return answer.status_code == 200 and "errorDetail" not in answer.text
+
+
+def test_an_engine_may_go_and_come_back(need) -> None:
+    need("docker", missing())
+    with running_engine() as engine, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", engine.host)
+        with (
+            running_orchestrator(limits="best-effort") as running,
+            HTTPClient(address=running.http_address, max_retries=0) as client,
+        ):
+            before = client.start_sandbox("docker", IMAGE)
+            engine.stop()
+            wait_until(lambda: client.get_status(before) == "stopped", "the end to be noticed")
+            with pytest.raises(RuntimeUnavailableError, match="not reachable"):
+                client.start_sandbox("docker", IMAGE)
+            client.stop_sandbox(client.start_sandbox("bubblewrap", "host"))
+            engine.start_again()
+            after = client.start_sandbox("docker", IMAGE)
+            assert client.exec_command(after, ["echo", "on"]).stdout == "on\n"
+            client.stop_sandbox(after)
+            client.stop_sandbox(before)
+            assert engine.containers() == []
+
+
+async def test_a_host_without_an_engine_is_told_what_to_do(tmp_path: Path) -> None:
+    runtime = DockerRuntime(tmp_path, host=f"unix://{tmp_path}/none.sock")
+    await runtime.open()
+    await runtime.adopt(lambda adopted: lambda code: None)
+    with pytest.raises(RuntimeUnavailableError, match=r"not reachable at unix://.*install docker\.io"):
+        await runtime.start("one", StartRequest(), lambda code: None)
+    found = await runtime.check()
+    assert (found.available, "install docker.io" in found.remedy) == (False, True)
+    await runtime.close()

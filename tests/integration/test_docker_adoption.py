@@ -1,0 +1,200 @@
+"""Containers outlive the orchestrator that made them; the next one on its directory goes on with them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from docker_engine import IMAGE, DockerEngine
+from inside import wait_until
+
+from flash_sandbox import HTTPClient
+from flash_sandbox.models import StartRequest
+from flash_sandbox.orchestrator.runtimes.base import Adopted
+from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
+
+PROGRAM = Path(__file__).with_name("programs") / "killed_at.py"
+ROOT = Path(__file__).resolve().parents[2]
+REQUEST = StartRequest(image=IMAGE, memory_mb=64, network="none")
+
+
+@contextmanager
+def serving(state_dir: Path, engine: DockerEngine) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run ``flash-sandbox serve`` and yield the process and the address of its HTTP front door."""
+    command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", "best-effort"]
+    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir)]
+    environment = os.environ | {"DOCKER_HOST": engine.host}
+    log = state_dir.with_name(f"{state_dir.name}.log")
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            found = re.fullmatch(r"HTTP\s+(\S+)\n", process.stdout.readline())
+            assert found is not None, log.read_text()
+            process.stdout.readline()
+            yield process, found[1]
+        finally:
+            process.terminate()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@asynccontextmanager
+async def runtime_on(
+    state_dir: Path, host: str, ended: Callable[[str, int], None] = lambda *_: None
+) -> AsyncIterator[tuple[DockerRuntime, dict[str, Adopted]]]:
+    """Open a runtime and yield it with what it adopts; what it has is removed at the end."""
+    runtime = DockerRuntime(state_dir, host=host)
+    adopted: dict[str, Adopted] = {}
+
+    def register(one: Adopted) -> Callable[[int], None]:
+        adopted[one.id] = one
+        return lambda code: ended(one.id, code)
+
+    await runtime.open()
+    await runtime.adopt(register)
+    try:
+        yield runtime, adopted
+    finally:
+        await runtime.close()
+
+
+def owner(state_dir: Path) -> str:
+    return (state_dir / "containers/docker/owner").read_text()
+
+
+def images_of(engine: DockerEngine, state_dir: Path) -> set[str]:
+    filters = json.dumps({"label": [f"flash-sandbox.snapshot={owner(state_dir)}"]})
+    return {image["Id"] for image in engine.call("GET", "/images/json", params={"filters": filters})}
+
+
+def test_what_ran_and_what_was_paused_goes_on_after_a_kill(
+    docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+        ran = client.start_sandbox("docker", IMAGE, memory_mb=64)
+        client.exec_command(ran, ["sh", "-c", "echo kept > /file"])
+        paused = client.start_sandbox("docker", IMAGE, memory_mb=64)
+        client.snapshot_sandbox(paused)
+        kill(process)
+    with serving(tmp_path, docker_engine) as (_, address), HTTPClient(address=address) as client:
+        assert (client.get_status(ran), client.get_status(paused)) == ("running", "paused")
+        assert client.exec_command(ran, ["cat", "/file"]).stdout == "kept\n"
+        assert client.get_metrics(ran).memory_limit_bytes == 64 * 1024 * 1024
+        client.resume_sandbox(paused)
+        assert client.exec_command(paused, ["echo", "on"]).stdout == "on\n"
+        client.stop_sandbox(ran)
+        assert [
+            c["Labels"]["flash-sandbox.sandbox"] for c in docker_engine.containers(owner=owner(tmp_path))
+        ] == [paused]
+
+
+def test_a_graceful_end_leaves_no_container(docker_engine: DockerEngine, tmp_path: Path) -> None:
+    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+        client.start_sandbox("docker", IMAGE, memory_mb=64)
+        process.terminate()
+        process.wait()
+    assert docker_engine.containers(owner=owner(tmp_path)) == []
+
+
+async def test_the_end_of_an_adopted_sandbox_is_heard_of(docker_engine: DockerEngine, tmp_path: Path) -> None:
+    first = DockerRuntime(tmp_path, host=docker_engine.host)
+    await first.open()
+    await first.adopt(lambda adopted: lambda code: None)
+    await first.start(
+        "one",
+        StartRequest(image=IMAGE, command=("sh", "-c", "until [ -e /end ]; do sleep 0.1; done; exit 5")),
+        print,
+    )
+    ended: dict[str, int] = {}
+    async with runtime_on(tmp_path, docker_engine.host, ended.__setitem__) as (second, adopted):
+        assert set(adopted) == {"one"}
+        await second.exec("one", ("touch", "/end"))
+        await until(lambda: ended == {"one": 5})
+    await first.close()
+
+
+async def test_it_happens_later_where_the_engine_is_away(docker_engine: DockerEngine, tmp_path: Path) -> None:
+    first = DockerRuntime(tmp_path, host=docker_engine.host)
+    await first.open()
+    await first.adopt(lambda adopted: lambda code: None)
+    await first.start("one", REQUEST, lambda code: None, idempotency_key="key")
+    alias = tmp_path / "alias.sock"
+    async with runtime_on(tmp_path, f"unix://{alias}") as (_, adopted):
+        assert adopted == {}
+        alias.symlink_to(docker_engine.host.removeprefix("unix://"))
+        await until(lambda: "one" in adopted)
+        assert adopted["one"] == Adopted("one", REQUEST, "running", IMAGE, "key")
+    await first.close()
+
+
+async def test_a_container_of_another_directory_is_left_alone(
+    docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    async with runtime_on(tmp_path / "a", docker_engine.host) as (first, _):
+        await first.start("one", REQUEST, lambda code: None)
+        async with runtime_on(tmp_path / "b", docker_engine.host) as (_, adopted):
+            assert adopted == {}
+        assert (await first.exec("one", ("echo", "on"))).stdout == "on\n"
+
+
+async def test_one_that_has_ended_meanwhile_is_removed(docker_engine: DockerEngine, tmp_path: Path) -> None:
+    first = DockerRuntime(tmp_path, host=docker_engine.host)
+    await first.open()
+    await first.adopt(lambda adopted: lambda code: None)
+    await first.start("one", REQUEST, lambda code: None)
+    docker_engine.call("POST", "/containers/flash-sandbox-one/kill")
+    async with runtime_on(tmp_path, docker_engine.host) as (_, adopted):
+        assert (adopted, docker_engine.containers(owner=owner(tmp_path))) == ({}, [])
+    await first.close()
+
+
+# What the engine is asked: three calls to look around, then start (4), exec (3), pause, snapshot (2), resume,
+# start (4), stop.
+@pytest.mark.parametrize("call", range(4, 20))
+async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
+    docker_engine: DockerEngine, tmp_path: Path, call: int
+) -> None:
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'generated'}"}
+    command = [sys.executable, str(PROGRAM), str(tmp_path), docker_engine.host, str(call)]
+    ended = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    told = ended.stdout.splitlines()
+    async with runtime_on(tmp_path, docker_engine.host) as (runtime, adopted):
+        kept = {word.split()[1] for word in told if word.startswith("started")}
+        if "stopping second" in told:
+            kept.discard("second")
+        assert kept <= set(adopted)
+        assert {
+            container["Labels"]["flash-sandbox.sandbox"]
+            for container in docker_engine.containers(owner=owner(tmp_path))
+        } == set(adopted)
+        assert len(images_of(docker_engine, tmp_path)) == len(list(tmp_path.glob("snapshots/*.checkpoint")))
+        for line in told:
+            if line.startswith("snapshot"):
+                await runtime.start("copy", StartRequest(snapshot_path=line.split()[1]), lambda code: None)
+                assert (await runtime.exec("copy", ("cat", "/file"))).stdout == "kept\n"
+    assert docker_engine.containers(owner=owner(tmp_path)) == []
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition of the event loop."""
+    await asyncio.to_thread(wait_until, condition, "the runtime to take note")
