@@ -148,6 +148,14 @@ def test_a_sandbox_runs_as_the_image_says(registry, limits):
         assert shell(client, sandbox_id, started) == "from the image\n/work\n"
 
 
+def test_an_image_of_a_lone_shell_stays_for_commands(own_registry, tmp_path, limits):
+    descriptor = put_image(Blobs(tmp_path / "layout"), [busybox_layer()], {"Cmd": ["/bin/sh"]})
+    name = own_registry.push(write_layout(tmp_path / "layout", latest=descriptor), "shell:1")
+    with serving(limits) as client, running(client, image=name) as sandbox_id:
+        assert shell(client, sandbox_id, "echo works") == "works\n"
+        assert client.get_status(sandbox_id) == "running"
+
+
 @pytest.mark.usefixtures("login")
 def test_a_command_that_is_asked_for_is_run_instead_of_the_images(registry, limits):
     with (

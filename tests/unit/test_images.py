@@ -253,6 +253,21 @@ def test_a_configuration_may_leave_out_everything():
     assert (config.command, config.environment, config.working_dir, diff_ids) == ((), {}, "", (D,))
 
 
+@pytest.mark.parametrize(
+    ("config", "command"),
+    [
+        ({"Cmd": ["/bin/sh"]}, ()),
+        ({"Entrypoint": ["bash"]}, ()),
+        ({"Cmd": ["python3"]}, ()),
+        ({"Cmd": ["sh", "-c", "serve"]}, ("sh", "-c", "serve")),
+        ({"Entrypoint": ["/entry.sh"], "Cmd": ["node"]}, ("/entry.sh", "node")),
+        ({"Cmd": ["/bin/server"]}, ("/bin/server",)),
+    ],
+)
+def test_an_interpreter_that_waits_for_a_terminal_is_not_run(config, command):
+    assert parse_configuration(configuration(**config))[0].command == command
+
+
 def test_a_chain_goes_by_all_of_its_layers():
     # Of the image specification, config.md: ChainID(A|B) = Digest(ChainID(A) + " " + DiffID(B)).
     assert chain_id((D,)) == D
