@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,6 +99,8 @@ def _unix(address: str, authority: str, path: str, tls: bool | None) -> Address:
         raise InvalidArgumentError(f"address {address!r} must be unix:// and an absolute path: unix:///path")
     if tls:
         raise InvalidArgumentError(f"address {address!r} is a Unix socket, which has no TLS")
+    if not hasattr(socket, "AF_UNIX"):
+        raise InvalidArgumentError(f"address {address!r} is a Unix socket, which this system does not have")
     return Address("localhost", 80, unix_path=path)
 
 

@@ -10,15 +10,19 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
+import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..errors import ClientClosedError, UnsupportedError
 
 __all__ = ["LoopThread", "loop_thread"]
 
 T = TypeVar("T")
+
+# On Windows, Ctrl-C does not interrupt a thread that waits for a lock: so it waits a little at a time.
+_LONGEST_WAIT_SECONDS: Final = 0.05 if sys.platform == "win32" else None
 
 
 class LoopThread:
@@ -49,6 +53,9 @@ class LoopThread:
             coroutine.close()
             raise ClientClosedError("the interpreter is exiting") from error
         try:
+            if _LONGEST_WAIT_SECONDS is not None:
+                while not concurrent.futures.wait([future], _LONGEST_WAIT_SECONDS).done:
+                    pass
             return future.result()
         except concurrent.futures.CancelledError as error:
             raise ClientClosedError("the interpreter is exiting") from error

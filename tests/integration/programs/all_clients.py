@@ -1,0 +1,47 @@
+"""Uses an orchestrator with each of the four clients: HTTP_ADDRESS GRPC_ADDRESS; prints what each saw."""
+
+import asyncio
+import sys
+
+import flash_sandbox
+
+
+def use(client: flash_sandbox.SandboxAPI) -> list[object]:
+    with client, flash_sandbox.Sandbox.create(client, memory_mb=64) as sandbox:
+        result = sandbox.exec_command(["sh", "-c", "echo hello; exit 3"])
+        seen: list[object] = [result.stdout, result.exit_code, sandbox.get_status()]
+        try:
+            client.get_status("unknown")
+        except flash_sandbox.SandboxNotFoundError as error:
+            seen.append(error.reason)
+        try:
+            sandbox.exec_command(["sleep", "60"], timeout=0.3)
+        except TimeoutError as error:
+            seen.append(type(error).__name__)
+    return seen
+
+
+async def use_async(client: flash_sandbox.AsyncSandboxAPI) -> list[object]:
+    async with client, await flash_sandbox.AsyncSandbox.create(client, memory_mb=64) as sandbox:
+        result = await sandbox.exec_command(["sh", "-c", "echo hello; exit 3"])
+        seen: list[object] = [result.stdout, result.exit_code, await sandbox.get_status()]
+        try:
+            await client.get_status("unknown")
+        except flash_sandbox.SandboxNotFoundError as error:
+            seen.append(error.reason)
+        try:
+            await sandbox.exec_command(["sleep", "60"], timeout=0.3)
+        except TimeoutError as error:
+            seen.append(type(error).__name__)
+    return seen
+
+
+def main(http: str, grpc: str) -> None:
+    print("HTTPClient", use(flash_sandbox.HTTPClient(address=http)))
+    print("SandboxClient", use(flash_sandbox.SandboxClient(address=grpc)))
+    print("AsyncHTTPClient", asyncio.run(use_async(flash_sandbox.AsyncHTTPClient(address=http))))
+    print("AsyncSandboxClient", asyncio.run(use_async(flash_sandbox.AsyncSandboxClient(address=grpc))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
