@@ -1,0 +1,186 @@
+"""The firecracker runtime chooses the engine's OCI runtime for it, and passes on what only that understands.
+
+The engine lists runc under the name of Kata's runtime. Between the two stands a proxy that notes each
+request; where a test says so, it offers the API of a newer engine than Debian's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from docker_engine import IMAGE, DockerEngine
+from inside import wait_until
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from flash_sandbox import HTTPClient, InvalidArgumentError, RuntimeUnavailableError, UnsupportedError
+from flash_sandbox.models import StartRequest
+from flash_sandbox.orchestrator.runtimes.firecracker import FirecrackerRuntime
+
+
+class Proxy:
+    """Passes requests on to an engine and notes them.
+
+    Attributes:
+        created: The bodies of the containers that were asked for.
+        offers: Version of the API that it claims to speak; empty for the engine's own.
+    """
+
+    def __init__(self, engine: DockerEngine) -> None:
+        self.created: list[dict[str, Any]] = []
+        self.offers = ""
+        self._socket = engine.host.removeprefix("unix://")
+
+    async def pass_on(self, request: Request) -> Response:
+        path, body = request.url.path, await request.body()
+        if path.endswith("/containers/create"):
+            self.created.append(json.loads(body))
+        if self.offers:
+            path = path.replace(f"/v{self.offers}/", "/", 1)
+        transport = httpx.AsyncHTTPTransport(uds=self._socket)
+        async with httpx.AsyncClient(transport=transport, base_url="http://docker", timeout=None) as client:
+            headers = {"content-type": request.headers.get("content-type", "")}
+            answer = await client.request(
+                request.method, path, params=request.query_params, content=body, headers=headers
+            )
+        passed = {"content-type": answer.headers.get("content-type", "text/plain")}
+        passed["api-version"] = self.offers or answer.headers["api-version"]
+        return Response(answer.content, answer.status_code, passed)
+
+    @contextmanager
+    def running(self, path: Path) -> Iterator[str]:
+        """Run it in a thread and yield its address."""
+        methods = ["GET", "POST", "DELETE"]
+        app = Starlette(routes=[Route("/{path:path}", self.pass_on, methods=methods)])
+        server = uvicorn.Server(uvicorn.Config(app, uds=str(path), log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        wait_until(lambda: server.started, "the proxy to listen")
+        try:
+            yield f"unix://{path}"
+        finally:
+            server.should_exit = True
+            server.force_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def proxy(docker_engine: DockerEngine) -> Proxy:
+    return Proxy(docker_engine)
+
+
+@pytest.fixture
+async def runtime(proxy: Proxy, tmp_path: Path) -> AsyncIterator[FirecrackerRuntime]:
+    with proxy.running(tmp_path / "proxy.sock") as host:
+        runtime = FirecrackerRuntime(tmp_path, host=host)
+        (tmp_path / "rootfs").mkdir()
+        await runtime.open()
+        await runtime.adopt(lambda adopted: lambda code: None)
+        yield runtime
+        await runtime.close()
+
+
+async def test_the_container_runs_under_the_engines_runtime_for_it(
+    runtime: FirecrackerRuntime, docker_engine: DockerEngine
+) -> None:
+    await runtime.start("one", StartRequest(image=IMAGE, memory_mb=64), lambda code: None)
+    inspected = docker_engine.inspect("one")
+    assert inspected["HostConfig"]["Runtime"] == "kata-fc"
+    assert inspected["Config"]["Labels"]["flash-sandbox.runtime"] == "firecracker"
+    assert (await runtime.exec("one", ("echo", "on"))).stdout == "on\n"
+
+
+async def test_kernel_and_ram_disk_are_passed_on_as_katas_annotations(
+    runtime: FirecrackerRuntime, proxy: Proxy, tmp_path: Path
+) -> None:
+    proxy.offers = "1.43"
+    kernel, initrd = tmp_path / "rootfs/vmlinux", tmp_path / "rootfs/initrd.img"
+    kernel.touch()
+    initrd.touch()
+    await runtime._engine.close()
+    request = StartRequest(image=IMAGE, kernel_image=str(kernel), initrd_path=str(initrd))
+    await runtime.start("one", request, lambda code: None)
+    assert proxy.created[-1]["HostConfig"]["Annotations"] == {
+        "io.katacontainers.config.hypervisor.kernel": str(kernel),
+        "io.katacontainers.config.hypervisor.initrd": str(initrd),
+    }
+
+
+async def test_an_engine_that_would_drop_annotations_is_not_given_any(
+    runtime: FirecrackerRuntime, proxy: Proxy, tmp_path: Path
+) -> None:
+    proxy.offers = "1.42"
+    kernel = tmp_path / "rootfs/vmlinux"
+    kernel.touch()
+    await runtime._engine.close()
+    with pytest.raises(UnsupportedError, match=r"kernel_image.* API 1\.43 .* this one speaks 1\.42"):
+        await runtime.start("one", StartRequest(image=IMAGE, kernel_image=str(kernel)), lambda code: None)
+    assert proxy.created == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "/no/such/file", "{rootfs}/../secret", "{rootfs}/link", "{rootfs}"]
+)
+async def test_a_file_that_no_operator_named_is_refused(
+    runtime: FirecrackerRuntime, proxy: Proxy, tmp_path: Path, path: str
+) -> None:
+    proxy.offers = "1.43"
+    (tmp_path / "secret").touch()
+    (tmp_path / "rootfs/link").symlink_to(tmp_path / "secret")
+    await runtime._engine.close()
+    request = StartRequest(image=IMAGE, initrd_path=path.format(rootfs=tmp_path / "rootfs"))
+    with pytest.raises(InvalidArgumentError, match="no file in a directory"):
+        await runtime.start("one", request, lambda code: None)
+    assert proxy.created == []
+
+
+async def test_an_engine_without_such_a_runtime_is_told(docker_engine: DockerEngine, tmp_path: Path) -> None:
+    runtime = FirecrackerRuntime(tmp_path, oci_runtime="no-such", host=docker_engine.host)
+    await runtime.open()
+    await runtime.adopt(lambda adopted: lambda code: None)
+    with pytest.raises(RuntimeUnavailableError, match=r"no OCI runtime no-such .* lists .*kata-fc.*runc"):
+        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+    assert (await runtime.check()).available is False
+    await runtime.close()
+
+
+async def test_a_command_is_ended_from_inside_where_its_processes_are_not_the_hosts(
+    runtime: FirecrackerRuntime,
+) -> None:
+    await runtime.start("one", StartRequest(image=IMAGE, memory_mb=64), lambda code: None)
+    script = "setsid sleep 9341 > /dev/null 2>&1 & (sleep 9342 &) ; touch /begun; sleep 9343"
+    command = asyncio.create_task(runtime.exec("one", ("sh", "-c", script)))
+    while (await runtime.exec("one", ("test", "-e", "/begun"))).exit_code != 0:
+        pass
+    command.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await command
+    assert "sleep 934" not in (await runtime.exec("one", ("ps",))).stdout
+
+
+async def test_metrics_come_from_the_engine_where_the_processes_are_not_the_hosts(
+    runtime: FirecrackerRuntime,
+) -> None:
+    await runtime.start("one", StartRequest(image=IMAGE, memory_mb=64), lambda code: None)
+    metrics = await runtime.metrics("one")
+    assert metrics.memory_limit_bytes == 64 * 1024 * 1024
+    assert 0 < metrics.memory_usage_bytes < metrics.memory_limit_bytes
+    assert metrics.pids_current >= 1
+
+
+def test_it_is_reached_by_its_name(docker_orchestrator) -> None:
+    with HTTPClient(address=docker_orchestrator.http_address) as client:
+        sandbox_id = client.start_sandbox("firecracker", IMAGE, memory_mb=64)
+        assert client.exec_command(sandbox_id, ["echo", "on"]).stdout == "on\n"
+        client.stop_sandbox(sandbox_id)

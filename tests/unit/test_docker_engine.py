@@ -1,0 +1,174 @@
+"""What the docker runtime makes of the engine's words: streams, references, figures, failures, records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flash_sandbox import InvalidArgumentError, Reason
+from flash_sandbox.models import StartRequest
+from flash_sandbox.orchestrator.docker_engine.api import EngineVersion
+from flash_sandbox.orchestrator.docker_engine.commands import why_not_run
+from flash_sandbox.orchestrator.docker_engine.containers import Container, reading_of_engine
+from flash_sandbox.orchestrator.docker_engine.pull import checked_name, tag_of
+from flash_sandbox.orchestrator.docker_engine.records import Record, Records
+from flash_sandbox.orchestrator.docker_engine.streams import Streams
+
+FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=20)
+
+
+def encoded(frames: list[tuple[int, bytes]]) -> bytes:
+    return b"".join(bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data for stream, data in frames)
+
+
+class TestStreams:
+    @given(frames=FRAMES, data=st.data())
+    def test_they_come_apart_wherever_the_connection_is_cut(
+        self, frames: list[tuple[int, bytes]], data: st.DataObject
+    ) -> None:
+        whole = encoded(frames)
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=10)))
+        streams = Streams()
+        for begin, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+            streams.feed(whole[begin:end])
+        assert streams.stdout.kept == b"".join(part for stream, part in frames if stream == 1)
+        assert streams.stderr.kept == b"".join(part for stream, part in frames if stream == 2)
+
+
+class TestReferences:
+    @pytest.mark.parametrize(
+        ("image", "parts"),
+        [
+            ("alpine", ("alpine", "latest")),
+            ("alpine:3.20", ("alpine", "3.20")),
+            ("localhost:5000/team/tool", ("localhost:5000/team/tool", "latest")),
+            ("localhost:5000/team/tool:1", ("localhost:5000/team/tool", "1")),
+            ("alpine@sha256:abc", ("alpine", "sha256:abc")),
+            ("localhost:5000/tool:1@sha256:abc", ("localhost:5000/tool", "sha256:abc")),
+        ],
+    )
+    def test_a_tag_is_always_asked_for(self, image: str, parts: tuple[str, str]) -> None:
+        assert tag_of(image) == parts
+
+    @pytest.mark.parametrize(
+        "image", ["host", "/a/b", "a b", "", "-a", "a\nb", "é", "flash-sandbox/snapshot:1", "x" * 600]
+    )
+    def test_what_no_start_may_name_is_refused(self, image: str) -> None:
+        with pytest.raises(InvalidArgumentError) as caught:
+            checked_name(image)
+        assert caught.value.reason == Reason.IMAGE_NOT_FOUND
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("message", "why"),
+        [
+            (
+                "OCI runtime exec failed: exec failed: unable to start container process: "
+                'exec: "nope": executable file not found in $PATH: unknown\r\n',
+                ('"nope": executable file not found in $PATH', True),
+            ),
+            (
+                '... exec: "/x/y": stat /x/y: no such file or directory',
+                ('"/x/y": stat /x/y: no such file or directory', True),
+            ),
+            (
+                '... exec: "/etc/passwd": permission denied: unknown',
+                ('"/etc/passwd": permission denied', False),
+            ),
+            ("cannot allocate memory", None),
+        ],
+    )
+    def test_a_program_that_is_not_there_is_told_from_one_that_may_not_run(
+        self, message: str, why: tuple[str, bool] | None
+    ) -> None:
+        assert why_not_run(message) == why
+
+
+class TestVersions:
+    def test_they_are_ordered_by_number(self) -> None:
+        assert EngineVersion(1, 9) < EngineVersion(1, 41) < EngineVersion(1, 100) < EngineVersion(2, 0)
+
+
+class TestFigures:
+    def test_of_cgroup_v1(self) -> None:
+        reading = reading_of_engine(
+            {
+                "memory_stats": {
+                    "usage": 1000,
+                    "limit": 5000,
+                    "stats": {"total_inactive_file": 300, "inactive_file": 1},
+                },
+                "cpu_stats": {"cpu_usage": {"total_usage": 2_500_000_000}},
+                "pids_stats": {"current": 3},
+                "networks": {"eth0": {"rx_bytes": 5, "tx_bytes": 6}, "eth1": {"rx_bytes": 1, "tx_bytes": 1}},
+                "blkio_stats": {
+                    "io_service_bytes_recursive": [
+                        {"op": "Read", "value": 10},
+                        {"op": "Write", "value": 20},
+                        {"op": "Total", "value": 30},
+                    ]
+                },
+            }
+        )
+        usage = reading.usage
+        assert (usage.memory_bytes, usage.memory_limit_bytes, usage.cpu_seconds, usage.pids) == (
+            700,
+            5000,
+            2.5,
+            3,
+        )
+        assert (usage.block_read_bytes, usage.block_write_bytes) == (10, 20)
+        assert (reading.rx_bytes, reading.tx_bytes) == (6, 7)
+
+    def test_of_cgroup_v2(self) -> None:
+        reading = reading_of_engine(
+            {
+                "memory_stats": {"usage": 1000, "limit": 5000, "stats": {"inactive_file": 400}},
+                "cpu_stats": {"cpu_usage": {"total_usage": 0}},
+                "blkio_stats": {"io_service_bytes_recursive": [{"op": "read", "value": 10}]},
+            }
+        )
+        assert (reading.usage.memory_bytes, reading.usage.block_read_bytes) == (600, 10)
+
+    def test_of_what_has_ended(self) -> None:
+        assert reading_of_engine({"cpu_stats": {}, "blkio_stats": None}).usage.memory_bytes == 0
+
+
+class TestContainers:
+    def test_a_host_name_has_at_most_63_characters(self) -> None:
+        assert len(Container("x" * 100, "i", ("c",), 1, 1.0).body()["Hostname"]) == 63
+
+    def test_there_are_no_annotations_unless_asked_for(self) -> None:
+        assert (
+            not {"Annotations", "Runtime"} & Container("x", "i", ("c",), 1, 1.0).body()["HostConfig"].keys()
+        )
+
+
+class TestRecords:
+    @pytest.fixture
+    def records(self, tmp_path: Path) -> Records:
+        records = Records(tmp_path)
+        records.open()
+        return records
+
+    def test_what_is_kept_is_read_by_the_next(self, records: Records, tmp_path: Path) -> None:
+        record = Record("one", StartRequest("docker", "alpine", ("a", "b"), 5, 0.5), "alpine", "key")
+        records.add(record)
+        again = Records(tmp_path)
+        again.open()
+        assert (again.read(), again.owner) == ({"one": record}, records.owner)
+
+    def test_a_record_is_for_its_owner_alone(self, records: Records, tmp_path: Path) -> None:
+        records.add(Record("one", StartRequest(), "alpine"))
+        assert (tmp_path / "one.json").stat().st_mode & 0o777 == 0o600
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", '{"id": "one"}', '{"id": "one", "request": {"type": 1}, "image": ""}']
+    )
+    def test_one_that_cannot_be_read_is_removed(self, records: Records, tmp_path: Path, text: str) -> None:
+        (tmp_path / "one.json").write_text(text)
+        assert (records.read(), (tmp_path / "one.json").exists()) == ({}, False)
