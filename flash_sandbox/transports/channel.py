@@ -14,6 +14,7 @@ from grpclib.const import Cardinality
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.metadata import Deadline
 from grpclib.protocol import EventsProcessor, H2Protocol
+from h2.events import StreamEnded
 from multidict import MultiDict
 
 from ..address import Address
@@ -78,9 +79,17 @@ class Stream(grpclib.client.Stream[Any, Any]):
 
 
 class _Processor(EventsProcessor):
-    """Tells every stream why the connection was closed, rather than that it was closed in the end."""
+    """Tells every stream why it has ended, where grpclib would wait for trailers or forget the reason."""
 
     _reason = ""
+
+    def process_stream_ended(self, event: StreamEnded) -> None:
+        super().process_stream_ended(event)
+        stream = self.streams.get(event.stream_id)
+        if stream is not None and stream.trailers is None and "grpc-status" not in dict(stream.headers or ()):
+            # No trailers will come any more: the answer has no status.
+            stream.trailers = []
+            stream.trailers_received.set()
 
     def close(self, reason: str = "Connection closed") -> None:
         self._reason = self._reason or reason

@@ -20,6 +20,7 @@ from loop_server import LoopServer
 __all__ = [
     "BEFORE",
     "LOSSES",
+    "PREFACE",
     "Fault",
     "FaultProxy",
     "Link",
@@ -31,10 +32,11 @@ __all__ = [
     "hold",
     "keep_secret",
     "pass_on",
+    "read_message",
     "whole_message",
 ]
 
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _DATA, _HEADERS, _END_STREAM = 0, 1, 1
 
@@ -49,7 +51,7 @@ def whole_message(sent: bytes) -> int | None:
         length = _LENGTH.search(sent, 0, max(head, 0))
         end = head + 4 + (int(length[1]) if length else 0)
         return end if head >= 0 and len(sent) >= end else None
-    position = len(_PREFACE) if sent.startswith(_PREFACE) else 0
+    position = len(PREFACE) if sent.startswith(PREFACE) else 0
     while len(sent) >= position + 9:
         kind, flags = sent[position + 3], sent[position + 4]
         position += 9 + int.from_bytes(sent[position : position + 3], "big")
@@ -72,7 +74,7 @@ class Link:
 
     async def request(self) -> bytes:
         """Read the client's first request."""
-        return await _read_message(self._reader)
+        return await read_message(self._reader)
 
     async def forward(self, request: bytes) -> None:
         """Send the server what the client sent."""
@@ -84,7 +86,7 @@ class Link:
     async def answer(self) -> bytes:
         """Read the server's first answer."""
         reader, _ = await self._connected()
-        return await _read_message(reader)
+        return await read_message(reader)
 
     async def reply(self, data: bytes) -> None:
         """Send the client something."""
@@ -137,7 +139,8 @@ Fault = Callable[[Link], Awaitable[None]]
 Forwarded = Callable[[], None]
 
 
-async def _read_message(reader: asyncio.StreamReader) -> bytes:
+async def read_message(reader: asyncio.StreamReader) -> bytes:
+    """Read the first request or answer of a connection."""
     sent = b""
     while whole_message(sent) is None:
         data = await reader.read(65536)
