@@ -15,7 +15,7 @@ from ...models import ExecResult
 from ..sandboxing.output import Output
 from .bundle import command_process
 from .container import Container
-from .program import Runsc, RunscError, reported_errors
+from .program import Runsc, RunscError, reported_errors, settled
 
 __all__ = ["run_command", "why_not_run"]
 
@@ -52,7 +52,7 @@ async def run_command(runsc: Runsc, container: Container, command: tuple[str, ..
                 process = await asyncio.shield(starting)
                 status = await process.wait()
             except asyncio.CancelledError:
-                await asyncio.shield(_end(runsc, container, await starting, pid_file))
+                await settled(_end(runsc, container, await starting, pid_file))
                 raise
             await _drained(stdout, stderr)
             error = reported_errors(log) if status == _RUNSC_FAILED else ""
@@ -115,15 +115,18 @@ async def _drained(*outputs: Output) -> None:
 async def _end(runsc: Runsc, container: Container, process: Process, pid_file: Path) -> None:
     """End a command and its descendants, round by round, until none is left."""
     known = set(await _first(process, pid_file))
+    killed: set[int] = set()
     with suppress(RunscError):
         for _ in range(_ROUNDS):
             parents = _parents(await runsc.run("ps", container.id))
             known |= _descendants(parents, known)
-            alive = known & parents.keys()
+            # What was killed cannot fork any more; it stays in the table until its parent takes notice.
+            alive = known & parents.keys() - killed
             if not alive:
                 break
             kills = (runsc.run("kill", f"--pid={pid}", container.id, "KILL") for pid in sorted(alive))
             await asyncio.gather(*kills, return_exceptions=True)
+            killed |= alive
     with suppress(ProcessLookupError):
         process.kill()
     await process.wait()

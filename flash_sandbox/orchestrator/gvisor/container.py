@@ -129,9 +129,8 @@ class Container:
             status = await asyncio.shield(end.status)
             return _KILLED if status is None else status
         try:
-            answer: dict[str, int] = json.loads(await self.runsc.run("wait", self.id))
-            status = answer["exitStatus"]
-        except (RunscError, ValueError, KeyError):
+            status = await self.runsc.wait(self.id)
+        except RunscError:
             status = _KILLED
         await asyncio.shield(end.status)
         return status

@@ -132,6 +132,32 @@ class Runsc:
         finally:
             os.close(descriptor)
 
+    async def wait(self, container_id: str) -> int:
+        """Return the exit status of a container's main process, once it has ended.
+
+        Raises:
+            RunscError: If nobody knows.
+        """
+        with self.log() as log:
+            process = await asyncio.create_subprocess_exec(
+                *self.line(log, "wait", container_id),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                output, _ = await process.communicate()
+            except asyncio.CancelledError:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+                raise
+            try:
+                status: int = json.loads(output)["exitStatus"]
+            except (ValueError, KeyError, TypeError):
+                raise RunscError(f"runsc wait: {reported_errors(log)}") from None
+            return status
+
     @contextmanager
     def log(self) -> Iterator[str]:
         """Make a file for what one run reports."""

@@ -354,6 +354,9 @@ class GvisorRuntime:
         sandbox = self._sandbox(sandbox_id)
         self._unwatch(sandbox)
         await sandbox.container.destroy()
+        if sandbox.watcher is not None:
+            # It may hold a process of runsc, which ends with the sandbox.
+            await asyncio.wait({sandbox.watcher})
         sandbox.root.release()
         self._sandboxes.pop(sandbox_id, None)
 

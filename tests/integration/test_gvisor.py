@@ -1,0 +1,435 @@
+"""Sandboxes under gVisor's kernel: real ``runsc``, driven by an orchestrator of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from inside import running, wait_until
+from test_serve import Serving, cgroups_named, processes_with, serve
+
+from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxTimeoutError
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.gvisor.commands import why_not_run
+from flash_sandbox.orchestrator.gvisor.program import choose_platform
+from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
+
+# Counts in its own memory and answers with the count when its file is removed; writes nothing in between.
+COUNTER = "n=0; while :; do n=$((n+1)); if [ -e /ask ]; then echo $n > /count; rm /ask; fi; sleep 0.02; done"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gvisor(need, tmp_path_factory) -> None:
+    found = asyncio.run(GvisorRuntime(tmp_path_factory.mktemp("probe")).check())
+    need("gvisor", None if found.available else found.detail)
+
+
+@pytest.fixture(scope="module")
+def orchestrator(gvisor) -> Iterator[Orchestrator]:
+    with running_orchestrator() as orchestrator:
+        yield orchestrator
+
+
+@pytest.fixture(scope="module")
+def client(orchestrator) -> Iterator[HTTPClient]:
+    with HTTPClient(address=orchestrator.http_address, timeout=60) as client:
+        yield client
+
+
+def shell(client: HTTPClient, sandbox_id: str, script: str) -> str:
+    result = client.exec_command(sandbox_id, ["sh", "-c", script])
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def gvisor_sandbox(client: HTTPClient, **options: object):
+    return running(client, type="gvisor", **options)
+
+
+def count(client: HTTPClient, sandbox_id: str) -> int:
+    """Ask the counter in a sandbox how far it is."""
+    shell(client, sandbox_id, "rm -f /count; touch /ask")
+    wait_until(lambda: shell(client, sandbox_id, "cat /count 2>/dev/null || true"), "the counter to answer")
+    return int(shell(client, sandbox_id, "cat /count"))
+
+
+def running_commands(client: HTTPClient, sandbox_id: str, pattern: str) -> list[str]:
+    """Return the command lines in a sandbox that hold a pattern; one that has ended has none."""
+    lines = shell(client, sandbox_id, "cat /proc/[0-9]*/cmdline")
+    return re.findall(f"sleep\x00{pattern}", lines)
+
+
+class TestCommands:
+    @pytest.mark.parametrize(
+        ("command", "stdout", "exit_code"),
+        [
+            (["echo", "hi"], "hi\n", 0),
+            (["sh", "-c", "exit 7"], "", 7),
+            (["sh", "-c", "exit 128"], "", 128),
+            (["sh", "-c", "kill -9 $$"], "", 128 + 9),
+            (["sh", "-c", "kill -15 $$"], "", 128 + 15),
+            (["no-such-program"], "", 127),
+            (["/no/such/program"], "", 127),
+            (["/etc"], "", 126),
+            (["pwd"], "/\n", 0),
+            (["printf", "%s|", "-x", "--", "a b", "", "ü"], "-x|--|a b||ü|", 0),
+        ],
+    )
+    def test_exit_statuses_and_output(self, client, command, stdout, exit_code):
+        with gvisor_sandbox(client) as sandbox_id:
+            result = client.exec_command(sandbox_id, command)
+        assert (result.stdout, result.exit_code) == (stdout, exit_code)
+
+    def test_the_streams_are_apart(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            result = client.exec_command(sandbox_id, ["sh", "-c", "echo out; echo err >&2"])
+        assert (result.stdout, result.stderr) == ("out\n", "err\n")
+
+    def test_output_is_bounded_and_what_was_dropped_is_counted(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            result = client.exec_command(sandbox_id, ["head", "-c", "9000000", "/dev/zero"])
+        assert len(result.stdout) == 8 * 1024 * 1024
+        assert result.stdout_dropped == 9_000_000 - 8 * 1024 * 1024
+
+    def test_a_process_left_behind_does_not_hold_the_call(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            assert client.exec_command(sandbox_id, ["sh", "-c", "sleep 3000 & echo on"]).stdout == "on\n"
+
+    def test_a_time_out_ends_the_command_with_its_children(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            script = "sh -c 'sleep 3001; true' & sleep 3002 & wait"
+            with pytest.raises(SandboxTimeoutError):
+                client.with_options(timeout=2).exec_command(sandbox_id, ["sh", "-c", script])
+            wait_until(lambda: running_commands(client, sandbox_id, "300[12]") == [], "their end")
+            assert shell(client, sandbox_id, "echo on") == "on\n"
+
+    def test_commands_run_at_the_same_time(self, orchestrator):
+        from flash_sandbox import AsyncHTTPClient
+
+        async def many() -> list[str]:
+            async with AsyncHTTPClient(address=orchestrator.http_address, timeout=60) as client:
+                sandbox_id = await client.start_sandbox("gvisor", "host")
+                calls = (client.exec_command(sandbox_id, ["echo", str(n)]) for n in range(8))
+                results = await asyncio.gather(*calls)
+                await client.stop_sandbox(sandbox_id)
+                return [result.stdout for result in results]
+
+        assert asyncio.run(many()) == [f"{n}\n" for n in range(8)]
+
+
+class TestConfinement:
+    def test_the_kernel_is_gvisors(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            assert shell(client, sandbox_id, "uname -r").strip() != os.uname().release
+            assert "gVisor" in shell(client, sandbox_id, "dmesg")
+
+    def test_no_process_has_a_capability(self, client):
+        script = "grep -h -E 'Cap(Inh|Prm|Eff|Bnd)' /proc/1/status /proc/self/status"
+        with gvisor_sandbox(client) as sandbox_id:
+            sets = {line.split()[1] for line in shell(client, sandbox_id, script).splitlines()}
+        assert sets == {"0000000000000000"}
+
+    def test_nothing_of_the_hosts_environment_is_inside(self, client, monkeypatch):
+        monkeypatch.setenv("A_SECRET", "told")
+        with gvisor_sandbox(client) as sandbox_id:
+            assert "A_SECRET" not in shell(client, sandbox_id, "env")
+
+    def test_there_is_no_network_but_loopback(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            assert re.findall(r"(?m)^ *(\w+):", shell(client, sandbox_id, "cat /proc/net/dev")) in (
+                [],
+                ["lo"],
+            )
+
+    def test_the_host_is_not_visible(self, client, orchestrator):
+        with gvisor_sandbox(client) as sandbox_id:
+            script = f"ls {orchestrator.state_dir} /home/* /var/lib/dpkg 2>/dev/null | wc -l"
+            assert shell(client, sandbox_id, script) == "0\n"
+
+    @pytest.mark.parametrize("path", ["/usr/new", "/usr/bin/env"])
+    def test_the_hosts_programs_cannot_be_written(self, client, path):
+        with gvisor_sandbox(client) as sandbox_id:
+            result = client.exec_command(sandbox_id, ["sh", "-c", f"echo x >> {path}"])
+        assert "Read-only" in result.stderr
+
+    def test_what_one_sandbox_writes_no_other_sees(self, client):
+        with gvisor_sandbox(client) as one, gvisor_sandbox(client) as other:
+            shell(client, one, "echo mine > /root/file; rm /etc/hosts")
+            assert shell(client, other, "echo /root/* /etc/hosts") == "/root/* /etc/hosts\n"
+
+
+class TestLimits:
+    def test_metrics_are_read(self, client):
+        with gvisor_sandbox(client, memory_mb=256) as sandbox_id:
+            client.get_metrics(sandbox_id)
+            shell(client, sandbox_id, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")
+            metrics = client.get_metrics(sandbox_id)
+        assert metrics.memory_limit_bytes == 256 * 1024 * 1024
+        assert 0 < metrics.memory_usage_bytes < metrics.memory_limit_bytes
+        assert metrics.cpu_percent > 1
+        assert metrics.pids_current == 1
+        assert (metrics.net_rx_bytes, metrics.net_tx_bytes) == (0, 0)
+
+    def test_the_limits_are_in_the_kernel(self, client):
+        with gvisor_sandbox(client, memory_mb=128, cpu_cores=0.5) as sandbox_id:
+            found = {}
+            for directory in cgroups_named(sandbox_id):
+                for file in ("memory.limit_in_bytes", "memory.max", "cpu.cfs_quota_us", "cpu.max"):
+                    if Path(directory, file).exists():
+                        found[file] = Path(directory, file).read_text().split()[0]
+        assert str(128 * 1024 * 1024) in found.values()
+        assert "50000" in found.values()
+
+    def test_a_memory_hog_ends_its_sandbox_and_no_other(self, client):
+        hog = "$x = 'x' x (512 * 1024 * 1024); print length $x"
+        with gvisor_sandbox(client, memory_mb=96) as sandbox_id, gvisor_sandbox(client) as other:
+            with pytest.raises(ConflictError):
+                client.exec_command(sandbox_id, ["perl", "-e", hog])
+            assert client.get_status(sandbox_id) == "stopped"
+            assert shell(client, other, "echo on") == "on\n"
+
+    def test_what_is_written_to_files_counts(self, client):
+        with gvisor_sandbox(client, memory_mb=96) as sandbox_id, pytest.raises(ConflictError):
+            client.exec_command(sandbox_id, ["dd", "if=/dev/zero", "of=/big", "bs=1M", "count=300"])
+
+    def test_too_little_memory_for_gvisor_itself_is_said(self, client):
+        with pytest.raises(Exception, match="too little memory"):
+            client.start_sandbox("gvisor", "host", memory_mb=8)
+
+
+class TestLife:
+    def test_a_main_process_that_ends_is_noticed(self, client):
+        with gvisor_sandbox(client, command=["sh", "-c", "exit 3"]) as sandbox_id:
+            wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end of the main process")
+
+    def test_a_main_process_that_is_not_there_is_named(self, client):
+        with pytest.raises(InvalidArgumentError, match="'/no/such' cannot be run: no such file") as caught:
+            client.start_sandbox("gvisor", "host", ["/no/such"])
+        assert caught.value.reason == "start_failed"
+
+    def test_nothing_is_left_when_it_is_stopped(self, client, orchestrator):
+        with gvisor_sandbox(client) as sandbox_id:
+            assert processes_with(sandbox_id)
+        assert_nothing_left(sandbox_id, orchestrator.state_dir)
+
+    def test_nothing_is_left_of_a_start_that_fails(self, client, orchestrator):
+        own = orchestrator.state_dir / "gvisor"
+        before = sorted(own.rglob("*"))
+        with pytest.raises(InvalidArgumentError):
+            client.start_sandbox("gvisor", "host", ["/no/such"])
+        assert sorted(own.rglob("*")) == before
+
+
+def assert_nothing_left(sandbox_id: str, state_dir: Path) -> None:
+    left = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in processes_with(sandbox_id)}
+    assert left == {}
+    assert cgroups_named(sandbox_id) == []
+    assert sandbox_id not in Path("/proc/self/mountinfo").read_text()
+    assert [path for path in (state_dir / "gvisor").rglob("*") if sandbox_id in path.name] == []
+
+
+class TestSnapshots:
+    def test_a_counter_in_memory_goes_on_in_five_restored_sandboxes(self, client):
+        with gvisor_sandbox(client, command=["sh", "-c", COUNTER]) as sandbox_id:
+            shell(client, sandbox_id, "echo before > /root/before")
+            at_least = count(client, sandbox_id)
+            path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        restored = [client.start_sandbox("gvisor", snapshot_path=path) for _ in range(5)]
+        try:
+            for number, one in enumerate(restored):
+                assert shell(client, one, "cat /root/before") == "before\n"
+                shell(client, one, f"echo {number} > /root/after-{number}")
+            first = [count(client, one) for one in restored]
+            second = [count(client, one) for one in restored]
+            assert all(at_least <= one < two for one, two in zip(first, second, strict=True))
+            for number, one in enumerate(restored):
+                assert shell(client, one, "echo /root/after-*") == f"/root/after-{number}\n"
+        finally:
+            for one in restored:
+                client.stop_sandbox(one)
+
+    def test_it_stays_paused_without_a_process_and_goes_on_after_resume(self, client):
+        with gvisor_sandbox(client, command=["sh", "-c", COUNTER]) as sandbox_id:
+            before = count(client, sandbox_id)
+            client.snapshot_sandbox(sandbox_id)
+            assert client.get_status(sandbox_id) == "paused"
+            assert client.get_metrics(sandbox_id).pids_current > 0
+            client.resume_sandbox(sandbox_id)
+            assert count(client, sandbox_id) > before
+
+    def test_a_paused_sandbox_can_be_snapshot_again(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            shell(client, sandbox_id, "echo kept > /root/file")
+            one = client.snapshot_sandbox(sandbox_id).snapshot_path
+            two = client.snapshot_sandbox(sandbox_id).snapshot_path
+        assert one != two
+        with gvisor_sandbox(client, image="", snapshot_path=two) as restored:
+            assert shell(client, restored, "cat /root/file") == "kept\n"
+
+    def test_a_restored_sandbox_can_be_snapshot(self, client):
+        with gvisor_sandbox(client, command=["sh", "-c", COUNTER]) as sandbox_id:
+            before = count(client, sandbox_id)
+            path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        with gvisor_sandbox(client, image="", snapshot_path=path) as restored:
+            path = client.snapshot_sandbox(restored).snapshot_path
+        with gvisor_sandbox(client, image="", snapshot_path=path) as again:
+            assert count(client, again) > before
+
+    def test_a_process_with_a_pipe_of_the_host_is_refused_and_runs_on(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            client.exec_command(sandbox_id, ["sh", "-c", "sleep 3000 &"])
+            with pytest.raises(ConflictError, match="still has its input or output open"):
+                client.snapshot_sandbox(sandbox_id)
+            assert client.get_status(sandbox_id) == "running"
+            assert shell(client, sandbox_id, "echo on") == "on\n"
+
+    def test_a_process_in_the_background_is_in_the_snapshot(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            shell(client, sandbox_id, "sleep 3000 </dev/null >/dev/null 2>&1 &")
+            path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        with gvisor_sandbox(client, image="", snapshot_path=path) as restored:
+            assert len(running_commands(client, restored, "3000")) == 1
+
+    def test_a_command_cannot_be_given_to_what_goes_on(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        with pytest.raises(InvalidArgumentError, match="takes no command"):
+            client.start_sandbox("gvisor", command=["true"], snapshot_path=path)
+
+    @pytest.mark.parametrize("change", ["bit", "end", "runtime"])
+    def test_a_changed_or_foreign_snapshot_is_refused(self, client, change):
+        kind = "bubblewrap" if change == "runtime" else "gvisor"
+        with running(client, type=kind) as sandbox_id:
+            path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        if change != "runtime":
+            file = Path(path) / "checkpoint.img"
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 1
+            file.write_bytes(content if change == "bit" else content[:-1])
+        with pytest.raises(InvalidArgumentError) as caught:
+            client.start_sandbox("gvisor", snapshot_path=path)
+        assert caught.value.reason == "snapshot_refused"
+
+
+@pytest.fixture
+def state_dir(tmp_path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def killed_and_followed(
+    state_dir,
+) -> Iterator[Callable[[Callable[[HTTPClient], str]], tuple[HTTPClient, str]]]:
+    """Return what does something with an orchestrator, kills it with SIGKILL, and starts the next one."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def client_of(serving: Serving) -> HTTPClient:
+            return stack.enter_context(HTTPClient(address=serving.http, timeout=60))
+
+        def follow(prepare: Callable[[HTTPClient], str]) -> tuple[HTTPClient, str]:
+            with serve(state_dir, limits="enforce") as serving:
+                sandbox_id = prepare(client_of(serving))
+                serving.process.send_signal(signal.SIGKILL)
+                serving.process.wait()
+            serving = stack.enter_context(serve(state_dir, limits="enforce"))
+            return client_of(serving), sandbox_id
+
+        yield follow
+
+
+class TestAfterAKill:
+    def test_a_running_sandbox_goes_on(self, killed_and_followed, state_dir):
+        def prepare(client: HTTPClient) -> str:
+            sandbox_id = client.start_sandbox("gvisor", "host", ["sh", "-c", COUNTER])
+            shell(client, sandbox_id, "echo kept > /root/file")
+            return sandbox_id
+
+        client, sandbox_id = killed_and_followed(prepare)
+        assert client.get_status(sandbox_id) == "running"
+        assert shell(client, sandbox_id, "cat /root/file /etc/hosts").startswith("kept\n127.0.0.1")
+        assert count(client, sandbox_id) > 0
+        path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        restored = client.start_sandbox("gvisor", snapshot_path=path)
+        assert shell(client, restored, "cat /root/file") == "kept\n"
+        client.resume_sandbox(sandbox_id)
+        assert count(client, sandbox_id) > 0
+        for one in (restored, sandbox_id):
+            client.stop_sandbox(one)
+            assert_nothing_left(one, state_dir)
+
+    def test_a_paused_sandbox_stays_paused(self, killed_and_followed, state_dir):
+        def prepare(client: HTTPClient) -> str:
+            sandbox_id = client.start_sandbox("gvisor", "host", ["sh", "-c", COUNTER])
+            client.snapshot_sandbox(sandbox_id)
+            return sandbox_id
+
+        client, sandbox_id = killed_and_followed(prepare)
+        assert client.get_status(sandbox_id) == "paused"
+        client.resume_sandbox(sandbox_id)
+        assert count(client, sandbox_id) > 0
+        client.stop_sandbox(sandbox_id)
+        assert_nothing_left(sandbox_id, state_dir)
+
+    def test_the_end_of_an_adopted_sandbox_is_noticed(self, killed_and_followed):
+        client, sandbox_id = killed_and_followed(
+            lambda client: client.start_sandbox(
+                "gvisor", "host", ["sh", "-c", "until [ -e /end ]; do sleep 0.05; done"]
+            )
+        )
+        shell(client, sandbox_id, "touch /end")
+        wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end of the main process")
+        client.stop_sandbox(sandbox_id)
+
+    def test_a_sandbox_that_ended_meanwhile_is_removed(self, killed_and_followed, state_dir):
+        def prepare(client: HTTPClient) -> str:
+            sandbox_id = client.start_sandbox("gvisor", "host")
+            for pid in processes_with(sandbox_id):
+                os.kill(pid, signal.SIGKILL)
+            return sandbox_id
+
+        _, sandbox_id = killed_and_followed(prepare)
+        assert_nothing_left(sandbox_id, state_dir)
+
+    def test_a_half_made_sandbox_is_removed(self, killed_and_followed, state_dir):
+        def prepare(client: HTTPClient) -> str:
+            sandbox_id = client.start_sandbox("gvisor", "host")
+            (state_dir / "gvisor" / "sandboxes" / sandbox_id / "record.json").unlink()
+            return sandbox_id
+
+        _, sandbox_id = killed_and_followed(prepare)
+        assert_nothing_left(sandbox_id, state_dir)
+
+
+@pytest.mark.parametrize(
+    ("listed", "platform"),
+    [("systrap\nkvm\nptrace\n", "systrap"), ("ptrace\nkvm\n", "ptrace"), ("kvm\n", None), ("", None)],
+)
+def test_the_platform_is_one_that_the_program_knows(listed, platform):
+    assert choose_platform(listed) == platform
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            'executing processes for container: executing command "x" in sandbox: '
+            'error finding executable "x" in PATH [/usr/bin /bin]: no such file or directory',
+            (127, "no such file or directory"),
+        ),
+        (
+            'executing processes for container: executing command "/etc" in sandbox: '
+            "failed to load /etc: permission denied",
+            (126, "permission denied"),
+        ),
+        ("waiting on pid 3: urpc method failed: EOF", None),
+    ],
+)
+def test_a_program_that_cannot_be_run_is_told_from_a_failure(error, expected):
+    assert why_not_run(error) == expected
