@@ -24,6 +24,7 @@ _NAMES: Final = {
     "AsyncSandbox": "Sandbox",
     "AsyncSandboxAPI": "SandboxAPI",
     "AsyncSandboxClient": "SandboxClient",
+    "AsyncSession": "Session",
     "AsyncTransport": "Transport",
     "_AsyncClient": "_Client",
     "__aenter__": "__enter__",
@@ -35,11 +36,11 @@ _NAMES: Final = {
 }
 """Each name of the asynchronous source that is another one in the synchronous text."""
 
-_ATTRIBUTES: Final = {("httpx", "AsyncClient"): "Client"}
-"""Likewise for an attribute of a module."""
-
-_WORDS: Final = {"asynchronous": "synchronous"}
-"""Likewise for a word in a docstring or a comment."""
+_WORDS: Final = {
+    "asynchronous": "synchronous",
+    "``httpx.AsyncClient``": "``httpx.Client`` or ``requests.Session``",
+}
+"""Likewise for words in a docstring or a comment."""
 
 
 def derive(root: Path) -> dict[Path, str]:
@@ -61,7 +62,6 @@ def _derived(path: Path) -> str:
     starts = [0, *accumulate(len(line) for line in lines)]
     pieces: list[str] = []
     done = 0
-    before = ("", "")
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         start, end = (starts[row - 1] + column for row, column in (token.start, token.end))
         if token.type == tokenize.NAME and token.string in ("async", "await"):
@@ -69,17 +69,15 @@ def _derived(path: Path) -> str:
             pieces.append(text[done:start])
             done = end + 1
         elif token.type in (tokenize.NAME, tokenize.STRING, tokenize.COMMENT):
-            owner = before[0] if before[1] == "." else ""
-            pieces += (text[done:start], _replaced(token, owner, path))
+            pieces += (text[done:start], _replaced(token, path))
             done = end
-        before = (before[1], token.string)
     return "".join(pieces) + text[done:]
 
 
-def _replaced(token: tokenize.TokenInfo, owner: str, path: Path) -> str:
+def _replaced(token: tokenize.TokenInfo, path: Path) -> str:
     text = token.string
     if token.type == tokenize.NAME:
-        text = _ATTRIBUTES.get((owner, text), _NAMES.get(text, text))
+        text = _NAMES.get(text, text)
         if "Async" in text:
             raise ValueError(f"{path}:{token.start[0]}: no synchronous form of {text} is known")
     else:

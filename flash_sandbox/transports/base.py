@@ -13,19 +13,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from ..address import Address
 from ..operations import Operation
 from ..options import CallOptions
 
-__all__ = ["AsyncTransport", "Metadata", "Transport"]
+if TYPE_CHECKING:
+    import httpx
+    import requests
+
+__all__ = ["AsyncSession", "AsyncTransport", "Metadata", "Session", "Transport"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 Metadata = Mapping[str, str] | Iterable[tuple[str, str]]
 """Headers that go with every call; names in lower case."""
+
+Session: TypeAlias = "httpx.Client | requests.Session"
+"""What makes the connections of a synchronous HTTP client."""
+
+AsyncSession: TypeAlias = "httpx.AsyncClient"
+"""What makes the connections of an asynchronous HTTP client."""
 
 
 class Transport(Protocol):

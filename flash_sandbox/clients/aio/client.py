@@ -17,9 +17,7 @@ from ...transports.base import AsyncTransport
 if TYPE_CHECKING:
     import ssl as ssl_module
 
-    import httpx
-
-    from ...transports.base import Metadata
+    from ...transports.base import AsyncSession, Metadata
     from .api import AsyncSandboxAPI
 
 __all__ = ["AsyncHTTPClient", "AsyncSandboxClient"]
@@ -223,8 +221,8 @@ class AsyncHTTPClient(_AsyncClient):
         address: Full address, in place of `host` and `port`: ``host:port``, with or without ``http://`` or
             ``https://`` before it and a path prefix after it; or ``unix:///path``.
         timeout: Seconds for each whole call, connecting and repeating included; None for no time-out.
-        session: Makes the connections, with its own TLS settings, proxies and headers; it is not closed.
-            None to make one.
+        session: ``httpx.AsyncClient`` that makes the connections; it is not closed, and its TLS
+            settings, proxies and headers hold. None to make one.
         api_key: Key of the orchestrator; None takes that of the environment (FLASH_SANDBOX_API_KEY).
         max_retries: How often a failed call may be repeated, 0 to 100. A command is never run twice.
 
@@ -238,7 +236,7 @@ class AsyncHTTPClient(_AsyncClient):
         port: int = 8080,
         address: str | None = None,
         timeout: float | None = 30.0,
-        session: httpx.AsyncClient | None = None,
+        session: AsyncSession | None = None,
         *,
         api_key: str | None = None,
         max_retries: int = 2,

@@ -24,9 +24,7 @@ from ...transports.base import Transport
 if TYPE_CHECKING:
     import ssl as ssl_module
 
-    import httpx
-
-    from ...transports.base import Metadata
+    from ...transports.base import Metadata, Session
     from .api import SandboxAPI
 
 __all__ = ["HTTPClient", "SandboxClient"]
@@ -226,8 +224,8 @@ class HTTPClient(_Client):
         address: Full address, in place of `host` and `port`: ``host:port``, with or without ``http://`` or
             ``https://`` before it and a path prefix after it; or ``unix:///path``.
         timeout: Seconds for each whole call, connecting and repeating included; None for no time-out.
-        session: Makes the connections, with its own TLS settings, proxies and headers; it is not closed.
-            None to make one.
+        session: ``httpx.Client`` or ``requests.Session`` that makes the connections; it is not closed, and its TLS
+            settings, proxies and headers hold. None to make one.
         api_key: Key of the orchestrator; None takes that of the environment (FLASH_SANDBOX_API_KEY).
         max_retries: How often a failed call may be repeated, 0 to 100. A command is never run twice.
 
@@ -241,7 +239,7 @@ class HTTPClient(_Client):
         port: int = 8080,
         address: str | None = None,
         timeout: float | None = 30.0,
-        session: httpx.Client | None = None,
+        session: Session | None = None,
         *,
         api_key: str | None = None,
         max_retries: int = 2,

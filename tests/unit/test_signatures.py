@@ -1,0 +1,146 @@
+"""The constructors and the object form beside the methods of the clients, and the interface as a type."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flash_sandbox import (
+    AsyncHTTPClient,
+    AsyncSandbox,
+    AsyncSandboxClient,
+    HTTPClient,
+    Sandbox,
+    SandboxClient,
+    operations,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = [operation.name for operation in operations.OPERATIONS]
+OBJECTS: list[tuple[type[Any], type[Any]]] = [(Sandbox, HTTPClient), (AsyncSandbox, AsyncHTTPClient)]
+OF_ONE_TRANSPORT = {"session", "ssl", "metadata"}
+
+
+def parameters(kind: type[Any]) -> dict[str, tuple[object, object, str]]:
+    """Return kind, default and type of each parameter of a constructor."""
+    found = inspect.signature(kind).parameters.values()
+    return {each.name: (each.kind, each.default, str(each.annotation)) for each in found}
+
+
+def documented(kind: type[Any]) -> dict[str, str]:
+    """Return what the docstring of a class says of each argument."""
+    text = inspect.getdoc(kind) or ""
+    arguments = text.partition("Args:\n")[2].partition("\n\n")[0]
+    pieces = re.split(r"^    (\w+): ", arguments, flags=re.MULTILINE)[1:]
+    return dict(zip(pieces[::2], pieces[1::2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("sync", "aio"), [(HTTPClient, AsyncHTTPClient), (SandboxClient, AsyncSandboxClient)]
+)
+def test_constructors_of_both_halves_have_the_same_parameters(sync: type[Any], aio: type[Any]) -> None:
+    asynchronous = {name: (*row[:2], row[2].replace("Async", "")) for name, row in parameters(aio).items()}
+    assert parameters(sync) == asynchronous
+
+
+@pytest.mark.parametrize(
+    ("http", "grpc"), [(HTTPClient, SandboxClient), (AsyncHTTPClient, AsyncSandboxClient)]
+)
+def test_constructors_of_both_transports_share_all_but_what_one_alone_has(
+    http: type[Any], grpc: type[Any]
+) -> None:
+    ours, theirs = parameters(http), parameters(grpc)
+    assert ours.keys() ^ theirs.keys() == OF_ONE_TRANSPORT
+    shared = ours.keys() & theirs.keys()
+    assert {name for name in shared if ours[name] != theirs[name]} == {"port"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        (HTTPClient, AsyncHTTPClient),
+        (SandboxClient, AsyncSandboxClient),
+        (HTTPClient, SandboxClient),
+        (AsyncHTTPClient, AsyncSandboxClient),
+    ],
+)
+def test_constructors_are_documented_in_the_same_words(kind: type[Any], other: type[Any]) -> None:
+    ours, theirs = documented(kind), documented(other)
+    assert ours.keys() == parameters(kind).keys()
+    differ = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+    # The port of the one is HTTP, of the other gRPC; each half has sessions of its own.
+    assert differ <= {"port", "session"}
+
+
+@pytest.mark.parametrize(("object_form", "client"), OBJECTS)
+@pytest.mark.parametrize("name", METHODS)
+def test_object_form_is_documented_in_the_clients_words(
+    object_form: type[Any], client: type[Any], name: str
+) -> None:
+    # What the one has beside the other: the client that it uses, the ID, and what is returned by a start.
+    extra = re.compile(r"^    (client|sandbox_id): .*\n|^.* return (its ID|it) once .*\n", re.MULTILINE)
+    ours = inspect.getdoc(getattr(object_form, "create" if name == "start_sandbox" else name)) or ""
+    theirs = inspect.getdoc(getattr(client, name)) or ""
+    assert extra.sub("", ours) == extra.sub("", theirs)
+
+
+CORRECT = """
+import httpx
+import requests
+from flash_sandbox import (
+    AsyncHTTPClient, AsyncSandbox, AsyncSandboxAPI, AsyncSandboxClient, HTTPClient, Sandbox, SandboxAPI,
+    SandboxClient,
+)
+
+def use(client: SandboxAPI) -> str:
+    with client.with_options(timeout=None) as other, Sandbox.create(other, image="host") as sandbox:
+        return sandbox.exec_command(["true"]).stdout
+
+async def use_async(client: AsyncSandboxAPI) -> str:
+    async with client as other, await AsyncSandbox.create(other, image="host") as sandbox:
+        return (await sandbox.exec_command(["true"])).stdout
+
+use(HTTPClient(session=httpx.Client()))
+use(HTTPClient(session=requests.Session()))
+use(SandboxClient())
+use_async(AsyncHTTPClient(session=httpx.AsyncClient()))
+use_async(AsyncSandboxClient())
+"""
+
+
+def type_errors(program: str, folder: Path) -> list[str]:
+    """Return the errors that the strict type checker finds in a program."""
+    (folder / "program.py").write_text(program)
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--follow-imports", "silent"]
+    command += ["--cache-dir", str(folder.parent / "mypy"), "--disable-error-code", "unused-coroutine"]
+    environment = os.environ | {"MYPYPATH": f"{ROOT}{os.pathsep}{ROOT / 'generated'}"}
+    done = subprocess.run(
+        [*command, "program.py"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert not done.stderr
+    return [line for line in done.stdout.splitlines() if ": error: " in line]
+
+
+def test_type_checker_lets_every_client_be_used_by_its_interface(tmp_path: Path) -> None:
+    assert type_errors(CORRECT, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "use(AsyncHTTPClient())",
+        "use_async(SandboxClient())",
+        "HTTPClient(session=httpx.AsyncClient())",
+        "HTTPClient().exec_command('id')",
+        "SandboxClient().start_sandbox(memory_mb='64')",
+    ],
+)
+def test_type_checker_finds_a_mistake(mistake: str, tmp_path: Path) -> None:
+    assert len(type_errors(f"{CORRECT}{mistake}\n", tmp_path)) == 1
