@@ -206,7 +206,7 @@ class TestRefused:
         with pytest.raises(RuntimeUnavailableError, match=r"unix:///nowhere/docker\.sock; install docker"):
             client.start_sandbox(type="docker")
 
-    @pytest.mark.parametrize("name", ["docker", "gvisor", "firecracker", "jail"])
+    @pytest.mark.parametrize("name", ["docker", "firecracker", "jail"])
     def test_with_the_same_error_on_both_transports(self, orchestrator: Orchestrator, name: str) -> None:
         errors = []
         for transport in ("http", "grpc"):
