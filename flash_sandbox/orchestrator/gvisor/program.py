@@ -15,9 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ..runtimes.not_driven import Missing
-
 __all__ = [
+    "Missing",
     "Runsc",
     "RunscError",
     "choose_platform",
@@ -36,6 +35,20 @@ _INSTALL: Final = (
 _PROBE_SECONDS: Final = 10.0
 # The first that the program knows is taken. kvm is left to those who ask gVisor for it: it needs /dev/kvm.
 _PLATFORMS: Final = ("systrap", "ptrace")
+
+
+class Missing(Exception):
+    """The host lacks what gVisor needs.
+
+    Args:
+        detail: What is missing.
+        remedy: The one thing to do.
+    """
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.remedy = remedy
 
 
 class RunscError(Exception):

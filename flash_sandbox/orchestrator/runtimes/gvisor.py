@@ -31,7 +31,7 @@ from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
 from ..gvisor import bundle
 from ..gvisor.commands import run_command, why_not_run
 from ..gvisor.container import Container
-from ..gvisor.program import Runsc, RunscError
+from ..gvisor.program import Missing, Runsc, RunscError
 from ..gvisor.records import Record, read_record
 from ..sandboxing import cgroups
 from ..sandboxing.archive import remove_tree
@@ -39,7 +39,6 @@ from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.limits import Limits
 from ..sandboxing.snapshots import Snapshot, Snapshots
 from .base import Adopted, Availability, Register, Started
-from .not_driven import Missing
 
 __all__ = ["GvisorRuntime"]
 
