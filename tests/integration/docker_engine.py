@@ -144,9 +144,6 @@ def running_engine(oci_runtimes: Mapping[str, str] | None = None) -> Iterator[Do
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        import sys
-
-        sys.stderr.write((directory / "log").read_text()[-6000:])
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from .processes import on_this_host
 from .pull import Event, pull
 from .streams import Streams
 
-__all__ = ["KILLED", "create", "exit_code", "remove", "start"]
+__all__ = ["KILLED", "Running", "create", "exit_code", "remove", "running_container", "start"]
 
 KILLED: Final = 137
 """Exit status of a main process that SIGKILL ended."""
@@ -26,6 +28,30 @@ _INIT_FAILURE: Final = re.compile(r"\[FATAL tini \(\d+\)\] (exec .* failed: .*)"
 _START_SECONDS: Final = 30.0
 _REMOVAL_SECONDS: Final = 30.0
 _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is known of a container that runs.
+
+    Attributes:
+        init: Process ID of its init on the engine's host; 0 where its processes are not that host's.
+        image_digest: ID of its image in the engine.
+    """
+
+    init: int
+    image_digest: str
+
+
+def running_container(inspected: Mapping[str, Any], *, look: bool) -> Running:
+    """Return what the engine's answer to ``GET /containers/ID/json`` tells.
+
+    Args:
+        inspected: The answer.
+        look: Whether its processes may be this host's.
+    """
+    init = int(inspected["State"].get("Pid") or 0) if look else 0
+    return Running(init, str(inspected.get("Image", "")))
 
 
 async def create(engine: Engine, container: Container, event: Event) -> str:
@@ -53,15 +79,13 @@ async def create(engine: Engine, container: Container, event: Event) -> str:
     return created
 
 
-async def start(engine: Engine, container_id: str, *, look: bool = True) -> int:
+async def start(engine: Engine, container_id: str, *, look: bool = True) -> Running:
     """Start a container; its main process runs, or has run to its end, when this returns.
 
     Args:
         engine: Where it is.
         container_id: Its ID.
-        look: Whether its processes may be this host's. If not, 0 is returned.
-
-    Returns the process ID of its init, as the engine's host sees it.
+        look: Whether its processes may be this host's.
 
     The engine's init runs it, and ends with status 126 or 127 where that fails. On this host its children
     tell when it has succeeded; where they cannot be seen, a failure shows as a sandbox that has ended.
@@ -80,7 +104,7 @@ async def start(engine: Engine, container_id: str, *, look: bool = True) -> int:
             ) from error
         raise InternalServerError(f"Docker Engine cannot start the sandbox: {error.message}") from error
     inspected = await engine.call("GET", f"/containers/{container_id}/json")
-    init = int(inspected["State"].get("Pid") or 0) if look else 0
+    init = running_container(inspected, look=look).init
     if on_this_host(container_id, init):
         await _main_process_runs(container_id, init)
         running = on_this_host(container_id, init)
@@ -88,7 +112,7 @@ async def start(engine: Engine, container_id: str, *, look: bool = True) -> int:
         running = bool(inspected["State"]["Running"])
     if not running and await exit_code(engine, container_id) in (126, 127):
         await _raise_init_failure(engine, container_id)
-    return init
+    return running_container(inspected, look=look)
 
 
 async def _main_process_runs(container_id: str, init: int) -> None:

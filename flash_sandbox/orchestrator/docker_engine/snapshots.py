@@ -41,24 +41,24 @@ class SnapshotImages:
         """Make the store ready."""
         self._store.open()
 
-    async def commit(self, container_id: str, image: str, owner: str) -> str:
+    async def commit(self, container_id: str, image: str, image_digest: str, owner: str) -> str:
         """Write what a paused container holds, and return the path in the store.
 
         Args:
             container_id: The container.
             image: Name of the image that it was started from.
+            image_digest: ID of that image in the engine.
             owner: Who keeps the snapshot.
         """
         tag = secrets.token_hex(16)
         # The container's labels go over to the image, and from there to every container of it.
         labels = {Labels.OWNER: "", Labels.SANDBOX: "", Labels.RUNTIME: "", Labels.SNAPSHOT: owner}
         query = {"container": container_id, "repo": SNAPSHOT_REPOSITORY, "tag": tag, "pause": "false"}
-        inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
         self._being_written.add(tag)
         try:
             committed = await completed(self._engine.call("POST", "/commit", {"Labels": labels}, query=query))
             details = {_IMAGE: str(committed["Id"]), _TAG: tag}
-            return await completed(asyncio.to_thread(self._write, image, str(inspected["Image"]), details))
+            return await completed(asyncio.to_thread(self._write, image, image_digest, details))
         except BaseException:
             with suppress(EngineError, EngineMissing):
                 await completed(self._remove_image(tag))

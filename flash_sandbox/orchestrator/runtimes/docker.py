@@ -38,7 +38,7 @@ from ..docker_engine.containers import (
     reading_of_engine,
     reading_of_host,
 )
-from ..docker_engine.lifecycle import create, exit_code, remove, start
+from ..docker_engine.lifecycle import Running, create, exit_code, remove, running_container, start
 from ..docker_engine.pull import Event, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
@@ -56,7 +56,7 @@ class _Sandbox:
     id: str
     container: str
     image: str
-    init: int
+    running: Running
     cpu_reading: tuple[float, float]
     watcher: asyncio.Task[None] | None = None
 
@@ -178,9 +178,9 @@ class DockerRuntime:
     async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
         assert self._register is not None
         inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
-        init = int(inspected["State"].get("Pid") or 0) if self.shares_kernel else 0
-        used = (await self._read(container_id, init)).usage.cpu_seconds
-        sandbox = _Sandbox(record.id, container_id, record.image, init, (monotonic(), used))
+        running = running_container(inspected, look=self.shares_kernel)
+        used = (await self._read(container_id, running.init)).usage.cpu_seconds
+        sandbox = _Sandbox(record.id, container_id, record.image, running, (monotonic(), used))
         self._sandboxes[record.id] = sandbox
         adopted = Adopted(
             record.id,
@@ -207,7 +207,7 @@ class DockerRuntime:
         try:
             await self._recover()
             container, image = await self._container(sandbox_id, request)
-            container_id, init = await self._run(
+            container_id, running = await self._run(
                 container, Record(sandbox_id, request, image, idempotency_key)
             )
         except EngineMissing as missing:
@@ -217,7 +217,7 @@ class DockerRuntime:
             raise InternalServerError(f"Docker Engine: {error.message}") from error
         finally:
             self._starting.discard(sandbox_id)
-        sandbox = _Sandbox(sandbox_id, container_id, image, init, (monotonic(), 0.0))
+        sandbox = _Sandbox(sandbox_id, container_id, image, running, (monotonic(), 0.0))
         self._sandboxes[sandbox_id] = sandbox
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
         return Started(image=image)
@@ -255,17 +255,17 @@ class DockerRuntime:
         """Return the container with what a kind of this runtime adds to it."""
         return container
 
-    async def _run(self, container: Container, record: Record) -> tuple[str, int]:
+    async def _run(self, container: Container, record: Record) -> tuple[str, Running]:
         try:
             container_id = await create(self._engine, container, self._event)
-            init = await start(self._engine, container_id, look=self.shares_kernel)
+            running = await start(self._engine, container_id, look=self.shares_kernel)
             # From here on the next orchestrator goes on with it.
             self._records.add(record)
         except BaseException:
             with suppress(EngineMissing):
                 await completed(remove(self._engine, container.name))
             raise
-        return container_id, init
+        return container_id, running
 
     async def _watch(self, sandbox: _Sandbox, on_exit: Callable[[int], None]) -> None:
         on_exit(await exit_code(self._engine, sandbox.container))
@@ -276,13 +276,13 @@ class DockerRuntime:
         """Run a command, confined as the main process is. Cancelling ends all of its processes."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
-            return await Command(self._engine, sandbox.container, command, sandbox.init).run()
+            return await Command(self._engine, sandbox.container, command, sandbox.running.init).run()
 
     async def metrics(self, sandbox_id: str) -> MetricsResult:
         """Read what the sandbox uses now from the kernel, through the engine."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
-            reading = await self._read(sandbox.container, sandbox.init)
+            reading = await self._read(sandbox.container, sandbox.running.init)
         now, usage = monotonic(), reading.usage
         then, used_before = sandbox.cpu_reading
         sandbox.cpu_reading = (now, usage.cpu_seconds)
@@ -330,7 +330,9 @@ class DockerRuntime:
         """Write what the paused sandbox holds to the store: its writable layer, as an image of the engine."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
-            path = await self._images.commit(sandbox.container, sandbox.image, self._records.owner)
+            path = await self._images.commit(
+                sandbox.container, sandbox.image, sandbox.running.image_digest, self._records.owner
+            )
         return SnapshotResult(snapshot_path=path)
 
     # The end
