@@ -83,8 +83,12 @@ class _JSONModel:
         }
         return _dump(self._generated_class(**given), omit=omit_empty_text)
 
-    def decode(self, body: bytes, more: dict[str, object]) -> Any:
+    def decode(self, body: bytes, more: dict[str, object], *, nulls: bool) -> Any:
         payload = _load(body)
+        if not nulls:
+            for name in self._names:
+                if payload.get(name, name) is None:
+                    raise InvalidArgumentError(f"{name} must not be null")
         try:
             message = self._generated_class.from_dict(self._absent | payload)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -149,7 +153,7 @@ def decode_request(
     outside: dict[str, object] = {name: path_params.get(name) for name in plan.path_params}
     outside.update({name: query.get(name) for name in plan.query_params})
     if plan.request is not None:
-        request: Req = plan.request.decode(body, outside)
+        request: Req = plan.request.decode(body, outside, nulls=False)
     else:
         request = plan.request_reader.read(outside)
     return request
@@ -172,7 +176,7 @@ def decode_result(operation: Operation[Req, Res], body: bytes) -> Res:
         empty: Res = plan.empty_result
         return empty
     try:
-        result: Res = plan.result.decode(body, {})
+        result: Res = plan.result.decode(body, {}, nulls=True)
     except InvalidArgumentError as error:
         raise ProtocolError(f"unexpected answer: {error.detail}") from error
     return result

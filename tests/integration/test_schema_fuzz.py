@@ -1,0 +1,75 @@
+"""schemathesis finds no request that makes the HTTP front door break its own specification."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flash_sandbox import HTTPClient
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.runtimes import Limits
+
+SPEC = Path(__file__).parents[2] / "specs" / "openapi.yaml"
+KEY = "right-key"
+EXAMPLES = "100"
+# What is valid by its form may still name a runtime, an image or a command that there is not.
+UNDECIDABLE = "positive_data_acceptance"
+
+# These are answers of the specification: see `flash_sandbox.errors`.
+SETTINGS = """
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", 501, 503, 504]
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded(limits: Limits) -> Iterator[Orchestrator]:
+    """Run an orchestrator that asks for a key, on a host without Docker, whose sandboxes end with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        with running_orchestrator(limits=limits, api_key=KEY) as running:
+            yield running
+
+
+def fuzz(orchestrator: Orchestrator, folder: Path, settings: str = "", *options: str) -> None:
+    """Run schemathesis with a fixed seed, and fail with what it says where it finds something."""
+    config = folder / "schemathesis.toml"
+    config.write_text(settings + SETTINGS)
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", str(SPEC)]
+    command += ["--url", orchestrator.http_address, "--header", f"Authorization: Bearer {KEY}"]
+    command += [
+        "--exclude-checks",
+        UNDECIDABLE,
+        "--seed",
+        "1",
+        "--max-examples",
+        EXAMPLES,
+        "--continue-on-failure",
+    ]
+    command += ["--generation-database", "none", "--request-timeout", "60", "--warnings", "off", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_no_request_breaks_the_specification(guarded: Orchestrator, tmp_path: Path) -> None:
+    fuzz(guarded, tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_no_request_for_a_sandbox_that_is_there_breaks_the_specification(
+    guarded: Orchestrator, tmp_path: Path
+) -> None:
+    with HTTPClient(address=guarded.http_address, api_key=KEY) as client:
+        sandbox_id = client.start_sandbox(memory_mb=64)
+        fuzz(
+            guarded,
+            tmp_path,
+            f'[parameters]\n"path.id" = "{sandbox_id}"\n',
+            *("--exclude-operation-id", "start_sandbox", "--exclude-operation-id", "stop_sandbox"),
+        )
+        client.stop_sandbox(sandbox_id)
