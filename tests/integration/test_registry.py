@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from layouts import (
     Blobs,
     busybox_layer,
     directory,
+    docker_archive,
     entry,
     put_image,
     sha256,
@@ -163,6 +165,23 @@ def test_a_command_that_is_asked_for_is_run_instead_of_the_images(registry, limi
         running(client, image=f"{registry.name}/team/image:1", command=["/bin/sleep", "1000"]) as sandbox_id,
     ):
         assert client.exec_command(sandbox_id, ["test", "-e", "/work/started"]).exit_code == 1
+
+
+def test_the_environment_of_an_image_does_not_reach_the_program_that_makes_the_sandbox(
+    tmp_path, limits, need
+):
+    need("registry", missing())
+    # Whoever that program runs as can write here; where the loader heeds LD_DEBUG_OUTPUT, it does.
+    with tempfile.TemporaryDirectory() as seen:
+        os.chmod(seen, 0o777)
+        config = {"Env": ["LD_DEBUG=libs", f"LD_DEBUG_OUTPUT={seen}/loader", "GREETING=hello"]}
+        path = docker_archive(tmp_path / "image.tar", [busybox_layer()], config)
+        with (
+            serving(limits, image_roots=[tmp_path]) as client,
+            running(client, image=str(path)) as sandbox_id,
+        ):
+            assert shell(client, sandbox_id, "echo $GREETING $LD_DEBUG") == "hello libs\n"
+        assert os.listdir(seen) == []
 
 
 @pytest.mark.usefixtures("login")

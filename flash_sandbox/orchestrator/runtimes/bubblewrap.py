@@ -266,7 +266,7 @@ class BubblewrapRuntime:
             "argv": bwrap.arguments(
                 program, sandbox.id, sandbox.root, lower, layer, command, block=tree is not None
             ),
-            "env": bwrap.environment(sandbox.id, sandbox.root.config),
+            "env": {},
             "uid": sandbox.user,
             "mounts": mounts,
             "cgroups": sandbox.group.join_files,

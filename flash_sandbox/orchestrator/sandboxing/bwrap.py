@@ -129,7 +129,11 @@ def arguments(
     line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     # Without a size, what is written to /dev would be bounded by the host's memory alone.
     line += ["--dev", "/dev", "--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108
-    line += ["--remount-ro", "/dev", "--chdir", root.working_dir, "--", *command]
+    line += ["--remount-ro", "/dev", "--chdir", root.working_dir]
+    # Not as bwrap's own environment: it runs outside, and an image could load code into it (LD_PRELOAD).
+    for name, value in environment(sandbox_id, root.config).items():
+        line += ["--setenv", name, value]
+    line += ["--", *command]
     return line
 
 
