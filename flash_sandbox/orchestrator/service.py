@@ -130,7 +130,12 @@ class SandboxService:
         outcomes = await asyncio.gather(*map(stop, self.registry), return_exceptions=True)
         closing = (runtime.close() for runtime in self._runtimes.values())
         outcomes += await asyncio.gather(*closing, return_exceptions=True)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        # What an engine that is away still holds, it is made to remove when an orchestrator finds it again.
+        failures = [
+            outcome
+            for outcome in outcomes
+            if isinstance(outcome, BaseException) and not isinstance(outcome, UnavailableError)
+        ]
         if failures:
             raise BaseExceptionGroup("not everything could be closed", failures)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def docker_engine(need) -> Iterator[docker.DockerEngine]:
         yield engine
 
 
-def running_engine_with_kata():
+def running_engine_with_kata() -> AbstractContextManager[docker.DockerEngine]:
     """Run an engine whose ``kata-fc`` is runc under another name."""
     runc = shutil.which("runc") or "runc"
     return docker.running_engine({"kata-fc": runc})
@@ -54,7 +55,7 @@ def docker_orchestrator(docker_engine) -> Iterator[Orchestrator]:
     """Run one orchestrator for all tests that need Docker Engine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", docker_engine.host)
-        with running_orchestrator(limits="best-effort") as running:
+        with running_orchestrator(limits="best-effort", registries=["docker.io", "127.0.0.1:*"]) as running:
             yield running
 
 

@@ -272,6 +272,11 @@ class TestImages:
             client.with_options(max_retries=0).start_sandbox("docker", "127.0.0.1:5072/team/tool")
         assert caught.value.retryable
 
+    async def test_a_registry_that_no_operator_allowed_is_not_asked(self, runtime: DockerRuntime) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"does not pull from 127\.0\.0\.1:5071") as caught:
+            await runtime.start("one", StartRequest(image=f"{REGISTRY}/team/tool"), lambda code: None)
+        assert caught.value.reason == Reason.IMAGE_NOT_FOUND
+
     @pytest.mark.parametrize("image", ["host", "/etc/passwd", "UPPER case", "-x", f"sha256:{'0' * 64}"])
     def test_what_is_no_reference_is_told(self, client: HTTPClient, image: str) -> None:
         with pytest.raises(InvalidArgumentError) as caught:

@@ -408,3 +408,12 @@ class TestAdoption:
         with pytest.raises(RuntimeUnavailableError):
             await service.open()
         assert runtime.steps == ["open", "close"]
+
+
+async def test_closing_does_not_fail_for_an_engine_that_is_away(
+    service: SandboxService, runtime: SteppedRuntime
+) -> None:
+    await started(service)
+    runtime.failing["stop"] = UnavailableError("away")
+    await service.close()
+    assert runtime.steps[-1] == "close"

@@ -13,7 +13,7 @@ from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.docker_engine.api import EngineVersion
 from flash_sandbox.orchestrator.docker_engine.commands import why_not_run
 from flash_sandbox.orchestrator.docker_engine.containers import Container, reading_of_engine
-from flash_sandbox.orchestrator.docker_engine.pull import checked_name, tag_of
+from flash_sandbox.orchestrator.docker_engine.pull import checked_name
 from flash_sandbox.orchestrator.docker_engine.records import Record, Records
 from flash_sandbox.orchestrator.docker_engine.streams import Streams
 
@@ -39,20 +39,6 @@ class TestStreams:
 
 
 class TestReferences:
-    @pytest.mark.parametrize(
-        ("image", "parts"),
-        [
-            ("alpine", ("alpine", "latest")),
-            ("alpine:3.20", ("alpine", "3.20")),
-            ("localhost:5000/team/tool", ("localhost:5000/team/tool", "latest")),
-            ("localhost:5000/team/tool:1", ("localhost:5000/team/tool", "1")),
-            ("alpine@sha256:abc", ("alpine", "sha256:abc")),
-            ("localhost:5000/tool:1@sha256:abc", ("localhost:5000/tool", "sha256:abc")),
-        ],
-    )
-    def test_a_tag_is_always_asked_for(self, image: str, parts: tuple[str, str]) -> None:
-        assert tag_of(image) == parts
-
     @pytest.mark.parametrize(
         "image", ["host", "/a/b", "a b", "", "-a", "a\nb", "é", "flash-sandbox/snapshot:1", "x" * 600]
     )

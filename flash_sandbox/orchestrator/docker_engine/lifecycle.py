@@ -15,7 +15,7 @@ from .api import Engine, EngineError, EngineMissing
 from .commands import completed, why_not_run
 from .containers import Container, refused_limits
 from .processes import on_this_host
-from .pull import Event, pull
+from .pull import Puller
 from .streams import Streams
 
 __all__ = ["KILLED", "Running", "create", "exit_code", "remove", "running_container", "start"]
@@ -54,7 +54,7 @@ def running_container(inspected: Mapping[str, Any], *, look: bool) -> Running:
     return Running(init, str(inspected.get("Image", "")))
 
 
-async def create(engine: Engine, container: Container, event: Event) -> str:
+async def create(engine: Engine, container: Container, puller: Puller) -> str:
     """Make a container, pulling its image where the engine lacks it, and return its full ID.
 
     Whatever happens, `remove` by its name leaves nothing behind.
@@ -66,7 +66,7 @@ async def create(engine: Engine, container: Container, event: Event) -> str:
     """
     created = await _create(engine, container)
     if created is None:
-        await pull(engine, container.image, event)
+        await puller.pull(container.image)
         created = await _create(engine, container)
     if created is None:
         raise InvalidArgumentError(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Any, Final
 
 from ...errors import InvalidArgumentError, Reason, SandboxError, UnavailableError
+from ..images.references import Reference
 from .api import Engine, EngineError
 
-__all__ = ["SNAPSHOT_REPOSITORY", "Event", "checked_name", "pull", "tag_of"]
+__all__ = ["SNAPSHOT_REPOSITORY", "Event", "Puller", "checked_name"]
 
 Event = Callable[..., None]
 """Writes a line of the log: a name, and fields by name."""
@@ -43,37 +45,56 @@ def checked_name(image: str) -> str:
     return image
 
 
-def tag_of(image: str) -> tuple[str, str]:
-    """Return the repository of a reference and its tag or digest, ``latest`` where it names none."""
-    repository, at, digest = image.partition("@")
-    if at:
-        # The digest decides; a tag before it is but a note.
-        return _without_tag(repository)[0], digest
-    return _without_tag(image)
+class Puller:
+    """Gets images for an engine, without any login.
 
-
-async def pull(engine: Engine, image: str, event: Event) -> None:
-    """Pull an image, as Docker resolves its name, and write the progress to the log.
-
-    Raises:
-        InvalidArgumentError: If there is no such image, or if its registry shows it to nobody unknown.
-        UnavailableError: If the registry cannot be reached or breaks off.
+    Args:
+        engine: The engine.
+        registries: Patterns of the registries that may be pulled from, as an `ImageStore` takes them.
+        event: Writes a line of the log.
     """
-    if image.startswith("sha256:"):
-        raise _not_found(image, "the engine has no image with this ID")
-    repository, tag = tag_of(image)
-    query = {"fromImage": repository, "tag": tag}
-    progress = _Progress(image, event)
-    try:
-        async with engine.stream("POST", "/images/create", query=query) as response:
-            async for line in response.aiter_lines():
-                if line.strip():
-                    progress.take(json.loads(line))
-    except EngineError as error:
-        raise _pull_error(image, error.message) from error
-    except ValueError as error:
-        raise UnavailableError(f"image {image!r} cannot be pulled: the engine broke off") from error
-    progress.finish()
+
+    def __init__(self, engine: Engine, registries: Sequence[str], event: Event) -> None:
+        self._engine = engine
+        self._registries = tuple(registries)
+        self._event = event
+
+    async def pull(self, image: str) -> None:
+        """Pull an image, as Docker resolves its name, and write the progress to the log.
+
+        Raises:
+            InvalidArgumentError: If there is no such image, its registry shows it to nobody unknown, or may
+                not be pulled from.
+            UnavailableError: If the registry cannot be reached or breaks off.
+        """
+        if image.startswith("sha256:"):
+            raise _not_found(image, "the engine has no image with this ID")
+        reference = Reference.parse(image)
+        self._require_allowed(image, reference)
+        repository = f"{reference.registry}/{reference.repository}"
+        # Without a tag the engine would pull all there are.
+        query = {"fromImage": repository, "tag": reference.digest or reference.tag}
+        progress = _Progress(image, self._event)
+        try:
+            async with self._engine.stream("POST", "/images/create", query=query) as response:
+                async for line in response.aiter_lines():
+                    if line.strip():
+                        progress.take(json.loads(line))
+        except EngineError as error:
+            raise _pull_error(image, error.message) from error
+        except ValueError as error:
+            raise UnavailableError(f"image {image!r} cannot be pulled: the engine broke off") from error
+        progress.finish()
+
+    def _require_allowed(self, image: str, reference: Reference) -> None:
+        names = (reference.registry, f"{reference.registry}/{reference.repository}")
+        if not any(fnmatchcase(name, pattern) for name in names for pattern in self._registries):
+            registry, allowed = reference.registry, ", ".join(self._registries) or "none"
+            raise _not_found(
+                image,
+                f"the engine lacks it, and this orchestrator does not pull from {registry} (but from: "
+                f"{allowed}); its operator may allow it with --allow-registry {registry}, or docker pull it",
+            )
 
 
 class _Progress:
@@ -108,12 +129,6 @@ class _Progress:
         done, total = (sum(layer[index] for layer in self._layers.values()) for index in (0, 1))
         seconds = round(self._written - self._begun, 3)
         self._event("image pull", image=self._image, step=step, bytes=done, of=total, seconds=seconds)
-
-
-def _without_tag(name: str) -> tuple[str, str]:
-    head, slash, last = name.rpartition("/")
-    last, _, tag = last.partition(":")
-    return f"{head}{slash}{last}", tag or "latest"
 
 
 def _pull_error(image: str, message: str) -> SandboxError:

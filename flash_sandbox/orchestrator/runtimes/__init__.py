@@ -77,21 +77,23 @@ def all_runtimes(
     from .firecracker import FirecrackerRuntime
     from .gvisor import GvisorRuntime
 
+    allowed = DEFAULT_REGISTRIES if registries is None else registries
     images = Images(
         state_dir / "images",
         (state_dir / "rootfs", *image_roots),
-        registries=DEFAULT_REGISTRIES if registries is None else registries,
+        registries=allowed,
         max_bytes=DEFAULT_MAX_BYTES if image_store_bytes is None else image_store_bytes,
         report=event,
     )
     return {
         "bubblewrap": BubblewrapRuntime(state_dir, limits=limits, images=images),
-        "docker": DockerRuntime(state_dir, event=event or unwritten),
+        "docker": DockerRuntime(state_dir, registries=allowed, event=event or unwritten),
         "gvisor": GvisorRuntime(state_dir, images=images),
         "firecracker": FirecrackerRuntime(
             state_dir,
             oci_runtime=firecracker_runtime,
             image_roots=image_roots,
+            registries=allowed,
             event=event or unwritten,
         ),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +39,10 @@ from ..docker_engine.containers import (
     reading_of_host,
 )
 from ..docker_engine.lifecycle import Running, create, exit_code, remove, running_container, start
-from ..docker_engine.pull import Event, checked_name
+from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
+from ..images.store import DEFAULT_REGISTRIES
 from ..sandboxing.snapshots import Snapshots
 from .base import Adopted, Availability, Register, Started
 
@@ -73,6 +74,7 @@ class DockerRuntime:
     Args:
         state_dir: Directory of the orchestrator's own.
         host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
+        registries: Patterns of the registries that the engine is asked to pull from.
         event: Writes a line of the orchestrator's log.
     """
 
@@ -80,9 +82,17 @@ class DockerRuntime:
     shares_kernel = True
     """Whether a sandbox's processes are processes of the engine's host, which can be looked at there."""
 
-    def __init__(self, state_dir: Path, *, host: str | None = None, event: Event = unwritten) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        host: str | None = None,
+        registries: Sequence[str] = DEFAULT_REGISTRIES,
+        event: Event = unwritten,
+    ) -> None:
         self._engine = Engine(host)
         self._event = event
+        self._puller = Puller(self._engine, registries, event)
         self._records = Records(state_dir / "containers" / self.name)
         self._images = SnapshotImages(self._engine, Snapshots(state_dir / "snapshots"), self.name)
         self._sandboxes: dict[str, _Sandbox] = {}
@@ -257,7 +267,7 @@ class DockerRuntime:
 
     async def _run(self, container: Container, record: Record) -> tuple[str, Running]:
         try:
-            container_id = await create(self._engine, container, self._event)
+            container_id = await create(self._engine, container, self._puller)
             running = await start(self._engine, container_id, look=self.shares_kernel)
             # From here on the next orchestrator goes on with it.
             self._records.add(record)

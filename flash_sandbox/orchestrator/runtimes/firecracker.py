@@ -18,6 +18,7 @@ from ...models import StartRequest
 from ..docker_engine.api import Engine, EngineMissing, EngineVersion
 from ..docker_engine.containers import Container
 from ..docker_engine.pull import Event
+from ..images.store import DEFAULT_REGISTRIES
 from .docker import DockerRuntime, unwritten
 
 __all__ = ["KATA_NAMES", "FirecrackerRuntime"]
@@ -41,6 +42,7 @@ class FirecrackerRuntime(DockerRuntime):
         oci_runtime: Name of the OCI runtime in the engine's list; empty for one of `KATA_NAMES`.
         image_roots: Directories from which kernels and RAM disks are taken, besides ``state_dir/rootfs``.
         host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
+        registries: Patterns of the registries that the engine is asked to pull from.
         event: Writes a line of the orchestrator's log.
     """
 
@@ -54,9 +56,10 @@ class FirecrackerRuntime(DockerRuntime):
         oci_runtime: str = "",
         image_roots: Sequence[Path] = (),
         host: str | None = None,
+        registries: Sequence[str] = DEFAULT_REGISTRIES,
         event: Event = unwritten,
     ) -> None:
-        super().__init__(state_dir, host=host, event=event)
+        super().__init__(state_dir, host=host, registries=registries, event=event)
         self._names = (oci_runtime,) if oci_runtime else KATA_NAMES
         self._roots = (state_dir / "rootfs", *image_roots)
 
