@@ -1,4 +1,4 @@
-"""Measure start, exec and stop through each client beside bare bwrap, and write RESULTS.md.
+"""Measure sandboxes beside their floors and peers (bare bwrap, docker-py), and write RESULTS.md.
 
 Every round does each measure once, in a random order, so that whatever else the machine does meets
 all of them alike. The orchestrator is a process of its own, as in real use.
@@ -32,11 +32,14 @@ from flash_sandbox import (
 from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
 from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
 
+from .docker_rows import PEER, docker_rows
 from .measure import HEADER, Series
 
 T = TypeVar("T")
 FLOOR = "bare bwrap, setns, kill"
 AIMS = {"start": 4.0, "exec": 3.0, "stop": None}
+# A round with Docker takes about a hundred times as long as one without.
+_DOCKER_SHARE = 4
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -49,7 +52,7 @@ def main() -> None:
     limits = _limits()
     with _serving(limits) as (http, grpc), _floor() as floor:
         table = asyncio.run(_measure(http, grpc, floor, arguments.rounds))
-    text = _report(table, limits)
+    text = _report(table, limits) + _docker_report(max(arguments.rounds // _DOCKER_SHARE, 1))
     print(text)
     if not arguments.dry:
         RESULTS.write_text(text)
@@ -163,6 +166,26 @@ def _floor() -> Iterator[Callable[[str], float]]:
 
         yield measure
         stdin.close()
+
+
+def _docker_report(rounds: int) -> str:
+    rows = docker_rows(rounds)
+    if not rows:
+        return ""
+    return "\n".join(
+        (
+            "",
+            "## Docker",
+            "",
+            f"The floor is {PEER} asking the same engine for the same. The rows of the clients have in",
+            "addition a request to the orchestrator and its answer, and what is written down to go on",
+            "after a kill.",
+            "",
+            HEADER,
+            *rows,
+            "",
+        )
+    )
 
 
 def _report(table: dict[str, dict[str, Series]], limits: str) -> str:

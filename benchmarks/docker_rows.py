@@ -155,9 +155,7 @@ def _serving(docker_host: str) -> Iterator[tuple[str, str]]:
         command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", "best-effort"]
         command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", directory]
         environment = os.environ | {"DOCKER_HOST": docker_host}
-        server = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=nowhere, text=True
-        )
+        server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=nowhere, text=True)
         try:
             assert server.stdout is not None
             text = server.stdout.readline() + server.stdout.readline()
