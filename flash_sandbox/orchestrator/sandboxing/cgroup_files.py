@@ -1,0 +1,177 @@
+"""What both versions of control groups have in common: their files, processes and owners."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ...errors import InternalServerError, InvalidArgumentError
+
+PERIOD_MICROSECONDS: Final = 100_000
+# The kernel takes no quota below 1 ms (cpu.cfs_quota_us, cpu.max).
+LEAST_QUOTA_MICROSECONDS: Final = 1_000
+NO_LIMIT: Final = 2**63 - 1
+FAMILY: Final = "flash-sandbox"
+PATIENCE_SECONDS: Final = 5.0
+
+_hierarchies: Final = itertools.count(1)
+
+
+class CgroupError(Exception):
+    """This host gives no cgroup to this process; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mounted cgroup file system."""
+
+    path: Path
+    root: str
+    is_v2: bool
+    controllers: frozenset[str]
+
+
+def mounts() -> Iterator[Mount]:
+    """Yield the cgroup mounts (proc_pid_mountinfo(5))."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            fields = before.split(" ")
+            path = fields[4].encode().decode("unicode_escape")
+            yield Mount(Path(path), fields[3], kind == "cgroup2", frozenset(options.split(",")))
+
+
+def paths_of(pid: str) -> Iterator[tuple[str, str]]:
+    """Yield controller and path of the cgroups that a process is in; "" is version 2's."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            yield controller, path
+
+
+def below(mount: Path, root: str, path: str) -> Path:
+    """Return where a cgroup's path lies in the file system, given what part of the tree is mounted."""
+    relative = os.path.relpath(path, root)
+    return mount if relative.startswith("..") else mount / relative
+
+
+def read(path: Path) -> str:
+    """Return what a file says, without the line's end."""
+    return path.read_text(encoding="ascii").strip()
+
+
+def write(path: Path, text: str) -> None:
+    """Write to a file of the kernel's."""
+    path.write_text(text, encoding="ascii")
+
+
+def table(text: str) -> dict[str, int]:
+    """Return lines of name and number as a mapping."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2}
+
+
+def quota(cores: float) -> int:
+    """Return the microseconds of CPU time in each period that are so many cores."""
+    quota = round(cores * PERIOD_MICROSECONDS)
+    if quota < LEAST_QUOTA_MICROSECONDS:
+        least = LEAST_QUOTA_MICROSECONDS / PERIOD_MICROSECONDS
+        raise InvalidArgumentError(
+            f"cpu_cores must be at least {least:g} for the kernel to enforce it, not {cores:g}"
+        )
+    return quota
+
+
+def require(what: str, asked: int, in_force: int, slack: int = 0) -> None:
+    """Raise where a limit that was read back is not the one that was set."""
+    if abs(asked - in_force) > slack:
+        raise InternalServerError(
+            f"the kernel did not take the {what} limit: asked for {asked}, has {in_force}"
+        )
+
+
+def owner_name() -> str:
+    """Return a name that no other user of the tree has, be it in this process or a later one.
+
+    A process is named by its ID and when it started; several orchestrators in it are numbered.
+    """
+    return f"{os.getpid()}.{start_time(os.getpid())}.{next(_hierarchies)}"
+
+
+def start_time(pid: int) -> str:
+    """Return when a process started, in ticks since the machine did."""
+    # Field 22 of proc_pid_stat(5); the second one is in brackets and may hold blanks.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def is_alive(owner: str) -> bool:
+    """Tell whether the process that an owner's name tells of is still there."""
+    with suppress(OSError, ValueError):
+        pid, start, *_ = owner.split(".")
+        return start_time(int(pid)) == start
+    return False
+
+
+def leftovers(family: Path) -> Iterator[Path]:
+    """Yield the cgroups of owners that are gone."""
+    with suppress(FileNotFoundError):
+        for owner in family.iterdir():
+            # Processes of another PID namespace read as 0, and so their orchestrator may live there.
+            if owner.is_dir() and not is_alive(owner.name) and 0 not in pids(owner):
+                yield owner
+
+
+def end_leftover(owner: Path) -> None:
+    """End what is in a cgroup that nobody owns any more and remove it, as far as that is done soon."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not remove_tree(owner) and time.monotonic() < deadline:
+        kill(pids(owner))
+        time.sleep(0.005)
+
+
+def pids(directory: Path) -> list[int]:
+    """Return the processes in a cgroup and in those below it."""
+    found: list[int] = []
+    for path, _, _ in os.walk(directory):
+        with suppress(OSError):
+            found += [int(pid) for pid in (Path(path) / "cgroup.procs").read_text().split()]
+    return found
+
+
+def kill(pids: Iterable[int]) -> None:
+    """Send SIGKILL to processes, gone ones among them."""
+    for pid in pids:
+        # 0 is a process of another PID namespace; to kill(2) it would mean this process's own group.
+        if pid > 0:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def remove_tree(directory: Path) -> bool:
+    """Remove a cgroup and those below it; tell whether it is gone."""
+    for path, _, _ in os.walk(directory, topdown=False):
+        with suppress(OSError):
+            os.rmdir(path)
+    return not directory.exists()
+
+
+async def until(condition: Callable[[], object], patience: float = PATIENCE_SECONDS) -> bool:
+    """Wait, a little longer each time, until `condition()` holds; tell whether it does."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    pause = 0.0002
+    while not condition():
+        if loop.time() > deadline:
+            return False
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+    return True

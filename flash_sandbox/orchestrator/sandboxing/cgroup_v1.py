@@ -1,0 +1,243 @@
+"""Control groups of version 1 (the kernel's ``Documentation/admin-guide/cgroup-v1/``)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ...errors import InternalServerError
+from . import cgroup_files as files
+from .limits import Limits, Usage
+
+__all__ = ["CgroupV1", "HierarchyV1"]
+
+
+class HierarchyV1:
+    """The controllers of version 1, each in a tree of its own (some may share one)."""
+
+    REQUIRED: Final = ("memory", "cpu", "cpuacct", "pids", "freezer")
+    OPTIONAL: Final = ("blkio",)
+
+    def __init__(self, mounts: list[files.Mount], own: dict[str, str], family_name: str, owner: str) -> None:
+        self.description = "cgroup v1"
+        self._families: dict[str, Path] = {}
+        for controller in (*self.REQUIRED, *self.OPTIONAL):
+            for mount in mounts:
+                if controller in mount.controllers:
+                    parent = files.below(mount.path, mount.root, own.get(controller, "/"))
+                    self._families[controller] = parent / family_name
+        self._owner = owner
+        for family in self._families.values():
+            try:
+                (family / self._owner).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise files.CgroupError(
+                    f"cannot make a cgroup in {family.parent}: {error.strerror}"
+                ) from error
+        self._count_block_bytes()
+
+    def _count_block_bytes(self) -> None:
+        """Have bytes of block devices counted: the kernel does so once any limit is set, even this one."""
+        if "blkio" not in self._families:
+            return
+        file = self._families["blkio"] / self._owner / "blkio.throttle.write_bps_device"
+        for device in Path("/sys/block").glob("*/dev"):
+            with suppress(OSError):
+                files.write(file, f"{files.read(device)} {files.NO_LIMIT}")
+
+    def create(self, name: str, limits: Limits) -> CgroupV1:
+        """Make a cgroup with limits that are in force when this returns."""
+        quota = files.quota(limits.cpu_cores)
+        group = self.find(name)
+        try:
+            group.make(limits, quota)
+        except BaseException:
+            group.remove_directories()
+            raise
+        return group
+
+    def find(self, name: str) -> CgroupV1:
+        """Return the cgroup of that name, be it there or not."""
+        return CgroupV1({c: family / self._owner / name for c, family in self._families.items()})
+
+    def remove_leftovers(self) -> None:
+        """End and remove what orchestrators that are gone have left."""
+        leftovers = [owner for family in set(self._families.values()) for owner in files.leftovers(family)]
+        # First of all: what is frozen does not end.
+        for owner in leftovers:
+            for state in owner.rglob("freezer.state"):
+                with suppress(OSError):
+                    files.write(state, "THAWED")
+        for owner in leftovers:
+            files.end_leftover(owner)
+
+    def close(self) -> None:
+        """Remove the (empty) cgroup of this orchestrator."""
+        for family in self._families.values():
+            files.remove_tree(family / self._owner)
+            with suppress(OSError):
+                family.rmdir()
+
+
+class CgroupV1:
+    """One sandbox in the trees of version 1."""
+
+    def __init__(self, paths: dict[str, Path]) -> None:
+        self._paths = paths
+        self._distinct = list(dict.fromkeys(paths.values()))
+
+    def make(self, limits: Limits, quota: int) -> None:
+        """Make the directories, set the limits and read them back."""
+        for path in self._distinct:
+            path.mkdir()
+        memory, cpu, pids = (self._paths[c] for c in ("memory", "cpu", "pids"))
+        files.write(memory / "memory.limit_in_bytes", str(limits.memory_bytes))
+        with_swap = memory / "memory.memsw.limit_in_bytes"
+        if with_swap.exists():
+            files.write(with_swap, str(limits.memory_bytes))
+        files.write(cpu / "cpu.cfs_period_us", str(files.PERIOD_MICROSECONDS))
+        files.write(cpu / "cpu.cfs_quota_us", str(quota))
+        files.write(pids / "pids.max", str(limits.pids))
+        # The kernel rounds memory down to whole pages, and caps it at what the machine can address.
+        page = os.sysconf("SC_PAGE_SIZE")
+        files.require("memory", limits.memory_bytes, int(files.read(memory / "memory.limit_in_bytes")), page)
+        files.require("CPU", quota, int(files.read(cpu / "cpu.cfs_quota_us")))
+        files.require("PID", limits.pids, int(files.read(pids / "pids.max")))
+
+    @property
+    def join_files(self) -> list[str]:
+        """Files to which a process writes "0" to become one of the group."""
+        return [f"{path}/cgroup.procs" for path in self._distinct]
+
+    @property
+    def directories(self) -> list[str]:
+        """Directories that are to be removed when the group is empty."""
+        return [str(path) for path in self._distinct]
+
+    @property
+    def thaw_writes(self) -> list[tuple[str, str]]:
+        """What to write into which file, so that a frozen group can be ended."""
+        return [(str(self._paths["freezer"] / "freezer.state"), "THAWED")]
+
+    def usage(self) -> Usage:
+        """Read what the group uses now."""
+        memory = self._paths["memory"]
+        used = int(files.read(memory / "memory.usage_in_bytes"))
+        cache = files.table(files.read(memory / "memory.stat")).get("total_inactive_file", 0)
+        read, written = self._block_bytes()
+        return Usage(
+            memory_bytes=max(used - cache, 0),
+            memory_limit_bytes=int(files.read(memory / "memory.limit_in_bytes")),
+            cpu_seconds=int(files.read(self._paths["cpuacct"] / "cpuacct.usage")) / 1e9,
+            pids=int(files.read(self._paths["pids"] / "pids.current")),
+            block_read_bytes=read,
+            block_write_bytes=written,
+        )
+
+    def _block_bytes(self) -> tuple[int, int]:
+        path = self._paths.get("blkio")
+        if path is None:
+            return 0, 0
+        read = written = 0
+        for line in files.read(path / "blkio.throttle.io_service_bytes").splitlines():
+            # "8:0 Read 4096"; the last line is a total.
+            match line.split():
+                case [_, "Read", count]:
+                    read += int(count)
+                case [_, "Write", count]:
+                    written += int(count)
+        return read, written
+
+    async def freeze(self) -> None:
+        """Stop every process; return when they have stopped."""
+        await self._set_state("FROZEN")
+
+    async def thaw(self) -> None:
+        """Let every process run on."""
+        await self._set_state("THAWED")
+
+    async def _set_state(self, state: str) -> None:
+        file = self._paths["freezer"] / "freezer.state"
+        files.write(file, state)
+        if not await files.until(lambda: files.read(file) == state):
+            files.write(file, "THAWED")
+            raise InternalServerError(
+                f"the sandbox did not become {state.lower()} in {files.PATIENCE_SECONDS:g} s"
+            )
+
+    def command_group(self, name: str) -> _CommandV1:
+        """Make a group for one command and its descendants, within this one."""
+        return _CommandV1(self, self._paths["freezer"] / name)
+
+    def join_files_with(self, freezer: Path) -> list[str]:
+        """Return the files to join, with another one of the freezer's tree."""
+        own = self._paths["freezer"]
+        return [f"{freezer if path == own else path}/cgroup.procs" for path in self._distinct]
+
+    async def remove(self) -> None:
+        """End what is left in the group and remove it."""
+
+        def gone() -> bool:
+            files.kill(pid for path in self._distinct for pid in files.pids(path))
+            return self.remove_directories()
+
+        with suppress(OSError):
+            files.write(self._paths["freezer"] / "freezer.state", "THAWED")
+        if not await files.until(gone):
+            raise InternalServerError("a process of the sandbox could not be ended")
+
+    async def end(self) -> None:
+        """End what is in the group, and keep the group."""
+
+        def gone() -> bool:
+            pids = {pid for path in self._distinct for pid in files.pids(path)}
+            files.kill(pids)
+            return not pids
+
+        await files.until(gone)
+
+    @property
+    def processes(self) -> list[int]:
+        """Processes in the group, as this process sees them."""
+        return files.pids(self._distinct[0])
+
+    def remove_directories(self) -> bool:
+        """Remove what is empty; tell whether all of it is gone."""
+        gone = [files.remove_tree(path) for path in self._distinct]
+        return all(gone)
+
+
+class _CommandV1:
+    """One command: a cgroup of its own in the freezer's tree, which counts nothing."""
+
+    def __init__(self, group: CgroupV1, path: Path) -> None:
+        self._path = path
+        path.mkdir()
+        self.join_files = group.join_files_with(path)
+
+    async def kill(self, pid: int) -> None:
+        """End the command and all of its descendants."""
+        files.kill([pid])
+        # A frozen process cannot fork away from the list that is being walked.
+        with suppress(OSError):
+            files.write(self._path / "freezer.state", "FROZEN")
+
+        def gone() -> bool:
+            pids = files.pids(self._path)
+            files.kill(pids)
+            return not pids
+
+        with suppress(OSError):
+            files.kill(files.pids(self._path))
+            files.write(self._path / "freezer.state", "THAWED")
+        await files.until(gone)
+
+    def close(self) -> None:
+        """Give the group up. What is left in it stays with the sandbox."""
+        try:
+            self._path.rmdir()
+        except OSError:
+            # Background processes of the command live on in it; it goes with the sandbox.
+            return
