@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..sandboxing.bwrap import environment
 from ..sandboxing.images import RootFilesystem
+from . import supervisor
 
 __all__ = ["command_process", "write_bundle"]
 
@@ -15,7 +16,13 @@ _SHM_BYTES: Final = 64 * 1024 * 1024
 _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 
 
-def write_bundle(directory: Path, sandbox_id: str, root: RootFilesystem, command: tuple[str, ...]) -> None:
+def write_bundle(
+    directory: Path,
+    sandbox_id: str,
+    root: RootFilesystem,
+    command: tuple[str, ...],
+    watcher: Path | None,
+) -> None:
     """Write the configuration of a sandbox into a bundle directory.
 
     Args:
@@ -23,6 +30,7 @@ def write_bundle(directory: Path, sandbox_id: str, root: RootFilesystem, command
         sandbox_id: Becomes the host name.
         root: What to start from; nothing ever writes to it.
         command: Main process and its arguments.
+        watcher: The program of `supervisor`; None where there is none for this machine.
     """
     mounts: list[dict[str, Any]] = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -33,10 +41,9 @@ def write_bundle(directory: Path, sandbox_id: str, root: RootFilesystem, command
             "options": ["nosuid", "nodev", "mode=1777", f"size={_SHM_BYTES}"],
         },
     ]
-    mounts += [
-        {"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro", "nosuid", "nodev"]}
-        for path in root.read_only
-    ]
+    mounts += [_read_only(path, path) for path in root.read_only]
+    if watcher is not None:
+        mounts.append(_read_only(str(watcher), supervisor.INSIDE))
     config = {
         "ociVersion": "1.0.2",
         "process": _process(sandbox_id, root, command),
@@ -52,7 +59,14 @@ def command_process(directory: Path, command: tuple[str, ...]) -> dict[str, Any]
     """Return how a command is to run: exactly as the main process of a bundle, only that it is another."""
     config: dict[str, Any] = json.loads((directory / "config.json").read_text())
     process: dict[str, Any] = config["process"]
+    if any(mount["destination"] == supervisor.INSIDE for mount in config["mounts"]):
+        command = supervisor.supervised(command, dict(entry.split("=", 1) for entry in process["env"]))
     return process | {"args": list(command)}
+
+
+def _read_only(source: str, destination: str) -> dict[str, Any]:
+    options = ["rbind", "ro", "nosuid", "nodev"]
+    return {"destination": destination, "type": "bind", "source": source, "options": options}
 
 
 def _process(sandbox_id: str, root: RootFilesystem, command: tuple[str, ...]) -> dict[str, Any]:

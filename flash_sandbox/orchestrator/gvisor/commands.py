@@ -114,7 +114,8 @@ async def _drained(*outputs: Output) -> None:
 
 async def _end(runsc: Runsc, container: Container, process: Process, pid_file: Path) -> None:
     """End a command and its descendants, round by round, until none is left."""
-    known = set(await _first(process, pid_file))
+    first = set(await _first(process, pid_file))
+    known = set(first)
     killed: set[int] = set()
     with suppress(RunscError):
         for _ in range(_ROUNDS):
@@ -122,6 +123,8 @@ async def _end(runsc: Runsc, container: Container, process: Process, pid_file: P
             known |= _descendants(parents, known)
             # What was killed cannot fork any more; it stays in the table until its parent takes notice.
             alive = known & parents.keys() - killed
+            # The first one last: it takes the orphans of the others, by which they are found.
+            alive = alive - first or alive
             if not alive:
                 break
             kills = (runsc.run("kill", f"--pid={pid}", container.id, "KILL") for pid in sorted(alive))

@@ -28,7 +28,7 @@ from ...errors import (
     SandboxNotFoundError,
 )
 from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
-from ..gvisor import bundle
+from ..gvisor import bundle, supervisor
 from ..gvisor.commands import run_command, why_not_run
 from ..gvisor.container import Container
 from ..gvisor.program import Missing, Runsc, RunscError
@@ -43,6 +43,7 @@ from .base import Adopted, Availability, Register, Started
 __all__ = ["GvisorRuntime"]
 
 _FAMILY: Final = "flash-sandbox-gvisor"
+# Where there is no program of our own for it.
 _IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
 # Of this host: gVisor's kernel has threads, and one process here for each of those in the sandbox.
 _PIDS: Final = 1024
@@ -80,6 +81,7 @@ class GvisorRuntime:
         self._snapshots = Snapshots(state_dir / "snapshots")
         self._hierarchy: cgroups.Hierarchy | None = None
         self._host_root: RootFilesystem | None = None
+        self._watcher: Path | None = None
         self._found: tuple[tuple[object, ...], Runsc] | None = None
         self._sandboxes: dict[str, _Sandbox] = {}
 
@@ -125,6 +127,8 @@ class GvisorRuntime:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for log in (self._own / "runsc").glob("log-*"):
             log.unlink()
+        if supervisor.install(self._own / "supervisor"):
+            self._watcher = self._own / "supervisor"
         self._images.open()
         self._snapshots.open()
 
@@ -212,7 +216,7 @@ class GvisorRuntime:
                 await asyncio.shield(container.destroy())
                 root.release()
                 if isinstance(error, RunscError):
-                    raise _start_error(error, request) from error
+                    raise _start_error(error, (*request.command, *root.config.command, "")[0]) from error
                 raise
         sandbox = self._sandboxes[sandbox_id] = _Sandbox(container, root, on_exit)
         self._watch(sandbox)
@@ -229,8 +233,9 @@ class GvisorRuntime:
         if snapshot and root.digest != snapshot.manifest.image_digest:
             raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
         container.directory.mkdir(mode=0o700)
-        command = request.command or root.config.command or _IDLE_COMMAND
-        bundle.write_bundle(container.directory, container.id, root, command)
+        idle = supervisor.idle_command() if self._watcher else _IDLE_COMMAND
+        command = request.command or root.config.command or idle
+        bundle.write_bundle(container.directory, container.id, root, command, self._watcher)
         limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
         try:
             hierarchy.create(container.id, limits)
@@ -379,11 +384,10 @@ def _reported() -> Iterator[None]:
         raise InternalServerError(str(error)) from error
 
 
-def _start_error(error: RunscError, request: StartRequest) -> SandboxError:
+def _start_error(error: RunscError, program: str) -> SandboxError:
     not_run = why_not_run(str(error))
     if not_run is None:
         return InternalServerError(f"gVisor did not start the sandbox: {error}")
-    program = request.command[0] if request.command else _IDLE_COMMAND[0]
     return InvalidArgumentError(
         f"the main process {program!r} cannot be run: {not_run[1]}", reason=Reason.START_FAILED
     )
