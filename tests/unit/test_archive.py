@@ -14,7 +14,8 @@ import pytest
 from flash_sandbox import InvalidArgumentError
 from flash_sandbox.orchestrator.images.streams import unpack_stream
 from flash_sandbox.orchestrator.sandboxing import archive
-from flash_sandbox.orchestrator.sandboxing.extraction import Bounds, Extraction
+from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
+from flash_sandbox.orchestrator.sandboxing.extraction import Extraction
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, content: bytes = b"", link: str = "", mode: int = 0o644):

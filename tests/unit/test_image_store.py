@@ -28,7 +28,7 @@ from layouts import (
 from flash_sandbox import InvalidArgumentError
 from flash_sandbox.orchestrator.images.references import parse_source
 from flash_sandbox.orchestrator.images.store import Image, ImageStore
-from flash_sandbox.orchestrator.sandboxing.extraction import Bounds
+from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
 
 
 @pytest.fixture
@@ -87,6 +87,13 @@ LAYERED = {
     "an opaque mark after the new files": (
         [[entry("d/old"), entry("d/e/old")], [entry("d/e/new"), entry("d/.wh..wh..opq")]],
         {"d": "dir", "d/e": "dir", "d/e/new": ""},
+    ),
+    "whiteouts that are there twice": (
+        [
+            [entry("d/old"), entry("f")],
+            [entry(".wh.f"), entry("f"), entry(".wh.f"), *[entry("d/.wh..wh..opq")] * 2],
+        ],
+        {"d": "dir", "f": ""},
     ),
     "an opaque root": ([[entry("old")], [entry(".wh..wh..opq"), entry("new")]], {"new": ""}),
     "a file replaces a directory": ([[entry("d/f")], [entry("d", content=b"x")]], {"d": "x"}),
@@ -188,11 +195,14 @@ REFUSED: dict[str, list] = {
     ],
     "very long name": [entry("n" * 300, content=b"x")],
     "very deep path": [entry("/".join(["d" * 200] * 20), content=b"x")],
+    "very many directories": [entry("d/" * 300 + "f", content=b"x")],
     "NUL in a name": [entry("f", content=b"x", path="a\0b")],
     "whiteout of nothing": [entry(".wh.")],
     "whiteout of itself": [entry("d/.wh..")],
     "whiteout of the directory above": [entry("d/.wh...")],
     "directory that is a whiteout": [entry(".wh.d/f", content=b"x")],
+    "device directory that is a link": [link("dev", "../../../../outside")],
+    "mount point that is a file": [entry("proc", content=b"x")],
     "too many entries": [entry(f"f{number}") for number in range(2000)],
     "more than it may hold": [entry("f", content=bytes(3_000_000))],
 }
@@ -369,6 +379,20 @@ async def test_a_tar_file_of_a_root_file_system_may_be_compressed(store, tmp_pat
         info, content = entry("etc/f", content=b"x")
         tar.addfile(info, io.BytesIO(content))
     assert tree(await acquire(store, path)) == {"etc": "dir", "etc/f": "x"}
+
+
+@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("place", [0.5, 0.99])
+async def test_a_compressed_tar_file_that_is_damaged_is_refused(store, tmp_path, compression, place):
+    path = tmp_path / "root.tar"
+    with tarfile.open(path, f"w:{compression}") as tar:
+        info, content = entry("f", content=os.urandom(50_000))
+        tar.addfile(info, io.BytesIO(content))
+    damaged = bytearray(path.read_bytes())
+    damaged[int(len(damaged) * place)] ^= 0xFF
+    path.write_bytes(damaged)
+    with pytest.raises(InvalidArgumentError):
+        await acquire(store, path)
 
 
 async def test_a_file_that_has_changed_is_unpacked_again(store, tmp_path):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
-from ..sandboxing.extraction import refused
+from ..sandboxing.bounded_tar import refused
 from .manifests import (
     MAX_DOCUMENT_BYTES,
     Descriptor,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
-from ..sandboxing.extraction import refused
+from ..sandboxing.bounded_tar import refused
 
 __all__ = [
     "ACCEPT",

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from ..sandboxing.extraction import Bounds, refused
+from ..sandboxing.bounded_tar import Bounds, refused
 from .blobs import Blobs
 from .credentials import Credentials
 from .local import Description, describe

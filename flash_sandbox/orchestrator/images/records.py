@@ -6,15 +6,19 @@ import hashlib
 import json
 import os
 import secrets
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from ...errors import SandboxError
 from .manifests import ImageConfig
 from .references import parse_source
 
 __all__ = ["Record", "Records"]
+
+_WRITING_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,12 @@ class Records:
         self._directory = directory
 
     def open(self) -> None:
-        """Make ready."""
+        """Make ready, and remove what somebody who was killed was writing."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self._directory.iterdir():
+            with suppress(FileNotFoundError):
+                if path.suffix != ".json" and time.time() - path.stat().st_mtime > _WRITING_SECONDS:
+                    path.unlink()
 
     def get(self, name: str) -> Record | None:
         """Return the record of a name; None where there is none."""

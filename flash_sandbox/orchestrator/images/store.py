@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from ...errors import InternalServerError, InvalidArgumentError
-from ..sandboxing.extraction import Bounds, Extraction, Whiteouts
+from ..sandboxing.bounded_tar import Bounds, refused
+from ..sandboxing.extraction import Extraction, Whiteouts
 from .blobs import Blobs
 from .engine import Engine
 from .local import Description, open_local
@@ -38,6 +39,7 @@ DEFAULT_MAX_BYTES: Final = 20 * 1024**3
 DEFAULT_REGISTRIES: Final = ("docker.io",)
 """Where a start may pull from, unless the operator names others."""
 
+_MOUNT_POINTS: Final = ("dev", "proc", "sys")
 _TRIES: Final = 5
 
 _Opener = Callable[[ExitStack], Awaitable[Sequence[IO[bytes]]]]
@@ -364,6 +366,11 @@ def _fill(tree: Path, description: Description, files: Sequence[IO[bytes]], boun
             extraction, file, bounds, digest=digest, diff_id=diff_id, any_compression=description.is_plain
         )
     extraction.finish()
+    for name in _MOUNT_POINTS:
+        point = tree / name
+        if os.path.lexists(point) and (point.is_symlink() or not point.is_dir()):
+            # What mounts there would follow the link while the host is still in view.
+            raise refused(f"its /{name} is not a directory")
     return extraction.total_bytes
 
 

@@ -7,9 +7,10 @@ import gzip
 import hashlib
 import io
 import lzma
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
-from ..sandboxing.extraction import Bounds, Extraction, refused
+from ..sandboxing.bounded_tar import Bounds, Readable, refused, refusing
+from ..sandboxing.extraction import Extraction
 
 __all__ = ["unpack_stream"]
 
@@ -22,14 +23,10 @@ _XZ: Final = b"\xfd7zXZ\x00"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
 class _Digested:
     """Passes a file on, and keeps its digest and size."""
 
-    def __init__(self, file: _Readable) -> None:
+    def __init__(self, file: Readable) -> None:
         self._file = file
         self._hash = hashlib.sha256()
         self.count = 0
@@ -48,7 +45,7 @@ class _Digested:
 class _Bounded:
     """Passes a decompressed stream on until it is larger than any honest one would be."""
 
-    def __init__(self, file: _Readable, compressed: _Digested, bounds: Bounds) -> None:
+    def __init__(self, file: Readable, compressed: _Digested, bounds: Bounds) -> None:
         self._file = file
         self._compressed = compressed
         self._bounds = bounds
@@ -92,21 +89,19 @@ def unpack_stream(
     compressed = _Digested(file)
     plain = _Digested(_Bounded(_decompressed(compressed, any_compression), compressed, bounds))
     extraction.add(plain)
-    try:
+    with refusing():
         # Up to the end: what comes after the last entry is part of what was digested.
         while plain.read(_BLOCK):
             pass
         while compressed.read(_BLOCK):
             pass
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise refused(str(error)) from error
     for kind, found, wanted in (("layer", compressed.digest, digest), ("content", plain.digest, diff_id)):
         if wanted and found != wanted:
             raise refused(f"the {kind} has the digest {found}, not {wanted}")
     return plain.digest
 
 
-def _decompressed(file: _Digested, any_compression: bool) -> _Readable:
+def _decompressed(file: _Digested, any_compression: bool) -> Readable:
     buffered = io.BufferedReader(_Raw(file), _BLOCK)
     magic = buffered.peek(len(_XZ))[: len(_XZ)]
     if magic.startswith(_GZIP):
@@ -123,7 +118,7 @@ def _decompressed(file: _Digested, any_compression: bool) -> _Readable:
 class _Raw(io.RawIOBase):
     """A file as a raw one, which is what a buffered reader reads from."""
 
-    def __init__(self, file: _Readable) -> None:
+    def __init__(self, file: Readable) -> None:
         self._file = file
 
     def readable(self) -> bool:

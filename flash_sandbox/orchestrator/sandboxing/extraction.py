@@ -7,22 +7,19 @@ set-user-ID, owners other than root) is left out.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import stat
 import tarfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any, Final, Protocol, Self, cast
+from typing import IO, Any, Final, cast
 
-from ...errors import InvalidArgumentError, Reason, UnavailableError
+from ...errors import InvalidArgumentError
+from .bounded_tar import BoundedTarInfo, Bounds, Metered, Readable, has_data, refused, refusing
 
-__all__ = ["Bounds", "Extraction", "Whiteouts", "is_directory_inside", "refused", "remove_tree"]
+__all__ = ["Extraction", "Whiteouts", "is_directory_inside", "remove_tree"]
 
 OPAQUE: Final = ".wh..wh..opq"
 OPAQUE_XATTR: Final = "user.overlay.opaque"
@@ -32,15 +29,13 @@ XATTR_HEADER: Final = "SCHILY.xattr."
 
 _AUFS: Final = ".wh..wh."
 _BLOCK: Final = 1024 * 1024
-# Between two entries, so that names and extended headers, which are held in memory, stay small.
-_HEADER_BYTES: Final = 4 * _BLOCK
 _MAX_LINKS: Final = 40
+_MAX_DEPTH: Final = 256
 # Of Linux's 4096, so that a tree that is renamed can still be walked.
 _PATH_BYTES: Final = 3584
 # Without set-user-ID and set-group-ID, which would work for others on the host; in a sandbox they never do.
 _KEPT_MODES: Final = 0o1777
 _LAST_TIME: Final = 2.0**33
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Whiteouts(Enum):
@@ -49,54 +44,6 @@ class Whiteouts(Enum):
     NAMES = "names like any other"
     OVERLAY = "deletions, kept as overlayfs has them"
     APPLY = "deletions, made in what earlier tar files have left"
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What unpacking one image may take at most.
-
-    Attributes:
-        total_bytes: Size of all files together, uncompressed, and of the tar streams themselves.
-        entries: Number of entries.
-        ratio: Uncompressed bytes for each compressed one, once there is more than 64 MiB of them.
-    """
-
-    total_bytes: int = 16 * 1024**3
-    entries: int = 1_000_000
-    ratio: int = 400
-
-
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
-class _Metered:
-    """Passes a tar stream on, but no more of it than is due."""
-
-    def __init__(self, file: _Readable) -> None:
-        self._file = file
-        self.count = 0
-        self._limit = 0
-
-    def allow(self, more: int) -> None:
-        """Let this many bytes be read from here on, and the headers of one more entry."""
-        self._limit = self.count + more + _HEADER_BYTES
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self.count += len(data)
-        if self.count > self._limit:
-            raise refused("an entry's headers are too large")
-        return data
-
-
-class _BoundedTarInfo(tarfile.TarInfo):
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        info = super().frombuf(buf, encoding, errors)
-        if info.size < 0:
-            raise refused(f"entry {info.name[:200]!r} has a negative size")
-        return info
 
 
 class Extraction:
@@ -127,32 +74,35 @@ class Extraction:
         self._bounds = bounds
         self._entries = 0
         self._directories: dict[str, tuple[int, float]] = {}
+        # Of the tar file that is being unpacked: what it has made, and what it has hidden.
         self._own: set[str] = set()
+        self._whited_out: set[tuple[str, bool]] = set()
         self.total_bytes = 0
 
-    def add(self, file: _Readable) -> None:
+    def add(self, file: Readable) -> None:
         """Unpack one tar file, uncompressed, over what is there.
 
         Raises:
             InvalidArgumentError: If it is damaged, has an entry that would lie outside, or exceeds a bound.
             UnavailableError: If the disk is full.
         """
-        self._own = set()
-        metered = _Metered(file)
+        self._own.clear()
+        self._whited_out.clear()
+        metered = Metered(file)
         metered.allow(0)
         with (
-            _refusing(),
+            refusing(),
             tarfile.open(
                 fileobj=cast(IO[bytes], metered),
                 mode="r|",
-                tarinfo=_BoundedTarInfo,
+                tarinfo=BoundedTarInfo,
                 bufsize=_BLOCK,
             ) as tar,
         ):
             while (info := tar.next()) is not None:
                 # Else a million entries would stay in memory.
                 cast(Any, tar).members.clear()
-                metered.allow(info.size if _has_data(info) else 0)
+                metered.allow(info.size if has_data(info) else 0)
                 self._count(info)
                 self._add_one(tar, info)
                 if info.isreg():
@@ -160,7 +110,7 @@ class Extraction:
 
     def finish(self) -> None:
         """Give directories their modes and times, which filling them would have changed or hindered."""
-        with _refusing():
+        with refusing():
             for path, (mode, mtime) in sorted(self._directories.items(), reverse=True):
                 os.chmod(path, mode)
                 os.utime(path, (mtime, mtime))
@@ -172,6 +122,8 @@ class Extraction:
         self.total_bytes += info.size if info.isreg() else 0
         if self._bounds is None:
             return
+        if info.name.count("/") > _MAX_DEPTH:
+            raise _refused_entry(info.name, f"lies deeper than {_MAX_DEPTH} directories")
         if self._entries > self._bounds.entries:
             raise refused(f"it has more than {self._bounds.entries} entries")
         if self.total_bytes > self._bounds.total_bytes:
@@ -306,10 +258,9 @@ class Extraction:
 
     def _remove(self, path: str) -> None:
         if stat.S_ISDIR(os.lstat(path).st_mode):
+            for directory, _, _ in os.walk(path):
+                self._directories.pop(directory, None)
             remove_tree(Path(path))
-            below = path + "/"
-            for known in [known for known in self._directories if known == path or known.startswith(below)]:
-                del self._directories[known]
         else:
             os.unlink(path)
 
@@ -324,11 +275,14 @@ class Extraction:
             directory = self._directory(parts[:-1], name, make=False)
         except FileNotFoundError:
             return
-        if parts[-1] == OPAQUE:
-            for child in os.listdir(directory):
-                self._hide(os.path.join(directory, child))
-        else:
-            self._hide(os.path.join(directory, hidden))
+        target = directory if parts[-1] == OPAQUE else os.path.join(directory, hidden)
+        mark = (target, parts[-1] == OPAQUE)
+        if mark in self._whited_out:
+            # Once hides all: again would only cost the time to look through everything.
+            return
+        self._whited_out.add(mark)
+        for path in [entry.path for entry in os.scandir(directory)] if mark[1] else [target]:
+            self._hide(path)
 
     def _hide(self, path: str) -> None:
         """Remove what earlier tar files have put there, and nothing that this one has."""
@@ -377,28 +331,6 @@ def is_directory_inside(root: Path, path: str) -> bool:
     return True
 
 
-def refused(why: str) -> InvalidArgumentError:
-    """Return the error for a tar file or an image that is not used."""
-    return InvalidArgumentError(f"cannot unpack: {why}", reason=Reason.IMAGE_NOT_FOUND)
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn what damaged and hostile tar files make the standard library raise into the one error."""
-    try:
-        yield
-    except (InvalidArgumentError, UnavailableError):
-        raise
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise UnavailableError(f"cannot unpack: {error.strerror}") from error
-        raise refused(error.strerror or str(error)) from error
-    except (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError, TypeError) as error:
-        raise refused(str(error)) from error
-    except (zlib.error, RecursionError) as error:
-        raise refused(str(error)) from error
-
-
 def _refused_entry(name: str, why: str) -> InvalidArgumentError:
     return refused(f"entry {name[:200]!r} {why}")
 
@@ -406,13 +338,8 @@ def _refused_entry(name: str, why: str) -> InvalidArgumentError:
 def _parts(name: str) -> list[str]:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name:
-        raise _refused_entry(name, "has '..' in it")
+        raise _refused_entry(name, "has '..' or NUL in it")
     return parts
-
-
-def _has_data(info: tarfile.TarInfo) -> bool:
-    # As tarfile has it: what it does not know is skipped like a file.
-    return info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
 
 
 def _time(value: float) -> float:
