@@ -127,7 +127,9 @@ def encode_error(error: SandboxError) -> GRPCError:
     message = generated.Error(
         detail=detail, reason=error.reason, request_id=error.request_id, retryable=error.retryable
     )
-    return GRPCError(Status[error.grpc_status or "INTERNAL"], detail or error.reason, message)
+    # A header that begins or ends with a space would end the connection (RFC 9113, 8.2.1).
+    text = detail.strip(" ") or error.reason
+    return GRPCError(Status[error.grpc_status or "INTERNAL"], text, message)
 
 
 # What grpclib says where the answer is not gRPC at all (grpclib.client.Stream).

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from grpclib.const import Cardinality
 from grpclib.const import Handler as Method
+from grpclib.metadata import encode_bin_value, encode_grpc_message
 from grpclib.protocol import H2Protocol
 from grpclib.server import Handler, Server
 from h2.events import (
@@ -21,9 +23,11 @@ from h2.events import (
     InformationalResponseReceived,
     UnknownFrameReceived,
 )
+from h2.exceptions import H2Error
 from h2.settings import SettingCodes
 
-from ..codecs.grpc import SERVER_CODEC, ErrorDetailsCodec
+from ..codecs.grpc import SERVER_CODEC, ErrorDetailsCodec, encode_error
+from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
@@ -37,6 +41,7 @@ MAX_STREAMS: Final = 1000
 DEADLINE_KEY: Final = "x-grpc-timeout"
 """Under this name a handler finds the ``grpc-timeout`` of its call, as it was sent."""
 
+_CONTENT_TYPES: Final = ("application/grpc", "application/grpc+proto")
 _log = logging.getLogger(__name__)
 _Headers = list[tuple[str, str]]
 
@@ -103,7 +108,12 @@ class _Handler(Handler):
             for name, value in headers
             if not name.endswith("-bin")
         ]
-        super().accept(stream, kept, release_stream)
+        malformed = _malformed(dict(kept))
+        if malformed is None:
+            super().accept(stream, kept, release_stream)
+        else:
+            self.__gc_step__()
+            self._tasks[stream] = self.loop.create_task(_refuse(stream, release_stream, *malformed))
 
     def cancel(self, stream: Stream) -> None:
         # A stream that was reset twice is not among the tasks any more.
@@ -137,6 +147,39 @@ class _Protocol(H2Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.discard(self)
         super().connection_lost(exc)
+
+
+def _malformed(headers: dict[str, str]) -> tuple[int, str] | None:
+    """Tell what makes a request none of gRPC: an HTTP status and the cause (gRPC over HTTP/2, Requests)."""
+    if headers.get(":method") != "POST":
+        return 405, "gRPC takes POST only"
+    if headers.get("content-type") not in _CONTENT_TYPES:
+        return 415, f"the content-type must be {' or '.join(_CONTENT_TYPES)}"
+    if headers.get("te") != "trailers":
+        return 400, "the header te: trailers is missing"
+    return None
+
+
+async def _refuse(stream: Stream, release_stream: Callable[[], Any], status_code: int, detail: str) -> None:
+    """Answer what is no request of gRPC; grpclib would answer UNKNOWN, without details."""
+    failure = encode_error(InvalidArgumentError(detail, request_id=secrets.token_hex(8)))
+    details = ErrorDetailsCodec().encode(failure.status, failure.message, failure.details)
+    headers = [
+        (":status", str(status_code)),
+        ("content-type", _CONTENT_TYPES[0]),
+        ("grpc-status", str(failure.status.value)),
+        ("grpc-message", encode_grpc_message(detail)),
+        ("grpc-status-details-bin", encode_bin_value(details).decode("ascii")),
+    ]
+    try:
+        await stream.send_headers(headers, end_stream=True)
+        if stream.closable:
+            stream.reset_nowait()
+    except H2Error:
+        # The caller has gone.
+        return
+    finally:
+        release_stream()
 
 
 def _ignore(event: object) -> None:
