@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 from ...errors import (
     InternalServerError,
@@ -28,44 +25,26 @@ from ...errors import (
     SandboxNotFoundError,
 )
 from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
-from ..sandboxing import archive, bwrap, cgroups, seccomp, syscalls
+from ..sandboxing import archive, bwrap, cgroups, seccomp
+from ..sandboxing.commands import PIPE_GRACE_SECONDS, finish, run_command
+from ..sandboxing.host import check_host
 from ..sandboxing.images import Images, RootFilesystem
-from ..sandboxing.launcher_client import LauncherClient, Process
+from ..sandboxing.launcher_client import LauncherClient
 from ..sandboxing.limits import Group, Limits
 from ..sandboxing.network import interface_bytes
 from ..sandboxing.output import Output
 from ..sandboxing.process_tree import ProcessTree
+from ..sandboxing.running import RunningSandbox
 from ..sandboxing.snapshots import Snapshots
 from ..sandboxing.users import UserPool
 from .base import Availability, Register, Started
 
 __all__ = ["BubblewrapRuntime"]
 
-_Result = TypeVar("_Result")
-
 _PIDS: Final = 512
 _LOG_BYTES: Final = 64 * 1024
 _IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
-# A process that a command left behind may keep its pipes; longer than this they are not waited for.
-_PIPE_GRACE_SECONDS: Final = 0.25
 _START_PATIENCE_SECONDS: Final = 30.0
-
-
-@dataclass(slots=True)
-class _Sandbox:
-    id: str
-    root: RootFilesystem
-    layer: Path
-    group: Group
-    log: Output
-    user: int | None
-    process: Process | None = None
-    init: int = 0
-    # Open as long as bwrap is: it reports the end there, too, and a closed pipe would kill it before.
-    status: int = -1
-    commands: int = 0
-    watcher: asyncio.Task[None] | None = None
-    cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
 
 
 class BubblewrapRuntime:
@@ -98,13 +77,13 @@ class BubblewrapRuntime:
         self._hierarchy: cgroups.Hierarchy | None = None
         self._users = UserPool() if os.geteuid() == 0 else None
         self._launcher = LauncherClient(self._filter, self._on_launcher_death)
-        self._sandboxes: dict[str, _Sandbox] = {}
+        self._sandboxes: dict[str, RunningSandbox] = {}
 
     # What this host can do
 
     async def check(self) -> Availability:
         """Tell whether this host can run such sandboxes, and what to do where it cannot."""
-        return await asyncio.to_thread(check_host)
+        return await asyncio.to_thread(check_host, self.name)
 
     async def open(self) -> None:
         """Make ready: remove what an orchestrator that was killed left behind.
@@ -195,8 +174,8 @@ class BubblewrapRuntime:
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
         return Started(image=root.image)
 
-    def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> _Sandbox:
-        sandbox = _Sandbox(
+    def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> RunningSandbox:
+        sandbox = RunningSandbox(
             id=sandbox_id,
             root=root,
             layer=self._layers / sandbox_id,
@@ -216,7 +195,7 @@ class BubblewrapRuntime:
         except OSError as error:
             raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
 
-    def _make_layer(self, sandbox: _Sandbox) -> None:
+    def _make_layer(self, sandbox: RunningSandbox) -> None:
         sandbox.layer.mkdir()
         # Its user looks into it; the directory above keeps everybody else out.
         sandbox.layer.chmod(0o755)
@@ -226,7 +205,7 @@ class BubblewrapRuntime:
             if sandbox.user is not None:
                 os.chown(directory, sandbox.user, sandbox.user)
 
-    async def _launch(self, sandbox: _Sandbox, request: StartRequest) -> None:
+    async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
         sandbox.status, status_write = os.pipe2(os.O_CLOEXEC)
         block_read, block_write = os.pipe2(os.O_CLOEXEC)
@@ -235,11 +214,12 @@ class BubblewrapRuntime:
             starting = asyncio.ensure_future(
                 self._launcher.start(self._start_request(sandbox, request, tree), descriptors)
             )
-            sandbox.process = await _finish(starting)
+            sandbox.process = await finish(starting)
             os.close(status_write)
             status_write = -1
             sandbox.log.handed_over()
             sandbox.init = await self._read_init(sandbox)
+            sandbox.handle = self._handle(sandbox)
             if tree:
                 tree.attach(sandbox.init)
                 os.write(block_write, b"1")
@@ -250,7 +230,7 @@ class BubblewrapRuntime:
                     os.close(descriptor)
 
     def _start_request(
-        self, sandbox: _Sandbox, request: StartRequest, tree: ProcessTree | None
+        self, sandbox: RunningSandbox, request: StartRequest, tree: ProcessTree | None
     ) -> dict[str, Any]:
         program, lower, layer = str(self._program.path), str(sandbox.root.lower), str(sandbox.layer)
         mounts = {
@@ -275,7 +255,7 @@ class BubblewrapRuntime:
             "remains": {"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
         }
 
-    async def _read_init(self, sandbox: _Sandbox) -> int:
+    async def _read_init(self, sandbox: RunningSandbox) -> int:
         """Return the process ID of the sandbox's PID 1, which bwrap tells once the namespaces are there."""
         os.set_blocking(sandbox.status, False)
         loop = asyncio.get_running_loop()
@@ -301,7 +281,22 @@ class BubblewrapRuntime:
         init: int = json.loads(first)["child-pid"]
         return init
 
-    async def _main_process_runs(self, sandbox: _Sandbox) -> None:
+    def _handle(self, sandbox: RunningSandbox) -> int:
+        """Open PID 1, or return -1 where it has ended already.
+
+        What is opened is PID 1, and no later process of its number, if it still is a child of bwrap then.
+        """
+        assert sandbox.process is not None
+        try:
+            handle = os.pidfd_open(sandbox.init)
+        except ProcessLookupError:
+            return -1
+        if sandbox.init in _children(sandbox.process.pid):
+            return handle
+        os.close(handle)
+        return -1
+
+    async def _main_process_runs(self, sandbox: RunningSandbox) -> None:
         """Wait until PID 1's first child is another program than bwrap: the command that was asked for."""
         assert sandbox.process is not None
         exited = sandbox.process.exited
@@ -317,14 +312,14 @@ class BubblewrapRuntime:
             pause = min(pause * 1.5, 0.02)
         # It has ended already: well, if it was the command that ended.
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PIPE_GRACE_SECONDS):
+            async with asyncio.timeout(PIPE_GRACE_SECONDS):
                 await sandbox.log.ended()
         if "bwrap: " in sandbox.log.text or "launcher: " in sandbox.log.text:
             raise await self._start_error(sandbox)
 
-    async def _start_error(self, sandbox: _Sandbox) -> SandboxError:
+    async def _start_error(self, sandbox: RunningSandbox) -> SandboxError:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PIPE_GRACE_SECONDS):
+            async with asyncio.timeout(PIPE_GRACE_SECONDS):
                 await sandbox.log.ended()
         said = sandbox.log.text.strip()
         if "bwrap: execvp" in said:
@@ -334,7 +329,7 @@ class BubblewrapRuntime:
             )
         return InternalServerError(f"bubblewrap failed: {said or 'it said nothing'}")
 
-    async def _watch(self, sandbox: _Sandbox, on_exit: Callable[[int], None]) -> None:
+    async def _watch(self, sandbox: RunningSandbox, on_exit: Callable[[int], None]) -> None:
         assert sandbox.process is not None
         on_exit((await asyncio.shield(sandbox.process.exited)).status)
 
@@ -342,72 +337,7 @@ class BubblewrapRuntime:
 
     async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
         """Run a command, confined as the main process is. Cancelling ends all of its processes."""
-        sandbox = self._sandbox(sandbox_id)
-        stdout, stderr = Output(), Output()
-        try:
-            async with self._command(sandbox, command, stdout, stderr) as process:
-                end = await asyncio.shield(process.exited)
-            await _drained(stdout, stderr)
-            return ExecResult(
-                stdout=stdout.text,
-                stderr=stderr.text,
-                exit_code=end.status,
-                stdout_dropped=stdout.dropped,
-                stderr_dropped=stderr.dropped,
-            )
-        finally:
-            stdout.close()
-            stderr.close()
-
-    @asynccontextmanager
-    async def _command(
-        self, sandbox: _Sandbox, command: tuple[str, ...], stdout: Output, stderr: Output
-    ) -> AsyncIterator[Process]:
-        """Run a command for the length of the block; what still runs is ended when the block is left."""
-        sandbox.commands += 1
-        group = sandbox.group.command_group(f"exec-{sandbox.commands}")
-        tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
-        report_read, report_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        request = {
-            "target": sandbox.init,
-            "argv": command,
-            "env": bwrap.environment(sandbox.id, sandbox.root.config),
-            "cwd": sandbox.root.working_dir,
-            "cgroups": group.join_files,
-            "rlimits": [*tree.command_rlimits, *getattr(group, "rlimits", [])] if tree else [],
-            "cpus": tree.cpus if tree else [],
-        }
-        starting = asyncio.ensure_future(
-            self._launcher.exec(request, (stdout.write_end, stderr.write_end, report_write))
-        )
-        try:
-            process = await _finish(starting)
-            os.close(report_write)
-            report_write = -1
-            stdout.handed_over()
-            stderr.handed_over()
-            yield process
-            self._raise_report(report_read)
-        finally:
-            try:
-                if starting.done() and not starting.cancelled() and starting.exception() is None:
-                    process = starting.result()
-                    if not process.exited.done():
-                        await _finish(asyncio.ensure_future(group.kill(process.pid)))
-                    elif tree:
-                        tree.add_finished(process.exited.result())
-            finally:
-                group.close()
-                os.close(report_read)
-                if report_write >= 0:
-                    os.close(report_write)
-
-    def _raise_report(self, report: int) -> None:
-        """Raise what a process said that joined the sandbox but could not be confined."""
-        with suppress(BlockingIOError):
-            problem = os.read(report, 4096)
-            if problem:
-                raise InternalServerError(f"the command could not be confined: {problem.decode()}")
+        return await run_command(self._launcher, self._sandbox(sandbox_id), command)
 
     async def metrics(self, sandbox_id: str) -> MetricsResult:
         """Read what the sandbox uses now from the kernel."""
@@ -458,18 +388,23 @@ class BubblewrapRuntime:
             sandbox.watcher.cancel()
         await self._discard(sandbox)
 
-    async def _discard(self, sandbox: _Sandbox) -> None:
+    async def _discard(self, sandbox: RunningSandbox) -> None:
         process = sandbox.process
         if process is not None and not process.exited.done():
             # PID 1 takes every process of the sandbox with it, and bwrap ends with PID 1.
             with suppress(ProcessLookupError):
-                os.kill(sandbox.init or process.pid, signal.SIGKILL)
+                if sandbox.handle >= 0:
+                    signal.pidfd_send_signal(sandbox.handle, signal.SIGKILL)
+                else:
+                    os.kill(process.pid, signal.SIGKILL)
         await sandbox.group.remove()
         if process is not None:
             await asyncio.shield(process.exited)
         sandbox.log.close()
-        if sandbox.status >= 0:
-            os.close(sandbox.status)
+        for descriptor in (sandbox.status, sandbox.handle):
+            if descriptor >= 0:
+                os.close(descriptor)
+        sandbox.status = sandbox.handle = -1
         if process is not None:
             await self._launcher.forget(process)
         await asyncio.to_thread(archive.remove_tree, sandbox.layer)
@@ -481,73 +416,11 @@ class BubblewrapRuntime:
     def _on_launcher_death(self) -> None:
         """Nothing to do: every sandbox died with the launcher, and each watcher hears of its own."""
 
-    def _sandbox(self, sandbox_id: str) -> _Sandbox:
+    def _sandbox(self, sandbox_id: str) -> RunningSandbox:
         sandbox = self._sandboxes.get(sandbox_id)
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
-
-
-def check_host() -> Availability:
-    """Tell whether bubblewrap can make sandboxes on this host (it makes an empty one to find out)."""
-    name = BubblewrapRuntime.name
-    if sys.platform != "linux":
-        return Availability(name, False, f"needs Linux, not {sys.platform}", "run the orchestrator on Linux")
-    try:
-        syscalls.numbers(platform.machine())
-    except KeyError:
-        machine = platform.machine()
-        return Availability(name, False, f"has no seccomp filter for {machine}", "use x86_64 or aarch64")
-    try:
-        version = bwrap.probe(bwrap.installed_program())
-    except bwrap.BubblewrapMissing as error:
-        return Availability(name, False, str(error), _remedy())
-    try:
-        hierarchy = cgroups.find_hierarchy()
-    except cgroups.CgroupError as error:
-        warning = f"limits cannot be enforced ({error}): serve needs --limits best-effort, or root"
-        return Availability(name, True, version, warnings=(warning,))
-    description = hierarchy.description
-    hierarchy.close()
-    return Availability(name, True, f"{version}, limits by {description}")
-
-
-def _remedy() -> str:
-    """Return what most probably keeps bwrap from working here, and what to do about it."""
-    switches = (
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
-        ("kernel/unprivileged_userns_clone", "0", "1"),
-        ("user/max_user_namespaces", "0", "10000"),
-    )
-    for name, bad, good in switches:
-        with suppress(OSError):
-            if Path("/proc/sys", name).read_text().strip() == bad:
-                return f"allow user namespaces: sudo sysctl -w {name.replace('/', '.')}={good}"
-    return "pip install 'flash-sandbox[orchestrator]' on a host that allows user namespaces"
-
-
-async def _finish(task: asyncio.Future[_Result]) -> _Result:
-    """Return the result of a task, which is waited for however often the caller is cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled():
-        # Taken note of: asyncio complains of an error that nobody has looked at.
-        task.exception()
-    raise cancelled
-
-
-async def _drained(*outputs: Output) -> None:
-    """Wait until the pipes have ended, but not for a process that was left behind and holds them."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_PIPE_GRACE_SECONDS):
-            for output in outputs:
-                await output.ended()
 
 
 def _children(pid: int) -> list[int]:

@@ -283,19 +283,18 @@ class Launcher:
     # Running a command in a sandbox
 
     def _do_exec(self, request: dict[str, Any], descriptors: list[int]) -> int:
-        sandbox = os.pidfd_open(request["target"])
         cgroups = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in request["cgroups"]]
         pid_read, pid_write = os.pipe2(os.O_CLOEXEC)
         try:
             middle = os.fork()
             if middle == 0:
-                self._join(sandbox, pid_write, request, descriptors, cgroups)
+                self._join(pid_write, request, descriptors, cgroups)
             os.close(pid_write)
             pid_write = -1
             message = os.read(pid_read, 4096)
             os.waitpid(middle, 0)
         finally:
-            for descriptor in (sandbox, pid_read, pid_write, *cgroups):
+            for descriptor in (pid_read, pid_write, *cgroups):
                 if descriptor >= 0:
                     os.close(descriptor)
         if not message.isdigit():
@@ -306,7 +305,6 @@ class Launcher:
 
     def _join(
         self,
-        sandbox: int,
         pid_write: int,
         request: dict[str, Any],
         descriptors: list[int],
@@ -317,7 +315,7 @@ class Launcher:
             # What runs out of memory is to be the command, not the sandbox's PID 1.
             with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write(COMMAND_OOM_SCORE)
-            check(libc.setns(sandbox, ALL_NAMESPACES), "join the sandbox")
+            check(libc.setns(descriptors[3], ALL_NAMESPACES), "join the sandbox")
             # Only a child is in the joined PID namespace; CLONE_PARENT spares a process that waits for it.
             pid = check(
                 libc.syscall(self._clone, CLONE_PARENT | signal.SIGCHLD, None, None, None, None), "clone"
@@ -331,7 +329,7 @@ class Launcher:
             os._exit(0)
 
     def _become_command(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> None:
-        stdout, stderr, report = descriptors
+        stdout, stderr, report, _ = descriptors
         try:
             for descriptor in cgroups:
                 os.write(descriptor, b"0")

@@ -1,0 +1,54 @@
+"""Whether this host can run sandboxes with bubblewrap."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from ..runtimes.base import Availability
+from . import bwrap, cgroups, syscalls
+
+__all__ = ["check_host"]
+
+
+def check_host(name: str) -> Availability:
+    """Tell whether bubblewrap can make sandboxes on this host (it makes an empty one to find out).
+
+    Args:
+        name: Name of the runtime.
+    """
+    if sys.platform != "linux":
+        return Availability(name, False, f"needs Linux, not {sys.platform}", "run the orchestrator on Linux")
+    try:
+        syscalls.numbers(platform.machine())
+    except KeyError:
+        machine = platform.machine()
+        return Availability(name, False, f"has no seccomp filter for {machine}", "use x86_64 or aarch64")
+    try:
+        version = bwrap.probe(bwrap.installed_program())
+    except bwrap.BubblewrapMissing as error:
+        return Availability(name, False, str(error), _remedy())
+    try:
+        hierarchy = cgroups.find_hierarchy()
+    except cgroups.CgroupError as error:
+        warning = f"limits cannot be enforced ({error}): serve needs --limits best-effort, or root"
+        return Availability(name, True, version, warnings=(warning,))
+    description = hierarchy.description
+    hierarchy.close()
+    return Availability(name, True, f"{version}, limits by {description}")
+
+
+def _remedy() -> str:
+    """Return what most probably keeps bwrap from working here, and what to do about it."""
+    switches = (
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+        ("kernel/unprivileged_userns_clone", "0", "1"),
+        ("user/max_user_namespaces", "0", "10000"),
+    )
+    for name, bad, good in switches:
+        with suppress(OSError):
+            if Path("/proc/sys", name).read_text().strip() == bad:
+                return f"allow user namespaces: sudo sysctl -w {name.replace('/', '.')}={good}"
+    return "pip install 'flash-sandbox[orchestrator]' on a host that allows user namespaces"

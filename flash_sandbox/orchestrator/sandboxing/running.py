@@ -1,0 +1,51 @@
+"""A sandbox that runs, as the bubblewrap runtime keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from .images import RootFilesystem
+from .launcher_client import Process
+from .limits import Group
+from .output import Output
+
+__all__ = ["RunningSandbox"]
+
+
+@dataclass(slots=True)
+class RunningSandbox:
+    """What is known of one sandbox.
+
+    Attributes:
+        id: Its ID.
+        root: What it was started from.
+        layer: Directory of its writable layer.
+        group: Its processes.
+        log: What its main process prints.
+        user: The user that it runs as; None for the orchestrator's own.
+        process: bwrap.
+        init: Process ID of its PID 1, as this process sees it.
+        handle: Descriptor of its PID 1, which no later process of the same ID can be taken for.
+        status: Descriptor from which bwrap's reports are read.
+        commands: How many commands have been run in it.
+        watcher: Waits for its end.
+        cpu_reading: When its CPU time was last read, and what it was.
+    """
+
+    id: str
+    root: RootFilesystem
+    layer: Path
+    group: Group
+    log: Output
+    user: int | None
+    process: Process | None = None
+    init: int = 0
+    handle: int = -1
+    # Open as long as bwrap is: it reports the end there, too, and a closed pipe would kill it before.
+    status: int = -1
+    commands: int = 0
+    watcher: asyncio.Task[None] | None = None
+    cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
