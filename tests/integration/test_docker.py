@@ -284,6 +284,43 @@ class TestImages:
         assert caught.value.reason == Reason.IMAGE_NOT_FOUND
 
 
+class TestCommands:
+    """Of images that name one: made by the engine from a container, as `docker commit` does."""
+
+    @pytest.fixture
+    def image(self, docker_engine: DockerEngine) -> Iterator[str]:
+        created = docker_engine.call("POST", "/containers/create", json={"Image": IMAGE, "Cmd": ["true"]})[
+            "Id"
+        ]
+        body = {"Entrypoint": ["sh", "-c"], "Cmd": ["echo own > /main; exec tail -f /dev/null"]}
+        query = {"container": created, "repo": "with-command", "tag": "1"}
+        docker_engine.call("POST", "/commit", params=query, json=body)
+        docker_engine.call("DELETE", f"/containers/{created}")
+        yield "with-command:1"
+        docker_engine.call("DELETE", "/images/with-command:1", params={"force": "true"})
+
+    def main_wrote(self, client: HTTPClient, sandbox_id: str, word: str) -> None:
+        wait_until(
+            lambda: client.exec_command(sandbox_id, ["cat", "/main"]).stdout == f"{word}\n", "main to write"
+        )
+
+    def test_the_images_runs_where_the_start_names_none(self, client: HTTPClient, image: str) -> None:
+        sandbox_id = client.start_sandbox("docker", image)
+        self.main_wrote(client, sandbox_id, "own")
+        client.stop_sandbox(sandbox_id)
+
+    def test_the_starts_runs_alone(self, client: HTTPClient, image: str) -> None:
+        command = ["sh", "-c", "echo asked > /main; exec tail -f /dev/null"]
+        sandbox_id = client.start_sandbox("docker", image, command=command)
+        self.main_wrote(client, sandbox_id, "asked")
+        path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        # What it was started with is of that sandbox: the image's comes back.
+        copy = client.start_sandbox("docker", snapshot_path=path)
+        self.main_wrote(client, copy, "own")
+        client.stop_sandbox(copy)
+        client.stop_sandbox(sandbox_id)
+
+
 def pushed(engine: DockerEngine, name: str) -> bool:
     """Push an image and tell whether the registry took it."""
     headers = {"X-Registry-Auth": "e30="}

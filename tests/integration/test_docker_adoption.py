@@ -165,9 +165,9 @@ async def test_one_that_has_ended_meanwhile_is_removed(docker_engine: DockerEngi
     await first.close()
 
 
-# What the engine is asked: three calls to look around, then start (4), exec (3), pause, snapshot, resume,
-# start (4), stop.
-@pytest.mark.parametrize("call", range(4, 19))
+# What the engine is asked: three calls to look around, then start (5), exec (3), pause, snapshot (2), resume,
+# start (5), stop.
+@pytest.mark.parametrize("call", range(4, 22))
 async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
     docker_engine: DockerEngine, tmp_path: Path, call: int
 ) -> None:

@@ -30,7 +30,7 @@ LEAST_CPU_CORES: Final = 0.01
 """A quota of 1 ms in the engine's period of 100 ms: the kernel takes no less."""
 
 IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
-"""What runs in a sandbox whose start names no command."""
+"""What runs in a sandbox where neither the start nor the image names anything to run."""
 
 _LOG: Final = {"Type": "local", "Config": {"max-size": "1m", "max-file": "1", "compress": "false"}}
 
@@ -51,7 +51,7 @@ class Container:
     Attributes:
         sandbox_id: ID of the sandbox.
         image: Name or ID of the image.
-        command: Main process and its arguments.
+        command: Main process and its arguments; empty for what the image names.
         memory_bytes: Memory limit; there is no swap beyond it.
         cpu_cores: CPU limit in cores.
         network: Name of the network: ``none`` or ``bridge``.

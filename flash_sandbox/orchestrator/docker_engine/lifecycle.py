@@ -6,19 +6,20 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
+from ..images.manifests import ImageConfig
 from .api import Engine, EngineError, EngineMissing
 from .commands import completed, why_not_run
-from .containers import Container, refused_limits
+from .containers import IDLE_COMMAND, Container, refused_limits
 from .processes import on_this_host
 from .pull import Puller
 from .streams import Streams
 
-__all__ = ["KILLED", "Running", "create", "exit_code", "remove", "running_container", "start"]
+__all__ = ["KILLED", "Running", "create", "exit_code", "image_config", "remove", "running_container", "start"]
 
 KILLED: Final = 137
 """Exit status of a main process that SIGKILL ended."""
@@ -26,6 +27,7 @@ KILLED: Final = 137
 # What docker-init (tini) prints; https://github.com/krallin/tini, spawn_process.
 _INIT_FAILURE: Final = re.compile(r"\[FATAL tini \(\d+\)\] (exec .* failed: .*)")
 _START_SECONDS: Final = 30.0
+_NOTICE_SECONDS: Final = 0.5
 _REMOVAL_SECONDS: Final = 30.0
 _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
 
@@ -37,10 +39,12 @@ class Running:
     Attributes:
         init: Process ID of its init on the engine's host; 0 where its processes are not that host's.
         image_digest: ID of its image in the engine.
+        elsewhere: Whether it turned out that its processes are not this host's.
     """
 
     init: int
     image_digest: str
+    elsewhere: bool = False
 
 
 def running_container(inspected: Mapping[str, Any], *, look: bool) -> Running:
@@ -104,15 +108,27 @@ async def start(engine: Engine, container_id: str, *, look: bool = True) -> Runn
             ) from error
         raise InternalServerError(f"Docker Engine cannot start the sandbox: {error.message}") from error
     inspected = await engine.call("GET", f"/containers/{container_id}/json")
-    init = running_container(inspected, look=look).init
-    if on_this_host(container_id, init):
-        await _main_process_runs(container_id, init)
-        running = on_this_host(container_id, init)
-    else:
-        running = bool(inspected["State"]["Running"])
-    if not running and await exit_code(engine, container_id) in (126, 127):
+    found = running_container(inspected, look=look)
+    if on_this_host(container_id, found.init):
+        await _main_process_runs(container_id, found.init)
+        if on_this_host(container_id, found.init):
+            return found
+    elif inspected["State"]["Running"] and not (look and await _has_just_ended(engine, container_id)):
+        return replace(found, init=0, elsewhere=True)
+    if await exit_code(engine, container_id) in (126, 127):
         await _raise_init_failure(engine, container_id)
-    return running_container(inspected, look=look)
+    return found
+
+
+async def _has_just_ended(engine: Engine, container_id: str) -> bool:
+    """Tell whether a container's processes are gone, which the engine may take note of only now."""
+    try:
+        async with asyncio.timeout(_NOTICE_SECONDS):
+            await exit_code(engine, container_id)
+    except TimeoutError:
+        # They are there, but not on this host.
+        return False
+    return True
 
 
 async def _main_process_runs(container_id: str, init: int) -> None:
@@ -196,6 +212,9 @@ async def exit_code(engine: Engine, container_id: str) -> int:
 async def _create(engine: Engine, container: Container) -> str | None:
     """Return the ID of the new container; None where the engine lacks the image."""
     try:
+        if not container.command:
+            config = await image_config(engine, container.image)
+            container = replace(container, command=config.command or IDLE_COMMAND)
         answer = await completed(
             engine.call("POST", "/containers/create", container.body(), query={"name": container.name})
         )
@@ -204,6 +223,16 @@ async def _create(engine: Engine, container: Container) -> str | None:
             return None
         raise _create_error(container, error) from error
     return str(answer["Id"])
+
+
+async def image_config(engine: Engine, image: str) -> ImageConfig:
+    """Return how an image of the engine wants to be run."""
+    inspected = await engine.call("GET", f"/images/{image}/json")
+    config: Mapping[str, Any] = inspected.get("Config") or {}
+    return ImageConfig(
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        cmd=tuple(config.get("Cmd") or ()),
+    )
 
 
 def _create_error(container: Container, error: EngineError) -> SandboxError:

@@ -13,6 +13,7 @@ from ..sandboxing.snapshots import Snapshots
 from .api import Engine, EngineError, EngineMissing
 from .commands import completed
 from .containers import Labels
+from .lifecycle import image_config
 from .pull import SNAPSHOT_REPOSITORY
 
 __all__ = ["SnapshotImages"]
@@ -20,6 +21,8 @@ __all__ = ["SnapshotImages"]
 # What a manifest says for this runtime: ID of the image, and its tag.
 _IMAGE: Final = "engine_image"
 _TAG: Final = "engine_tag"
+# A lone shell: a sandbox of such an image idles.
+_NO_COMMAND: Final = ("sh",)
 
 
 class SnapshotImages:
@@ -53,10 +56,17 @@ class SnapshotImages:
         tag = secrets.token_hex(16)
         # The container's labels go over to the image, and from there to every container of it.
         labels = {Labels.OWNER: "", Labels.SANDBOX: "", Labels.RUNTIME: "", Labels.SNAPSHOT: owner}
+        # So does its command, where the image's own is to come back: to the engine none is "the same".
+        config = await image_config(self._engine, image_digest)
+        body = {
+            "Labels": labels,
+            "Entrypoint": list(config.entrypoint),
+            "Cmd": list(config.cmd or _NO_COMMAND),
+        }
         query = {"container": container_id, "repo": SNAPSHOT_REPOSITORY, "tag": tag, "pause": "false"}
         self._being_written.add(tag)
         try:
-            committed = await completed(self._engine.call("POST", "/commit", {"Labels": labels}, query=query))
+            committed = await completed(self._engine.call("POST", "/commit", body, query=query))
             details = {_IMAGE: str(committed["Id"]), _TAG: tag}
             return await completed(asyncio.to_thread(self._write, image, image_digest, details))
         except BaseException:

@@ -30,7 +30,6 @@ from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
 from ..docker_engine.api import Engine, EngineError, EngineMissing
 from ..docker_engine.commands import Command, completed
 from ..docker_engine.containers import (
-    IDLE_COMMAND,
     LEAST_CPU_CORES,
     Container,
     Labels,
@@ -101,6 +100,7 @@ class DockerRuntime:
         self._recovery = asyncio.Lock()
         self._recovered = False
         self._cpus = 0
+        self._look = self.shares_kernel
         self._later: asyncio.Task[None] | None = None
 
     # What this host can do
@@ -188,7 +188,7 @@ class DockerRuntime:
     async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
         assert self._register is not None
         inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
-        running = running_container(inspected, look=self.shares_kernel)
+        running = running_container(inspected, look=self._look)
         used = (await self._read(container_id, running.init)).usage.cpu_seconds
         sandbox = _Sandbox(record.id, container_id, record.image, running, (monotonic(), used))
         self._sandboxes[record.id] = sandbox
@@ -253,7 +253,7 @@ class DockerRuntime:
         container = Container(
             sandbox_id=sandbox_id,
             image=snapshot,
-            command=request.command or IDLE_COMMAND,
+            command=request.command,
             memory_bytes=request.memory_mb * 1024 * 1024,
             cpu_cores=cores,
             network=request.network or "none",
@@ -268,7 +268,9 @@ class DockerRuntime:
     async def _run(self, container: Container, record: Record) -> tuple[str, Running]:
         try:
             container_id = await create(self._engine, container, self._puller)
-            running = await start(self._engine, container_id, look=self.shares_kernel)
+            running = await start(self._engine, container_id, look=self._look)
+            # An engine whose processes are elsewhere once is elsewhere.
+            self._look = self._look and not running.elsewhere
             # From here on the next orchestrator goes on with it.
             self._records.add(record)
         except BaseException:
