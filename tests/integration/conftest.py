@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
+
+Need = Callable[[str, str | None], None]
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,15 @@ def docker_orchestrator(docker_engine) -> Iterator[Orchestrator]:
             yield running
 
 
-@pytest.fixture(scope="session", params=["bubblewrap", "docker"])
-def engine_orchestrator(request: pytest.FixtureRequest, limits: Limits) -> EngineOrchestrator:
+@pytest.fixture(scope="session", params=["bubblewrap", "docker", "gvisor"])
+def engine_orchestrator(
+    request: pytest.FixtureRequest, limits: Limits, need: Need, tmp_path_factory: pytest.TempPathFactory
+) -> EngineOrchestrator:
     """Run an orchestrator whose host has the runtime, for each of the runtimes."""
+    if request.param == "gvisor":
+        found = asyncio.run(GvisorRuntime(tmp_path_factory.mktemp("gvisor")).check())
+        need("gvisor", None if found.available else found.detail)
+        return EngineOrchestrator(request.getfixturevalue("orchestrator"), "gvisor", "host")
     if request.param == "bubblewrap":
         return EngineOrchestrator(request.getfixturevalue("orchestrator"), "bubblewrap", "host")
     return EngineOrchestrator(request.getfixturevalue("docker_orchestrator"), "docker", docker.IMAGE)

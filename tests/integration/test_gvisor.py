@@ -64,6 +64,10 @@ def running_commands(client: HTTPClient, sandbox_id: str, pattern: str) -> list[
     return re.findall(f"sleep\x00{pattern}", lines)
 
 
+def processes(client: HTTPClient, sandbox_id: str) -> int:
+    return client.get_metrics(sandbox_id).pids_current
+
+
 class TestCommands:
     @pytest.mark.parametrize(
         ("command", "stdout", "exit_code"),
@@ -203,6 +207,11 @@ class TestLimits:
 
 
 class TestLife:
+    def test_no_zombie_stays_in_an_idle_sandbox(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            shell(client, sandbox_id, "(sleep 0.1 &)")
+            wait_until(lambda: processes(client, sandbox_id) == 1, "the orphan to be reaped")
+
     def test_a_main_process_that_ends_is_noticed(self, client):
         with gvisor_sandbox(client, command=["sh", "-c", "exit 3"]) as sandbox_id:
             wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end of the main process")

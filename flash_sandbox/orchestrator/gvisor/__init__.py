@@ -6,7 +6,7 @@
     bundle      OCI bundles: what runsc is to run
     container   one container: started, restored, paused, saved and ended, with its cgroup
     commands    commands in a container, and their end
-    supervisor  the program that watches over a command's processes from inside
+    idle        the main process of a sandbox that was given none
     orphans     hearing of the end of processes that runsc leaves behind
     records     what the next orchestrator must know of a container
 """

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from ..sandboxing.bwrap import environment
 from ..sandboxing.images import RootFilesystem
-from . import supervisor
+from . import idle
 
-__all__ = ["command_process", "write_bundle"]
+__all__ = ["command_mark", "command_process", "write_bundle"]
 
 _SHM_BYTES: Final = 64 * 1024 * 1024
 _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
@@ -21,7 +21,7 @@ def write_bundle(
     sandbox_id: str,
     root: RootFilesystem,
     command: tuple[str, ...],
-    watcher: Path | None,
+    idler: Path | None,
 ) -> None:
     """Write the configuration of a sandbox into a bundle directory.
 
@@ -30,7 +30,7 @@ def write_bundle(
         sandbox_id: Becomes the host name.
         root: What to start from; nothing ever writes to it.
         command: Main process and its arguments.
-        watcher: The program of `supervisor`; None where there is none for this machine.
+        idler: The program of `idle`; None where there is none for this machine.
     """
     mounts: list[dict[str, Any]] = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -42,8 +42,8 @@ def write_bundle(
         },
     ]
     mounts += [_read_only(path, path) for path in root.read_only]
-    if watcher is not None:
-        mounts.append(_read_only(str(watcher), supervisor.INSIDE))
+    if idler is not None:
+        mounts.append(_read_only(str(idler), idle.INSIDE))
     config = {
         "ociVersion": "1.0.2",
         "process": _process(sandbox_id, root, command),
@@ -55,13 +55,17 @@ def write_bundle(
     (directory / "config.json").write_text(json.dumps(config))
 
 
-def command_process(directory: Path, command: tuple[str, ...]) -> dict[str, Any]:
-    """Return how a command is to run: exactly as the main process of a bundle, only that it is another."""
+def command_process(directory: Path, command: tuple[str, ...], name: str) -> dict[str, Any]:
+    """Return how a command is to run: as the main process of a bundle, but marked with a name of its own."""
     config: dict[str, Any] = json.loads((directory / "config.json").read_text())
     process: dict[str, Any] = config["process"]
-    if any(mount["destination"] == supervisor.INSIDE for mount in config["mounts"]):
-        command = supervisor.supervised(command, dict(entry.split("=", 1) for entry in process["env"]))
-    return process | {"args": list(command)}
+    return process | {"args": list(command), "env": [*process["env"], command_mark(name)]}
+
+
+def command_mark(name: str) -> str:
+    """Return the variable by which all processes of a command are known, as far as they keep it."""
+    # With an end, so that no mark is the beginning of another.
+    return f"FLASH_SANDBOX_COMMAND={name}."
 
 
 def _read_only(source: str, destination: str) -> dict[str, Any]:

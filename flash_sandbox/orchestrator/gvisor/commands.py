@@ -13,7 +13,7 @@ from typing import Final
 from ...errors import ConflictError, InternalServerError
 from ...models import ExecResult
 from ..sandboxing.output import Output
-from .bundle import command_process
+from .bundle import command_mark, command_process
 from .container import Container
 from .program import Runsc, RunscError, reported_errors, settled
 
@@ -27,13 +27,25 @@ _NOT_RUNNABLE: Final = 126
 _PIPE_GRACE_SECONDS: Final = 0.25
 _END_GRACE_SECONDS: Final = 5.0
 _ROUNDS: Final = 50
+_END_MARKED: Final = """
+for round in 1 2 3 4 5 6 7 8 9 10; do
+    found=
+    for file in /proc/[0-9]*/environ; do
+        grep -qF "$1" "$file" || continue
+        found=1
+        pid=${file#/proc/}
+        kill -9 "${pid%/environ}"
+    done
+    [ "$found" ] || exit 0
+done 2> /dev/null
+"""
 _NOT_RUN: Final = re.compile(
     r"(?:executing command|error finding executable|failed to load) .*?: (?P<why>[^:]+)$"
 )
 
 
 async def run_command(runsc: Runsc, container: Container, command: tuple[str, ...], name: str) -> ExecResult:
-    """Run a command to its end. Cancelling ends all of its processes that still descend from it.
+    """Run a command to its end. Cancelling ends it with all that it started.
 
     Args:
         runsc: The program.
@@ -45,14 +57,14 @@ async def run_command(runsc: Runsc, container: Container, command: tuple[str, ..
     stdout, stderr = Output(), Output()
     try:
         with runsc.log() as log:
-            spec_file.write_text(json.dumps(command_process(container.directory, command)))
+            spec_file.write_text(json.dumps(command_process(container.directory, command, name)))
             arguments = ["exec", f"--process={spec_file}", f"--internal-pid-file={pid_file}", container.id]
             starting = asyncio.ensure_future(_start(runsc, runsc.line(log, *arguments), stdout, stderr))
             try:
                 process = await asyncio.shield(starting)
                 status = await process.wait()
             except asyncio.CancelledError:
-                await settled(_end(runsc, container, await starting, pid_file))
+                await settled(_end(runsc, container, name, await starting, pid_file))
                 raise
             await _drained(stdout, stderr)
             error = reported_errors(log) if status == _RUNSC_FAILED else ""
@@ -112,10 +124,9 @@ async def _drained(*outputs: Output) -> None:
                 await output.ended()
 
 
-async def _end(runsc: Runsc, container: Container, process: Process, pid_file: Path) -> None:
-    """End a command and its descendants, round by round, until none is left."""
-    first = set(await _first(process, pid_file))
-    known = set(first)
+async def _end(runsc: Runsc, container: Container, name: str, process: Process, pid_file: Path) -> None:
+    """End a command and what it started: by parent and, for what has lost its own, by the command's mark."""
+    known = set(await _first(process, pid_file))
     killed: set[int] = set()
     with suppress(RunscError):
         for _ in range(_ROUNDS):
@@ -123,13 +134,14 @@ async def _end(runsc: Runsc, container: Container, process: Process, pid_file: P
             known |= _descendants(parents, known)
             # What was killed cannot fork any more; it stays in the table until its parent takes notice.
             alive = known & parents.keys() - killed
-            # The first one last: it takes the orphans of the others, by which they are found.
-            alive = alive - first or alive
             if not alive:
                 break
             kills = (runsc.run("kill", f"--pid={pid}", container.id, "KILL") for pid in sorted(alive))
             await asyncio.gather(*kills, return_exceptions=True)
             killed |= alive
+    with suppress(RunscError):
+        # Where the image has no shell, what has lost its parents stays until the sandbox ends.
+        await runsc.run("exec", container.id, "/bin/sh", "-c", _END_MARKED, "sh", command_mark(name))
     with suppress(ProcessLookupError):
         process.kill()
     await process.wait()

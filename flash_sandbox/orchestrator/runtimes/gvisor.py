@@ -28,7 +28,7 @@ from ...errors import (
     SandboxNotFoundError,
 )
 from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
-from ..gvisor import bundle, supervisor
+from ..gvisor import bundle, idle
 from ..gvisor.commands import run_command, why_not_run
 from ..gvisor.container import Container
 from ..gvisor.program import Missing, Runsc, RunscError
@@ -81,7 +81,7 @@ class GvisorRuntime:
         self._snapshots = Snapshots(state_dir / "snapshots")
         self._hierarchy: cgroups.Hierarchy | None = None
         self._host_root: RootFilesystem | None = None
-        self._watcher: Path | None = None
+        self._idler: Path | None = None
         self._found: tuple[tuple[object, ...], Runsc] | None = None
         self._sandboxes: dict[str, _Sandbox] = {}
 
@@ -127,8 +127,8 @@ class GvisorRuntime:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for log in (self._own / "runsc").glob("log-*"):
             log.unlink()
-        if supervisor.install(self._own / "supervisor"):
-            self._watcher = self._own / "supervisor"
+        if idle.install(self._own / "idle"):
+            self._idler = self._own / "idle"
         self._images.open()
         self._snapshots.open()
 
@@ -233,9 +233,9 @@ class GvisorRuntime:
         if snapshot and root.digest != snapshot.manifest.image_digest:
             raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
         container.directory.mkdir(mode=0o700)
-        idle = supervisor.idle_command() if self._watcher else _IDLE_COMMAND
-        command = request.command or root.config.command or idle
-        bundle.write_bundle(container.directory, container.id, root, command, self._watcher)
+        idling = (idle.INSIDE,) if self._idler else _IDLE_COMMAND
+        command = request.command or root.config.command or idling
+        bundle.write_bundle(container.directory, container.id, root, command, self._idler)
         limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
         try:
             hierarchy.create(container.id, limits)
@@ -283,7 +283,7 @@ class GvisorRuntime:
     # Use
 
     async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
-        """Run a command, confined as the main process is. Cancelling ends all that descends from it."""
+        """Run a command, confined as the main process is. Cancelling ends all that it started."""
         sandbox = self._sandbox(sandbox_id)
         sandbox.commands += 1
         name = f"exec-{os.getpid()}-{sandbox.commands}"
