@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import os
 import sys
@@ -43,6 +44,7 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 _TIMEOUTS: Final = (httpx.TimeoutException, httpcore.TimeoutException)
+_NOT_CONNECTED: Final = (httpx.ConnectTimeout, httpcore.ConnectTimeout)
 _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ProxyError,
@@ -103,13 +105,14 @@ class _HTTPBase:
         if self._closed:
             return ClientClosedError("the client was closed during the call")
         text = str(error) or type(error).__name__
-        if isinstance(error, _TIMEOUTS):
+        dead_link = _found_dead_by_tcp(error)
+        if isinstance(error, _TIMEOUTS) and not dead_link:
             return deadline.passed()
-        if isinstance(error, _NEVER_SENT):
+        if isinstance(error, (*_NEVER_SENT, *_NOT_CONNECTED)):
             return SandboxConnectionError(f"cannot connect to {self.address}: {text}")
         if isinstance(error, _NOT_HTTP) and not text.startswith(_CUT_OFF):
             return ProtocolError(f"the answer is not HTTP: {text}")
-        if isinstance(error, (*_LOST, *_NOT_HTTP)):
+        if dead_link or isinstance(error, (*_LOST, *_NOT_HTTP)):
             return lost_answer(operation, f"the connection to {self.address} was lost: {text}")
         if isinstance(error, RuntimeError) and "closed" in text:
             return ClientClosedError(f"the session was closed: {text}")
@@ -128,6 +131,15 @@ def _conclude(operation: Operation[Req, Res], answer: Answer) -> Res:
     if 200 <= answer.status_code < 300:
         return decode_result(operation, answer.body)
     raise decode_error(operation.name, answer.status_code, answer.headers, answer.body)
+
+
+def _found_dead_by_tcp(error: BaseException | None) -> bool:
+    """Tell whether the system gave the connection up, which httpx and httpcore call a time-out, too."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _told(error: SandboxError, operation: Operation[Any, Any]) -> SandboxError:

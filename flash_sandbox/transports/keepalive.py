@@ -7,8 +7,15 @@ from typing import Final
 
 __all__ = ["SOCKET_OPTIONS", "keep_alive"]
 
-# Seconds before the first probe and between probes, and how many may be lost; macOS has another name for one.
-_TCP: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPALIVE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+_TCP: Final = (
+    # Seconds before the first probe (macOS has the second name) and between probes; how many may be lost.
+    ("TCP_KEEPIDLE", 30),
+    ("TCP_KEEPALIVE", 30),
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+    # There are no probes while what was sent waits for its acknowledgement; this is in milliseconds (tcp(7)).
+    ("TCP_USER_TIMEOUT", 60_000),
+)
 
 SOCKET_OPTIONS: Final[list[tuple[int, int, int]]] = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),

@@ -46,7 +46,10 @@ class Deadline:
 
     def passed(self) -> SandboxTimeoutError:
         """Return the error that says that the time-out has passed."""
-        return SandboxTimeoutError(f"no answer within {self.timeout:g} s")
+        # Without one of its own, a call may meet that of the session that the caller gave.
+        return SandboxTimeoutError(
+            "no answer in time" if self.timeout is None else f"no answer within {self.timeout:g} s"
+        )
 
 
 class Attempts:

@@ -90,3 +90,7 @@ def test_deadline_that_has_passed_is_a_timeout_error() -> None:
 def test_no_time_out_leaves_any_time() -> None:
     assert Deadline(None).remaining() is None
     assert not Deadline(None).passes_within(1e12)
+
+
+def test_time_out_of_a_sessions_own_is_told_without_seconds() -> None:
+    assert Deadline(None).passed().detail == "no answer in time"

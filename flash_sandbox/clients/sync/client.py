@@ -224,8 +224,8 @@ class HTTPClient(_Client):
         address: Full address, in place of `host` and `port`: ``host:port``, with or without ``http://`` or
             ``https://`` before it and a path prefix after it; or ``unix:///path``.
         timeout: Seconds for each whole call, connecting and repeating included; None for no time-out.
-        session: ``httpx.Client`` or ``requests.Session`` that makes the connections; it is not closed, and its TLS
-            settings, proxies and headers hold. None to make one.
+        session: ``httpx.Client`` or ``requests.Session`` that makes the connections, and is not closed.
+            Its TLS settings, proxies and headers hold. None to make one.
         api_key: Key of the orchestrator; None takes that of the environment (FLASH_SANDBOX_API_KEY).
         max_retries: How often a failed call may be repeated, 0 to 100. A command is never run twice.
 

@@ -1,0 +1,91 @@
+"""A link that dies without a word, as when a cable is pulled: a call without a time-out ends all the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from flash_sandbox import OutcomeUnknownError, Sandbox, SandboxAPI
+from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.transports import channel
+
+PROGRAM = Path(__file__).parent / "programs" / "dead_link.py"
+# A user namespace, too, would let others than root do this; but not start sandboxes in it.
+NAMESPACE = ("unshare", "--net")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace")
+@pytest.mark.skipif(shutil.which(NAMESPACE[0]) is None, reason="there is no unshare")
+@pytest.mark.parametrize("moment", ["waiting", "sending"])
+def test_call_ends_when_tcp_finds_the_link_dead(kind: str, moment: str) -> None:
+    command = [*NAMESPACE, sys.executable, "-W", "error", str(PROGRAM), kind, moment]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert (done.stdout, done.stderr) == ("OutcomeUnknownError\n", "")
+
+
+@contextmanager
+def relay(target: str) -> Iterator[tuple[str, threading.Event]]:
+    """Pass one connection on to `target` until the event is set, then keep it open and pass nothing."""
+    host, _, port = target.rpartition(":")
+    dead = threading.Event()
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not dead.is_set():
+                    sink.sendall(data)
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection((host, int(port))) as far,
+    ):
+        near: list[socket.socket] = []
+
+        def serve() -> None:
+            near.append(listener.accept()[0])
+            back = threading.Thread(target=pump, args=(far, near[0]))
+            back.start()
+            pump(near[0], far)
+            far.shutdown(socket.SHUT_RDWR)
+            back.join()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}", dead
+        with suppress(OSError):
+            near[0].shutdown(socket.SHUT_RDWR)
+        thread.join()
+        near[0].close()
+
+
+@pytest.mark.parametrize("kind", ["SandboxClient", "AsyncSandboxClient"], indirect=True)
+def test_grpc_call_ends_when_pings_find_a_middlebox_dead(
+    connect: Callable[..., SandboxAPI], orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # TCP is alive here: only pings from end to end can tell. They are minutes apart outside tests.
+    hasty = dataclasses.replace(
+        channel._CONFIGURATION,
+        _keepalive_time=0.2,
+        _keepalive_timeout=0.2,
+        _http2_min_sent_ping_interval_without_data=0.1,
+    )
+    monkeypatch.setattr(channel, "_CONFIGURATION", hasty)
+    with relay(orchestrator.grpc_address) as (address, dead):
+        client = connect(address, timeout=None)
+        sandbox_id = client.start_sandbox(memory_mb=64)
+        dead.set()
+        with pytest.raises(OutcomeUnknownError):
+            client.exec_command(sandbox_id, ["sleep", "3600"])
+        client.close()
+    with Sandbox(connect(orchestrator.grpc_address), sandbox_id) as sandbox:
+        assert sandbox.get_status() == "running"
