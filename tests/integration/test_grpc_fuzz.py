@@ -39,6 +39,9 @@ HEADERS = [
     *("idempotency-key", "user-agent", "some-bin", "grpc-status-details-bin", "grpc-tags-bin"),
 ]
 
+# With many more examples a test takes longer than others may.
+pytestmark = pytest.mark.timeout(1800)
+
 fuzz = settings(suppress_health_check=list(HealthCheck))
 
 

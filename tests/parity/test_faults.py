@@ -23,19 +23,24 @@ from faults import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from quartet import quartet
+from quartet import failure_of, quartet
 
 from flash_sandbox import (
     OutcomeUnknownError,
+    PayloadTooLargeError,
     ProtocolError,
     SandboxAPI,
     SandboxConnectionError,
     SandboxError,
     SandboxNotFoundError,
 )
+from flash_sandbox.codecs import MAX_REQUEST_BYTES
 from flash_sandbox.orchestrator import Orchestrator
 
 Connect = Callable[..., SandboxAPI]
+
+# With many more examples a test takes longer than others may.
+pytestmark = pytest.mark.timeout(1800)
 
 # It leaves its mark each time that it is run.
 MARK = ["/bin/sh", "-c", "echo ran >> /tmp/runs; echo done"]
@@ -133,6 +138,19 @@ class TestAnswerCutAnywhere:
     ) -> None:
         failures = failures_of_all(orchestrator, cut_at(part, reset=reset), "exec_command", "gone", MARK)
         assert set(failures.values()) == {(OutcomeUnknownError, "outcome_unknown", None)}
+
+
+class TestTooLarge:
+    def test_request_is_refused_and_the_client_works_on(self, orchestrator: Orchestrator) -> None:
+        failures = set()
+        with quartet(orchestrator.http_address, orchestrator.grpc_address) as clients:
+            for client in clients.values():
+                with pytest.raises(PayloadTooLargeError) as caught:
+                    client.start_sandbox(image="x" * MAX_REQUEST_BYTES)
+                failures.add(failure_of(caught.value))
+                with pytest.raises(SandboxNotFoundError):
+                    client.get_status("gone")
+        assert len(failures) == 1
 
 
 class TestGarbage:

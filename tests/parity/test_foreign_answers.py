@@ -22,6 +22,9 @@ STATUSES = [
 ]
 HTML = b"<html><head><title>Bad Gateway</title></head><body>nginx</body></html>"
 
+# With many more examples a test takes longer than others may.
+pytestmark = pytest.mark.timeout(1800)
+
 all_clients = settings(suppress_health_check=list(HealthCheck))
 
 
