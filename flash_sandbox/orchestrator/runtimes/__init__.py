@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from .base import Runtime
 
-__all__ = ["AUTO_ORDER", "HONOURED_OPTIONS", "NETWORKS", "OPTIONS", "RUNTIME_NAMES", "Limits", "all_runtimes"]
+__all__ = [
+    "AUTO_ORDER",
+    "HONOURED_OPTIONS",
+    "MEMORY_ENDS_SANDBOX",
+    "NETWORKS",
+    "OPTIONS",
+    "OWN_KERNEL",
+    "RUNTIME_NAMES",
+    "Limits",
+    "all_runtimes",
+]
 
 Limits = Literal["enforce", "best-effort"]
 """What to do where the host gives no cgroup: refuse, or go on with what rlimits can do."""
@@ -47,6 +57,12 @@ NETWORKS: Final[dict[str, frozenset[str]]] = {
     "firecracker": frozenset({"none", "bridge"}),
 }
 """Which networks each runtime can give a sandbox; any other is refused."""
+
+OWN_KERNEL: Final = frozenset({"gvisor", "firecracker"})
+"""The runtimes whose sandboxes do not run on the host's kernel: ``/proc`` tells of another one."""
+
+MEMORY_ENDS_SANDBOX: Final = frozenset({"gvisor"})
+"""The runtimes in which exceeding the memory limit ends the whole sandbox, not one of its processes."""
 
 
 def all_runtimes(
