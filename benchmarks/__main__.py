@@ -33,6 +33,7 @@ from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
 from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
 
 from .docker_rows import PEER, docker_rows
+from .gvisor_rows import BARE, gvisor_rows
 from .measure import HEADER, Series
 
 T = TypeVar("T")
@@ -40,6 +41,8 @@ FLOOR = "bare bwrap, setns, kill"
 AIMS = {"start": 4.0, "exec": 3.0, "stop": None}
 # A round with Docker takes about a hundred times as long as one without.
 _DOCKER_SHARE = 4
+# One with bare runsc takes three seconds, most of them for its end.
+_GVISOR_SHARE = 8
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -53,6 +56,7 @@ def main() -> None:
     with _serving(limits) as (http, grpc), _floor() as floor:
         table = asyncio.run(_measure(http, grpc, floor, arguments.rounds))
     text = _report(table, limits) + _docker_report(max(arguments.rounds // _DOCKER_SHARE, 1))
+    text += _gvisor_report(max(arguments.rounds // _GVISOR_SHARE, 1))
     print(text)
     if not arguments.dry:
         RESULTS.write_text(text)
@@ -180,6 +184,27 @@ def _docker_report(rounds: int) -> str:
             f"The floor is {PEER} asking the same engine for the same. The rows of the clients have in",
             "addition a request to the orchestrator and its answer, and what is written down to go on",
             "after a kill.",
+            "",
+            HEADER,
+            *rows,
+            "",
+        )
+    )
+
+
+def _gvisor_report(rounds: int) -> str:
+    rows = gvisor_rows(rounds)
+    if not rows:
+        return ""
+    return "\n".join(
+        (
+            "",
+            "## gVisor",
+            "",
+            f"The floor is {BARE} doing the same with a bundle of the same kind, one process for each step. The",
+            "rows of the clients have in addition limits and their reading back, and a snapshot that is",
+            "authenticated, verified, and followed by a sandbox that can go on. `runsc delete` waits until the",
+            "host's first process has reaped what it ended; the orchestrator reaps it itself.",
             "",
             HEADER,
             *rows,
