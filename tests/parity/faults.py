@@ -25,6 +25,7 @@ __all__ = [
     "FaultProxy",
     "Link",
     "answer_once",
+    "close_at_once",
     "cut_after",
     "cut_at",
     "cut_before",
@@ -33,6 +34,7 @@ __all__ = [
     "keep_secret",
     "pass_on",
     "read_message",
+    "reset_at_once",
     "whole_message",
 ]
 
@@ -190,6 +192,15 @@ class FaultProxy(LoopServer):
 async def pass_on(link: Link) -> None:
     """Break nothing."""
     await link.pass_on()
+
+
+async def close_at_once(link: Link) -> None:
+    """Close before the client has sent anything, or while it does."""
+
+
+async def reset_at_once(link: Link) -> None:
+    """Break off before the client has sent anything, or while it does."""
+    link.reset()
 
 
 async def cut_before(link: Link) -> None:

@@ -16,14 +16,17 @@ from faults import (
     Fault,
     FaultProxy,
     answer_once,
+    close_at_once,
     cut_after,
     cut_at,
     cut_before,
     garbage,
+    pass_on,
+    reset_at_once,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from quartet import failure_of, quartet
+from quartet import CLIENTS, failure_of, quartet
 
 from flash_sandbox import (
     OutcomeUnknownError,
@@ -202,6 +205,15 @@ class TestConnections:
             getattr(connect(address, max_retries=1), method)(*arguments.get(method, ("a",)))
         assert (type(caught.value), caught.value.retryable) == (SandboxConnectionError, True)
 
+    @pytest.mark.parametrize("fault", [close_at_once, reset_at_once], ids=lambda fault: fault.__name__)
+    def test_connection_that_is_closed_at_once_runs_no_command(
+        self, connect: Connect, client: SandboxAPI, sandbox_id: str, address: str, fault: Fault
+    ) -> None:
+        # Whether the request was on its way by then is a race, and so is which of the two errors this is.
+        with FaultProxy(address, repeat(fault)) as proxy, pytest.raises(SandboxConnectionError):
+            connect(proxy.address).exec_command(sandbox_id, MARK)
+        assert runs_of(client, sandbox_id) == 0
+
     def test_start_that_was_refused_at_first_makes_one_sandbox(
         self, connect: Connect, address: str, made: Callable[[], set[str]]
     ) -> None:
@@ -221,6 +233,55 @@ class TestConnections:
             assert hasty.exec_command(sandbox_id, MARK).stdout == "done\n"
             assert proxy.connections == 2
         assert runs_of(client, sandbox_id) == 1
+
+
+class TestFaultsInAnyOrder:
+    @settings(max_examples=settings().max_examples // 8, suppress_health_check=list(HealthCheck))
+    @given(faults=st.lists(st.sampled_from([*LOSSES, garbage, pass_on]), min_size=1, max_size=3))
+    def test_every_client_does_the_same_and_runs_a_command_at_most_once(
+        self, orchestrator: Orchestrator, faults: list[Fault]
+    ) -> None:
+        with quartet(orchestrator.http_address, orchestrator.grpc_address) as direct:
+            client = direct["HTTPClient"]
+            sandbox_id = client.start_sandbox(memory_mb=64)
+            outcomes = set()
+            for number, name in enumerate(CLIENTS, 1):
+                outcome = through_faults(orchestrator, name, faults, "exec_command", sandbox_id, MARK)
+                runs = runs_of(client, sandbox_id)
+                outcomes.add((*outcome, runs / number))
+            client.stop_sandbox(sandbox_id)
+        assert len(outcomes) == 1
+        assert outcomes.pop()[-1] in (0, 1)
+
+    @settings(max_examples=settings().max_examples // 8, suppress_health_check=list(HealthCheck))
+    @given(faults=st.lists(st.sampled_from([*LOSSES, garbage, pass_on]), min_size=1, max_size=3))
+    def test_every_client_does_the_same_and_makes_at_most_one_sandbox(
+        self, orchestrator: Orchestrator, faults: list[Fault]
+    ) -> None:
+        outcomes = set()
+        for name in CLIENTS:
+            before = sandboxes_of(orchestrator)
+            outcome = through_faults(orchestrator, name, faults, "start_sandbox")
+            made = sandboxes_of(orchestrator) - before
+            outcomes.add((*outcome, len(made)))
+            with quartet(orchestrator.http_address, orchestrator.grpc_address) as direct:
+                for sandbox_id in made:
+                    direct[name].stop_sandbox(sandbox_id)
+        assert len(outcomes) == 1
+        assert outcomes.pop()[-1] in (0, 1)
+
+
+def through_faults(
+    orchestrator: Orchestrator, name: str, faults: list[Fault], method: str, *arguments: Any
+) -> tuple[str, int]:
+    """Make a call through one client; return how it ended, and how many connections that took."""
+    address = orchestrator.http_address if "HTTP" in name else orchestrator.grpc_address
+    with FaultProxy(address, faults) as proxy, quartet(proxy.address, proxy.address) as clients:
+        try:
+            getattr(clients[name], method)(*arguments)
+        except SandboxError as error:
+            return error.reason, proxy.connections
+        return "answered", proxy.connections
 
 
 def failures_of_all(
