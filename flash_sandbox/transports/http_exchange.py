@@ -28,7 +28,8 @@ from .tls import default_context
 __all__ = ["Answer", "AsyncExchange", "AsyncPool", "AsyncSession", "Exchange", "Pool", "Session", "proxied"]
 
 _LIMITS: Final[dict[str, Any]] = {
-    "max_connections": 100,
+    # As many calls at a time as the orchestrator takes over one gRPC connection: the next one waits.
+    "max_connections": 1000,
     "max_keepalive_connections": 20,
     # Less than the five seconds after which some servers close an idle connection.
     "keepalive_expiry": 4.0,
