@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -41,6 +42,7 @@ from flash_sandbox.orchestrator import running_orchestrator
 from flash_sandbox.orchestrator.images.credentials import AUTH_VARIABLE
 from flash_sandbox.orchestrator.images.references import parse_source
 from flash_sandbox.orchestrator.images.store import Image, ImageStore
+from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
 
 LARGE = os.urandom(3 * 1024 * 1024)
 CONFIG = {
@@ -139,11 +141,20 @@ async def test_layers_are_applied_and_the_platform_is_chosen(registry, tmp_path)
     assert image.config.environment["GREETING"] == "from the image"
 
 
+@pytest.fixture(params=["bubblewrap", "gvisor"])
+def runtime(request, need, tmp_path) -> str:
+    """Name a runtime that takes its images from the store."""
+    if request.param == "gvisor":
+        found = asyncio.run(GvisorRuntime(tmp_path / "gvisor").check())
+        need("gvisor", None if found.available else found.detail)
+    return request.param
+
+
 @pytest.mark.usefixtures("login")
-def test_a_sandbox_runs_as_the_image_says(registry, limits):
+def test_a_sandbox_runs_as_the_image_says(registry, limits, runtime):
     with (
         serving(limits) as client,
-        running(client, image=f"{registry.name}/team/image:1") as sandbox_id,
+        running(client, type=runtime, image=f"{registry.name}/team/image:1") as sandbox_id,
     ):
         assert shell(client, sandbox_id, "echo $GREETING; pwd") == "from the image\n/work\n"
         started = "until test $(cat /work/started | wc -l) = 2; do :; done; cat /work/started"
