@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from contextlib import ExitStack
+from typing import Any, Final, cast
 
 import hypothesis
 import pytest
@@ -20,6 +21,8 @@ from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hier
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("long", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile("ci")
+
+NO_ENGINE: Final = "unix:///nowhere/docker.sock"
 
 Need = Callable[[str, str | None], None]
 """Skips a test for what the host lacks (None: nothing), unless that must be there."""
@@ -65,7 +68,11 @@ def limits() -> Limits:
 @pytest.fixture(scope="session")
 def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
     """Run one orchestrator for all tests, in this process, on free ports and a temporary state directory."""
-    with running_orchestrator(limits=limits) as running:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # This host's Docker Engine, if it has one, is not the tests' to use.
+            patch.setenv("DOCKER_HOST", NO_ENGINE)
+            running = stack.enter_context(running_orchestrator(limits=limits))
         yield running
 
 

@@ -198,11 +198,7 @@ class TestRefused:
             client.start_sandbox(type="jail")
         assert caught.value.reason == "unknown_runtime"
 
-    def test_a_runtime_that_cannot_be_driven_with_what_to_do(
-        self, client: Client, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # The orchestrator runs in this process: this host's engine, if it has one, is hidden from it.
-        monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    def test_a_runtime_that_cannot_be_driven_with_what_to_do(self, client: Client) -> None:
         with pytest.raises(RuntimeUnavailableError, match=r"unix:///nowhere/docker\.sock; install docker"):
             client.start_sandbox(type="docker")
 

@@ -1,6 +1,7 @@
 """Work with the docker runtime, and be killed once the engine has done its Nth call.
 
-``killed_at.py DIRECTORY ENGINE N``. Each step that is complete is printed, as its caller would have been told.
+``killed_at.py DIRECTORY ENGINE N``. Each step that is complete is printed, as its caller would have been
+told.
 """
 
 from __future__ import annotations
