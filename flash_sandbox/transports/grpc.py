@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import ssl
+import sys
 import uuid
 import warnings
 from collections.abc import Mapping
@@ -194,6 +195,10 @@ class AsyncGRPCTransport:
     async def close(self) -> None:
         """Release the connection, finally. Closing twice does nothing."""
         self._closed = True
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """End the connection, where it is one of this event loop."""
         if self._channel is not None and asyncio.get_running_loop() is self._loop:
             await self._channel.disconnect()
 
@@ -205,7 +210,8 @@ class AsyncGRPCTransport:
         if not self._loop.is_closed():
             # This may be any thread, the channel's is another.
             self._loop.call_soon_threadsafe(self._channel.close)
-        warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
+        if not (self._changes_loop and sys.is_finalizing()):
+            warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
 
 
 class GRPCTransport:
@@ -231,7 +237,9 @@ class GRPCTransport:
 
     def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
         """Perform an operation, repeating it as `options` allow."""
-        return loop_thread().run(self._transport.perform(operation, request, options))
+        thread = loop_thread()
+        thread.disconnect_at_stop(self._transport)
+        return thread.run(self._transport.perform(operation, request, options))
 
     def close(self) -> None:
         """Release the connection, finally. Closing twice does nothing."""

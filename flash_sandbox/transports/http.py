@@ -205,7 +205,10 @@ class HTTPTransport(_HTTPBase):
             return
         if self._process == os.getpid():
             self.close()
-            warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
+            if not sys.is_finalizing():
+                warnings.warn(
+                    f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2
+                )
 
 
 class AsyncHTTPTransport(_HTTPBase):

@@ -12,8 +12,9 @@ import concurrent.futures
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from ..errors import ClientClosedError, UnsupportedError
 
@@ -25,11 +26,20 @@ T = TypeVar("T")
 _LONGEST_WAIT_SECONDS: Final = 0.05 if sys.platform == "win32" else None
 
 
+class Connected(Protocol):
+    """What has connections in the loop."""
+
+    async def disconnect(self) -> None:
+        """End them."""
+        ...
+
+
 class LoopThread:
     """An event loop that runs in a daemon thread until it is stopped."""
 
     def __init__(self) -> None:
         self.loop = _new_event_loop()
+        self._connected: weakref.WeakSet[Connected] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._run, name="flash-sandbox-grpc", daemon=True)
         self._thread.start()
 
@@ -63,20 +73,25 @@ class LoopThread:
             future.cancel()
             raise
 
+    def disconnect_at_stop(self, client: Connected) -> None:
+        """End the connections of `client`, where it still exists then, before the loop is closed."""
+        self._connected.add(client)
+
     def stop(self) -> None:
-        """Cancel what runs, end the thread and close the loop."""
+        """Cancel what runs, end connections and the thread, and close the loop."""
         if not self.loop.is_closed():
-            asyncio.run_coroutine_threadsafe(_cancel_others(), self.loop).result()
+            asyncio.run_coroutine_threadsafe(self._wind_up(), self.loop).result()
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join()
             self.loop.close()
 
-
-async def _cancel_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    async def _wind_up(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        # uvloop may hang when it is closed before its connections are.
+        await asyncio.gather(*(client.disconnect() for client in self._connected))
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

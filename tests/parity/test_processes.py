@@ -173,6 +173,21 @@ def test_interpreter_exits_cleanly_with_a_client_that_was_left_open(
 
 
 @pytest.mark.parametrize("name", SYNC)
+def test_interpreter_exits_cleanly_where_warnings_are_errors(name: str, orchestrator: Orchestrator) -> None:
+    script = f"""
+import flash_sandbox
+client = flash_sandbox.{name}(address={address_for(name, orchestrator)!r})
+try:
+    client.get_status("a")
+except flash_sandbox.SandboxNotFoundError:
+    print("asked")
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("asked\n", "", 0)
+
+
+@pytest.mark.parametrize("name", SYNC)
 def test_interrupt_ends_the_call_and_the_command(name: str, orchestrator: Orchestrator) -> None:
     done = run_script(
         name,
