@@ -8,6 +8,7 @@ import os
 import random
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -144,8 +145,13 @@ class _Bare:
         return watch.times
 
     def _run(self, *arguments: str) -> None:
-        nowhere = subprocess.DEVNULL
-        subprocess.run([*self._line, *arguments], check=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+        # A null device of its own: runsc gives the one that it gets to nobody, by a change of owner.
+        path = self._bundle.with_name("null")
+        if not path.exists():
+            os.mknod(path, stat.S_IFCHR | 0o600, os.stat(os.devnull).st_rdev)
+        with path.open("r+b", buffering=0) as nowhere:
+            line = [*self._line, *arguments]
+            subprocess.run(line, check=True, stdin=nowhere, stdout=nowhere, stderr=nowhere)
 
     def _write_bundle(self) -> None:
         root = self._bundle / "rootfs"
