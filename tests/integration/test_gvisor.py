@@ -6,14 +6,17 @@ import asyncio
 import os
 import re
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from inside import running, wait_until
 from test_serve import Serving, cgroups_named, processes_with, serve
 
-from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxTimeoutError
+from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxError, SandboxTimeoutError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.gvisor.commands import why_not_run
 from flash_sandbox.orchestrator.gvisor.program import choose_platform
@@ -414,6 +417,72 @@ class TestAfterAKill:
 
         _, sandbox_id = killed_and_followed(prepare)
         assert_nothing_left(sandbox_id, state_dir)
+
+
+OWN = "gvisor/sandboxes/*"
+
+
+@pytest.mark.parametrize(
+    ("call", "pattern", "appears"),
+    [
+        ("start", OWN, True),
+        ("start", f"{OWN}/config.json", True),
+        ("start", f"{OWN}/pid", True),
+        ("start", f"{OWN}/record.json", True),
+        ("exec", f"{OWN}/exec-*.json", True),
+        ("exec", f"{OWN}/exec-*.pid", True),
+        ("snapshot", f"{OWN}/saved.partial", True),
+        ("snapshot", f"{OWN}/saved.partial/checkpoint.img", True),
+        ("snapshot", f"{OWN}/saved", True),
+        ("snapshot", "snapshots/*.checkpoint", True),
+        ("resume", f"{OWN}/pid", True),
+        ("resume", f"{OWN}/saved", False),
+        ("stop", f"{OWN}/record.json", False),
+    ],
+)
+def test_a_kill_at_any_point_leaves_a_sandbox_whole_or_nothing_of_it(
+    killed_and_followed, state_dir, call, pattern, appears
+):
+    def prepare(client: HTTPClient) -> str:
+        sandbox_id = "" if call == "start" else client.start_sandbox("gvisor", "host")
+        if call == "resume":
+            client.snapshot_sandbox(sandbox_id)
+            next(state_dir.glob(f"{OWN}/pid")).unlink()
+        calls = {
+            "start": lambda: client.start_sandbox("gvisor", "host"),
+            "exec": lambda: client.exec_command(sandbox_id, ["sleep", "3005"]),
+            "snapshot": lambda: client.snapshot_sandbox(sandbox_id),
+            "resume": lambda: client.resume_sandbox(sandbox_id),
+            "stop": lambda: client.stop_sandbox(sandbox_id),
+        }
+        threading.Thread(target=lambda: suppressed(calls[call]), daemon=True).start()
+        deadline = time.monotonic() + 30
+        while any(state_dir.glob(pattern)) is not appears:
+            assert time.monotonic() < deadline, f"{pattern} did not change"
+        return sandbox_id
+
+    before = set(os.listdir("/proc"))
+    client, _ = killed_and_followed(prepare)
+    left = [path.name for path in state_dir.glob(OWN)]
+    if call in ("exec", "snapshot", "resume"):
+        # Its start was acknowledged.
+        assert len(left) == 1
+    for sandbox_id in left:
+        if client.get_status(sandbox_id) == "paused":
+            client.resume_sandbox(sandbox_id)
+        assert shell(client, sandbox_id, "echo on") == "on\n"
+        client.stop_sandbox(sandbox_id)
+        assert_nothing_left(sandbox_id, state_dir)
+    if not left:
+        found = processes_with(f"{state_dir}/gvisor")
+        assert [pid for pid in found if str(pid) not in before] == []
+    assert not list((state_dir / "snapshots").glob("*.partial"))
+
+
+def suppressed(call: Callable[[], object]) -> None:
+    # The orchestrator is killed under it.
+    with suppress(SandboxError):
+        call()
 
 
 @pytest.mark.parametrize(
