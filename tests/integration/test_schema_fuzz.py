@@ -15,7 +15,7 @@ from flash_sandbox.orchestrator.runtimes import Limits
 
 SPEC = Path(__file__).parents[2] / "specs" / "openapi.yaml"
 KEY = "right-key"
-EXAMPLES = "100"
+EXAMPLES = "50"
 # What is valid by its form may still name a runtime, an image or a command that there is not.
 UNDECIDABLE = "positive_data_acceptance"
 
