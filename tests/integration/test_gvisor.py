@@ -292,9 +292,13 @@ class TestSnapshots:
         with gvisor_sandbox(client, image="", snapshot_path=path) as again:
             assert count(client, again) > before
 
-    def test_a_process_with_a_pipe_of_the_host_is_refused_and_runs_on(self, client):
+    @pytest.mark.parametrize(
+        "left_behind",
+        ["close STDIN; close STDERR", "close STDIN; close STDOUT", "close STDOUT; close STDERR"],
+    )
+    def test_a_process_with_a_stream_of_the_host_is_refused_and_runs_on(self, client, left_behind):
         with gvisor_sandbox(client) as sandbox_id:
-            client.exec_command(sandbox_id, ["sh", "-c", "sleep 3000 &"])
+            client.exec_command(sandbox_id, ["perl", "-e", f"exit if fork; {left_behind}; sleep 3000"])
             with pytest.raises(ConflictError, match="still has its input or output open"):
                 client.snapshot_sandbox(sandbox_id)
             assert client.get_status(sandbox_id) == "running"

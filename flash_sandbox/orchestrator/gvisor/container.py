@@ -261,6 +261,6 @@ def _pipes(pid: int) -> Counter[str]:
         for name in os.listdir(directory):
             with suppress(FileNotFoundError):
                 target = os.readlink(f"{directory}/{name}")
-                if target.startswith(("pipe:", "/dev/null")):
+                if target.startswith("pipe:") or target.endswith("/null"):
                     found[target] += 1
     return found
