@@ -36,7 +36,8 @@ class AsyncSandboxAPI(Protocol):
             type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
                 empty) for the best one that the orchestrator's host has.
             image: Image to start from; empty is the runtime's default.
-            command: Main process and its arguments; None keeps the sandbox idle until it is stopped.
+            command: Main process and its arguments; None is the image's own command, and without one (or
+                where that is a lone shell) the sandbox idles until it is stopped.
             memory_mb: Memory limit in MiB, 1 to 2**31 - 1.
             cpu_cores: CPU limit in cores, above 0 and at most 1024.
             kernel_image: Guest kernel on the orchestrator's host (Firecracker only).

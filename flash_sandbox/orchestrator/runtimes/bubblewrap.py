@@ -36,7 +36,7 @@ from ..sandboxing.output import Output
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.snapshots import Snapshots
-from ..sandboxing.users import UserPool
+from ..sandboxing.users import user_pool
 from .base import Availability, Register, Started
 
 __all__ = ["BubblewrapRuntime"]
@@ -75,7 +75,7 @@ class BubblewrapRuntime:
         self._filter = state_dir / "seccomp.bpf"
         self._limits = limits
         self._hierarchy: cgroups.Hierarchy | None = None
-        self._users = UserPool() if os.geteuid() == 0 else None
+        self._users = user_pool()
         self._launcher = LauncherClient(self._filter, self._on_launcher_death)
         self._sandboxes: dict[str, RunningSandbox] = {}
 

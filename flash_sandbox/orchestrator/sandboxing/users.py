@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 from ...errors import AtCapacityError
 
-__all__ = ["UserPool"]
+__all__ = ["UserPool", "user_pool"]
 
 # Above the ranges that systemd lists as used by anything (uid-gid.md: containers end at 0x6FFFFFFF).
 _FIRST: Final = 0x70000000
@@ -15,11 +16,27 @@ _EACH: Final = 4096
 _POOLS: Final = 4096
 
 
+def user_pool() -> UserPool | None:
+    """Return users for sandboxes, or None where this process cannot become another user."""
+    first = _FIRST + os.getpid() % _POOLS * _EACH
+    if os.geteuid() != 0 or not _is_mapped(first, _EACH):
+        return None
+    return UserPool(first)
+
+
+def _is_mapped(first: int, count: int) -> bool:
+    """Tell whether this user namespace has these users: root's of one that a user made has fewer."""
+    for line in Path("/proc/self/uid_map").read_text().splitlines():
+        begin, _, length = map(int, line.split())
+        if begin <= first and first + count <= begin + length:
+            return True
+    return False
+
+
 class UserPool:
     """Numbers of users, handed out one by one; each orchestrator has a range by its process ID."""
 
-    def __init__(self) -> None:
-        first = _FIRST + os.getpid() % _POOLS * _EACH
+    def __init__(self, first: int) -> None:
         self._unused = iter(range(first, first + _EACH))
         self._returned: list[int] = []
 

@@ -240,7 +240,7 @@ class StartRequest(betterproto2.Message):
 
     command: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
     """
-    Main process and its arguments. Empty keeps the sandbox idle until it is stopped.
+    Main process and its arguments. Empty is the image's own command; without one (or where that is a lone shell) the sandbox idles until it is stopped.
     """
 
     memory_mb: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)

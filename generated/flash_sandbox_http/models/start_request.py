@@ -19,7 +19,8 @@ class StartRequest:
             empty) for the best one that the host has. Default: ''.
         image (str | Unset): Image to start from; what names one depends on the runtime. Empty is the runtime's default.
             Default: ''.
-        command (list[str] | Unset): Main process and its arguments. Empty keeps the sandbox idle until it is stopped.
+        command (list[str] | Unset): Main process and its arguments. Empty is the image's own command; without one (or
+            where that is a lone shell) the sandbox idles until it is stopped.
         memory_mb (int | Unset): Memory limit in MiB, 1 to 2147483647. 0 is the default of 512. Default: 0.
         cpu_cores (float | Unset): CPU limit in cores, above 0 and at most 1024. 0 is the default of 1. Default: 0.0.
         kernel_image (str | Unset): Path of a guest kernel on the orchestrator's host. Firecracker only. Default: ''.
