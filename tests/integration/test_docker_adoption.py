@@ -166,8 +166,8 @@ async def test_one_that_has_ended_meanwhile_is_removed(docker_engine: DockerEngi
 
 
 # What the engine is asked: three calls to look around, then start (5), exec (3), pause, snapshot (2), resume,
-# start (5), stop.
-@pytest.mark.parametrize("call", range(4, 22))
+# start (5, of which the first and the last are enough), stop.
+@pytest.mark.parametrize("call", [*range(4, 17), 20, 21])
 async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
     docker_engine: DockerEngine, tmp_path: Path, call: int
 ) -> None:

@@ -105,3 +105,12 @@ def test_bytes_written_to_the_disk_are_counted(client):
         assert result.exit_code == 0, result.stderr
         if os.geteuid() == 0:
             assert client.get_metrics(sandbox_id).block_write_bytes - before >= 4 * 1024 * 1024
+
+
+def test_a_memory_limit_below_what_a_program_needs_is_refused_or_held(client, limits):
+    if limits == "enforce":
+        with running(client, memory_mb=8) as sandbox_id:
+            assert client.get_metrics(sandbox_id).memory_limit_bytes == 8 * 1024 * 1024
+    else:
+        with pytest.raises(InvalidArgumentError, match="memory_mb must be at least 16"):
+            client.start_sandbox("bubblewrap", "host", memory_mb=8)

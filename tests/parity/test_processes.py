@@ -193,6 +193,8 @@ def test_interrupt_ends_the_call_and_the_command(name: str, orchestrator: Orches
         name,
         orchestrator,
         """
+# A process that a shell starts in the background is started with SIGINT ignored, and hands that on.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 other = client.with_options(timeout=10)
 sandbox_id = client.start_sandbox(memory_mb=64)
 def running():

@@ -42,6 +42,8 @@ from .base import Availability, Register, Started
 __all__ = ["BubblewrapRuntime"]
 
 _PIDS: Final = 512
+# With less address space no program is loaded, with its libraries.
+_LEAST_MEMORY_MB: Final = 16
 _LOG_BYTES: Final = 64 * 1024
 _IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
 _START_PATIENCE_SECONDS: Final = 30.0
@@ -189,6 +191,11 @@ class BubblewrapRuntime:
     def _make_group(self, sandbox_id: str, request: StartRequest) -> Group:
         limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
         if self._hierarchy is None:
+            if request.memory_mb < _LEAST_MEMORY_MB:
+                raise InvalidArgumentError(
+                    f"memory_mb must be at least {_LEAST_MEMORY_MB} where there is no cgroup: each process "
+                    f"is limited by itself, bwrap too; not {request.memory_mb}"
+                )
             return ProcessTree(limits)
         try:
             return self._hierarchy.create(sandbox_id, limits)
