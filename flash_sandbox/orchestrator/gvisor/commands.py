@@ -12,7 +12,7 @@ from typing import Final
 
 from ...errors import ConflictError, InternalServerError
 from ...models import ExecResult
-from ..sandboxing.output import Output
+from ..sandboxing.output import Output, drained
 from .bundle import command_mark, command_process
 from .container import Container
 from .program import Runsc, RunscError, reported_errors, settled
@@ -23,8 +23,6 @@ __all__ = ["run_command", "why_not_run"]
 _RUNSC_FAILED: Final = 128
 _NOT_FOUND: Final = 127
 _NOT_RUNNABLE: Final = 126
-# A process that a command left behind may keep its pipes; longer than this they are not waited for.
-_PIPE_GRACE_SECONDS: Final = 0.25
 _END_GRACE_SECONDS: Final = 5.0
 _ROUNDS: Final = 50
 _END_MARKED: Final = """
@@ -66,7 +64,7 @@ async def run_command(runsc: Runsc, container: Container, command: tuple[str, ..
             except asyncio.CancelledError:
                 await settled(_end(runsc, container, name, await starting, pid_file))
                 raise
-            await _drained(stdout, stderr)
+            await drained(stdout, stderr)
             error = reported_errors(log) if status == _RUNSC_FAILED else ""
         if error:
             return await _failed(container, error, command[0])
@@ -115,13 +113,6 @@ async def _failed(container: Container, error: str, program: str) -> ExecResult:
                 await asyncio.shield(container.end.status)
                 raise ConflictError(f"sandbox {container.id} ended while the command ran")
     raise InternalServerError(f"gVisor could not run the command: {error}")
-
-
-async def _drained(*outputs: Output) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_PIPE_GRACE_SECONDS):
-            for output in outputs:
-                await output.ended()
 
 
 async def _end(runsc: Runsc, container: Container, name: str, process: Process, pid_file: Path) -> None:

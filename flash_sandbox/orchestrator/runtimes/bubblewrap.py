@@ -26,13 +26,13 @@ from ...errors import (
 )
 from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
 from ..sandboxing import archive, bwrap, cgroups, seccomp
-from ..sandboxing.commands import PIPE_GRACE_SECONDS, finish, run_command
+from ..sandboxing.commands import finish, run_command
 from ..sandboxing.host import check_host
 from ..sandboxing.images import Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
 from ..sandboxing.limits import Group, Limits
 from ..sandboxing.network import interface_bytes
-from ..sandboxing.output import Output
+from ..sandboxing.output import Output, drained
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.snapshots import Snapshots
@@ -318,16 +318,12 @@ class BubblewrapRuntime:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.02)
         # It has ended already: well, if it was the command that ended.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PIPE_GRACE_SECONDS):
-                await sandbox.log.ended()
+        await drained(sandbox.log)
         if "bwrap: " in sandbox.log.text or "launcher: " in sandbox.log.text:
             raise await self._start_error(sandbox)
 
     async def _start_error(self, sandbox: RunningSandbox) -> SandboxError:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PIPE_GRACE_SECONDS):
-                await sandbox.log.ended()
+        await drained(sandbox.log)
         said = sandbox.log.text.strip()
         if "bwrap: execvp" in said:
             name, _, why = said.rpartition("bwrap: execvp ")[2].partition(": ")

@@ -6,22 +6,19 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from ...errors import InternalServerError
 from ...models import ExecResult
 from . import bwrap
 from .launcher_client import LauncherClient, Process
-from .output import Output
+from .output import Output, drained
 from .process_tree import ProcessTree
 from .running import RunningSandbox
 
-__all__ = ["PIPE_GRACE_SECONDS", "finish", "run_command"]
+__all__ = ["finish", "run_command"]
 
 _Result = TypeVar("_Result")
-
-PIPE_GRACE_SECONDS: Final = 0.25
-"""A process that a command left behind may keep its pipes; longer than this they are not waited for."""
 
 
 async def run_command(
@@ -32,7 +29,7 @@ async def run_command(
     try:
         async with _process(launcher, sandbox, command, stdout, stderr) as process:
             end = await asyncio.shield(process.exited)
-        await _drained(stdout, stderr)
+        await drained(stdout, stderr)
         return ExecResult(
             stdout=stdout.text,
             stderr=stderr.text,
@@ -100,14 +97,6 @@ def _raise_report(report: int) -> None:
         problem = os.read(report, 4096)
         if problem:
             raise InternalServerError(f"the command could not be confined: {problem.decode()}")
-
-
-async def _drained(*outputs: Output) -> None:
-    """Wait until the pipes have ended, but not for a process that was left behind and holds them."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(PIPE_GRACE_SECONDS):
-            for output in outputs:
-                await output.ended()
 
 
 async def finish(task: asyncio.Future[_Result]) -> _Result:
