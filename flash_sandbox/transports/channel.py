@@ -179,6 +179,9 @@ class Channel(grpclib.client.Channel):
         if isinstance(protocol, _Protocol) and not protocol.agreed:
             protocol.processor.close(NOT_HTTP2)
             raise ConnectionError("the server does not speak HTTP/2 (ALPN)")
+        if protocol.connection.is_closing():
+            # It was lost before this task was told that it had been made; grpclib would use it all the same.
+            raise ConnectionError("the connection was closed as soon as it was made")
         return protocol
 
     def __del__(self) -> None:
