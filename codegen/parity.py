@@ -71,10 +71,22 @@ def _shared_messages(http: Vocabulary, grpc: Vocabulary) -> Iterator[str]:
     left = {name: message for name, message in http.messages.items() if name not in used}
     right = {name: message for name, message in grpc.messages.items() if name not in used}
     yield from _names("message", left, right, http, grpc)
+    answers = _parts_of_answers(grpc)
     for name in left.keys() & right.keys():
         yield from _messages(name, left[name], right[name])
-        if name == ERROR:
+        if name == ERROR or name in answers:
             yield from _always_there(name, left[name], right[name])
+
+
+def _parts_of_answers(grpc: Vocabulary) -> set[str]:
+    """Return the names of the messages that answers are made of."""
+    found: set[str] = set()
+    waiting = [operation.response for operation in grpc.operations.values()]
+    while waiting:
+        named = {field.type for field in waiting.pop().fields.values()} & grpc.messages.keys()
+        waiting += [grpc.messages[name] for name in named - found]
+        found |= named
+    return found
 
 
 def _messages(name: str, http: Message, grpc: Message) -> Iterator[str]:

@@ -33,7 +33,7 @@ from .errors import (
     UnavailableError,
     UnsupportedError,
 )
-from .models import ExecResult, MetricsResult, SnapshotResult
+from .models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult
 
 __all__ = [
     "AsyncHTTPClient",
@@ -64,6 +64,7 @@ __all__ = [
     "SandboxHTTPError",
     "SandboxNotFoundError",
     "SandboxTimeoutError",
+    "SnapshotInfo",
     "SnapshotResult",
     "UnavailableError",
     "UnsupportedError",

@@ -20,10 +20,15 @@ __all__ = [
     "DEFAULT_MEMORY_MB",
     "ExecRequest",
     "ExecResult",
+    "ListSnapshotsRequest",
+    "ListSnapshotsResult",
     "MetricsRequest",
     "MetricsResult",
+    "RemoveSnapshotRequest",
+    "RemoveSnapshotResult",
     "ResumeRequest",
     "ResumeResult",
+    "SnapshotInfo",
     "SnapshotRequest",
     "SnapshotResult",
     "StartRequest",
@@ -44,6 +49,8 @@ MAX_CPU_CORES: Final = 1024.0
 MAX_ARGUMENT_BYTES: Final = 128 * 1024 - 1
 # Half of what the least stack limit leaves for all arguments together (ARG_MAX, execve(2)).
 MAX_COMMAND_BYTES: Final = 1024 * 1024
+# The longest path that Linux takes (PATH_MAX, path_resolution(7)), without its NUL.
+MAX_PATH_BYTES: Final = 4095
 
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _INT32: Final = (-(2**31), 2**31 - 1)
@@ -341,3 +348,57 @@ class ResumeRequest(_OneSandbox):
 @dataclass(frozen=True, slots=True)
 class ResumeResult:
     """The answer to `resume_sandbox`, which says nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListSnapshotsRequest:
+    """What `list_snapshots` asks for, which is everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """What is known of a snapshot.
+
+    Attributes:
+        snapshot_path: Path in the orchestrator's store; `start_sandbox` and `remove_snapshot` take it.
+        type: Runtime that made it, and the only one that starts from it.
+        image: Image that it lies on.
+        size_bytes: Size of its files in the store; what an engine keeps of it is not counted.
+        created_at: When it was made, in seconds of Unix time.
+    """
+
+    snapshot_path: str = ""
+    type: str = ""
+    image: str = ""
+    size_bytes: int = 0
+    created_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("snapshot_path", "type", "image"):
+            _text(name, getattr(self, name))
+        _integer("size_bytes", self.size_bytes, _UINT64)
+        object.__setattr__(self, "created_at", _number("created_at", self.created_at))
+
+
+@dataclass(frozen=True, slots=True)
+class ListSnapshotsResult:
+    """The answer to `list_snapshots`: the snapshots, the oldest first."""
+
+    snapshots: tuple[SnapshotInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSnapshotRequest:
+    """What `remove_snapshot` asks for: the path of the snapshot."""
+
+    snapshot_path: str
+
+    def __post_init__(self) -> None:
+        path = _argument("snapshot_path", self.snapshot_path)
+        if not 1 <= len(path.encode()) <= MAX_PATH_BYTES:
+            raise _refuse(f"snapshot_path must be 1 to {MAX_PATH_BYTES} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSnapshotResult:
+    """The answer to `remove_snapshot`, which says nothing more."""

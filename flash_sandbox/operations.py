@@ -55,6 +55,16 @@ SNAPSHOT_SANDBOX: Final = Operation(
 RESUME_SANDBOX: Final = Operation(
     "resume_sandbox", "ResumeSandbox", models.ResumeRequest, models.ResumeResult
 )
+LIST_SNAPSHOTS: Final = Operation(
+    "list_snapshots",
+    "ListSnapshots",
+    models.ListSnapshotsRequest,
+    models.ListSnapshotsResult,
+    repeatable=True,
+)
+REMOVE_SNAPSHOT: Final = Operation(
+    "remove_snapshot", "RemoveSnapshot", models.RemoveSnapshotRequest, models.RemoveSnapshotResult
+)
 
 OPERATIONS: Final = (
     START_SANDBOX,
@@ -64,5 +74,7 @@ OPERATIONS: Final = (
     GET_METRICS,
     SNAPSHOT_SANDBOX,
     RESUME_SANDBOX,
+    LIST_SNAPSHOTS,
+    REMOVE_SNAPSHOT,
 )
 """Every operation, in the order of the specs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from ..errors import InvalidArgumentError
 
@@ -21,6 +21,10 @@ def _is_text_list(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
+def _is_object_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value)
+
+
 # bool is an int to Python, but not on the wire; 1.0 is a float on the wire, also where an int is due.
 _KINDS: Final[dict[object, tuple[Check, str, object]]] = {
     str: (lambda value: type(value) is str, "a string", ""),
@@ -30,27 +34,36 @@ _KINDS: Final[dict[object, tuple[Check, str, object]]] = {
     bytes: (lambda value: type(value) is bytes, "bytes", b""),
     _TEXTS: (_is_text_list, "a list of strings", ()),
 }
+_OBJECTS: Final[tuple[Check, str, object]] = (_is_object_list, "a list of objects", ())
 
 
 class ModelReader:
     """Make models of one class from what a peer sent, by field name.
 
     Attributes:
+        model: The class.
         names: The fields of the model, in its order.
+        nested: What reads the items of a field that is a tuple of other models, by the name of the field.
     """
 
     def __init__(self, model: type[Any]) -> None:
         hints = get_type_hints(model)
-        self._model = model
+        self.model = model
+        self.nested: dict[str, ModelReader] = {}
         self._rows: list[tuple[str, Check, str, object, bool]] = []
         for field in dataclasses.fields(model):
-            check, noun, zero = _KINDS[hints[field.name]]
+            item = _item_model(hints[field.name])
+            if item is not None:
+                self.nested[field.name] = ModelReader(item)
+            check, noun, zero = _KINDS[hints[field.name]] if item is None else _OBJECTS
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             self._rows.append((field.name, check, noun, zero, required))
         self.names = tuple(row[0] for row in self._rows)
 
     def read(self, values: Mapping[str, object]) -> Any:
         """Return the model that `values` tell; what is absent, None or zero reads as the model's default.
+
+        Items of other models are told by mappings of their own.
 
         Raises:
             InvalidArgumentError: A value has the wrong type or is out of range.
@@ -65,7 +78,17 @@ class ModelReader:
                 raise InvalidArgumentError(f"{name} must be {noun}, not {_kind_name(value)}")
             elif required or value:
                 given[name] = value
-        return self._model(**given)
+        for name, reader in self.nested.items():
+            if name in given:
+                given[name] = tuple(map(reader.read, values.get(name) or ()))  # type: ignore[call-overload]
+        model: Any = self.model(**given)
+        return model
+
+
+def _item_model(kind: object) -> type[Any] | None:
+    """Return the class of the models that a tuple of any length holds; None for any other kind of field."""
+    item, *more = get_args(kind) or (None,)
+    return item if more == [...] and isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
 def _kind_name(value: object) -> str:

@@ -50,17 +50,47 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
+class _MessageModel:
+    """A model of ours beside the generated message that carries it."""
+
+    def __init__(self, message_class: type[Any], reader: ModelReader) -> None:
+        self.message_class = message_class
+        self._reader = reader
+        self._nested = {
+            name: _MessageModel(getattr(generated, item.model.__name__), item)
+            for name, item in reader.nested.items()
+        }
+
+    def encode(self, model: object) -> betterproto2.Message:
+        fields = {name: getattr(model, name) for name in self._reader.names}
+        for name, item in self._nested.items():
+            fields[name] = [item.encode(each) for each in fields[name]]
+        message: betterproto2.Message = self.message_class(
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        )
+        return message
+
+    def decode(self, message: betterproto2.Message) -> Any:
+        return self._reader.read(self._values(message))
+
+    def _values(self, message: betterproto2.Message) -> Mapping[str, object]:
+        values = vars(message)
+        if not self._nested:
+            return values
+        return values | {
+            name: [item._values(each) for each in values[name]] for name, item in self._nested.items()
+        }
+
+
 class _Plan:
     """All that can be known of an operation before it is called."""
 
     def __init__(self, operation: Operation[Any, Any]) -> None:
         self.path = f"/sandbox.SandboxService/{operation.rpc}"
-        self.request_class: type[Any] = getattr(generated, operation.request.__name__)
-        self.result_class: type[Any] = getattr(
-            generated, operation.result.__name__.removesuffix("Result") + "Response"
-        )
-        self.request = ModelReader(operation.request)
-        self.result = ModelReader(operation.result)
+        request: type[Any] = getattr(generated, operation.request.__name__)
+        result: type[Any] = getattr(generated, operation.result.__name__.removesuffix("Result") + "Response")
+        self.request = _MessageModel(request, ModelReader(operation.request))
+        self.result = _MessageModel(result, ModelReader(operation.result))
 
 
 _PLANS: Final[dict[str, _Plan]] = {operation.name: _Plan(operation) for operation in OPERATIONS}
@@ -74,13 +104,12 @@ def method_path(operation: Operation[Any, Any]) -> str:
 def message_classes(operation: Operation[Any, Any]) -> tuple[type[Any], type[Any]]:
     """Return the generated classes of the request and of the answer."""
     plan = _PLANS[operation.name]
-    return plan.request_class, plan.result_class
+    return plan.request.message_class, plan.result.message_class
 
 
 def encode_request(operation: Operation[Req, Res], request: Req) -> betterproto2.Message:
     """Return the generated message that asks for `request`."""
-    plan = _PLANS[operation.name]
-    return _to_message(plan.request_class, plan.request.names, request)
+    return _PLANS[operation.name].request.encode(request)
 
 
 def decode_request(operation: Operation[Req, Res], message: betterproto2.Message) -> Req:
@@ -89,14 +118,13 @@ def decode_request(operation: Operation[Req, Res], message: betterproto2.Message
     Raises:
         InvalidArgumentError: A value has the wrong type or is out of range.
     """
-    request: Req = _PLANS[operation.name].request.read(vars(message))
+    request: Req = _PLANS[operation.name].request.decode(message)
     return request
 
 
 def encode_result(operation: Operation[Req, Res], result: Res) -> betterproto2.Message:
     """Return the generated message that tells `result`."""
-    plan = _PLANS[operation.name]
-    return _to_message(plan.result_class, plan.result.names, result)
+    return _PLANS[operation.name].result.encode(result)
 
 
 def decode_result(operation: Operation[Req, Res], message: betterproto2.Message) -> Res:
@@ -106,18 +134,10 @@ def decode_result(operation: Operation[Req, Res], message: betterproto2.Message)
         ProtocolError: It is no answer of an orchestrator.
     """
     try:
-        result: Res = _PLANS[operation.name].result.read(vars(message))
+        result: Res = _PLANS[operation.name].result.decode(message)
     except InvalidArgumentError as error:
         raise ProtocolError(f"unexpected answer: {error.detail}") from error
     return result
-
-
-def _to_message(message_class: type[Any], names: tuple[str, ...], model: object) -> betterproto2.Message:
-    fields = {name: getattr(model, name) for name in names}
-    message: betterproto2.Message = message_class(
-        **{name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-    )
-    return message
 
 
 def encode_error(error: SandboxError) -> GRPCError:

@@ -74,28 +74,55 @@ class _JSONModel:
         # Generated classes raise KeyError for what is missing; None reads as "not given".
         self._absent: dict[str, object] = dict.fromkeys(names)
         self._reader = reader
+        self._nested = {
+            name: _JSONModel(getattr(generated, item.model.__name__), item.names, item)
+            for name, item in reader.nested.items()
+            if name in names
+        }
 
     def encode(self, model: object, *, omit_empty_text: bool) -> bytes:
+        return _dump(self._message(model, omit_empty_text), omit=omit_empty_text)
+
+    def _message(self, model: object, omit_empty_text: bool) -> _Generated:
         given = {
             attribute: list(value) if isinstance(value, tuple) else value
             for name, attribute in zip(self._names, self._attributes, strict=True)
             if (value := getattr(model, name)) != "" or not omit_empty_text
         }
-        return _dump(self._generated_class(**given), omit=omit_empty_text)
+        for name, item in self._nested.items():
+            given[name] = [item._message(each, False) for each in given[name]]
+        message: _Generated = self._generated_class(**given)
+        return message
 
     def decode(self, body: bytes, more: dict[str, object], *, nulls: bool) -> Any:
-        payload = _load(body)
+        payload = self._completed(_load(body), nulls)
+        try:
+            message = self._generated_class.from_dict(payload)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InvalidArgumentError(f"body does not fit: {error}") from error
+        fields = self._values(message)
+        return self._reader.read(fields | more if more else fields)
+
+    def _completed(self, payload: dict[str, Any], nulls: bool) -> dict[str, Any]:
+        """Return what came with what it lacks, as the generated class must have it."""
         if not nulls:
             for name in self._names:
                 if payload.get(name, name) is None:
                     raise InvalidArgumentError(f"{name} must not be null")
-        try:
-            message = self._generated_class.from_dict(self._absent | payload)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InvalidArgumentError(f"body does not fit: {error}") from error
+        completed = self._absent | payload
+        for name, item in self._nested.items():
+            items = [] if completed[name] is None else completed[name]
+            if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+                raise InvalidArgumentError(f"{name} must be a list of objects")
+            completed[name] = [item._completed(each, nulls) for each in items]
+        return completed
+
+    def _values(self, message: object) -> dict[str, Any]:
         values = self._values_of(message)
         fields = {self._names[0]: values} if self._one else dict(zip(self._names, values, strict=True))
-        return self._reader.read(fields | more if more else fields)
+        for name, item in self._nested.items():
+            fields[name] = [item._values(each) for each in fields[name]]
+        return fields
 
 
 def _no_values(_: object) -> tuple[()]:

@@ -75,13 +75,17 @@ class _Layout:
 
     def __init__(self, message_class: type[betterproto2.Message]) -> None:
         # Public to generated code only, but the one place where field numbers and types stand.
-        metadata = cast(Any, message_class)._betterproto.meta_by_field_name
+        described = cast(Any, message_class)._betterproto
         self.writers: list[tuple[str, bytes, Callable[[Any], bytes]]] = []
         self.readers: dict[int, tuple[str, int, Callable[[Any], Any], bool]] = {}
-        for name, field in sorted(metadata.items(), key=lambda item: item[1].number):
-            if field.proto_type not in _TYPES or (field.repeated and field.proto_type != "string"):
-                raise NotImplementedError(f"{message_class.__name__}.{name} is of type {field.proto_type}")
-            wire_type, encode, decode = _TYPES[field.proto_type]
+        for name, field in sorted(described.meta_by_field_name.items(), key=lambda item: item[1].number):
+            kind = field.proto_type
+            if field.repeated and kind == "message":
+                wire_type, encode, decode = _nested(described.cls_by_field[name])
+            elif kind in _TYPES and (kind == "string" or not field.repeated):
+                wire_type, encode, decode = _TYPES[kind]
+            else:
+                raise NotImplementedError(f"{message_class.__name__}.{name} is of type {kind}")
             key = _write_varint(field.number << 3 | wire_type)
             self.writers.append((name, key, encode))
             self.readers[field.number] = (name, wire_type, decode, field.repeated)
@@ -178,6 +182,16 @@ def _decode_text(value: bytes) -> str:
 def _decode_double(value: bytes) -> float:
     number: float = struct.unpack("<d", value)[0]
     return number
+
+
+def _nested(message_class: type[Any]) -> tuple[int, Callable[[Any], bytes], Callable[[Any], Any]]:
+    def encode(value: Any) -> bytes:
+        return _encode_bytes(dump_message(value))
+
+    def decode(value: bytes) -> Any:
+        return load_message(message_class, value)
+
+    return _BYTES, encode, decode
 
 
 _TYPES: Final[dict[str, tuple[int, Callable[[Any], bytes], Callable[[Any], Any]]]] = {

@@ -82,7 +82,7 @@ class GRPCService(SandboxServiceBase):
                 result = await perform(request, _text(stream, "idempotency-key") or "")
                 call.sandbox = result.id
             else:
-                call.sandbox = request.id
+                call.sandbox = getattr(request, "id", "")
                 result = await perform(request)
             return encode_result(operation, result)
 

@@ -116,7 +116,7 @@ class HTTPApp:
                 result = await perform(request, _text(headers, b"idempotency-key") or "")
                 call.sandbox = result.id
             else:
-                call.sandbox = request.id
+                call.sandbox = getattr(request, "id", "")
                 result = await perform(request)
             return route.success_status, encode_result(operation, result)
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 from ..errors import (
@@ -27,8 +28,12 @@ from ..errors import (
 from ..models import (
     ExecRequest,
     ExecResult,
+    ListSnapshotsRequest,
+    ListSnapshotsResult,
     MetricsRequest,
     MetricsResult,
+    RemoveSnapshotRequest,
+    RemoveSnapshotResult,
     ResumeRequest,
     ResumeResult,
     SnapshotRequest,
@@ -228,6 +233,22 @@ class SandboxService:
         """Let a paused sandbox run on."""
         await self._complete(self._resume(request.id))
         return ResumeResult()
+
+    async def list_snapshots(self, request: ListSnapshotsRequest) -> ListSnapshotsResult:
+        """Tell what is known of each snapshot of every runtime, the oldest first."""
+        lists = await asyncio.gather(*(runtime.list_snapshots() for runtime in self._runtimes.values()))
+        found = sorted(chain(*lists), key=lambda info: (info.created_at, info.snapshot_path))
+        return ListSnapshotsResult(tuple(found))
+
+    async def remove_snapshot(self, request: RemoveSnapshotRequest) -> RemoveSnapshotResult:
+        """Remove a snapshot of whichever runtime. What was started from it goes on."""
+        for runtime in self._runtimes.values():
+            if await self._complete(runtime.remove_snapshot(request.snapshot_path)):
+                return RemoveSnapshotResult()
+        raise InvalidArgumentError(
+            f"{request.snapshot_path!r} is not a snapshot in this orchestrator's store",
+            reason=Reason.SNAPSHOT_REFUSED,
+        )
 
     async def _runtime_for(self, request: StartRequest) -> Runtime:
         wanted = {option for option in OPTIONS if getattr(request, option)}

@@ -57,6 +57,13 @@ async def runtime(docker_engine: DockerEngine, tmp_path: Path) -> AsyncIterator[
     await runtime.close()
 
 
+def snapshot_images(engine: DockerEngine, tmp_path: Path) -> list[dict[str, object]]:
+    """Return the images that the engine keeps for the snapshots of a state directory, named or not."""
+    owner = (tmp_path / "containers/docker/owner").read_text()
+    images = engine.call("GET", "/images/json")
+    return [image for image in images if (image["Labels"] or {}).get("flash-sandbox.snapshot") == owner]
+
+
 def containers(engine: DockerEngine, tmp_path: Path) -> list[dict[str, object]]:
     """Return the containers of the runtime in a directory."""
     return engine.containers(owner=(tmp_path / "containers/docker/owner").read_text())
@@ -227,10 +234,7 @@ class TestSnapshots:
         await second.open()
         await second.adopt(lambda adopted: lambda code: None)
         await second.start("copy", StartRequest(snapshot_path=str(kept)), lambda code: None)
-        owner = (tmp_path / "containers/docker/owner").read_text()
-        images = docker_engine.call("GET", "/images/json")
-        tags = [image for image in images if (image["Labels"] or {}).get("flash-sandbox.snapshot") == owner]
-        assert len(tags) == 1
+        assert len(snapshot_images(docker_engine, tmp_path)) == 1
         await second.close()
 
     async def test_one_whose_image_is_gone_is_refused(
@@ -245,6 +249,65 @@ class TestSnapshots:
         with pytest.raises(InvalidArgumentError, match="does not have the image") as caught:
             await runtime.start("copy", StartRequest(snapshot_path=path), lambda code: None)
         assert caught.value.reason == Reason.SNAPSHOT_REFUSED
+
+    async def test_its_image_goes_with_it(
+        self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
+    ) -> None:
+        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await runtime.pause("one")
+        path = (await runtime.snapshot("one")).snapshot_path
+        assert len(snapshot_images(docker_engine, tmp_path)) == 1
+        assert await runtime.remove_snapshot(path)
+        assert snapshot_images(docker_engine, tmp_path) == []
+        assert not await runtime.remove_snapshot(path)
+
+    async def test_its_image_goes_with_the_last_sandbox_that_was_started_from_it(
+        self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
+    ) -> None:
+        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await runtime.pause("one")
+        path = (await runtime.snapshot("one")).snapshot_path
+        for copy in ("copy", "other"):
+            await runtime.start(copy, StartRequest(snapshot_path=path), lambda code: None)
+        assert await runtime.remove_snapshot(path)
+        for copy in ("copy", "other"):
+            assert len(snapshot_images(docker_engine, tmp_path)) == 1
+            assert (await runtime.exec(copy, ("echo", "on"))).stdout == "on\n"
+            await runtime.stop(copy)
+        assert snapshot_images(docker_engine, tmp_path) == []
+
+    async def test_its_image_stays_for_a_start_that_uses_it(
+        self, docker_engine: DockerEngine, runtime: DockerRuntime, tmp_path: Path
+    ) -> None:
+        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await runtime.pause("one")
+        path = (await runtime.snapshot("one")).snapshot_path
+        images = runtime._images
+        async with images.using(path, "") as (image, _):
+            assert await runtime.remove_snapshot(path)
+            assert [found["Id"] for found in snapshot_images(docker_engine, tmp_path)] == [image]
+        assert snapshot_images(docker_engine, tmp_path) == []
+
+    async def test_one_that_is_removed_while_the_engine_is_away_is_removed_there_later(
+        self, docker_engine: DockerEngine, tmp_path: Path
+    ) -> None:
+        runtime = DockerRuntime(tmp_path, host=docker_engine.host)
+        await runtime.open()
+        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await runtime.pause("one")
+        path = (await runtime.snapshot("one")).snapshot_path
+        await runtime.close()
+        away = DockerRuntime(tmp_path, host="unix:///nowhere/docker.sock")
+        await away.open()
+        assert [info.snapshot_path for info in await away.list_snapshots()] == [path]
+        assert await away.remove_snapshot(path)
+        await away.close()
+        assert len(snapshot_images(docker_engine, tmp_path)) == 1
+        again = DockerRuntime(tmp_path, host=docker_engine.host)
+        await again.open()
+        await again.adopt(lambda adopted: lambda code: None)
+        assert snapshot_images(docker_engine, tmp_path) == []
+        await again.close()
 
     def test_its_image_cannot_be_named_as_an_image(self, client: HTTPClient) -> None:
         with pytest.raises(InvalidArgumentError, match="snapshot_path"):

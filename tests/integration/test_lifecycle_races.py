@@ -28,6 +28,7 @@ from flash_sandbox.models import (
     ExecResult,
     MetricsResult,
     ResumeRequest,
+    SnapshotInfo,
     SnapshotRequest,
     SnapshotResult,
     StartRequest,
@@ -117,6 +118,12 @@ class SteppedRuntime:
     async def snapshot(self, sandbox_id: str) -> SnapshotResult:
         await self._step("snapshot")
         return SnapshotResult("/snapshot")
+
+    async def list_snapshots(self) -> list[SnapshotInfo]:
+        return []
+
+    async def remove_snapshot(self, path: str) -> bool:
+        return False
 
     async def stop(self, sandbox_id: str) -> None:
         await self._step("stop")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -315,3 +315,34 @@ class TestSnapshot:
             with pytest.raises(InvalidArgumentError) as caught:
                 runtime.client.start_sandbox(runtime.type, snapshot_path=path)
             assert caught.value.reason == Reason.SNAPSHOT_REFUSED
+
+    def test_it_is_listed_until_it_is_removed(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            runtime.sh(sandbox_id, "head -c 100000 /dev/urandom > /root/file")
+            path = runtime.client.snapshot_sandbox(sandbox_id).snapshot_path
+        (info,) = (info for info in runtime.client.list_snapshots() if info.snapshot_path == path)
+        assert (info.type, info.image) == (runtime.type, runtime.image)
+        assert info.size_bytes >= 100_000
+        with runtime.sandbox(snapshot_path=path) as copy:
+            runtime.client.remove_snapshot(path)
+            assert runtime.sh(copy, "wc -c < /root/file").strip() == "100000"
+        assert path not in [info.snapshot_path for info in runtime.client.list_snapshots()]
+        with pytest.raises(InvalidArgumentError) as caught:
+            runtime.client.remove_snapshot(path)
+        assert caught.value.reason == Reason.SNAPSHOT_REFUSED
+
+    def test_removing_it_does_not_break_a_start_from_it(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as original, ThreadPoolExecutor(1) as pool:
+            runtime.sh(original, "head -c 20000000 /dev/urandom > /root/file")
+            # Later and later in the start, until it has looked before.
+            for number in range(40):
+                path = runtime.client.snapshot_sandbox(original).snapshot_path
+                start = pool.submit(runtime.client.start_sandbox, runtime.type, snapshot_path=path)
+                wait([start], timeout=0.05 * number)
+                runtime.client.remove_snapshot(path)
+                if start.exception() is None:
+                    break
+                assert getattr(start.exception(), "reason", "") == Reason.SNAPSHOT_REFUSED
+            copy = start.result()
+            assert runtime.sh(copy, "wc -c < /root/file").strip() == "20000000"
+            runtime.client.stop_sandbox(copy)

@@ -66,6 +66,46 @@ def test_sandbox_starts_from_a_snapshot(client: SandboxAPI, sandbox_id: str) -> 
         assert copy.exec_command(["cat", "/tmp/file"]).stdout == "kept\n"
 
 
+def test_snapshots_are_listed_the_oldest_first(client: SandboxAPI, sandbox_id: str) -> None:
+    began = time.time()
+    paths = [client.snapshot_sandbox(sandbox_id).snapshot_path for _ in range(2)]
+    found = [info for info in client.list_snapshots() if info.snapshot_path in paths]
+    assert [info.snapshot_path for info in found] == paths
+    assert [(info.type, info.image) for info in found] == [("bubblewrap", "host")] * 2
+    assert began - 1 < found[0].created_at < found[1].created_at < time.time() + 1
+    assert all(info.size_bytes > 0 for info in found)
+
+
+def test_removed_snapshot_is_gone_and_what_was_started_from_it_goes_on(
+    client: SandboxAPI, sandbox_id: str
+) -> None:
+    client.exec_command(sandbox_id, ["/bin/sh", "-c", "echo kept > /tmp/file"])
+    path = client.snapshot_sandbox(sandbox_id).snapshot_path
+    with Sandbox.create(client, snapshot_path=path, memory_mb=64) as copy:
+        client.remove_snapshot(path)
+        assert copy.exec_command(["cat", "/tmp/file"]).stdout == "kept\n"
+    assert path not in [info.snapshot_path for info in client.list_snapshots()]
+    for call in (client.remove_snapshot, lambda path: client.start_sandbox(snapshot_path=path)):
+        with pytest.raises(InvalidArgumentError) as caught:
+            call(path)
+        assert (caught.value.reason, caught.value.status_code) == ("snapshot_refused", 400)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "key", "..", "/a\u20ac ?&=#%", "x" * 4095])
+def test_only_a_snapshot_can_be_removed(client: SandboxAPI, path: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.remove_snapshot(path)
+    assert caught.value.reason == "snapshot_refused"
+    assert caught.value.detail.startswith(repr(path)[:3000])
+
+
+@pytest.mark.parametrize("path", ["", "a\0", "\ud800", "x" * 4096, None, b"/x"])
+def test_malformed_path_is_refused_before_any_transport(client: SandboxAPI, path: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.remove_snapshot(path)
+    assert caught.value.transport is None
+
+
 def test_stopped_sandbox_is_unknown(client: SandboxAPI, sandbox_id: str) -> None:
     client.stop_sandbox(sandbox_id)
     with pytest.raises(SandboxNotFoundError):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import example, given
@@ -19,6 +20,7 @@ from flash_sandbox.operations import (
     EXEC_COMMAND,
     GET_METRICS,
     GET_STATUS,
+    LIST_SNAPSHOTS,
     OPERATIONS,
     SNAPSHOT_SANDBOX,
     START_SANDBOX,
@@ -33,7 +35,8 @@ uint64 = st.integers(0, 2**64 - 1)
 int32 = st.integers(-(2**31), 2**31 - 1)
 # Surrogates are what UTF-8 cannot carry; models refuse them.
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-arguments = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+path_characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+arguments = st.text(path_characters)
 doubles = st.floats(allow_nan=False, allow_infinity=False)
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", fullmatch=True)
 commands = st.lists(arguments, min_size=1).filter(lambda command: bool(command[0])).map(tuple)
@@ -57,8 +60,22 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
         models.MetricsResult, uint64, uint64, doubles, doubles, uint64, uint64, uint64, uint64, uint64
     ),
     models.SnapshotResult: st.builds(models.SnapshotResult, texts, texts),
-    models.StopResult: st.builds(models.StopResult),
-    models.ResumeResult: st.builds(models.ResumeResult),
+    models.ListSnapshotsResult: st.builds(
+        models.ListSnapshotsResult,
+        st.lists(st.builds(models.SnapshotInfo, texts, texts, texts, uint64, doubles)).map(tuple),
+    ),
+    models.RemoveSnapshotRequest: st.builds(
+        models.RemoveSnapshotRequest, st.text(path_characters, min_size=1, max_size=1000)
+    ),
+    **{
+        kind: st.builds(kind)
+        for kind in (
+            models.StopResult,
+            models.ResumeResult,
+            models.ListSnapshotsRequest,
+            models.RemoveSnapshotResult,
+        )
+    },
     **{
         kind: st.builds(kind, ids)
         for kind in (
@@ -75,7 +92,8 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
 def request_over_http(operation: Operation[Model, Any], request: Model) -> Model:
     call = http.encode_request(operation, request)
     sandbox_id = getattr(request, "id", None)
-    return http.decode_request(operation, {"id": sandbox_id} if sandbox_id else {}, {}, call.body or b"")
+    query = dict(parse_qsl(call.path.partition("?")[2], keep_blank_values=True))
+    return http.decode_request(operation, {"id": sandbox_id} if sandbox_id else {}, query, call.body or b"")
 
 
 def request_over_grpc(operation: Operation[Model, Any], request: Model) -> Model:
@@ -134,6 +152,16 @@ def test_metrics_keep_every_bit(metrics: models.MetricsResult) -> None:
 @example(models.ExecResult(stdout="a" * 1_000_000))
 def test_output_keeps_every_character(result: models.ExecResult) -> None:
     assert result_over_http(EXEC_COMMAND, result) == result_over_grpc(EXEC_COMMAND, result) == result
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"snapshots": [{"size_bytes": 3, "newer": []}, {"image": null}]}', b'{"snapshots": null}', b"{}"],
+)
+def test_missing_fields_of_an_item_read_as_defaults(body: bytes) -> None:
+    items = json.loads(body).get("snapshots") or []
+    expected = tuple(models.SnapshotInfo(size_bytes=item.get("size_bytes", 0)) for item in items)
+    assert http.decode_result(LIST_SNAPSHOTS, body).snapshots == expected
 
 
 @given(commands)
@@ -198,6 +226,10 @@ documents = st.dictionaries(st.text(), json_values).map(json.dumps).map(str.enco
 @example(body=b'{"id": {}, "status": [], "exit_code": null}')
 @example(body=b'{"id": "\\ud800"}')
 @example(body=b'{"stdout": ')
+@example(body=b'{"snapshots": [[], 1, "", null]}')
+@example(body=b'{"snapshots": {"a": {}}}')
+@example(body=b'{"snapshots": [{"size_bytes": -1}]}')
+@example(body=b'{"snapshots": [{"created_at": "now"}]}')
 @example(body=b"<html>502</html>")
 def test_any_body_is_a_result_or_one_of_our_errors(name: str, body: bytes) -> None:
     operation = BY_NAME[name]
@@ -223,6 +255,8 @@ def test_any_error_answer_is_one_of_our_errors(status_code: int, body: bytes) ->
 @example(data=b"\x0a\x0bhell")
 @example(data=b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
 @example(data=b"\x19" + b"\xff" * 8)
+@example(data=b"\x0a\x03\x0a\x02a")
+@example(data=b"\x0a\x09\x29" + b"\xff" * 8)
 def test_any_message_is_a_result_or_one_of_our_errors(name: str, data: bytes) -> None:
     operation = BY_NAME[name]
     try:

@@ -109,11 +109,14 @@ class Machine(RuleBasedStateMachine):
         self.sandboxes: list[Sandbox] = []
         self.gone = ["never-there"]
         self.snapshots: dict[str, list[str]] = {}
+        self.removed = ["/etc/passwd"]
         self.numbers = itertools.count()
 
     def teardown(self) -> None:
         for sandbox in self.sandboxes:
             self.world.clients["HTTPClient"].stop_sandbox(sandbox.id)
+        for path in self.snapshots:
+            self.world.clients["HTTPClient"].remove_snapshot(path)
 
     clients = st.sampled_from(CLIENTS)
     choices = st.integers(0, 10**6)
@@ -255,6 +258,28 @@ class Machine(RuleBasedStateMachine):
         path = sorted(self.snapshots)[choice % len(self.snapshots)]
         failure = self.fails("start_sandbox", snapshot_path=change.format(path))
         assert (failure.kind, failure.reason) == (InvalidArgumentError, "snapshot_refused")
+
+    @rule()
+    def list_the_snapshots(self) -> None:
+        lists = [client.list_snapshots() for client in self.world.clients.values()]
+        assert all(infos == lists[0] for infos in lists)
+        # As they were made, since a dict keeps that order.
+        assert [info.snapshot_path for info in lists[0]] == list(self.snapshots)
+
+    @precondition(lambda self: bool(self.snapshots))
+    @rule(client=clients, choice=choices)
+    def remove_a_snapshot(self, client: str, choice: int) -> None:
+        path = sorted(self.snapshots)[choice % len(self.snapshots)]
+        self.world.clients[client].remove_snapshot(path)
+        del self.snapshots[path]
+        self.removed.append(path)
+
+    @rule(choice=choices, method=st.sampled_from(["remove_snapshot", "start_sandbox"]))
+    def use_what_is_no_snapshot(self, choice: int, method: str) -> None:
+        path = self.removed[choice % len(self.removed)]
+        failure = self.fails(method, snapshot_path=path)
+        assert (failure.kind, failure.reason) == (InvalidArgumentError, "snapshot_refused")
+        assert (failure.status_code, failure.grpc_status) == (400, "INVALID_ARGUMENT")
 
     def chosen(self, choice: int) -> Sandbox:
         """Return one of the sandboxes."""

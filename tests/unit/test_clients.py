@@ -33,6 +33,7 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
 ]
 CLIENTS: list[type[Any]] = [HTTPClient, SandboxClient, AsyncHTTPClient, AsyncSandboxClient]
 METHODS = [operation.name for operation in operations.OPERATIONS]
+OF_NO_SANDBOX = {"list_snapshots", "remove_snapshot"}
 
 
 def public_functions(kind: type[Any]) -> dict[str, Callable[..., Any]]:
@@ -73,7 +74,7 @@ def test_client_has_the_protocols_methods_parameters_and_docstrings(kind: type[A
         assert inspect.getdoc(getattr(kind, name)) == inspect.getdoc(function), name
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in OF_NO_SANDBOX])
 def test_sandbox_object_has_the_clients_parameters_but_the_id(name: str) -> None:
     method = "create" if name == "start_sandbox" else name
     left_out = {"self", "cls", "client", "sandbox_id"}

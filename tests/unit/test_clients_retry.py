@@ -10,7 +10,9 @@ from flash_sandbox import errors
 from flash_sandbox.operations import (
     EXEC_COMMAND,
     GET_STATUS,
+    LIST_SNAPSHOTS,
     OPERATIONS,
+    REMOVE_SNAPSHOT,
     START_SANDBOX,
     STOP_SANDBOX,
     Operation,
@@ -37,6 +39,8 @@ def test_connection_that_was_never_made_is_tried_again(operation: Operation[Any,
         (START_SANDBOX, errors.OutcomeUnknownError, True),
         (EXEC_COMMAND, errors.OutcomeUnknownError, False),
         (STOP_SANDBOX, errors.OutcomeUnknownError, False),
+        (LIST_SNAPSHOTS, errors.SandboxConnectionError, True),
+        (REMOVE_SNAPSHOT, errors.OutcomeUnknownError, False),
     ],
 )
 def test_lost_answer_is_asked_again_where_that_does_no_harm(

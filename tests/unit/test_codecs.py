@@ -21,6 +21,7 @@ from flash_sandbox.models import (
     ExecRequest,
     ExecResult,
     MetricsResult,
+    RemoveSnapshotRequest,
     StartRequest,
     StatusRequest,
     StopResult,
@@ -29,7 +30,9 @@ from flash_sandbox.operations import (
     EXEC_COMMAND,
     GET_METRICS,
     GET_STATUS,
+    LIST_SNAPSHOTS,
     OPERATIONS,
+    REMOVE_SNAPSHOT,
     START_SANDBOX,
     STOP_SANDBOX,
     Operation,
@@ -246,6 +249,9 @@ def test_wire_form_is_that_of_betterproto() -> None:
     assert dump_message(metrics) == bytes(metrics)
     start = messages.StartRequest(type="t", command=["", "a"], memory_mb=300, cpu_cores=0.25)
     assert dump_message(start) == bytes(start)
+    infos = [messages.SnapshotInfo(image="i", size_bytes=300, created_at=0.5), messages.SnapshotInfo()]
+    snapshots = messages.ListSnapshotsResponse(snapshots=infos)
+    assert dump_message(snapshots) == bytes(snapshots)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +278,26 @@ def test_malformed_message_is_refused(data: bytes, words: str) -> None:
 def test_unknown_fields_of_a_message_are_ignored() -> None:
     unknown = b"\xd0\x0f\x05" + b"\xd9\x0f" + struct.pack("<d", 1.0) + b"\xda\x0f\x01a" + b"\xdd\x0f1234"
     assert load_message(messages.StopResponse, unknown) == messages.StopResponse()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"\x0a\x05", "cut short"), (b"\x0a\x03\x0a\x05a", "snapshots: cut short")]
+)
+def test_malformed_item_of_a_message_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(MalformedMessageError, match=words):
+        load_message(messages.ListSnapshotsResponse, data)
+
+
+@pytest.mark.parametrize("item", ["1", "[]", "null", '""', '{"size_bytes": "1"}', '{"created_at": true}'])
+def test_http_answer_whose_items_do_not_fit_is_a_protocol_error(item: str) -> None:
+    with pytest.raises(errors.ProtocolError):
+        http.decode_result(LIST_SNAPSHOTS, f'{{"snapshots": [{{}}, {item}]}}'.encode())
+
+
+def test_http_query_carries_any_path() -> None:
+    call = http.encode_request(REMOVE_SNAPSHOT, RemoveSnapshotRequest("/a b/\u20ac?&=#%"))
+    assert (call.method, call.body) == ("DELETE", None)
+    assert call.path == "snapshots?snapshot_path=%2Fa+b%2F%E2%82%AC%3F%26%3D%23%25"
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1])

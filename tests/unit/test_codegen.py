@@ -217,6 +217,7 @@ def test_a_type_that_differs_is_named_with_both_places(edit: Edit) -> None:
             "response of get_status: is",
         ),
         ("openapi.yaml", "required: [id, status]", "required: [id]", "status: is not always there at"),
+        ("openapi.yaml", "size_bytes, created_at]", "size_bytes]", "SnapshotInfo.created_at: is not always"),
         ("openapi.yaml", "request_id, retryable]", "request_id]", "Error.retryable: is not always there"),
         ("openapi.yaml", "format: int32", "format: int64", "ExecResponse.exit_code: is int64"),
         (

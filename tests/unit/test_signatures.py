@@ -23,7 +23,11 @@ from flash_sandbox import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = [operation.name for operation in operations.OPERATIONS]
+METHODS = [
+    operation.name
+    for operation in operations.OPERATIONS
+    if operation.name not in ("list_snapshots", "remove_snapshot")
+]
 OBJECTS: list[tuple[type[Any], type[Any]]] = [(Sandbox, HTTPClient), (AsyncSandbox, AsyncHTTPClient)]
 OF_ONE_TRANSPORT = {"session", "ssl", "metadata"}
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -185,20 +186,50 @@ def test_the_store_lists_what_is_authentic_the_oldest_first(store, path, several
     assert [manifest.path for manifest in store.list()] == [path, several]
 
 
+def test_the_store_lists_what_one_runtime_has_made(store, path, several):
+    assert [manifest.path for manifest in store.list("gvisor")] == [several]
+
+
+def test_what_is_told_of_a_snapshot_is_in_its_manifest(store, several):
+    (info,) = (manifest.info for manifest in store.list())
+    assert (info.snapshot_path, info.type, info.image, info.size_bytes) == (
+        str(several),
+        "gvisor",
+        "host",
+        3003,
+    )
+    assert 0 <= time.time() - info.created_at < 60
+
+
 def test_what_was_removed_is_gone(store, path, several, tmp_path):
-    store.remove(str(path))
-    store.remove(str(several))
+    removed = [store.remove(str(path), "bubblewrap"), store.remove(str(several), "gvisor")]
+    assert [manifest.path for manifest in removed] == [path, several]
     assert [place.name for place in (tmp_path / "snapshots").iterdir()] == ["key"]
     assert store.list() == []
     assert_refused(store, path)
+    assert store.remove(str(path), "bubblewrap") is None
 
 
 def test_only_a_snapshot_of_the_store_is_removed(store, path, layer):
     for name in (str(layer), str(path) + "x.tar", str(path.parent / "key"), "/"):
-        with pytest.raises(InvalidArgumentError):
-            store.remove(name)
+        assert store.remove(name, "bubblewrap") is None
     assert layer.is_dir()
     assert path.exists()
+
+
+def test_only_a_snapshot_of_the_runtime_is_removed(store, path):
+    assert store.remove(str(path), "gvisor") is None
+    with store.reading(str(path)):
+        pass
+
+
+def test_what_is_being_read_is_removed_once_it_has_been(store, several):
+    with store.reading(str(several)), store.reading(str(several)) as snapshot:
+        store.remove(str(several), "gvisor")
+        assert store.list() == []
+        assert_refused(store, several)
+        assert snapshot.manifest.path.joinpath("one.img").read_bytes() == b"one"
+    assert not several.exists()
 
 
 def test_what_was_not_completed_is_removed_when_the_store_is_opened(store, path, several, tmp_path):

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, ExecResult, MetricsResult, SnapshotResult
+from ...models import (
+    DEFAULT_CPU_CORES,
+    DEFAULT_MEMORY_MB,
+    ExecResult,
+    MetricsResult,
+    SnapshotInfo,
+    SnapshotResult,
+)
 from ...options import NOT_GIVEN, NotGiven
 
 __all__ = ["AsyncSandboxAPI"]
@@ -140,6 +147,32 @@ class AsyncSandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ConflictError: The sandbox is not paused.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def list_snapshots(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[SnapshotInfo]:
+        """Return what is known of each snapshot in the orchestrator's store, the oldest first.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def remove_snapshot(
+        self, snapshot_path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """Remove a snapshot from the orchestrator's store. What was started from it goes on.
+
+        Args:
+            snapshot_path: Snapshot to remove, as `snapshot_sandbox` or `list_snapshots` returned it.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            InvalidArgumentError: There is no such snapshot.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from ... import models, operations
 from ...address import parse_address
-from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, ExecResult, MetricsResult, SnapshotResult
+from ...models import (
+    DEFAULT_CPU_CORES,
+    DEFAULT_MEMORY_MB,
+    ExecResult,
+    MetricsResult,
+    SnapshotInfo,
+    SnapshotResult,
+)
 from ...operations import Operation
 from ...options import NOT_GIVEN, CallOptions, NotGiven, api_key_or_default
 from ...transports.base import AsyncTransport
@@ -173,6 +180,34 @@ class _AsyncClient:
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         await self._perform(operations.RESUME_SANDBOX, models.ResumeRequest(sandbox_id), timeout)
+
+    async def list_snapshots(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[SnapshotInfo]:
+        """Return what is known of each snapshot in the orchestrator's store, the oldest first.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        result = await self._perform(operations.LIST_SNAPSHOTS, models.ListSnapshotsRequest(), timeout)
+        return list(result.snapshots)
+
+    async def remove_snapshot(
+        self, snapshot_path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """Remove a snapshot from the orchestrator's store. What was started from it goes on.
+
+        Args:
+            snapshot_path: Snapshot to remove, as `snapshot_sandbox` or `list_snapshots` returned it.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            InvalidArgumentError: There is no such snapshot.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.RemoveSnapshotRequest(snapshot_path)
+        await self._perform(operations.REMOVE_SNAPSHOT, request, timeout)
 
     def with_options(
         self, *, timeout: float | NotGiven | None = NOT_GIVEN, max_retries: int | NotGiven = NOT_GIVEN

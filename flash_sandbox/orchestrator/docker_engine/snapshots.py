@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from contextlib import suppress
-from typing import Final
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any, Final
 
 from ...errors import InvalidArgumentError, Reason
+from ...models import SnapshotInfo
 from ..sandboxing.snapshots import Snapshots
 from .api import Engine, EngineError, EngineMissing
 from .commands import completed
@@ -18,9 +22,10 @@ from .pull import SNAPSHOT_REPOSITORY
 
 __all__ = ["SnapshotImages"]
 
-# What a manifest says for this runtime: ID of the image, and its tag.
+# What a manifest says for this runtime: ID of the image, its tag, and the bytes it adds to the one below.
 _IMAGE: Final = "engine_image"
 _TAG: Final = "engine_tag"
+_BYTES: Final = "engine_bytes"
 # A lone shell: a sandbox of such an image idles.
 _NO_COMMAND: Final = ("sh",)
 
@@ -39,6 +44,8 @@ class SnapshotImages:
         self._store = store
         self._runtime = runtime
         self._being_written: set[str] = set()
+        self._in_use: Counter[str] = Counter()
+        self._removed: set[str] = set()
 
     def open(self) -> None:
         """Make the store ready."""
@@ -67,7 +74,8 @@ class SnapshotImages:
         self._being_written.add(tag)
         try:
             committed = await completed(self._engine.call("POST", "/commit", body, query=query))
-            details = {_IMAGE: str(committed["Id"]), _TAG: tag}
+            size, size_below = await asyncio.gather(self._size(committed["Id"]), self._size(image_digest))
+            details = {_IMAGE: str(committed["Id"]), _TAG: tag, _BYTES: str(max(size - size_below, 0))}
             return await completed(asyncio.to_thread(self._write, image, image_digest, details))
         except BaseException:
             with suppress(EngineError, EngineMissing):
@@ -76,8 +84,11 @@ class SnapshotImages:
         finally:
             self._being_written.discard(tag)
 
-    async def find(self, path: str, image: str) -> tuple[str, str]:
-        """Return the ID of the image that a snapshot lies in, and the name of the image it was made from.
+    @asynccontextmanager
+    async def using(self, path: str, image: str) -> AsyncIterator[tuple[str, str]]:
+        """Give the ID of the image that a snapshot lies in, and the name of the image it was made from.
+
+        The engine keeps the image for the length of the block.
 
         Args:
             path: Path that a client named.
@@ -89,29 +100,85 @@ class SnapshotImages:
         async with self._store.verified(path) as snapshot:
             assert snapshot is not None
             snapshot.require_runtime(self._runtime)
-            original, image_id = snapshot.image_for(image), snapshot.manifest.details[_IMAGE]
+            original, details = snapshot.image_for(image), snapshot.manifest.details
+        tag = details[_TAG]
+        self._in_use[tag] += 1
+        try:
+            await self._require_image(path, details[_IMAGE])
+            yield details[_IMAGE], original
+        finally:
+            self._in_use[tag] -= 1
+            if not self._in_use[tag] and tag in self._removed:
+                self._removed.discard(tag)
+                with suppress(EngineError, EngineMissing):
+                    await completed(self._remove_image(tag))
+
+    async def known(self) -> list[SnapshotInfo]:
+        """Tell what is known of each snapshot; its size is what the engine keeps besides the image below."""
+        return [
+            replace(manifest.info, size_bytes=manifest.size + int(manifest.details.get(_BYTES, 0)))
+            for manifest in await asyncio.to_thread(self._store.list, self._runtime)
+        ]
+
+    async def remove(self, path: str) -> bool:
+        """Remove a snapshot and its image; tell whether it was one of this runtime.
+
+        An image that a start uses stays for as long.
+        """
+        manifest = await asyncio.to_thread(self._store.remove, path, self._runtime)
+        if manifest is None:
+            return False
+        tag = manifest.details[_TAG]
+        if self._in_use[tag]:
+            self._removed.add(tag)
+        else:
+            await completed(self._remove_image(tag))
+        return True
+
+    async def collect(self, owner: str) -> None:
+        """Remove the images of snapshots that are not in the store: removed there, or never completed."""
+        kept = {manifest.details.get(_TAG, "") for manifest in await asyncio.to_thread(self._store.list)}
+        for name in (name for image in await self._list(owner) for name in image.get("RepoTags") or ()):
+            repository, _, tag = name.rpartition(":")
+            if repository == SNAPSHOT_REPOSITORY and tag not in kept | self._being_written:
+                await self._remove_image(tag)
+        unnamed = await self._list(owner, dangling=["true"])
+        # One that is being committed has no name yet.
+        for image in unnamed if not self._being_written else ():
+            await self._remove_unused(str(image["Id"]))
+
+    async def let_go(self, image_id: str) -> None:
+        """Remove the image of a container that is gone, where its snapshot was removed before."""
+        with suppress(EngineError):
+            inspected = await self._engine.call("GET", f"/images/{image_id}/json")
+            if not inspected.get("RepoTags"):
+                await self._remove_unused(image_id)
+
+    async def _remove_unused(self, image_id: str) -> None:
+        # The engine refuses where a container, or an image above it, needs it; it goes with the last of them.
+        with suppress(EngineError):
+            await self._engine.call("DELETE", f"/images/{image_id}")
+
+    async def _list(self, owner: str, **filters: list[str]) -> list[dict[str, Any]]:
+        text = json.dumps({"label": [f"{Labels.SNAPSHOT}={owner}"], **filters})
+        listed: list[dict[str, Any]] = await self._engine.call("GET", "/images/json", query={"filters": text})
+        return listed
+
+    async def _remove_image(self, tag: str) -> None:
+        path = f"/images/{SNAPSHOT_REPOSITORY}:{tag}"
+        # By force: sandboxes that were started from it go on.
+        await self._engine.call("DELETE", path, query={"force": "true"})
+
+    async def _size(self, image: str) -> int:
+        return int((await self._engine.call("GET", f"/images/{image}/json")).get("Size") or 0)
+
+    async def _require_image(self, path: str, image_id: str) -> None:
         try:
             await self._engine.call("GET", f"/images/{image_id}/json")
         except EngineError as error:
             if error.status != 404:
                 raise
             raise _refused(f"Docker Engine does not have the image of snapshot {path!r} any more") from error
-        return image_id, original
-
-    async def collect(self, owner: str) -> None:
-        """Remove the images of snapshots that are not in the store: removed there, or never completed."""
-        filters = json.dumps({"label": [f"{Labels.SNAPSHOT}={owner}"]})
-        listed = await self._engine.call("GET", "/images/json", query={"filters": filters})
-        kept = {manifest.details.get(_TAG, "") for manifest in await asyncio.to_thread(self._store.list)}
-        for name in (name for image in listed for name in image.get("RepoTags") or ()):
-            repository, _, tag = name.rpartition(":")
-            if repository == SNAPSHOT_REPOSITORY and tag not in kept | self._being_written:
-                await self._remove_image(tag)
-
-    async def _remove_image(self, tag: str) -> None:
-        path = f"/images/{SNAPSHOT_REPOSITORY}:{tag}"
-        # By force: sandboxes that were started from it go on.
-        await self._engine.call("DELETE", path, query={"force": "true"})
 
     def _write(self, image: str, image_digest: str, details: dict[str, str]) -> str:
         with self._store.writing(self._runtime, image, image_digest, **details) as (_, path):

@@ -6,11 +6,11 @@ can cross a process boundary. Failures are the errors of `flash_sandbox.errors`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
+from ...models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
 
 __all__ = ["Adopted", "Availability", "Register", "Runtime", "Started"]
 
@@ -122,6 +122,15 @@ class Runtime(Protocol):
 
     async def snapshot(self, sandbox_id: str) -> SnapshotResult:
         """Write what the paused sandbox holds to the store."""
+
+    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
+        """Tell what is known of each snapshot that this runtime has made, in any order."""
+
+    async def remove_snapshot(self, path: str) -> bool:
+        """Remove a snapshot; tell whether it was one that this runtime has made.
+
+        What was started from it goes on, and so does what is being started from it.
+        """
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""

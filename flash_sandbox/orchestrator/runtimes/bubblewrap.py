@@ -24,7 +24,7 @@ from ...errors import (
     SandboxError,
     SandboxNotFoundError,
 )
-from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
+from ...models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..sandboxing import archive, bwrap, cgroups, seccomp
 from ..sandboxing.commands import finish, run_command
 from ..sandboxing.host import check_host
@@ -381,6 +381,14 @@ class BubblewrapRuntime:
             self._snapshots.write, sandbox.layer / "upper", self.name, sandbox.root.image
         )
         return SnapshotResult(snapshot_path=str(path))
+
+    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
+        """Tell what is known of each snapshot that this runtime has made, in any order."""
+        return [manifest.info for manifest in await asyncio.to_thread(self._snapshots.list, self.name)]
+
+    async def remove_snapshot(self, path: str) -> bool:
+        """Remove a snapshot; tell whether it was one that this runtime has made."""
+        return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
 
     # The end
 

@@ -26,7 +26,7 @@ from ...errors import (
     SandboxNotFoundError,
     UnavailableError,
 )
-from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
+from ...models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..docker_engine.api import Engine, EngineError, EngineMissing
 from ..docker_engine.commands import Command, completed
 from ..docker_engine.containers import (
@@ -58,6 +58,7 @@ class _Sandbox:
     image: str
     running: Running
     cpu_reading: tuple[float, float]
+    from_snapshot: bool
     watcher: asyncio.Task[None] | None = None
 
 
@@ -190,7 +191,14 @@ class DockerRuntime:
         inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
         running = running_container(inspected, look=self._look)
         used = (await self._read(container_id, running.init)).usage.cpu_seconds
-        sandbox = _Sandbox(record.id, container_id, record.image, running, (monotonic(), used))
+        sandbox = _Sandbox(
+            record.id,
+            container_id,
+            record.image,
+            running,
+            (monotonic(), used),
+            bool(record.request.snapshot_path),
+        )
         self._sandboxes[record.id] = sandbox
         adopted = Adopted(
             record.id,
@@ -216,10 +224,11 @@ class DockerRuntime:
         self._starting.add(sandbox_id)
         try:
             await self._recover()
-            container, image = await self._container(sandbox_id, request)
-            container_id, running = await self._run(
-                container, Record(sandbox_id, request, image, idempotency_key)
-            )
+            async with self._image(request) as (started_from, image):
+                container = await self._container(sandbox_id, request, started_from)
+                container_id, running = await self._run(
+                    container, Record(sandbox_id, request, image, idempotency_key)
+                )
         except EngineMissing as missing:
             self._recovered = False
             raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from missing
@@ -227,17 +236,25 @@ class DockerRuntime:
             raise InternalServerError(f"Docker Engine: {error.message}") from error
         finally:
             self._starting.discard(sandbox_id)
-        sandbox = _Sandbox(sandbox_id, container_id, image, running, (monotonic(), 0.0))
+        sandbox = _Sandbox(
+            sandbox_id, container_id, image, running, (monotonic(), 0.0), bool(request.snapshot_path)
+        )
         self._sandboxes[sandbox_id] = sandbox
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
         return Started(image=image)
 
-    async def _container(self, sandbox_id: str, request: StartRequest) -> tuple[Container, str]:
-        """Return what is asked of the engine, and the name of the image."""
+    @asynccontextmanager
+    async def _image(self, request: StartRequest) -> AsyncIterator[tuple[str, str]]:
+        """Give what to start from, for the length of the block, and the name of the image."""
         if request.snapshot_path:
-            snapshot, image = await self._images.find(request.snapshot_path, request.image)
+            async with self._images.using(request.snapshot_path, request.image) as found:
+                yield found
         else:
-            snapshot = image = checked_name(request.image or _DEFAULT_IMAGE)
+            image = checked_name(request.image or _DEFAULT_IMAGE)
+            yield image, image
+
+    async def _container(self, sandbox_id: str, request: StartRequest, image: str) -> Container:
+        """Return what is asked of the engine."""
         labels = {
             Labels.OWNER: self._records.owner,
             Labels.RUNTIME: self.name,
@@ -252,14 +269,14 @@ class DockerRuntime:
         cores = min(request.cpu_cores, self._cpus) if self._cpus else request.cpu_cores
         container = Container(
             sandbox_id=sandbox_id,
-            image=snapshot,
+            image=image,
             command=request.command,
             memory_bytes=request.memory_mb * 1024 * 1024,
             cpu_cores=cores,
             network=request.network or "none",
             labels=labels,
         )
-        return await self._refine(container, request), image
+        return await self._refine(container, request)
 
     async def _refine(self, container: Container, request: StartRequest) -> Container:
         """Return the container with what a kind of this runtime adds to it."""
@@ -347,6 +364,19 @@ class DockerRuntime:
             )
         return SnapshotResult(snapshot_path=path)
 
+    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
+        """Tell what is known of each snapshot that this runtime has made, in any order."""
+        return await self._images.known()
+
+    async def remove_snapshot(self, path: str) -> bool:
+        """Remove a snapshot, with its image; tell whether it was one that this runtime has made."""
+        try:
+            return await self._images.remove(path)
+        except (EngineMissing, EngineError):
+            # It is no snapshot any more; the next start finds its image and removes it.
+            self._recovered = False
+            return True
+
     # The end
 
     async def stop(self, sandbox_id: str) -> None:
@@ -357,6 +387,8 @@ class DockerRuntime:
         self._records.remove(sandbox_id)
         async with self._engine_errors():
             await remove(self._engine, sandbox.container)
+            if sandbox.from_snapshot:
+                await self._images.let_go(sandbox.running.image_digest)
         self._sandboxes.pop(sandbox_id, None)
 
     def _sandbox(self, sandbox_id: str) -> _Sandbox:

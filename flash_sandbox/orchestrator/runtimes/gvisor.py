@@ -27,7 +27,7 @@ from ...errors import (
     SandboxError,
     SandboxNotFoundError,
 )
-from ...models import ExecResult, MetricsResult, SnapshotResult, StartRequest
+from ...models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..gvisor import bundle, idle
 from ..gvisor.commands import run_command, why_not_run
 from ..gvisor.container import Container
@@ -350,6 +350,14 @@ class GvisorRuntime:
                 # Written once and never again: the sandbox and the snapshot can share it.
                 os.link(file, files / file.name)
         return path
+
+    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
+        """Tell what is known of each snapshot that this runtime has made, in any order."""
+        return [manifest.info for manifest in await asyncio.to_thread(self._snapshots.list, self.name)]
+
+    async def remove_snapshot(self, path: str) -> bool:
+        """Remove a snapshot; tell whether it was one that this runtime has made."""
+        return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
 
     # The end
 

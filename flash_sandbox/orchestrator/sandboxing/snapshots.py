@@ -20,7 +20,9 @@ import json
 import os
 import secrets
 import stat
+import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ...errors import InvalidArgumentError, Reason, UnavailableError
+from ...models import SnapshotInfo
 from ..images.references import is_same_image
 from . import archive
 
@@ -74,6 +77,11 @@ class Manifest:
         """Bytes of all files."""
         return sum(size for size, _ in self.files.values())
 
+    @property
+    def info(self) -> SnapshotInfo:
+        """What clients are told of it."""
+        return SnapshotInfo(str(self.path), self.runtime, self.image, self.size, self.created)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -119,6 +127,9 @@ class Snapshots:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._lock = threading.Lock()
+        self._readers: Counter[Path] = Counter()
+        self._removed: set[Path] = set()
 
     def open(self) -> None:
         """Make ready: remove what was being written when an orchestrator was killed. Twice does no more."""
@@ -171,8 +182,9 @@ class Snapshots:
         if not path:
             yield None
             return
-        manifest = self._manifest(path)
         with ExitStack() as stack:
+            stack.enter_context(self._kept(self._place(path)))
+            manifest = self._manifest(path)
             present = _names(manifest.path)
             if present != set(manifest.files):
                 raise _refused(f"snapshot {path!r} has not the files that its manifest lists")
@@ -189,26 +201,52 @@ class Snapshots:
         with ExitStack() as stack:
             yield await asyncio.to_thread(stack.enter_context, self.reading(path))
 
-    def list(self) -> list[Manifest]:
-        """Return what is in the store, the oldest first; what is not authentic is left out."""
+    def list(self, runtime: str | None = None) -> list[Manifest]:
+        """Return what a runtime, or any, has made, the oldest first; what is not authentic is left out."""
         found = []
         for path in self._directory.glob(f"*{_MANIFEST}"):
             with suppress(InvalidArgumentError):
                 found.append(self._manifest(str(path.with_name(path.name.removesuffix(_MANIFEST)))))
-        return sorted(found, key=lambda manifest: manifest.created)
+        made = (manifest for manifest in found if runtime in (None, manifest.runtime))
+        return sorted(made, key=lambda manifest: manifest.created)
 
-    def remove(self, path: str) -> None:
-        """Remove a snapshot; what was started from it goes on.
+    def remove(self, path: str, runtime: str) -> Manifest | None:
+        """Remove a snapshot and return what it was; None where the runtime has made no such snapshot.
 
-        Raises:
-            InvalidArgumentError: If there is no such snapshot in this store.
+        What was started from it goes on, and so does what is being started from it.
         """
-        place = self._place(path)
-        if not os.path.lexists(place):
-            raise _refused(f"there is no snapshot {path!r}")
-        # In the order in which it came: without its manifest it is nothing.
-        _remove(place.with_name(place.name + _MANIFEST))
-        _remove(place)
+        try:
+            manifest = self._manifest(path)
+            if manifest.runtime != runtime:
+                return None
+            # In the order in which it came: without its manifest it is nothing.
+            manifest.path.with_name(manifest.path.name + _MANIFEST).unlink()
+        except (InvalidArgumentError, FileNotFoundError):
+            return None
+        with self._lock:
+            self._removed.add(manifest.path)
+        self._remove_unread(manifest.path)
+        return manifest
+
+    @contextmanager
+    def _kept(self, path: Path) -> Iterator[None]:
+        """Keep what is at `path` in place for the length of the block, also where it is removed meanwhile."""
+        with self._lock:
+            self._readers[path] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers[path] -= 1
+            self._remove_unread(path)
+
+    def _remove_unread(self, path: Path) -> None:
+        with self._lock:
+            if self._readers[path] or path not in self._removed:
+                return
+            self._removed.discard(path)
+            del self._readers[path]
+        _remove(path)
 
     @contextmanager
     def _new(self, suffix: str) -> Iterator[Path]:

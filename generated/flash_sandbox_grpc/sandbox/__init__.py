@@ -7,12 +7,17 @@ __all__ = (
     "Error",
     "ExecRequest",
     "ExecResponse",
+    "ListSnapshotsRequest",
+    "ListSnapshotsResponse",
     "MetricsRequest",
     "MetricsResponse",
+    "RemoveSnapshotRequest",
+    "RemoveSnapshotResponse",
     "ResumeRequest",
     "ResumeResponse",
     "SandboxServiceBase",
     "SandboxServiceStub",
+    "SnapshotInfo",
     "SnapshotRequest",
     "SnapshotResponse",
     "StartRequest",
@@ -119,6 +124,25 @@ default_message_pool.register_message("sandbox", "ExecResponse", ExecResponse)
 
 
 @dataclass(eq=False, repr=False)
+class ListSnapshotsRequest(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "ListSnapshotsRequest", ListSnapshotsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListSnapshotsResponse(betterproto2.Message):
+    snapshots: "list[SnapshotInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The snapshots, the oldest first.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListSnapshotsResponse", ListSnapshotsResponse)
+
+
+@dataclass(eq=False, repr=False)
 class MetricsRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -181,6 +205,25 @@ default_message_pool.register_message("sandbox", "MetricsResponse", MetricsRespo
 
 
 @dataclass(eq=False, repr=False)
+class RemoveSnapshotRequest(betterproto2.Message):
+    snapshot_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Snapshot to remove, as snapshot_sandbox answered it.
+    """
+
+
+default_message_pool.register_message("sandbox", "RemoveSnapshotRequest", RemoveSnapshotRequest)
+
+
+@dataclass(eq=False, repr=False)
+class RemoveSnapshotResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "RemoveSnapshotResponse", RemoveSnapshotResponse)
+
+
+@dataclass(eq=False, repr=False)
 class ResumeRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -197,6 +240,41 @@ class ResumeResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "ResumeResponse", ResumeResponse)
+
+
+@dataclass(eq=False, repr=False)
+class SnapshotInfo(betterproto2.Message):
+    """
+    One snapshot in the store.
+    """
+
+    snapshot_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Path of the snapshot in the orchestrator's store.
+    """
+
+    type: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Runtime that made it, and the only one that starts from it.
+    """
+
+    image: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Image that it lies on.
+    """
+
+    size_bytes: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+    """
+    Size of its files in the store, in bytes.
+    """
+
+    created_at: "float" = betterproto2.field(5, betterproto2.TYPE_DOUBLE)
+    """
+    When it was made, in seconds of Unix time.
+    """
+
+
+default_message_pool.register_message("sandbox", "SnapshotInfo", SnapshotInfo)
 
 
 @dataclass(eq=False, repr=False)
@@ -491,6 +569,51 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def list_snapshots(
+        self,
+        message: "ListSnapshotsRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListSnapshotsResponse":
+        """
+        List the snapshots in the orchestrator's store, the oldest first.
+        """
+
+        if message is None:
+            message = ListSnapshotsRequest()
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ListSnapshots",
+            message,
+            ListSnapshotsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def remove_snapshot(
+        self,
+        message: "RemoveSnapshotRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RemoveSnapshotResponse":
+        """
+        Remove a snapshot from the orchestrator's store. What was started from it goes on.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/RemoveSnapshot",
+            message,
+            RemoveSnapshotResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
     """
@@ -546,6 +669,20 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def list_snapshots(self, message: "ListSnapshotsRequest") -> "ListSnapshotsResponse":
+        """
+        List the snapshots in the orchestrator's store, the oldest first.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def remove_snapshot(self, message: "RemoveSnapshotRequest") -> "RemoveSnapshotResponse":
+        """
+        Remove a snapshot from the orchestrator's store. What was started from it goes on.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_start_sandbox(self, stream: "grpclib.server.Stream[StartRequest, StartResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -594,6 +731,22 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.resume_sandbox(request)
         await stream.send_message(response)
 
+    async def __rpc_list_snapshots(
+        self, stream: "grpclib.server.Stream[ListSnapshotsRequest, ListSnapshotsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_snapshots(request)
+        await stream.send_message(response)
+
+    async def __rpc_remove_snapshot(
+        self, stream: "grpclib.server.Stream[RemoveSnapshotRequest, RemoveSnapshotResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.remove_snapshot(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/sandbox.SandboxService/StartSandbox": grpclib.const.Handler(
@@ -637,5 +790,17 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ResumeRequest,
                 ResumeResponse,
+            ),
+            "/sandbox.SandboxService/ListSnapshots": grpclib.const.Handler(
+                self.__rpc_list_snapshots,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListSnapshotsRequest,
+                ListSnapshotsResponse,
+            ),
+            "/sandbox.SandboxService/RemoveSnapshot": grpclib.const.Handler(
+                self.__rpc_remove_snapshot,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RemoveSnapshotRequest,
+                RemoveSnapshotResponse,
             ),
         }
