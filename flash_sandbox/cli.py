@@ -93,6 +93,14 @@ def serve(
     default_network: Annotated[
         NetworkChoice, typer.Option(help="Network of a sandbox whose start names none.")
     ] = NetworkChoice.NONE,
+    max_snapshot_age: Annotated[
+        float | None,
+        typer.Option(
+            help="Hours after which a snapshot is removed.",
+            metavar="HOURS",
+            show_default="kept until removed",
+        ),
+    ] = None,
     firecracker_runtime: Annotated[
         str,
         typer.Option(
@@ -133,6 +141,7 @@ def serve(
         "registries": allow_registry,
         "image_store_bytes": image_store_gib * 1024**3,
         "default_network": default_network.value,
+        "max_snapshot_hours": max_snapshot_age,
         "firecracker_runtime": firecracker_runtime,
         "api_key": api_key or None,
         "insecure": insecure,

@@ -22,6 +22,7 @@ from .logs import LogFormat, RequestLog
 from .runtimes import Limits, all_runtimes
 from .runtimes.base import Runtime
 from .service import SandboxService
+from .snapshot_expiry import expiring_snapshots
 from .state_dir import state_directory
 
 __all__ = ["Orchestrator", "OrchestratorOptions", "new_event_loop", "running_orchestrator"]
@@ -43,6 +44,7 @@ class OrchestratorOptions(TypedDict, total=False):
     registries: Sequence[str] | None
     image_store_bytes: int | None
     default_network: str
+    max_snapshot_hours: float | None
     firecracker_runtime: str
     api_key: str | None
     insecure: bool
@@ -65,6 +67,8 @@ class Orchestrator:
             is where it is None), ``ghcr.io/owner/*`` or ``*``; ``docker-daemon`` for Docker Engine's images.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
+        max_snapshot_hours: Hours after which a snapshot is removed, above 0; None to keep them until they are
+            removed.
         firecracker_runtime: Docker Engine's name of the OCI runtime that boots Firecracker; empty: Kata's.
         api_key: Key that callers must carry; None for none.
         insecure: Listen beyond loopback also without a key.
@@ -76,7 +80,8 @@ class Orchestrator:
         state_dir: Where files are kept, once it runs.
 
     Raises:
-        ValueError: On entering: listening there without a key was not allowed.
+        ValueError: On entering: listening there without a key was not allowed, or `max_snapshot_hours` is
+            not above 0.
         OSError: On entering: a port is taken, or the host is not this machine's.
         StateDirError: On entering: the state directory cannot be used.
         RuntimeUnavailableError: On entering: the host lacks what limits="enforce" needs.
@@ -94,6 +99,7 @@ class Orchestrator:
         registries: Sequence[str] | None = None,
         image_store_bytes: int | None = None,
         default_network: str = "none",
+        max_snapshot_hours: float | None = None,
         firecracker_runtime: str = "",
         api_key: str | None = None,
         insecure: bool = False,
@@ -106,6 +112,7 @@ class Orchestrator:
         self._ports = (http_port, grpc_port)
         self._limits: Limits = limits
         self._default_network = default_network
+        self._max_snapshot_age = None if max_snapshot_hours is None else max_snapshot_hours * 3600
         self._image_roots = tuple(image_roots)
         self._registries = registries
         self._image_store_bytes = image_store_bytes
@@ -117,6 +124,8 @@ class Orchestrator:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        if self._max_snapshot_age is not None and not self._max_snapshot_age > 0:
+            raise ValueError("snapshots must be kept for more than 0 hours")
         async with AsyncExitStack() as stack:
             # Bound first: what cannot listen need not start.
             http_socket = stack.enter_context(self._bind(self._ports[0]))
@@ -125,6 +134,9 @@ class Orchestrator:
             service = SandboxService(self._runtimes(self.state_dir), self._default_network)
             await service.open()
             stack.push_async_callback(service.close)
+            await stack.enter_async_context(
+                expiring_snapshots(service, self._max_snapshot_age, self._log.event)
+            )
             await stack.enter_async_context(self._front_doors(service, http_socket, grpc_socket))
             self.http_address = "http://" + _address(self._host, http_socket)
             self.grpc_address = _address(self._host, grpc_socket)

@@ -22,6 +22,7 @@ import pytest
 
 from flash_sandbox import AuthenticationError, HTTPClient, SandboxClient, SandboxNotFoundError
 from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
 
 Client = HTTPClient | SandboxClient
 
@@ -200,6 +201,35 @@ class TestKill:
             assert not [path for path in state_dir.rglob("*") if sandbox in path.name]
 
 
+class TestSnapshotAge:
+    def test_a_snapshot_is_removed_at_its_age(self, state_dir: Path, limits: Limits) -> None:
+        hours = ("--max-snapshot-age", str(1.5 / 3600))
+        with serve(state_dir, *hours, limits=limits) as serving, serving.client("grpc") as client:
+            sandbox = client.start_sandbox(type="bubblewrap")
+            path = client.snapshot_sandbox(sandbox).snapshot_path
+            assert [info.snapshot_path for info in client.list_snapshots()] == [path]
+            wait_until(lambda: not client.list_snapshots(), seconds=15)
+            assert not list((state_dir / "snapshots").glob("*.tar*"))
+        assert f'event="snapshot expired" snapshot={path}' in serving.log.read_text()
+
+    def test_what_is_too_old_is_removed_at_the_start_and_the_rest_kept(
+        self, state_dir: Path, limits: Limits
+    ) -> None:
+        layer = state_dir / "layer"
+        layer.mkdir(parents=True)
+        store = Snapshots(state_dir / "snapshots")
+        store.open()
+        long_ago = time.time() - 3601
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "time", lambda: long_ago)
+            old = store.write(layer, "bubblewrap", "host")
+        kept = store.write(layer, "bubblewrap", "host")
+        hours = ("--max-snapshot-age", "1")
+        with serve(state_dir, *hours, limits=limits) as serving, serving.client("http") as client:
+            wait_until(lambda: not old.exists(), seconds=15)
+            assert [info.snapshot_path for info in client.list_snapshots()] == [str(kept)]
+
+
 class TestLog:
     @pytest.mark.parametrize("transport", ["http", "grpc"])
     def test_the_line_of_a_failed_call_has_the_request_id_of_its_error(
@@ -264,6 +294,12 @@ class TestKey:
 
 
 class TestRefusal:
+    @pytest.mark.parametrize("hours", ["0", "-1", "nan"])
+    def test_an_age_that_keeps_no_snapshot(self, state_dir: Path, limits: Limits, hours: str) -> None:
+        options = ("--max-snapshot-age", hours, "--http-port", "0", "--grpc-port", "0", "--limits", limits)
+        code, said = refusal(*options, "--state-dir", str(state_dir))
+        assert (code, "more than 0 hours" in said, "Traceback" in said) == (1, True, False)
+
     def test_listening_beyond_loopback_needs_a_key(self, state_dir: Path) -> None:
         code, said = refusal("--host", "0.0.0.0", "--state-dir", str(state_dir), FLASH_SANDBOX_API_KEY="")
         assert (code, "set an API key" in said) == (1, True)
