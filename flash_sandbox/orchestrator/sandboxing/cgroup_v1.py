@@ -13,6 +13,10 @@ from .limits import Limits, Usage
 
 __all__ = ["CgroupV1", "HierarchyV1"]
 
+# A thread moves itself at once. A write to cgroup.procs waits until no CPU forks or ends a process any more:
+# an RCU grace period, 5 to 20 ms.
+_JOIN: Final = "tasks"
+
 
 class HierarchyV1:
     """The controllers of version 1, each in a tree of its own (some may share one)."""
@@ -108,8 +112,8 @@ class CgroupV1:
 
     @property
     def join_files(self) -> list[str]:
-        """Files to which a process writes "0" to become one of the group."""
-        return [f"{path}/cgroup.procs" for path in self._distinct]
+        """Files to which a process of one thread writes "0" to become one of the group."""
+        return [f"{path}/{_JOIN}" for path in self._distinct]
 
     @property
     def directories(self) -> list[str]:
@@ -174,7 +178,7 @@ class CgroupV1:
     def join_files_with(self, freezer: Path) -> list[str]:
         """Return the files to join, with another one of the freezer's tree."""
         own = self._paths["freezer"]
-        return [f"{freezer if path == own else path}/cgroup.procs" for path in self._distinct]
+        return [f"{freezer if path == own else path}/{_JOIN}" for path in self._distinct]
 
     async def remove(self) -> None:
         """End what is left in the group and remove it."""
