@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docker_engine import IMAGE, DockerEngine, missing, running_engine
@@ -25,6 +26,7 @@ from flash_sandbox import (
 )
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import running_orchestrator
+from flash_sandbox.orchestrator.docker_engine.api import Engine
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
 
 REGISTRY = "127.0.0.1:5071"
@@ -90,6 +92,36 @@ def registry(docker_engine: DockerEngine, need, tmp_path_factory) -> Iterator[st
             yield name
         finally:
             process.terminate()
+
+
+class TestEndsOfCommands:
+    async def test_one_that_succeeds_is_heard_of_and_not_asked_for(
+        self, runtime: DockerRuntime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+        call = Engine.call
+
+        async def noted(engine: Engine, method: str, path: str, *arguments: object, **options: Any) -> Any:
+            asked.append(path)
+            return await call(engine, method, path, *arguments, **options)
+
+        monkeypatch.setattr(Engine, "call", noted)
+        await runtime.start("one", StartRequest("docker", IMAGE), lambda code: None)
+        heard = False
+        for _ in range(20):
+            asked.clear()
+            result = await runtime.exec("one", ("echo", "word"))
+            assert (result.stdout, result.exit_code) == ("word\n", 0)
+            heard = heard or not any(path.startswith("/exec/") for path in asked)
+        assert heard
+        await runtime.stop("one")
+
+    async def test_one_that_closes_its_output_early_is_waited_for(self, runtime: DockerRuntime) -> None:
+        await runtime.start("one", StartRequest("docker", IMAGE), lambda code: None)
+        for status in (0, 3):
+            script = f"exec >&- 2>&-; usleep 200000; exit {status}"
+            assert (await runtime.exec("one", ("sh", "-c", script))).exit_code == status
+        await runtime.stop("one")
 
 
 class TestHardening:

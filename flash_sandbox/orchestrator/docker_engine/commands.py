@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from ...errors import ConflictError, InternalServerError
 from ...models import ExecResult
 from .api import Engine, EngineError, EngineMissing
+from .ends import CommandEnds
 from .processes import MARK, kill_command, kill_script, on_this_host
 from .streams import Streams
 
@@ -29,13 +30,17 @@ class Command:
 
     Args:
         engine: Where the container runs.
+        ends: Hears of the end of its commands.
         container: Its full ID.
         command: The command and its arguments.
         init: Process ID of the container's init where its processes may be this host's; 0 where they are not.
     """
 
-    def __init__(self, engine: Engine, container: str, command: tuple[str, ...], init: int) -> None:
+    def __init__(
+        self, engine: Engine, ends: CommandEnds, container: str, command: tuple[str, ...], init: int
+    ) -> None:
         self._engine = engine
+        self._ends = ends
         self._container = container
         self._command = command
         self._init = init
@@ -76,12 +81,17 @@ class Command:
 
     async def _attend(self) -> ExecResult:
         streams = Streams()
+        self._ends.expect(self._id)
         try:
             async with self._engine.stream("POST", f"/exec/{self._id}/start", {"Detach": False}) as response:
                 async for chunk in response.aiter_raw():
                     streams.feed(chunk)
         except EngineError as error:
             return _not_run(error.message)
+        finally:
+            succeeded = self._ends.succeeded(self._id)
+        if succeeded:
+            return _result(streams, 0)
         state = await self._ended(self._id)
         code = state.get("ExitCode")
         if not state.get("Pid"):
@@ -89,13 +99,7 @@ class Command:
             return _not_run(streams.stdout.text + streams.stderr.text)
         if code is None:
             raise InternalServerError("Docker Engine does not tell how the command ended")
-        return ExecResult(
-            stdout=streams.stdout.text,
-            stderr=streams.stderr.text,
-            exit_code=int(code),
-            stdout_dropped=streams.stdout.dropped,
-            stderr_dropped=streams.stderr.dropped,
-        )
+        return _result(streams, int(code))
 
     async def _ended(self, exec_id: str) -> dict[str, Any]:
         """Wait until the first process has ended: a command may close its output long before."""
@@ -161,6 +165,16 @@ def why_not_run(message: str) -> tuple[str, bool] | None:
     if found is None:
         return None
     return found[1], any(sign in found[1] for sign in _NOT_FOUND)
+
+
+def _result(streams: Streams, exit_code: int) -> ExecResult:
+    return ExecResult(
+        stdout=streams.stdout.text,
+        stderr=streams.stderr.text,
+        exit_code=exit_code,
+        stdout_dropped=streams.stdout.dropped,
+        stderr_dropped=streams.stderr.dropped,
+    )
 
 
 def _not_run(message: str) -> ExecResult:

@@ -37,6 +37,7 @@ from ..docker_engine.containers import (
     reading_of_engine,
     reading_of_host,
 )
+from ..docker_engine.ends import CommandEnds
 from ..docker_engine.lifecycle import Running, create, exit_code, remove, running_container, start
 from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
@@ -91,6 +92,7 @@ class DockerRuntime:
         event: Event = unwritten,
     ) -> None:
         self._engine = Engine(host)
+        self._ends = CommandEnds(self._engine)
         self._event = event
         self._puller = Puller(self._engine, registries, event)
         self._records = Records(state_dir / "containers" / self.name)
@@ -139,6 +141,7 @@ class DockerRuntime:
         for sandbox_id in list(self._sandboxes):
             with suppress(SandboxError):
                 await self.stop(sandbox_id)
+        await self._ends.close()
         await self._engine.close()
 
     # Sandboxes that outlived their orchestrator
@@ -305,7 +308,8 @@ class DockerRuntime:
         """Run a command, confined as the main process is. Cancelling ends all of its processes."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
-            return await Command(self._engine, sandbox.container, command, sandbox.running.init).run()
+            run = Command(self._engine, self._ends, sandbox.container, command, sandbox.running.init)
+            return await run.run()
 
     async def metrics(self, sandbox_id: str) -> MetricsResult:
         """Read what the sandbox uses now from the kernel, through the engine."""
