@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ...errors import InvalidArgumentError, Reason
 from ...models import SnapshotInfo
+from ..images.manifests import ImageConfig
 from ..sandboxing.snapshots import Snapshots
 from .api import Engine, EngineError, EngineMissing
 from .commands import completed
@@ -46,6 +47,8 @@ class SnapshotImages:
         self._being_written: set[str] = set()
         self._in_use: Counter[str] = Counter()
         self._removed: set[str] = set()
+        # By digest, which is of what they say: none ever changes.
+        self._configs: dict[str, ImageConfig] = {}
 
     def open(self) -> None:
         """Make the store ready."""
@@ -64,7 +67,9 @@ class SnapshotImages:
         # The container's labels go over to the image, and from there to every container of it.
         labels = {Labels.OWNER: "", Labels.SANDBOX: "", Labels.RUNTIME: "", Labels.SNAPSHOT: owner}
         # So does its command, where the image's own is to come back: to the engine none is "the same".
-        config = await image_config(self._engine, image_digest)
+        if image_digest not in self._configs:
+            self._configs[image_digest] = await image_config(self._engine, image_digest)
+        config = self._configs[image_digest]
         body = {
             "Labels": labels,
             "Entrypoint": list(config.entrypoint),
