@@ -7,6 +7,6 @@
     container   one container: started, restored, paused, saved and ended, with its cgroup
     commands    commands in a container, and their end
     idle        the main process of a sandbox that was given none
-    orphans     hearing of the end of processes that runsc leaves behind
+    orphans     runsc started, and the end of it and of the processes that it leaves behind
     records     what the next orchestrator must know of a container
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from asyncio.subprocess import Process
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from ...models import ExecResult
 from ..sandboxing.output import Output, drained
 from .bundle import command_mark, command_process
 from .container import Container
+from .orphans import ProcessEnd, spawn
 from .program import Runsc, RunscError, reported_errors, settled
 
 __all__ = ["run_command", "why_not_run"]
@@ -57,13 +57,13 @@ async def run_command(runsc: Runsc, container: Container, command: tuple[str, ..
         with runsc.log() as log:
             spec_file.write_text(json.dumps(command_process(container.directory, command, name)))
             arguments = ["exec", f"--process={spec_file}", f"--internal-pid-file={pid_file}", container.id]
-            starting = asyncio.ensure_future(_start(runsc, runsc.line(log, *arguments), stdout, stderr))
+            process = _start(runsc, runsc.line(log, *arguments), stdout, stderr)
             try:
-                process = await asyncio.shield(starting)
-                status = await process.wait()
+                status = await asyncio.shield(process.status)
             except asyncio.CancelledError:
-                await settled(_end(runsc, container, name, await starting, pid_file))
+                await settled(_end(runsc, container, name, process, pid_file))
                 raise
+            assert status is not None
             await drained(stdout, stderr)
             error = reported_errors(log) if status == _RUNSC_FAILED else ""
         if error:
@@ -71,7 +71,7 @@ async def run_command(runsc: Runsc, container: Container, command: tuple[str, ..
         return ExecResult(
             stdout=stdout.text,
             stderr=stderr.text,
-            exit_code=status if status >= 0 else 128 - status,
+            exit_code=status,
             stdout_dropped=stdout.dropped,
             stderr_dropped=stderr.dropped,
         )
@@ -91,11 +91,9 @@ def why_not_run(error: str) -> tuple[int, str] | None:
     return (_NOT_FOUND if "no such file" in why else _NOT_RUNNABLE), why
 
 
-async def _start(runsc: Runsc, line: list[str], stdout: Output, stderr: Output) -> Process:
+def _start(runsc: Runsc, line: list[str], stdout: Output, stderr: Output) -> ProcessEnd:
     with runsc.null() as null:
-        process = await asyncio.create_subprocess_exec(
-            *line, stdin=null, stdout=stdout.write_end, stderr=stderr.write_end
-        )
+        process = spawn(line, stdin=null, stdout=stdout.write_end, stderr=stderr.write_end)
     stdout.handed_over()
     stderr.handed_over()
     return process
@@ -115,7 +113,7 @@ async def _failed(container: Container, error: str, program: str) -> ExecResult:
     raise InternalServerError(f"gVisor could not run the command: {error}")
 
 
-async def _end(runsc: Runsc, container: Container, name: str, process: Process, pid_file: Path) -> None:
+async def _end(runsc: Runsc, container: Container, name: str, process: ProcessEnd, pid_file: Path) -> None:
     """End a command and what it started: by parent and, for what has lost its own, by the command's mark."""
     known = set(await _first(process, pid_file))
     killed: set[int] = set()
@@ -133,14 +131,13 @@ async def _end(runsc: Runsc, container: Container, name: str, process: Process, 
     with suppress(RunscError):
         # Where the image has no shell, what has lost its parents stays until the sandbox ends.
         await runsc.run("exec", container.id, "/bin/sh", "-c", _END_MARKED, "sh", command_mark(name))
-    with suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()
+    process.kill()
+    await process.status
 
 
-async def _first(process: Process, pid_file: Path) -> list[int]:
+async def _first(process: ProcessEnd, pid_file: Path) -> list[int]:
     """Return the process ID that a command has inside, once it has one; nothing where it has ended."""
-    while process.returncode is None:
+    while not process.status.done():
         with suppress(FileNotFoundError, ValueError):
             return [int(pid_file.read_text())]
         await asyncio.sleep(0.002)

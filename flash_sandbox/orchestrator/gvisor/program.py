@@ -11,9 +11,12 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from ..sandboxing.output import Output
+from .orphans import spawn
 
 __all__ = [
     "Missing",
@@ -115,19 +118,16 @@ class Runsc:
         return await settled(self._run(arguments, prefix, held))
 
     async def _run(self, arguments: Sequence[str], prefix: Sequence[str], held: Sequence[int]) -> str:
-        with self.log() as log, self.null() as null:
-            process = await asyncio.create_subprocess_exec(
-                *prefix,
-                *self.line(log, *arguments),
-                stdin=null,
-                stdout=null if prefix else subprocess.PIPE,
-                stderr=null,
-                pass_fds=tuple(held),
-            )
-            output, _ = await process.communicate()
-            if process.returncode != 0:
-                raise RunscError(f"runsc {arguments[0]}: {reported_errors(log) or _end(process.returncode)}")
-        return (output or b"").decode("utf-8", "replace")
+        with self.log() as log, self.null() as null, closing(Output()) as output:
+            stdout = null if prefix else output.write_end
+            line = [*prefix, *self.line(log, *arguments)]
+            end = spawn(line, stdin=null, stdout=stdout, stderr=null, held=held)
+            output.handed_over()
+            status = await end.status
+            if status != 0:
+                raise RunscError(f"runsc {arguments[0]}: {reported_errors(log) or _end(status)}")
+            await output.ended()
+            return output.text
 
     @contextmanager
     def null(self) -> Iterator[int]:
@@ -151,22 +151,19 @@ class Runsc:
         Raises:
             RunscError: If nobody knows.
         """
-        with self.log() as log:
-            process = await asyncio.create_subprocess_exec(
-                *self.line(log, "wait", container_id),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
+        with self.log() as log, self.null() as null, closing(Output()) as output:
+            line = self.line(log, "wait", container_id)
+            end = spawn(line, stdin=null, stdout=output.write_end, stderr=null)
+            output.handed_over()
             try:
-                output, _ = await process.communicate()
+                await asyncio.shield(end.status)
             except asyncio.CancelledError:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+                end.kill()
+                await end.status
                 raise
+            await output.ended()
             try:
-                status: int = json.loads(output)["exitStatus"]
+                status: int = json.loads(output.text)["exitStatus"]
             except (ValueError, KeyError, TypeError):
                 raise RunscError(f"runsc wait: {reported_errors(log)}") from None
             return status
@@ -219,7 +216,7 @@ async def settled(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def _end(status: int | None) -> str:
-    if status == -signal.SIGKILL:
+    if status == 128 + signal.SIGKILL:
         return "it was killed, most probably because the sandbox has too little memory: it needs about 48 MiB"
     return f"it ended with {status}"
 
