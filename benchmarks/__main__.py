@@ -187,7 +187,7 @@ def _docker_report(rounds: int) -> str:
             "",
             f"The floor is {PEER} asking the same engine for the same. The rows of the clients have in",
             "addition a request to the orchestrator and its answer, and what is written down to go on",
-            "after a kill.",
+            "after a kill. NOTES.md tells where the time goes.",
             "",
             HEADER,
             *rows,
