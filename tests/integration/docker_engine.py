@@ -148,6 +148,8 @@ def running_engine(oci_runtimes: Mapping[str, str] | None = None) -> Iterator[Do
 
 
 def _spawn(directory: Path) -> subprocess.Popen[bytes]:
+    # containerd takes no underscore that stands at an end or beside another.
+    namespace = directory.name.replace("_", "0")
     dockerd = (
         "dockerd",
         f"--host=unix://{directory}/docker.sock",
@@ -156,8 +158,8 @@ def _spawn(directory: Path) -> subprocess.Popen[bytes]:
         f"--pidfile={directory}/pid",
         f"--config-file={directory}/daemon.json",
         # Where the host's own containerd runs, the engine uses that one.
-        f"--containerd-namespace={directory.name}",
-        f"--containerd-plugins-namespace={directory.name}-plugins",
+        f"--containerd-namespace={namespace}",
+        f"--containerd-plugins-namespace={namespace}-plugins",
     )
     (directory / "docker.sock").unlink(missing_ok=True)
     script = f'{BUSYBOX} ip link set lo up && exec "$0" "$@"'
