@@ -211,6 +211,8 @@ async def _serve(options: OrchestratorOptions) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
+    # Where the caller ignores it, nobody can know how a child has ended (wait(2)).
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     async with AsyncExitStack() as stack:
         try:
             orchestrator = await stack.enter_async_context(Orchestrator(**options))

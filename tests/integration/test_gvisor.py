@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -337,13 +337,23 @@ def state_dir(tmp_path) -> Path:
     return tmp_path / "state"
 
 
+def test_it_works_where_the_caller_ignores_the_end_of_children(state_dir: Path) -> None:
+    with ExitStack() as stack:
+        before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        try:
+            serving = stack.enter_context(serve(state_dir, limits="enforce"))
+        finally:
+            signal.signal(signal.SIGCHLD, before)
+        client = stack.enter_context(HTTPClient(address=serving.http, timeout=60))
+        sandbox_id = stack.enter_context(gvisor_sandbox(client))
+        assert client.exec_command(sandbox_id, ["false"]).exit_code == 1
+
+
 @pytest.fixture
 def killed_and_followed(
     state_dir,
 ) -> Iterator[Callable[[Callable[[HTTPClient], str]], tuple[HTTPClient, str]]]:
     """Return what does something with an orchestrator, kills it with SIGKILL, and starts the next one."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def client_of(serving: Serving) -> HTTPClient:

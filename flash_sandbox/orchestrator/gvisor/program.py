@@ -218,6 +218,8 @@ async def settled(work: Coroutine[Any, Any, _Result]) -> _Result:
 def _end(status: int | None) -> str:
     if status == 128 + signal.SIGKILL:
         return "it was killed, most probably because the sandbox has too little memory: it needs about 48 MiB"
+    if status is None:
+        return "nobody knows how it ended: this process ignores SIGCHLD"
     return f"it ended with {status}"
 
 
