@@ -16,14 +16,13 @@ from pathlib import Path
 import pytest
 from docker_engine import IMAGE, DockerEngine
 from inside import wait_until
+from killed import killed
 
 from flash_sandbox import HTTPClient
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.runtimes.base import Adopted
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
 
-PROGRAM = Path(__file__).with_name("programs") / "killed_at.py"
-ROOT = Path(__file__).resolve().parents[2]
 REQUEST = StartRequest(image=IMAGE, memory_mb=64, network="none")
 
 
@@ -165,34 +164,31 @@ async def test_one_that_has_ended_meanwhile_is_removed(docker_engine: DockerEngi
     await first.close()
 
 
-# What the engine is asked: three calls to look around, then start (5), exec (3), pause, snapshot (2), resume,
-# start (5, of which the first and the last are enough), stop.
-@pytest.mark.parametrize("call", [*range(4, 17), 20, 21])
+# What the engine is asked: four calls to look around, then start (5 to 9), exec (10 to 12), pause (13),
+# snapshot (14 to 17), resume (18), start from the snapshot (19 to 24), stop (25, 26), removal of the snapshot
+# (27). What only looks at something leaves what the call before it has left.
+@pytest.mark.parametrize("point", [6, 8, 9, 10, 11, 13, 15, 17, 18, 20, 21, 23, 25, 26, 27, "end"])
 async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
-    docker_engine: DockerEngine, tmp_path: Path, call: int
+    docker_engine: DockerEngine, tmp_path: Path, point: object
 ) -> None:
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'generated'}"}
-    command = [sys.executable, str(PROGRAM), str(tmp_path), docker_engine.host, str(call)]
-    ended = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    told = ended.stdout.splitlines()
-    async with runtime_on(tmp_path, docker_engine.host) as (runtime, adopted):
-        kept = {word.split()[1] for word in told if word.startswith("started")}
-        if "stopping second" in told:
-            kept.discard("second")
-        assert kept <= set(adopted)
+    state_dir = tmp_path / "state"
+    told = await killed(state_dir, "docker", docker_engine.host, IMAGE, "one", str(point))
+    async with runtime_on(state_dir, docker_engine.host) as (runtime, adopted):
+        assert told.sandboxes <= set(adopted)
         assert {
             container["Labels"]["flash-sandbox.sandbox"]
-            for container in docker_engine.containers(owner=owner(tmp_path))
+            for container in docker_engine.containers(owner=owner(state_dir))
         } == set(adopted)
-        assert len(images_of(docker_engine, tmp_path)) == len(list(tmp_path.glob("snapshots/*.checkpoint")))
-        for line in told:
-            if line.startswith("snapshot"):
-                await runtime.start("copy", StartRequest(snapshot_path=line.split()[1]), lambda code: None)
-                assert (await runtime.exec("copy", ("cat", "/file"))).stdout == "kept\n"
-    assert docker_engine.containers(owner=owner(tmp_path)) == []
+        snapshots = {info.snapshot_path for info in await runtime.list_snapshots()}
+        assert told.snapshots <= snapshots <= {str(path) for path in state_dir.glob("snapshots/*.checkpoint")}
+        assert not told.removed & snapshots
+        for number, path in enumerate(snapshots):
+            await runtime.start(f"copy-{number}", StartRequest(snapshot_path=path), lambda code: None)
+            assert (await runtime.exec(f"copy-{number}", ("cat", "/file"))).stdout == "kept\n"
+        for sandbox_id in [*adopted, *(f"copy-{number}" for number in range(len(snapshots)))]:
+            await runtime.stop(sandbox_id)
+        assert len(images_of(docker_engine, state_dir)) == len(snapshots)
+    assert docker_engine.containers(owner=owner(state_dir)) == []
 
 
 async def until(condition: Callable[[], object]) -> None:

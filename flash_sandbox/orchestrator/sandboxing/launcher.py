@@ -154,9 +154,13 @@ class Launcher:
 
     def _answer(self) -> bool:
         """Take one request, do it, and tell whether there may be more."""
-        head, ancillary, _, _ = self._connection.recvmsg(
-            4, socket.CMSG_SPACE(4 * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
-        )
+        try:
+            head, ancillary, _, _ = self._connection.recvmsg(
+                4, socket.CMSG_SPACE(4 * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            # The orchestrator was killed before it had read all that it was told.
+            return False
         if len(head) < 4:
             return False
         descriptors = array.array("i")
@@ -180,7 +184,10 @@ class Launcher:
     def _receive(self, size: int) -> bytes | None:
         body = bytearray()
         while len(body) < size:
-            chunk = self._connection.recv(size - len(body))
+            try:
+                chunk = self._connection.recv(size - len(body))
+            except ConnectionResetError:
+                return None
             if not chunk:
                 return None
             body += chunk
@@ -191,14 +198,16 @@ class Launcher:
         with suppress(BrokenPipeError, ConnectionResetError):
             self._connection.sendall(struct.pack("=I", len(body)) + body)
 
-    def _reap(self) -> None:
+    def _reap(self) -> bool:
+        """Take note of the processes that have ended; tell whether there are others."""
         while True:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return False
             if pid == 0:
-                return
+                self._end_orphans()
+                return True
             request_id = self._running.pop(pid, None)
             if request_id is not None:
                 self._tell(
@@ -207,6 +216,13 @@ class Launcher:
                     # Blocks of 512 bytes (getrusage(2)).
                     usage=[used.ru_utime + used.ru_stime, used.ru_inblock * 512, used.ru_oublock * 512],
                 )
+
+    def _end_orphans(self) -> None:
+        """End each PID 1 whose bwrap has ended before the one could ask to end with the other."""
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            orphans = set(map(int, file.read().split())) - self._running.keys()
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
 
     # Starting a sandbox
 
@@ -375,8 +391,7 @@ class Launcher:
                 with suppress(OSError), open(path, "w", encoding="ascii") as file:
                     file.write(text)
         deadline = time.monotonic() + 2
-        while self._running and time.monotonic() < deadline:
-            self._reap()
+        while self._reap() and time.monotonic() < deadline:
             time.sleep(0.005)
         for remains in self._remains.values():
             for path in remains["cgroups"]:

@@ -1,27 +1,40 @@
-"""Work with the docker runtime, and be killed once the engine has done its Nth call.
+"""Work with a runtime, and be killed at one point of it.
 
-``killed_at.py DIRECTORY ENGINE N``. Each step that is complete is printed, as its caller would have been
-told.
+``killed_at.py DIRECTORY RUNTIME PLACE IMAGE NAME POINT``, where RUNTIME is ``docker``, PLACE where its
+engine is, and POINT the number of a call that the engine has answered; or RUNTIME is ``bubblewrap``, PLACE
+what to do without cgroups, and POINT such as ``before runtimes.bubblewrap BubblewrapRuntime.pause 1``. With
+either, POINT may be ``end``. Each step that is complete is printed, as its caller would have been told, and
+each that takes something back before it begins.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
+import itertools
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.docker_engine.api import Engine
+from flash_sandbox.orchestrator.runtimes.base import Runtime
+from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
 
 
-def kill_after_call(number: int) -> None:
-    """Have this process killed when the engine's answer to a call has come, before anything is made of it."""
+def die() -> None:
+    """End as an orchestrator that the kernel or an operator kills."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_engine_call(number: int) -> None:
+    """Die when the engine's answer to a call has come, before anything is made of it."""
     calls = 0
     stream = Engine.stream
 
@@ -33,32 +46,77 @@ def kill_after_call(number: int) -> None:
             if not path.endswith("/wait"):
                 calls += 1
                 if calls == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    die()
             yield response
 
     Engine.stream = counted  # type: ignore[method-assign]
 
 
-async def main(directory: str, host: str) -> None:
+def die_around_function(moment: str, module: str, name: str, number: int) -> None:
+    """Die before or after the Nth call of a function of the orchestrator's."""
+    owner: Any = importlib.import_module(f"flash_sandbox.orchestrator.{module}")
+    *parents, last = name.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    function = getattr(owner, last)
+    calls = itertools.count(1)
+
+    async def waited_for(result: Awaitable[Any]) -> None:
+        await result
+        die()
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        is_due = next(calls) == number
+        if is_due and moment == "before":
+            die()
+        result = function(*arguments, **options)
+        if is_due and inspect.isawaitable(result):
+            return waited_for(result)
+        if is_due:
+            die()
+        return result
+
+    setattr(owner, last, counted)
+
+
+async def main(runtime: Runtime, image: str, name: str) -> None:
     """Do every kind of step once."""
-    runtime = DockerRuntime(Path(directory), host=host)
+    first, second = f"first-{name}", f"second-{name}"
     await runtime.open()
     await runtime.adopt(lambda adopted: lambda code: None)
-    request = StartRequest(image="busybox:latest", memory_mb=64)
-    await runtime.start("first", request, lambda code: None)
-    print("started first", flush=True)
-    await runtime.exec("first", ("sh", "-c", "echo kept > /file"))
-    await runtime.pause("first")
-    snapshot = await runtime.snapshot("first")
-    print("snapshot", snapshot.snapshot_path, flush=True)
-    await runtime.resume("first")
-    await runtime.start("second", request, lambda code: None)
-    print("started second", flush=True)
-    print("stopping second", flush=True)
-    await runtime.stop("second")
-    os.kill(os.getpid(), signal.SIGKILL)
+    await runtime.start(first, StartRequest(image=image, memory_mb=64), lambda code: None)
+    print("started", first, flush=True)
+    await runtime.exec(first, ("sh", "-c", "echo kept > /file"))
+    await runtime.pause(first)
+    path = (await runtime.snapshot(first)).snapshot_path
+    print("snapshot", path, flush=True)
+    await runtime.resume(first)
+    await runtime.start(second, StartRequest(snapshot_path=path, memory_mb=64), lambda code: None)
+    print("started", second, flush=True)
+    print("stopping", second, flush=True)
+    await runtime.stop(second)
+    print("removing", path, flush=True)
+    await runtime.remove_snapshot(path)
+    print("removed", path, flush=True)
 
 
 if __name__ == "__main__":
-    kill_after_call(int(sys.argv[3]))
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    directory, kind, place, image, name, point = sys.argv[1:]
+    runtime: Runtime
+    if kind == "docker":
+        runtime = DockerRuntime(Path(directory), host=place)
+    else:
+        runtime = BubblewrapRuntime(Path(directory), limits=place)  # type: ignore[arg-type]
+    if point.isdigit():
+        die_after_engine_call(int(point))
+    elif point != "end":
+        moment, module, function, number = point.split()
+        die_around_function(moment, module, function, int(number))
+
+    async def work() -> None:
+        await main(runtime, image, name)
+        if point == "end":
+            die()
+        raise SystemExit(f"{point} was not reached")
+
+    asyncio.run(work())

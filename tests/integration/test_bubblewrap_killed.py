@@ -1,0 +1,144 @@
+"""Embedded sandboxes die with the orchestrator that made them, and the next one finds nothing half-made."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from inside import wait_until
+from killed import Told, killed
+from layouts import busybox, busybox_layer, entry, tar_bytes
+from test_serve import cgroups_named
+
+from flash_sandbox.models import StartRequest
+from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
+
+# How long what an orchestrator has left may live.
+DEATH_SECONDS = 2.0
+
+POINTS = [
+    # The start: image, cgroup, layer, launcher, status, main process.
+    "before sandboxing.extraction Extraction.finish 1",
+    "before images.store Records.put 1",
+    "after runtimes.bubblewrap BubblewrapRuntime._make_group 1",
+    "after runtimes.bubblewrap BubblewrapRuntime._make_layer 1",
+    "after sandboxing.launcher_client LauncherClient._send 1",
+    "before sandboxing.launcher_client LauncherClient._on_readable 1",
+    "before runtimes.bubblewrap BubblewrapRuntime._read_init 1",
+    "after runtimes.bubblewrap BubblewrapRuntime._read_init 1",
+    "after runtimes.bubblewrap BubblewrapRuntime.start 1",
+    # The command.
+    "after sandboxing.launcher_client LauncherClient._send 2",
+    "after runtimes.bubblewrap run_command 1",
+    # The snapshot: frozen, packing, packed, its manifest being written, complete.
+    "after runtimes.bubblewrap BubblewrapRuntime.pause 1",
+    "before sandboxing.archive _pack_one 2",
+    "after sandboxing.archive pack_layer 1",
+    "before sandboxing.snapshots os.fsync 4",
+    "after sandboxing.snapshots Snapshots.write 1",
+    # The start from it.
+    "after runtimes.bubblewrap BubblewrapRuntime.resume 1",
+    "before sandboxing.extraction Extraction.finish 2",
+    # The stop: before and after the kill, without its cgroup, without its layer.
+    "before runtimes.bubblewrap signal.pidfd_send_signal 1",
+    "after runtimes.bubblewrap signal.pidfd_send_signal 1",
+    "before sandboxing.launcher_client LauncherClient.forget 1",
+    "after sandboxing.launcher_client LauncherClient.forget 1",
+    "after runtimes.bubblewrap BubblewrapRuntime.stop 1",
+    # The removal of the snapshot: without its manifest, and all of it.
+    "before sandboxing.snapshots Snapshots._remove_unread 2",
+    "after runtimes.bubblewrap BubblewrapRuntime.remove_snapshot 1",
+    "end",
+]
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path, need) -> Path:
+    """Make a state directory whose operator has put an image into it."""
+    need(
+        "busybox",
+        None if busybox() else "there is no static busybox (on Debian: apt-get install busybox-static)",
+    )
+    roots = tmp_path / "state" / "rootfs"
+    roots.mkdir(parents=True)
+    (roots / "small.tar").write_bytes(tar_bytes([*busybox_layer(), entry("etc/motd", content=b"intact")]))
+    return tmp_path / "state"
+
+
+@asynccontextmanager
+async def next_runtime(state_dir: Path, limits: Limits) -> AsyncIterator[BubblewrapRuntime]:
+    runtime = BubblewrapRuntime(state_dir, limits=limits)
+    await runtime.open()
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+def processes_of(name: str, state_dir: Path) -> list[str]:
+    """Return the processes whose command line or environment names a sandbox, or the state directory."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if name.encode() in text or os.fsencode(state_dir) in text:
+            found.append(f"{process.name}: {text[:200]!r}")
+    return found
+
+
+def names_below(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_kill_at_any_point_leaves_nothing_but_what_was_acknowledged(
+    state_dir: Path, limits: Limits, point: str
+) -> None:
+    name, image = secrets.token_hex(8), str(state_dir / "rootfs" / "small.tar")
+    told = await killed(state_dir, "bubblewrap", limits, image, name, point)
+    await asyncio.to_thread(
+        wait_until,
+        lambda: not processes_of(name, state_dir),
+        "the sandboxes and the launcher to end",
+        DEATH_SECONDS,
+    )
+    async with next_runtime(state_dir, limits) as runtime:
+        assert_clean(state_dir, name)
+        await assert_kept(runtime, told)
+        await runtime.start("other", StartRequest(image=image), lambda code: None)
+        assert (await runtime.exec("other", ("cat", "/etc/motd"))).stdout == "intact"
+        assert names_below(state_dir / "sandboxes") == {"other"}
+    assert names_below(state_dir) == {"images", "rootfs", "snapshots"}
+
+
+def assert_clean(state_dir: Path, name: str) -> None:
+    """Fail where there is anything of a sandbox, or anything half-made."""
+    assert names_below(state_dir / "sandboxes") == set()
+    assert cgroups_named(f"first-{name}") == cgroups_named(f"second-{name}") == []
+    assert str(state_dir) not in Path("/proc/self/mountinfo").read_text()
+    assert not list((state_dir / "images").rglob("*.partial"))
+    assert not any((state_dir / "images" / "trees" / "trash").iterdir())
+    snapshots = names_below(state_dir / "snapshots") - {"key"}
+    whole = {snapshot for snapshot in snapshots if snapshot.endswith(".tar")}
+    assert snapshots == whole | {f"{snapshot}.json" for snapshot in whole}
+
+
+async def assert_kept(runtime: BubblewrapRuntime, told: Told) -> None:
+    """Fail where a snapshot is lost, is back, or cannot be started from."""
+    snapshots = {info.snapshot_path for info in await runtime.list_snapshots()}
+    assert told.snapshots <= snapshots
+    assert not told.removed & snapshots
+    for path in snapshots:
+        await runtime.start("copy", StartRequest(snapshot_path=path), lambda code: None)
+        assert (await runtime.exec("copy", ("cat", "/file"))).stdout == "kept\n"
+        await runtime.stop("copy")
