@@ -1,10 +1,14 @@
 # make demo and make test need only Python 3.11 or newer: each makes .venv and installs into it.
 PYTHON ?= python3
 VENV ?= .venv
+# How many processes run tests, each its own modules with engines of its own; 0: this one alone, for a debugger.
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-orchestrator
 DEV := $(VENV)/.installed-dev
+# In the order of the folders: what takes long comes first.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python -m pip install --quiet --quiet
 
 # An environment for development can run everything, so that one stamp is enough.
@@ -21,10 +25,10 @@ demo: $(READY) ## Start real sandboxes on this machine and use them over HTTP, t
 	@$(BIN)/python examples/demo.py
 
 test: $(DEV) ## Run the tests (PYTEST_ARGS="-k exec" runs some of them)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 test-long: $(DEV) ## Run the tests with many more random examples
-	@$(BIN)/python -m pytest --hypothesis-profile=long $(PYTEST_ARGS)
+	@$(PYTEST) --hypothesis-profile=long $(PYTEST_ARGS)
 
 check: $(DEV) ## Lint, check format and types, and that the generated code is up to date
 	@$(BIN)/ruff check --quiet .

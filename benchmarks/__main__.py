@@ -33,14 +33,23 @@ from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
 from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
 
 from .docker_rows import PEER, docker_rows
+from .file_rows import FILE_HEADER, FILE_PEER, SIZE_MIB, file_rows
 from .gvisor_rows import BARE, BESIDE_START, gvisor_rows
+from .listing_rows import MANY, STATIC, listing_rows
 from .measure import HEADER, Series
+from .output_rows import OUTPUT_PEER, STREAM_HEADER, STREAM_MIB, output_rows
 
 T = TypeVar("T")
 FLOOR = "bare bwrap, setns, kill"
 AIMS = {"start": 4.0, "exec": 3.0, "stop": None}
 # A round with Docker takes about a hundred times as long as one without.
 _DOCKER_SHARE = 4
+# To list them takes less time than to start them.
+_LISTING_SHARE = 4
+# One with files copies 384 MiB.
+_FILE_SHARE = 20
+# One with what commands print has 320 MiB of it.
+_OUTPUT_SHARE = 10
 # One with bare runsc takes three seconds, most of them for its end.
 _GVISOR_SHARE = 8
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -51,10 +60,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200, help="how often each is measured (200)")
     parser.add_argument("--dry", action="store_true", help="print the table, write no file")
-    parser.add_argument("--only", choices=_REPORTS, help="measure one runtime alone, and write no file")
+    parser.add_argument("--only", choices=_REPORTS, help="measure one part alone, and write no file")
     arguments = parser.parse_args()
     chosen = [arguments.only] if arguments.only else _REPORTS
-    text = "".join(_REPORTS[runtime](arguments.rounds) for runtime in chosen)
+    text = "".join(_REPORTS[part](arguments.rounds) for part in chosen)
     print(text)
     if not arguments.dry and not arguments.only:
         RESULTS.write_text(text)
@@ -176,6 +185,25 @@ def _floor() -> Iterator[Callable[[str], float]]:
         stdin.close()
 
 
+def _listing_report(rounds: int) -> str:
+    with _serving(_limits()) as (http, grpc):
+        rows = listing_rows(http, grpc, max(rounds // _LISTING_SHARE, 1))
+    return "\n".join(
+        (
+            "",
+            "## Lists",
+            "",
+            f"{MANY:,} sandboxes in one page. The floor is {STATIC}, with the same bytes, from Python's own",
+            "server, got by httpx and read by json. The rows of the clients have in addition what is known",
+            "of each sandbox, checked at both ends, as a frozen model.",
+            "",
+            HEADER,
+            *rows,
+            "",
+        )
+    )
+
+
 def _docker_report(rounds: int) -> str:
     rows = docker_rows(max(rounds // _DOCKER_SHARE, 1))
     if not rows:
@@ -191,6 +219,51 @@ def _docker_report(rounds: int) -> str:
             "",
             HEADER,
             *rows,
+            "",
+        )
+    )
+
+
+def _file_report(rounds: int) -> str:
+    rows = file_rows(max(rounds // _FILE_SHARE, 1))
+    if not rows:
+        return ""
+    return "\n".join(
+        (
+            "",
+            "## Files",
+            "",
+            f"The floor is `{FILE_PEER}` of the same {SIZE_MIB} MiB into and out of the same container. It",
+            "hands the engine the archive, which root of the host unpacks; that of the clients is unpacked",
+            "by the sandbox's own processes.",
+            "",
+            FILE_HEADER,
+            *rows,
+            "",
+        )
+    )
+
+
+def _output_report(rounds: int) -> str:
+    times, throughputs = output_rows(max(rounds // _OUTPUT_SHARE, 1))
+    if not times:
+        return ""
+    return "\n".join(
+        (
+            "",
+            "## Output of commands",
+            "",
+            f"The floor is `{OUTPUT_PEER}` in the same docker sandbox, read from a pipe: a process for each",
+            "command. The rows of the clients have in addition a request to the orchestrator, and what is",
+            "printed in frames that tell how the command ended: over HTTP as base64 in JSON.",
+            "",
+            HEADER,
+            *times,
+            "",
+            f"`stream` is {STREAM_MIB} MiB by `exec_stream`.",
+            "",
+            STREAM_HEADER,
+            *throughputs,
             "",
         )
     )
@@ -243,7 +316,10 @@ def _report(table: dict[str, dict[str, Series]], limits: str) -> str:
 
 _REPORTS: dict[str, Callable[[int], str]] = {
     "bubblewrap": _bubblewrap_report,
+    "lists": _listing_report,
     "docker": _docker_report,
+    "files": _file_report,
+    "output": _output_report,
     "gvisor": _gvisor_report,
 }
 

@@ -24,7 +24,7 @@ from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 
 from .measure import Series
 
-__all__ = ["PEER", "docker_rows"]
+__all__ = ["PEER", "docker_rows", "serving"]
 
 PEER: Final = "docker-py"
 AIM: Final = 1.05
@@ -50,7 +50,7 @@ def docker_rows(rounds: int) -> list[str]:
         print(f"docker rows skipped: {missing}")
         return []
     table: dict[str, dict[str, Series]] = {}
-    with engines.running_engine() as engine, _serving(engine.host) as (http, grpc):
+    with engines.running_engine() as engine, serving(engine.host) as (http, grpc):
         peer = docker.DockerClient(base_url=engine.host)
         with HTTPClient(address=http) as over_http, SandboxClient(address=grpc) as over_grpc:
             rows: dict[str, Callable[[], Times]] = {
@@ -149,7 +149,7 @@ def _peer_start(peer: Any, image: str) -> Any:
 
 
 @contextmanager
-def _serving(docker_host: str) -> Iterator[tuple[str, str]]:
+def serving(docker_host: str) -> Iterator[tuple[str, str]]:
     """Serve in a process of its own and yield the two addresses."""
     with tempfile.TemporaryDirectory() as directory, open(os.devnull, "w") as nowhere:
         command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", "best-effort"]

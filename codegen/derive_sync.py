@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tokenize
+from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -18,13 +19,25 @@ TARGET: Final = Path("flash_sandbox/clients/sync")
 _HEADER: Final = "# Derived from {source} by `python -m codegen`; do not edit.\n"
 
 _NAMES: Final = {
+    "AsyncArchive": "Archive",
+    "AsyncCalls": "Calls",
+    "AsyncCommandCalls": "CommandCalls",
+    "AsyncDisk": "Disk",
+    "AsyncEvents": "Events",
+    "AsyncExecStream": "ExecStream",
+    "AsyncFileCalls": "FileCalls",
+    "AsyncFrames": "Frames",
     "AsyncGRPCTransport": "GRPCTransport",
     "AsyncHTTPClient": "HTTPClient",
     "AsyncHTTPTransport": "HTTPTransport",
     "AsyncSandbox": "Sandbox",
+    "AsyncObjectCalls": "ObjectCalls",
+    "AsyncPieces": "Pieces",
     "AsyncSandboxAPI": "SandboxAPI",
+    "AsyncSandboxCalls": "SandboxCalls",
     "AsyncSandboxClient": "SandboxClient",
     "AsyncSession": "Session",
+    "AsyncStream": "Stream",
     "AsyncTransport": "Transport",
     "_AsyncClient": "_Client",
     "__aenter__": "__enter__",
@@ -32,7 +45,12 @@ _NAMES: Final = {
     "__aiter__": "__iter__",
     "__anext__": "__next__",
     "StopAsyncIteration": "StopIteration",
+    "AsyncIterable": "Iterable",
     "AsyncIterator": "Iterator",
+    "aclose": "close",
+    "aclosing": "closing",
+    "aiter": "iter",
+    "anext": "next",
 }
 """Each name of the asynchronous source that is another one in the synchronous text."""
 
@@ -43,21 +61,25 @@ _WORDS: Final = {
 """Likewise for words in a docstring or a comment."""
 
 
-def derive(root: Path) -> dict[Path, str]:
+def derive(root: Path, derived: Mapping[Path, str]) -> dict[Path, str]:
     """Return the text of each derived file, by its path below `root`.
+
+    Args:
+        root: The root of the repository.
+        derived: Asynchronous sources that are derived themselves, by their path.
 
     Raises:
         ValueError: A name with "Async" in it has no synchronous form here.
     """
+    sources = {path.relative_to(root): path.read_text("utf-8") for path in (root / SOURCE).glob("*.py")}
     texts = {}
-    for source in sorted((root / SOURCE).glob("*.py")):
-        header = _HEADER.format(source=(SOURCE / source.name).as_posix())
-        texts[TARGET / source.name] = tools.format_python(header + _derived(source))
+    for source, text in sorted((sources | dict(derived)).items()):
+        header = _HEADER.format(source=source.as_posix())
+        texts[TARGET / source.name] = tools.format_python(header + _derived(source, text))
     return texts
 
 
-def _derived(path: Path) -> str:
-    text = path.read_text("utf-8")
+def _derived(path: Path, text: str) -> str:
     lines = text.splitlines(keepends=True)
     starts = [0, *accumulate(len(line) for line in lines)]
     pieces: list[str] = []

@@ -15,7 +15,11 @@ __all__ = ["GRPC", "HTTP", "descriptor_set", "grpc_layer", "http_layer"]
 HTTP: Final = Path("generated/flash_sandbox_http")
 GRPC: Final = Path("generated/flash_sandbox_grpc")
 
+# Of a stream the generated client makes a file, of whatever it holds; who wants its lines as they come, reads
+# them by the client's own httpx client.
 _HTTP_CONFIG: Final = f"""\
+content_type_overrides:
+  application/x-ndjson: application/octet-stream
 post_hooks:
   - ruff check . --isolated --no-cache --fix-only --select F401,I
   - ruff format . --isolated --no-cache --line-length {tools.LINE_LENGTH}

@@ -18,6 +18,13 @@ PATH: Final = Path("specs/openapi.yaml")
 
 _METHODS: Final = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 _JSON: Final = "application/json"
+_FRAMES: Final = "application/x-ndjson"
+_BYTES: Final = "application/octet-stream"
+_KINDS: Final = {_JSON: "json", _FRAMES: "frames", _BYTES: "bytes"}
+# Fields of what is streamed as plain bytes over HTTP; gRPC needs a message around them.
+_STREAMED: Final = "x-streamed"
+_ITEM: Final = "x-item-schema"
+_NEGATES: Final = "x-negates"
 _TYPES: Final = {
     ("string", ""): "string",
     ("string", "byte"): "bytes",
@@ -119,48 +126,59 @@ def _operation(document: _Document, path: str, method: str) -> Operation:
     _, spec = document.follow(*at)
     place = document.place(*at)
     parameters = list(_parameters(document, path, method))
-    body = _content(document, *at, "requestBody") if "requestBody" in spec else None
-    status, response = _success(document, *at)
+    body, asked = ("", Message("", place))
+    if "requestBody" in spec:
+        body, asked = _content(document, *at, "requestBody")
+    status, answer, response = _success(document, *at)
     _require_error_schema(document, *at)
-    asked = body or Message("", place)
     given = {parameter.name: parameter for _, parameter in parameters}
+    streams = "request" if body == "bytes" else "response" if answer in ("frames", "bytes") else ""
     return Operation(
         name=spec["operationId"],
         place=place,
         doc=fold(spec.get("summary", "")),
         request=Message(asked.name, asked.place, asked.doc, given | asked.fields),
         response=response,
+        streams=streams,
         route=Route(
             method=method.upper(),
             path=path,
             path_params=tuple(re.findall(r"\{(\w+)\}", path)),
-            query_params=tuple(parameter.name for where, parameter in parameters if where == "query"),
-            has_body=body is not None,
+            query_params=tuple(name for (where, name), _ in parameters if where == "query"),
+            negated_params=tuple(
+                (name, parameter.name) for (_, name), parameter in parameters if name != parameter.name
+            ),
+            body=body,
+            answer=answer,
             success_status=status,
             secured=bool(spec.get("security", document.follow()[1].get("security", []))),
         ),
     )
 
 
-def _parameters(document: _Document, path: str, method: str) -> Iterator[tuple[str, Field]]:
+def _parameters(document: _Document, path: str, method: str) -> Iterator[tuple[tuple[str, str], Field]]:
+    """Yield where each parameter is, its name there, and the field that it is."""
     for at in (("paths", path), ("paths", path, method)):
         _, item = document.follow(*at)
         for index in range(len(item.get("parameters", ()))):
             there, parameter = document.follow(*at, "parameters", index)
             field = _field(document, parameter["name"], *there, "schema")
-            doc, place = fold(parameter.get("description", "")), document.place(*there)
-            yield parameter["in"], replace(field, doc=doc, place=place)
+            # A published parameter may say the opposite of the field.
+            name = parameter.get(_NEGATES, {}).get("field", field.name)
+            doc = fold(parameter.get(_NEGATES, parameter).get("description", ""))
+            place = document.place(*there)
+            yield (parameter["in"], field.name), replace(field, name=name, doc=doc, place=place)
 
 
-def _success(document: _Document, *at: Step) -> tuple[int, Message]:
+def _success(document: _Document, *at: Step) -> tuple[int, str, Message]:
     _, responses = document.follow(*at, "responses")
     found = [code for code in responses if code.startswith("2")]
     if len(found) != 1:
         raise SpecError(f"{document.place(*at)}: needs exactly one 2xx answer, has {len(found)}")
     _, response = document.follow(*at, "responses", found[0])
     if "content" not in response:
-        return int(found[0]), Message("", document.place(*at, "responses", found[0]))
-    return int(found[0]), _content(document, *at, "responses", found[0])
+        return int(found[0]), "", Message("", document.place(*at, "responses", found[0]))
+    return int(found[0]), *_content(document, *at, "responses", found[0])
 
 
 def _require_error_schema(document: _Document, *at: Step) -> None:
@@ -168,18 +186,35 @@ def _require_error_schema(document: _Document, *at: Step) -> None:
     if "default" not in responses:
         raise SpecError(f"{document.place(*at)}: has no default answer, so its failures have no schema")
     for code in (code for code in responses if not code.startswith("2")):
-        message = _content(document, *at, "responses", code)
+        _, message = _content(document, *at, "responses", code)
         if message.name != "Error":
             place = document.place(*at, "responses", code)
             raise SpecError(f"{place}: answer {code} must have the schema Error, not {message.name}")
 
 
-def _content(document: _Document, *at: Step) -> Message:
+def _content(document: _Document, *at: Step) -> tuple[str, Message]:
+    """Return how a body is sent (``json``, ``frames``: a line of JSON each, or ``bytes``), and what it is."""
     there, holder = document.follow(*at)
-    content = holder.get("content", {})
-    if list(content) != [_JSON]:
-        raise SpecError(f"{document.place(*at)}: content must be {_JSON} alone, not {list(content)}")
-    return _message(document, *there, "content", _JSON, "schema")
+    content = list(holder.get("content", {}))
+    if len(content) != 1 or content[0] not in _KINDS:
+        raise SpecError(f"{document.place(*at)}: content must be one of {', '.join(_KINDS)}, not {content}")
+    media = content[0]
+    place = (*there, "content", media)
+    if media == _JSON:
+        return _KINDS[media], _message(document, *place, "schema")
+    if media == _FRAMES:
+        return _KINDS[media], _message(document, *place, _ITEM)
+    return _KINDS[media], _streamed(document, *place)
+
+
+def _streamed(document: _Document, *at: Step) -> Message:
+    _, media = document.follow(*at)
+    described = media.get(_STREAMED)
+    if not described:
+        raise SpecError(f"{document.place(*at)}: {_BYTES} needs {_STREAMED}: name, field and description")
+    place = document.place(*at, _STREAMED)
+    field = Field(described["field"], "bytes", place, doc=fold(described["description"]), required=True)
+    return Message(described["name"], place, "", {field.name: field})
 
 
 def _message(document: _Document, *at: Step) -> Message:
@@ -272,7 +307,9 @@ class Route:
         path: Path with its parameters in braces, such as ``/sandboxes/{id}``.
         path_params: Names of the parameters in the path, in its order.
         query_params: Names of the parameters in the query.
-        has_body: Whether the request carries JSON.
+        negated_params: Parameters that say the opposite of a field, each with the name of that.
+        body: What the request carries: ``json``, ``bytes``, or empty for nothing.
+        answer: What the answer carries: ``json``, ``frames`` (a line of JSON each), ``bytes``, or empty.
         success_status: Status of a successful answer; 204 where it has no body.
         secured: Whether the API key is needed, where the orchestrator has one.
     """
@@ -281,7 +318,9 @@ class Route:
     path: str
     path_params: tuple[str, ...]
     query_params: tuple[str, ...]
-    has_body: bool
+    negated_params: tuple[tuple[str, str], ...]
+    body: str
+    answer: str
     success_status: int
     secured: bool
 

@@ -49,6 +49,11 @@ def _names(
 
 def _operations(http: Operation, grpc: Operation) -> Iterator[str]:
     yield from _words(f"operation {http.name}", http, grpc)
+    if http.streams != grpc.streams:
+        yield (
+            f"operation {http.name}: streams {http.streams or 'nothing'} at {http.place} "
+            f"but {grpc.streams or 'nothing'} at {grpc.place}"
+        )
     for way, left, right in (
         ("request", http.request, grpc.request),
         ("response", http.response, grpc.response),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import derive_sync, layers
+from . import derive_interfaces, derive_sync, layers
 from .tools import ToolError
 
 __all__ = ["PRODUCERS", "Producer", "produce"]
@@ -26,17 +26,19 @@ class Producer:
     folders: tuple[Path, ...] = ()
 
 
-def _sync_clients(root: Path) -> dict[Path, bytes]:
+def _clients(root: Path) -> dict[Path, bytes]:
     try:
-        return {path: text.encode() for path, text in derive_sync.derive(root).items()}
+        interfaces = derive_interfaces.derive(root)
+        texts = interfaces | derive_sync.derive(root, interfaces)
+        return {path: text.encode() for path, text in texts.items()}
     except ValueError as error:
-        raise ToolError(f"the synchronous clients cannot be derived: {error}") from error
+        raise ToolError(f"the clients cannot be derived: {error}") from error
 
 
 PRODUCERS: Final = (
     Producer(layers.http_layer, folders=(layers.HTTP,)),
     Producer(layers.grpc_layer, folders=(layers.GRPC,)),
-    Producer(_sync_clients, folders=(derive_sync.TARGET,)),
+    Producer(_clients, folders=(derive_sync.TARGET,)),
 )
 
 

@@ -123,6 +123,8 @@ def _operation(
     source: _Source, method: MethodDescriptorProto, index: int, messages: Mapping[str, Message]
 ) -> Operation:
     at = (_SERVICE, 0, _METHOD, index)
+    if method.client_streaming and method.server_streaming:
+        raise SpecError(f"{source.place(*at)}: {method.name} streams both ways; HTTP/1.1 does not")
     return Operation(
         name=snake_case(method.name),
         place=source.place(*at),
@@ -130,7 +132,7 @@ def _operation(
         request=messages[method.input_type.rpartition(".")[2]],
         response=messages[method.output_type.rpartition(".")[2]],
         rpc=method.name,
-        streaming=method.client_streaming or method.server_streaming,
+        streams="request" if method.client_streaming else "response" if method.server_streaming else "",
     )
 
 

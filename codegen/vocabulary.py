@@ -76,20 +76,33 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How an operation is called over HTTP."""
+    """How an operation is called over HTTP; see `flash_sandbox_http.routes.Route`."""
 
     method: str
     path: str
     path_params: tuple[str, ...]
     query_params: tuple[str, ...]
-    has_body: bool
+    negated_params: tuple[tuple[str, str], ...]
+    body: str
+    answer: str
     success_status: int
     secured: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call: its name in the facade, what is asked and what is answered."""
+    """One call: its name in the facade, what is asked and what is answered.
+
+    Attributes:
+        name: Name in the facade.
+        place: Where it is described.
+        doc: Description, white space folded.
+        request: What is asked.
+        response: What is answered.
+        rpc: Name of the gRPC method; empty where the spec has none.
+        streams: Which of the two comes in any number: ``request``, ``response``, or empty for neither.
+        route: How it is called over HTTP; None where the spec does not say.
+    """
 
     name: str
     place: Place
@@ -97,7 +110,7 @@ class Operation:
     request: Message
     response: Message
     rpc: str = ""
-    streaming: bool = False
+    streams: str = ""
     route: Route | None = None
 
 

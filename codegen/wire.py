@@ -161,8 +161,8 @@ def _method(grpc: Vocabulary, name: str) -> Iterator[str]:
         return
     (operation,) = found
     actual = f"{operation.request.name} -> {operation.response.name}"
-    if operation.streaming or actual != signature:
-        kind = "streaming " if operation.streaming else ""
+    if operation.streams or actual != signature:
+        kind = "streaming " if operation.streams else ""
         yield f"frozen method {name} ({signature}): is {kind}{actual} at {operation.place}"
 
 
@@ -173,7 +173,7 @@ def _route(http: Vocabulary, name: str) -> Iterator[str]:
         if name in ROUTES:
             yield f"frozen call {name} ({facts}): missing in {http.place.file}"
         return
-    body = f" with {operation.request.name}" if operation.route.has_body else ""
+    body = f" with {operation.request.name}" if operation.route.body else ""
     actual = f"{operation.route.method} {operation.route.path}{body}"
     if actual != facts:
         yield f"frozen call {name} ({facts}): is {actual} at {operation.place}"

@@ -8,14 +8,17 @@ from __future__ import annotations
 from .clients.aio.api import AsyncSandboxAPI
 from .clients.aio.client import AsyncHTTPClient, AsyncSandboxClient
 from .clients.aio.sandbox import AsyncSandbox
+from .clients.aio.streams import AsyncArchive, AsyncEvents, AsyncExecStream, AsyncFrames
 from .clients.sync.api import SandboxAPI
 from .clients.sync.client import HTTPClient, SandboxClient
 from .clients.sync.sandbox import Sandbox
+from .clients.sync.streams import Archive, Events, ExecStream, Frames
 from .errors import (
     AtCapacityError,
     AuthenticationError,
     CancelledByServerError,
     ClientClosedError,
+    CommandFailedError,
     ConflictError,
     InternalServerError,
     InvalidArgumentError,
@@ -26,6 +29,7 @@ from .errors import (
     Reason,
     RuntimeUnavailableError,
     SandboxConnectionError,
+    SandboxEndedError,
     SandboxError,
     SandboxHTTPError,
     SandboxNotFoundError,
@@ -33,9 +37,26 @@ from .errors import (
     UnavailableError,
     UnsupportedError,
 )
-from .models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult
+from .models import (
+    Event,
+    ExecFrame,
+    ExecResult,
+    FileInfo,
+    GetLogsResult,
+    ListSandboxesResult,
+    MetricsResult,
+    ProcessInfo,
+    SandboxInfo,
+    SnapshotInfo,
+    SnapshotResult,
+)
 
 __all__ = [
+    "Archive",
+    "AsyncArchive",
+    "AsyncEvents",
+    "AsyncExecStream",
+    "AsyncFrames",
     "AsyncHTTPClient",
     "AsyncSandbox",
     "AsyncSandboxAPI",
@@ -44,15 +65,25 @@ __all__ = [
     "AuthenticationError",
     "CancelledByServerError",
     "ClientClosedError",
+    "CommandFailedError",
     "ConflictError",
+    "Event",
+    "Events",
+    "ExecFrame",
     "ExecResult",
+    "ExecStream",
+    "FileInfo",
+    "Frames",
+    "GetLogsResult",
     "HTTPClient",
     "InternalServerError",
     "InvalidArgumentError",
+    "ListSandboxesResult",
     "MetricsResult",
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "ProcessInfo",
     "ProtocolError",
     "Reason",
     "RuntimeUnavailableError",
@@ -60,8 +91,10 @@ __all__ = [
     "SandboxAPI",
     "SandboxClient",
     "SandboxConnectionError",
+    "SandboxEndedError",
     "SandboxError",
     "SandboxHTTPError",
+    "SandboxInfo",
     "SandboxNotFoundError",
     "SandboxTimeoutError",
     "SnapshotInfo",

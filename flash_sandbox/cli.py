@@ -22,7 +22,7 @@ _EXTRA: Final = "pip install 'flash-sandbox[orchestrator]'"
 try:
     import typer
 
-    from . import image_commands
+    from . import exec_command_cli, image_commands
 except ModuleNotFoundError:
     raise SystemExit(f"flash-sandbox: the command line needs the orchestrator extra: {_EXTRA}") from None
 
@@ -32,6 +32,8 @@ __all__ = ["main"]
 _IN_SCOPE: Final = "FLASH_SANDBOX_IN_SCOPE"
 _SCOPE: Final = ("systemd-run", "--user", "--scope", "--quiet", "--collect", "-p", "Delegate=yes", "--")
 _PROBE_SECONDS: Final = 5
+# A sandbox takes three or four; the usual limit of 1024 would do for some 300 of them.
+_DESCRIPTORS: Final = 65536
 
 app = typer.Typer(
     name="flash-sandbox",
@@ -41,6 +43,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(image_commands.app, name="image")
+# What comes after the ID is the command's, also what looks like an option.
+app.command("exec", context_settings={"allow_interspersed_args": False})(exec_command_cli.exec_command)
 
 
 class LimitsChoice(StrEnum):
@@ -93,6 +97,17 @@ def serve(
     default_network: Annotated[
         NetworkChoice, typer.Option(help="Network of a sandbox whose start names none.")
     ] = NetworkChoice.NONE,
+    max_ttl: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after which a sandbox expires at the latest.",
+            metavar="SECONDS",
+            show_default="as long as its start asks for",
+        ),
+    ] = None,
+    max_sandboxes: Annotated[
+        int | None, typer.Option(min=1, help="Most sandboxes at a time.", show_default="no limit")
+    ] = None,
     max_snapshot_age: Annotated[
         float | None,
         typer.Option(
@@ -141,6 +156,8 @@ def serve(
         "registries": allow_registry,
         "image_store_bytes": image_store_gib * 1024**3,
         "default_network": default_network.value,
+        "max_ttl": max_ttl,
+        "max_sandboxes": max_sandboxes,
         "max_snapshot_hours": max_snapshot_age,
         "firecracker_runtime": firecracker_runtime,
         "api_key": api_key or None,
@@ -148,6 +165,7 @@ def serve(
         "log_format": log_format.value,
     }
     log_to_stderr()
+    _allow_many_descriptors()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         code = runner.run(_serve(options))
     raise typer.Exit(code)
@@ -155,10 +173,10 @@ def serve(
 
 @app.command()
 def doctor() -> None:
-    """Tell which runtimes this host has, and for each that it lacks the one thing to do."""
+    """Tell which runtimes this host has and what they can do, or the one thing to do to have one."""
     from rich.console import Console
 
-    from .orchestrator.runtimes import all_runtimes
+    from .orchestrator.runtimes import CAPABILITIES, all_runtimes
     from .orchestrator.state_dir import default_state_dir
 
     async def check() -> list[Availability]:
@@ -174,6 +192,9 @@ def doctor() -> None:
             console.print(f"  ! {warning}", style="yellow")
         if one.remedy:
             console.print(f"  → {one.remedy}")
+        else:
+            able = CAPABILITIES[one.name].rows().items()
+            console.print("  " + " · ".join(f"{what}: {how}" for what, how in able), style="dim")
     raise typer.Exit(0 if any(one.available for one in found) else 1)
 
 
@@ -223,6 +244,16 @@ async def _serve(options: OrchestratorOptions) -> int:
         sys.stdout.flush()
         await stop.wait()
     return 0
+
+
+def _allow_many_descriptors() -> None:
+    """Raise the limit of open descriptors as far as this process may."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _cgroup_trouble() -> str | None:

@@ -6,9 +6,10 @@
     ├── SandboxHTTPError                  the orchestrator (or a proxy before it) refused or failed
     │   ├── InvalidArgumentError            400  INVALID_ARGUMENT      (also ValueError)
     │   ├── AuthenticationError             401  UNAUTHENTICATED
-    │   ├── PermissionDeniedError           403  PERMISSION_DENIED
-    │   ├── SandboxNotFoundError            404  NOT_FOUND
+    │   ├── PermissionDeniedError           403  PERMISSION_DENIED     also of a file
+    │   ├── SandboxNotFoundError            404  NOT_FOUND             also a file
     │   ├── ConflictError                   409  FAILED_PRECONDITION, ALREADY_EXISTS, ABORTED
+    │   │   └── SandboxEndedError             409  FAILED_PRECONDITION   while the command ran
     │   ├── PayloadTooLargeError            413  RESOURCE_EXHAUSTED
     │   ├── AtCapacityError                 429  RESOURCE_EXHAUSTED
     │   ├── CancelledByServerError          499  CANCELLED
@@ -19,6 +20,7 @@
     │   └── SandboxTimeoutError             504  DEADLINE_EXCEEDED     (also TimeoutError)
     ├── SandboxConnectionError            no answer: refused, cut off, not resolved (also ConnectionError)
     │   └── OutcomeUnknownError             the connection was lost after the request was sent
+    ├── CommandFailedError                a command failed whose result was to be checked
     ├── ProtocolError                     an answer that is not one of an orchestrator
     └── ClientClosedError                 the client was closed (also RuntimeError)
 
@@ -30,13 +32,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from .models import ExecResult
 
 __all__ = [
     "AtCapacityError",
     "AuthenticationError",
     "CancelledByServerError",
     "ClientClosedError",
+    "CommandFailedError",
     "ConflictError",
     "InternalServerError",
     "InvalidArgumentError",
@@ -47,6 +53,7 @@ __all__ = [
     "Reason",
     "RuntimeUnavailableError",
     "SandboxConnectionError",
+    "SandboxEndedError",
     "SandboxError",
     "SandboxHTTPError",
     "SandboxNotFoundError",
@@ -90,9 +97,13 @@ class Reason(StrEnum):
     START_FAILED = "start_failed"
     UNAUTHENTICATED = "unauthenticated"
     PERMISSION_DENIED = "permission_denied"
+    FILE_DENIED = "file_denied"
     NOT_FOUND = "not_found"
+    FILE_NOT_FOUND = "file_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     WRONG_STATE = "wrong_state"
+    SANDBOX_ENDED = "sandbox_ended"
+    FILE_CONFLICT = "file_conflict"
     ALREADY_EXISTS = "already_exists"
     ABORTED = "aborted"
     TOO_LARGE = "too_large"
@@ -107,6 +118,7 @@ class Reason(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
     BAD_RESPONSE = "bad_response"
     CLIENT_CLOSED = "client_closed"
+    COMMAND_FAILED = "command_failed"
 
 
 class SandboxError(Exception):
@@ -181,21 +193,27 @@ class AuthenticationError(SandboxHTTPError):
 
 
 class PermissionDeniedError(SandboxHTTPError):
-    """Report that this caller may not do this (403)."""
+    """Report that this caller may not do this, or what runs in the sandbox not use this file (403)."""
 
     default_reason = Reason.PERMISSION_DENIED
 
 
 class SandboxNotFoundError(SandboxHTTPError):
-    """Report that there is no such sandbox, or that it was stopped (404)."""
+    """Report that there is no such sandbox, that it was stopped, or that it has no such file (404)."""
 
     default_reason = Reason.NOT_FOUND
 
 
 class ConflictError(SandboxHTTPError):
-    """Report that the sandbox is in a state in which this cannot be done; nothing was changed (409)."""
+    """Report that the sandbox, or a file in it, is in a state in which this cannot be done (409)."""
 
     default_reason = Reason.WRONG_STATE
+
+
+class SandboxEndedError(ConflictError):
+    """Report that the sandbox ended, or was stopped, while the command ran (409)."""
+
+    default_reason = Reason.SANDBOX_ENDED
 
 
 class PayloadTooLargeError(SandboxHTTPError):
@@ -264,6 +282,17 @@ class ProtocolError(SandboxError):
     default_reason = Reason.BAD_RESPONSE
 
 
+class CommandFailedError(SandboxError):
+    """Report a command that did not end with status 0, from `ExecResult.check`.
+
+    Attributes:
+        result: What it printed and how it ended, an `ExecResult`.
+    """
+
+    default_reason = Reason.COMMAND_FAILED
+    result: ExecResult | None = None
+
+
 class ClientClosedError(SandboxError, RuntimeError):
     """Refuse a call on a client that was closed."""
 
@@ -289,9 +318,13 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Reason.START_FAILED, 400, "INVALID_ARGUMENT", InvalidArgumentError),
     Row(Reason.UNAUTHENTICATED, 401, "UNAUTHENTICATED", AuthenticationError),
     Row(Reason.PERMISSION_DENIED, 403, "PERMISSION_DENIED", PermissionDeniedError),
+    Row(Reason.FILE_DENIED, 403, "PERMISSION_DENIED", PermissionDeniedError),
     Row(Reason.NOT_FOUND, 404, "NOT_FOUND", SandboxNotFoundError),
+    Row(Reason.FILE_NOT_FOUND, 404, "NOT_FOUND", SandboxNotFoundError),
     Row(Reason.METHOD_NOT_ALLOWED, 405, "UNIMPLEMENTED", UnsupportedError),
     Row(Reason.WRONG_STATE, 409, "FAILED_PRECONDITION", ConflictError),
+    Row(Reason.SANDBOX_ENDED, 409, "FAILED_PRECONDITION", SandboxEndedError),
+    Row(Reason.FILE_CONFLICT, 409, "FAILED_PRECONDITION", ConflictError),
     Row(Reason.ALREADY_EXISTS, 409, "ALREADY_EXISTS", ConflictError),
     Row(Reason.ABORTED, 409, "ABORTED", ConflictError, retryable=True),
     Row(Reason.TOO_LARGE, 413, "RESOURCE_EXHAUSTED", PayloadTooLargeError),
@@ -306,6 +339,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Reason.OUTCOME_UNKNOWN, None, None, OutcomeUnknownError),
     Row(Reason.BAD_RESPONSE, None, None, ProtocolError),
     Row(Reason.CLIENT_CLOSED, None, None, ClientClosedError),
+    Row(Reason.COMMAND_FAILED, None, None, CommandFailedError),
 )
 """The table. A reason stands in it once; a test proves that it is complete."""
 

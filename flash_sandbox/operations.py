@@ -7,11 +7,11 @@ A row's `name` is the facade's method, the service core's method and the OpenAPI
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 from . import models
 
-__all__ = ["OPERATIONS", "Operation"]
+__all__ = ["KEEPALIVE", "OPERATIONS", "Operation"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -28,6 +28,9 @@ class Operation(Generic[Req, Res]):
         result: Model of what is answered.
         repeatable: Whether asking twice does no more than asking once, so that a lost answer is asked again.
         keyed: Whether a call carries an idempotency key, by which the orchestrator knows it again.
+        streams: What comes in any number: ``response`` (each a `result`), ``bytes`` (the same, of which HTTP
+            carries the data alone), ``request`` (bytes after the request), or empty for neither.
+        last: Types of a piece after which a streamed answer ends; before them it is cut short.
     """
 
     name: str
@@ -36,6 +39,16 @@ class Operation(Generic[Req, Res]):
     result: type[Res]
     repeatable: bool = False
     keyed: bool = False
+    streams: Literal["", "response", "bytes", "request"] = ""
+    last: frozenset[str] = frozenset()
+
+    def is_last(self, piece: Res) -> bool:
+        """Tell whether a streamed answer is complete with a piece."""
+        return getattr(piece, "type", "") in self.last
+
+
+KEEPALIVE: Final = "keepalive"
+"""Type of a piece of a streamed answer that says that nothing has happened for a while."""
 
 
 START_SANDBOX: Final = Operation(
@@ -65,6 +78,107 @@ LIST_SNAPSHOTS: Final = Operation(
 REMOVE_SNAPSHOT: Final = Operation(
     "remove_snapshot", "RemoveSnapshot", models.RemoveSnapshotRequest, models.RemoveSnapshotResult
 )
+EXEC_STREAM: Final = Operation(
+    "exec_stream",
+    "ExecStream",
+    models.ExecStreamRequest,
+    models.ExecFrame,
+    streams="response",
+    last=frozenset({"exit"}),
+)
+START_PROCESS: Final = Operation(
+    "start_process", "StartProcess", models.StartProcessRequest, models.StartProcessResult
+)
+LIST_PROCESSES: Final = Operation(
+    "list_processes",
+    "ListProcesses",
+    models.ListProcessesRequest,
+    models.ListProcessesResult,
+    repeatable=True,
+)
+WAIT_PROCESS: Final = Operation(
+    "wait_process", "WaitProcess", models.WaitProcessRequest, models.ExecResult, repeatable=True
+)
+FOLLOW_PROCESS: Final = Operation(
+    "follow_process",
+    "FollowProcess",
+    models.FollowProcessRequest,
+    models.ExecFrame,
+    repeatable=True,
+    streams="response",
+    last=frozenset({"exit", "end"}),
+)
+SIGNAL_PROCESS: Final = Operation(
+    "signal_process", "SignalProcess", models.SignalProcessRequest, models.SignalProcessResult
+)
+WRITE_STDIN: Final = Operation("write_stdin", "WriteStdin", models.WriteStdinRequest, models.WriteStdinResult)
+RESIZE_PROCESS: Final = Operation(
+    "resize_process",
+    "ResizeProcess",
+    models.ResizeProcessRequest,
+    models.ResizeProcessResult,
+    repeatable=True,
+)
+RUN_PYTHON: Final = Operation("run_python", "RunPython", models.RunPythonRequest, models.RunPythonResult)
+GET_PLATFORM_INFO: Final = Operation(
+    "get_platform_info",
+    "GetPlatformInfo",
+    models.GetPlatformInfoRequest,
+    models.GetPlatformInfoResult,
+    repeatable=True,
+)
+READ_FILE: Final = Operation(
+    "read_file", "ReadFile", models.ReadFileRequest, models.ReadFileResult, repeatable=True
+)
+WRITE_FILE: Final = Operation(
+    "write_file", "WriteFile", models.WriteFileRequest, models.WriteFileResult, repeatable=True
+)
+STAT: Final = Operation("stat", "Stat", models.StatRequest, models.StatResult, repeatable=True)
+LIST_DIR: Final = Operation(
+    "list_dir", "ListDir", models.ListDirRequest, models.ListDirResult, repeatable=True
+)
+MAKE_DIR: Final = Operation("make_dir", "MakeDir", models.MakeDirRequest, models.MakeDirResult)
+REMOVE: Final = Operation("remove", "Remove", models.RemoveRequest, models.RemoveResult)
+MOVE: Final = Operation("move", "Move", models.MoveRequest, models.MoveResult)
+UPLOAD_ARCHIVE: Final = Operation(
+    "upload_archive",
+    "UploadArchive",
+    models.UploadArchiveRequest,
+    models.UploadArchiveResult,
+    streams="request",
+)
+DOWNLOAD_ARCHIVE: Final = Operation(
+    "download_archive",
+    "DownloadArchive",
+    models.DownloadArchiveRequest,
+    models.DownloadArchiveChunk,
+    repeatable=True,
+    streams="bytes",
+)
+LIST_SANDBOXES: Final = Operation(
+    "list_sandboxes",
+    "ListSandboxes",
+    models.ListSandboxesRequest,
+    models.ListSandboxesResult,
+    repeatable=True,
+)
+GET_INFO: Final = Operation(
+    "get_info", "GetInfo", models.GetInfoRequest, models.GetInfoResult, repeatable=True
+)
+GET_LOGS: Final = Operation(
+    "get_logs", "GetLogs", models.GetLogsRequest, models.GetLogsResult, repeatable=True
+)
+KEEP_ALIVE: Final = Operation(
+    "keep_alive", "KeepAlive", models.KeepAliveRequest, models.KeepAliveResult, repeatable=True
+)
+WATCH_EVENTS: Final = Operation(
+    "watch_events",
+    "WatchEvents",
+    models.WatchEventsRequest,
+    models.Event,
+    repeatable=True,
+    streams="response",
+)
 
 OPERATIONS: Final = (
     START_SANDBOX,
@@ -74,6 +188,30 @@ OPERATIONS: Final = (
     GET_METRICS,
     SNAPSHOT_SANDBOX,
     RESUME_SANDBOX,
+    EXEC_STREAM,
+    START_PROCESS,
+    LIST_PROCESSES,
+    WAIT_PROCESS,
+    FOLLOW_PROCESS,
+    SIGNAL_PROCESS,
+    WRITE_STDIN,
+    RESIZE_PROCESS,
+    RUN_PYTHON,
+    GET_PLATFORM_INFO,
+    READ_FILE,
+    WRITE_FILE,
+    STAT,
+    LIST_DIR,
+    MAKE_DIR,
+    REMOVE,
+    MOVE,
+    UPLOAD_ARCHIVE,
+    DOWNLOAD_ARCHIVE,
+    LIST_SANDBOXES,
+    GET_INFO,
+    GET_LOGS,
+    KEEP_ALIVE,
+    WATCH_EVENTS,
     LIST_SNAPSHOTS,
     REMOVE_SNAPSHOT,
 )

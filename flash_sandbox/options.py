@@ -6,12 +6,16 @@ import enum
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from .errors import InvalidArgumentError
 
-__all__ = ["API_KEY_VARIABLE", "NOT_GIVEN", "CallOptions", "NotGiven", "api_key_or_default"]
+__all__ = ["API_KEY_VARIABLE", "NOT_GIVEN", "CallOptions", "NotGiven", "Progress", "api_key_or_default"]
+
+Progress: TypeAlias = Callable[[int, int | None], None]
+"""Is told of the bytes that are done, and of those that there are, where that is known."""
 
 API_KEY_VARIABLE: Final = "FLASH_SANDBOX_API_KEY"
 """Environment variable whose value is the API key of a client that is given none."""

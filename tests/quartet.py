@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -18,7 +18,7 @@ CLIENTS: Final = ("HTTPClient", "SandboxClient", "AsyncHTTPClient", "AsyncSandbo
 
 
 class Blocking:
-    """An asynchronous client whose methods wait, in an event loop of its own."""
+    """An asynchronous client, or a stream of one, whose methods wait, in an event loop of its own."""
 
     def __init__(self, runner: asyncio.Runner, client: Any) -> None:
         self._runner = runner
@@ -26,17 +26,37 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
+        if not callable(method):
+            return method
 
         def call(*arguments: Any, **options: Any) -> Any:
-            result = method(*arguments, **options)
+            given = (_awaited(each) if isinstance(each, Iterator) else each for each in arguments)
+            result = method(*given, **options)
             if inspect.isawaitable(result):
-                return self._runner.run(_wait(result))
+                result = self._runner.run(_wait(result))
+                return Blocking(self._runner, result) if hasattr(result, "__anext__") else result
             return Blocking(self._runner, result)
 
         return call
 
+    def __iter__(self) -> Iterator[Any]:
+        end = object()
+        while (piece := self._runner.run(_wait(anext(self._client, end)))) is not end:
+            yield piece
+
+    def __enter__(self) -> Blocking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __repr__(self) -> str:
         return repr(self._client)
+
+
+async def _awaited(pieces: Iterator[Any]) -> AsyncIterator[Any]:
+    for piece in pieces:
+        yield piece
 
 
 async def _wait(awaitable: Any) -> Any:

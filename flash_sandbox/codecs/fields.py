@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from ..errors import InvalidArgumentError
+from ..operations import Operation
 
-__all__ = ["ModelReader"]
+__all__ = ["ModelReader", "answer_name"]
 
 M = TypeVar("M")
 
@@ -25,6 +26,10 @@ def _is_object_list(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value)
 
 
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
 # bool is an int to Python, but not on the wire; 1.0 is a float on the wire, also where an int is due.
 _KINDS: Final[dict[object, tuple[Check, str, object]]] = {
     str: (lambda value: type(value) is str, "a string", ""),
@@ -35,6 +40,7 @@ _KINDS: Final[dict[object, tuple[Check, str, object]]] = {
     _TEXTS: (_is_text_list, "a list of strings", ()),
 }
 _OBJECTS: Final[tuple[Check, str, object]] = (_is_object_list, "a list of objects", ())
+_OBJECT: Final[tuple[Check, str, object]] = (_is_object, "an object", {})
 
 
 class ModelReader:
@@ -43,19 +49,22 @@ class ModelReader:
     Attributes:
         model: The class.
         names: The fields of the model, in its order.
-        nested: What reads the items of a field that is a tuple of other models, by the name of the field.
+        kinds: Type of each field by its name.
+        nested: What reads a field that is another model, or a tuple of such, by the name of the field.
     """
 
     def __init__(self, model: type[Any]) -> None:
         hints = get_type_hints(model)
         self.model = model
         self.nested: dict[str, ModelReader] = {}
+        self.kinds: dict[str, object] = {field.name: hints[field.name] for field in dataclasses.fields(model)}
         self._rows: list[tuple[str, Check, str, object, bool]] = []
         for field in dataclasses.fields(model):
-            item = _item_model(hints[field.name])
+            kind = hints[field.name]
+            item = _model_in(kind)
             if item is not None:
                 self.nested[field.name] = ModelReader(item)
-            check, noun, zero = _KINDS[hints[field.name]] if item is None else _OBJECTS
+            check, noun, zero = _KINDS[kind] if item is None else _OBJECT if item is kind else _OBJECTS
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             self._rows.append((field.name, check, noun, zero, required))
         self.names = tuple(row[0] for row in self._rows)
@@ -79,15 +88,18 @@ class ModelReader:
             elif required or value:
                 given[name] = value
         for name, reader in self.nested.items():
-            if name in given:
-                given[name] = tuple(map(reader.read, values.get(name) or ()))  # type: ignore[call-overload]
+            value = given.get(name)
+            if isinstance(value, Mapping):
+                given[name] = reader.read(value)
+            elif isinstance(value, list | tuple):
+                given[name] = tuple(map(reader.read, value))
         model: Any = self.model(**given)
         return model
 
 
-def _item_model(kind: object) -> type[Any] | None:
-    """Return the class of the models that a tuple of any length holds; None for any other kind of field."""
-    item, *more = get_args(kind) or (None,)
+def _model_in(kind: object) -> type[Any] | None:
+    """Return the model that a field is, or a tuple of any length holds; None for any other kind of field."""
+    item, *more = get_args(kind) or (kind, ...)
     return item if more == [...] and isinstance(item, type) and dataclasses.is_dataclass(item) else None
 
 
@@ -98,3 +110,9 @@ def _kind_name(value: object) -> str:
         return "a list" if _is_text_list(value) else "a list of other things"
     names = {str: "a string", int: "an integer", float: "a fraction", dict: "an object", bytes: "bytes"}
     return names.get(type(value), type(value).__name__)
+
+
+def answer_name(operation: Operation[Any, Any]) -> str:
+    """Return what both specs call the answer of an operation, or each piece of it."""
+    name = operation.result.__name__
+    return name.removesuffix("Result") + "Response" if name.endswith("Result") else name

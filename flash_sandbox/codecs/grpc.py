@@ -28,7 +28,7 @@ from ..errors import (
 )
 from ..operations import OPERATIONS, Operation
 from . import MAX_REQUEST_BYTES
-from .fields import ModelReader
+from .fields import ModelReader, answer_name
 from .wire import MalformedMessageError, dump_message, load_message
 
 __all__ = [
@@ -64,7 +64,9 @@ class _MessageModel:
     def encode(self, model: object) -> betterproto2.Message:
         fields = {name: getattr(model, name) for name in self._reader.names}
         for name, item in self._nested.items():
-            fields[name] = [item.encode(each) for each in fields[name]]
+            value = fields[name]
+            many = isinstance(value, tuple)
+            fields[name] = [item.encode(each) for each in value] if many else item.encode(value)
         message: betterproto2.Message = self.message_class(
             **{name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
         )
@@ -77,9 +79,14 @@ class _MessageModel:
         values = vars(message)
         if not self._nested:
             return values
-        return values | {
-            name: [item._values(each) for each in values[name]] for name, item in self._nested.items()
-        }
+        more: dict[str, object] = {}
+        for name, item in self._nested.items():
+            value = values[name]
+            if isinstance(value, list):
+                more[name] = [item._values(each) for each in value]
+            else:
+                more[name] = {} if value is None else item._values(value)
+        return values | more
 
 
 class _Plan:
@@ -88,7 +95,7 @@ class _Plan:
     def __init__(self, operation: Operation[Any, Any]) -> None:
         self.path = f"/sandbox.SandboxService/{operation.rpc}"
         request: type[Any] = getattr(generated, operation.request.__name__)
-        result: type[Any] = getattr(generated, operation.result.__name__.removesuffix("Result") + "Response")
+        result: type[Any] = getattr(generated, answer_name(operation))
         self.request = _MessageModel(request, ModelReader(operation.request))
         self.result = _MessageModel(result, ModelReader(operation.result))
 

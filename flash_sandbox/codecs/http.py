@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence, Set
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -12,6 +15,7 @@ from operator import attrgetter
 from typing import Any, Final, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
+import attrs
 import flash_sandbox_http.models as generated
 from flash_sandbox_http.routes import ROUTES, Route
 
@@ -24,20 +28,34 @@ from ..errors import (
     shorten,
 )
 from ..operations import OPERATIONS, Operation
-from .fields import ModelReader
+from .fields import ModelReader, answer_name
+from .long_values import LONG, put_in, taken_out
 
 __all__ = [
+    "MAX_FRAME_BYTES",
     "HTTPCall",
     "decode_error",
+    "decode_frame",
     "decode_request",
     "decode_result",
     "encode_error",
+    "encode_frame",
+    "encode_frame_error",
     "encode_request",
     "encode_result",
 ]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+
+
+MAX_FRAME_BYTES: Final = 1024 * 1024
+"""Longest line of a stream that a client takes."""
+
+# What older orchestrators expect also where it is empty.
+_ALWAYS_SENT: Final = frozenset({"command"})
+_INTEGER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_TRUTHS: Final = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,34 +86,63 @@ class _JSONModel:
         attributes = [name if name in known else name + "_" for name in names]
         self._generated_class = generated_class
         self._names = names
+        # Empty values are left out, but not those that the spec requires.
+        required = {each.name for each in generated_class.__attrs_attrs__ if each.default is attrs.NOTHING}
+        self._always_sent = _ALWAYS_SENT | {name for name in names if name in required}
         self._attributes = tuple(attributes)
         self._values_of: Callable[[Any], Any] = attrgetter(*attributes) if names else _no_values
         self._one = len(names) == 1
         # Generated classes raise KeyError for what is missing; None reads as "not given".
         self._absent: dict[str, object] = dict.fromkeys(names)
         self._reader = reader
+        self._binary = tuple(name for name in names if reader.kinds[name] is bytes)
         self._nested = {
             name: _JSONModel(getattr(generated, item.model.__name__), item.names, item)
             for name, item in reader.nested.items()
             if name in names
         }
 
-    def encode(self, model: object, *, omit_empty_text: bool) -> bytes:
-        return _dump(self._message(model, omit_empty_text), omit=omit_empty_text)
+    def encode(self, model: object, *, omit_empty: bool) -> bytes:
+        if omit_empty:
+            return _dump(self._message(model, omit_empty), self._always_sent)
+        binary = () if self._nested else self._binary
+        long = {name: value for name in binary if len(value := getattr(model, name)) >= LONG}
+        return put_in(_dump(self._message(model, omit_empty, without=long)), long)
 
-    def _message(self, model: object, omit_empty_text: bool) -> _Generated:
-        given = {
+    def _message(self, model: object, omit_empty: bool, without: Container[str] = ()) -> _Generated:
+        given: dict[str, Any] = {
             attribute: list(value) if isinstance(value, tuple) else value
             for name, attribute in zip(self._names, self._attributes, strict=True)
-            if (value := getattr(model, name)) != "" or not omit_empty_text
+            if (value := getattr(model, name)) or not omit_empty or name in self._always_sent
         }
+        for name in self._binary:
+            if name in given:
+                value = b"" if name in without else given[name]
+                given[name] = base64.b64encode(value).decode("ascii")
         for name, item in self._nested.items():
-            given[name] = [item._message(each, False) for each in given[name]]
+            value = given[name]
+            many = isinstance(value, list)
+            given[name] = (
+                [item._message(each, False) for each in value] if many else item._message(value, False)
+            )
         message: _Generated = self._generated_class(**given)
         return message
 
     def decode(self, body: bytes, more: dict[str, object], *, nulls: bool) -> Any:
-        payload = self._completed(_load(body), nulls)
+        return self.decode_object(_load(body), more, nulls=nulls)
+
+    def load(self, line: bytes) -> tuple[dict[str, object], dict[str, object]]:
+        """Return the fields of an object and, apart from them, a binary one that is long, decoded."""
+        if len(line) >= LONG and len(self._binary) == 1:
+            (name,) = self._binary
+            apart = taken_out(line, name)
+            if apart is not None:
+                short, text = apart
+                return _load(short), {name: _bytes_of(name, text)}
+        return _load(line), {}
+
+    def decode_object(self, found: dict[str, object], more: dict[str, object], *, nulls: bool) -> Any:
+        payload = self._completed(found, nulls)
         try:
             message = self._generated_class.from_dict(payload)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -111,18 +158,37 @@ class _JSONModel:
                     raise InvalidArgumentError(f"{name} must not be null")
         completed = self._absent | payload
         for name, item in self._nested.items():
-            items = [] if completed[name] is None else completed[name]
-            if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
-                raise InvalidArgumentError(f"{name} must be a list of objects")
-            completed[name] = [item._completed(each, nulls) for each in items]
+            completed[name] = self._completed_part(name, item, completed[name], nulls)
         return completed
+
+    def _completed_part(self, name: str, item: _JSONModel, value: object, nulls: bool) -> object:
+        if self._reader.kinds[name] is item._reader.model:
+            if not isinstance(value, dict | None):
+                raise InvalidArgumentError(f"{name} must be an object")
+            return item._completed(value or {}, nulls)
+        items = [] if value is None else value
+        if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+            raise InvalidArgumentError(f"{name} must be a list of objects")
+        return [item._completed(each, nulls) for each in items]
 
     def _values(self, message: object) -> dict[str, Any]:
         values = self._values_of(message)
         fields = {self._names[0]: values} if self._one else dict(zip(self._names, values, strict=True))
         for name, item in self._nested.items():
-            fields[name] = [item._values(each) for each in fields[name]]
+            value = fields[name]
+            many = isinstance(value, list)
+            fields[name] = [item._values(each) for each in value] if many else item._values(value)
+        for name in self._binary:
+            if isinstance(fields[name], str):
+                fields[name] = _bytes_of(name, fields[name])
         return fields
+
+
+def _bytes_of(name: str, text: str | memoryview) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArgumentError(f"{name} is not base64: {error}") from error
 
 
 def _no_values(_: object) -> tuple[()]:
@@ -134,23 +200,58 @@ class _Plan:
 
     def __init__(self, operation: Operation[Any, Any]) -> None:
         route: Route = ROUTES[operation.name]
-        elsewhere = {*route.path_params, *route.query_params}
+        self.negated = dict(route.negated_params)
+        elsewhere = {*route.path_params, *(self.negated.get(name, name) for name in route.query_params)}
         self.method = route.method.upper()
         self.path = route.path.lstrip("/")
         self.path_params = route.path_params
         self.query_params = route.query_params
         self.request_reader = ModelReader(operation.request)
         self.request: _JSONModel | None = None
-        if route.has_body:
+        if route.body == "json":
             names = tuple(name for name in self.request_reader.names if name not in elsewhere)
             generated_request = getattr(generated, operation.request.__name__)
             self.request = _JSONModel(generated_request, names, self.request_reader)
         reader = ModelReader(operation.result)
         self.result: _JSONModel | None = None
         self.empty_result: Any = None if reader.names else operation.result()
-        if reader.names:
-            response = getattr(generated, operation.result.__name__.removesuffix("Result") + "Response")
-            self.result = _JSONModel(response, reader.names, reader)
+        if route.answer in ("json", "frames"):
+            self.result = _JSONModel(getattr(generated, answer_name(operation)), reader.names, reader)
+
+    def query_of(self, request: object) -> str:
+        """Return the query that asks for `request`; zero values are left out."""
+        pairs: list[tuple[str, str]] = []
+        for name in self.query_params:
+            field = self.negated.get(name)
+            value = getattr(request, field or name)
+            if isinstance(value, tuple):
+                pairs += ((name, item) for item in value)
+            elif value:
+                truth = value if field is None else not value
+                pairs.append((name, str(truth).lower() if isinstance(value, bool) else str(value)))
+        return "?" + urlencode(pairs) if pairs else ""
+
+    def read_query(self, query: Mapping[str, Sequence[str]]) -> dict[str, object]:
+        """Return the fields that a query tells."""
+        return {
+            self.negated.get(name, name): self._from_query(name, query[name])
+            for name in self.query_params
+            if query.get(name)
+        }
+
+    def _from_query(self, name: str, texts: Sequence[str]) -> object:
+        field = self.negated.get(name)
+        kind = self.request_reader.kinds[field or name]
+        last = texts[-1]
+        if kind is bool:
+            if last not in _TRUTHS:
+                raise InvalidArgumentError(f"{name} must be true or false")
+            return _TRUTHS[last] if field is None else not _TRUTHS[last]
+        if kind is int:
+            if not _INTEGER.fullmatch(last):
+                raise InvalidArgumentError(f"{name} must be an integer")
+            return int(last)
+        return last if kind is str else tuple(texts)
 
 
 _PLANS: Final[dict[str, _Plan]] = {operation.name: _Plan(operation) for operation in OPERATIONS}
@@ -162,14 +263,16 @@ def encode_request(operation: Operation[Req, Res], request: Req) -> HTTPCall:
     path = plan.path
     for name in plan.path_params:
         path = path.replace(f"{{{name}}}", quote(str(getattr(request, name)), safe=""))
-    if plan.query_params:
-        path += "?" + urlencode({name: getattr(request, name) for name in plan.query_params})
-    body = None if plan.request is None else plan.request.encode(request, omit_empty_text=True)
+    path += plan.query_of(request)
+    body = None if plan.request is None else plan.request.encode(request, omit_empty=True)
     return HTTPCall(plan.method, path, body)
 
 
 def decode_request(
-    operation: Operation[Req, Res], path_params: Mapping[str, str], query: Mapping[str, str], body: bytes
+    operation: Operation[Req, Res],
+    path_params: Mapping[str, str],
+    query: Mapping[str, Sequence[str]],
+    body: bytes,
 ) -> Req:
     """Return what a request asks for.
 
@@ -178,7 +281,7 @@ def decode_request(
     """
     plan = _PLANS[operation.name]
     outside: dict[str, object] = {name: path_params.get(name) for name in plan.path_params}
-    outside.update({name: query.get(name) for name in plan.query_params})
+    outside |= plan.read_query(query)
     if plan.request is not None:
         request: Req = plan.request.decode(body, outside, nulls=False)
     else:
@@ -189,7 +292,7 @@ def decode_request(
 def encode_result(operation: Operation[Req, Res], result: Res) -> bytes | None:
     """Return the body that tells `result`; None where there is nothing to tell (status 204)."""
     plan = _PLANS[operation.name]
-    return None if plan.result is None else plan.result.encode(result, omit_empty_text=False)
+    return None if plan.result is None else plan.result.encode(result, omit_empty=False)
 
 
 def decode_result(operation: Operation[Req, Res], body: bytes) -> Res:
@@ -207,6 +310,47 @@ def decode_result(operation: Operation[Req, Res], body: bytes) -> Res:
     except InvalidArgumentError as error:
         raise ProtocolError(f"unexpected answer: {error.detail}") from error
     return result
+
+
+def encode_frame(operation: Operation[Req, Res], frame: Res) -> bytes:
+    """Return the line that tells a piece of a streamed answer."""
+    plan = _PLANS[operation.name]
+    assert plan.result is not None
+    return plan.result.encode(frame, omit_empty=False) + b"\n"
+
+
+def encode_frame_error(error: SandboxError) -> bytes:
+    """Return the last line of a stream that failed, which tells the status, too."""
+    status_code, body = encode_error(error)
+    return b'{"error":' + body[:-1] + f',"status":{status_code}'.encode() + b"}}\n"
+
+
+def decode_frame(operation: Operation[Req, Res], line: bytes) -> Res:
+    """Return the piece of a streamed answer that a line tells.
+
+    Raises:
+        SandboxError: What the line tells is that the call failed.
+        ProtocolError: It is no line of an orchestrator.
+    """
+    plan = _PLANS[operation.name]
+    assert plan.result is not None
+    try:
+        fields, long = plan.result.load(line)
+        if isinstance(fields.get("error"), dict):
+            raise _frame_error(operation.name, fields["error"])
+        frame: Res = plan.result.decode_object(fields, long, nulls=True)
+    except InvalidArgumentError as error:
+        if error.operation:
+            raise
+        raise ProtocolError(f"unexpected answer: {error.detail}") from error
+    return frame
+
+
+def _frame_error(operation_name: str, fields: Any) -> SandboxError:
+    status = fields.get("status")
+    known = isinstance(status, int) and 400 <= status <= 599
+    body = json.dumps(fields).encode()
+    return decode_error(operation_name, status if known else 500, {}, body)
 
 
 def encode_error(error: SandboxError) -> tuple[int, bytes]:
@@ -285,11 +429,12 @@ def _foreign_detail(status_code: int, headers: Mapping[str, str], body: bytes) -
     return status_line(status_code) if is_page or not text else text
 
 
-def _dump(message: _Generated, *, omit: bool = False) -> bytes:
+def _dump(message: _Generated, kept: Set[str] | None = None) -> bytes:
+    """Return a message as JSON; empty values only of the fields that are `kept`, where that is given."""
     fields = message.to_dict()
-    if omit:
+    if kept is not None:
         # The generated class fills in the schema's default for what was not given.
-        fields = {name: value for name, value in fields.items() if value != ""}
+        fields = {name: value for name, value in fields.items() if value or name in kept}
     text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Only the text of an error can hold a lone surrogate: models refuse it.
     return text.encode("utf-8", "replace")

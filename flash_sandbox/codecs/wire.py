@@ -30,7 +30,8 @@ def dump_message(message: betterproto2.Message) -> bytes:
     output = bytearray()
     for name, key, encode in _layout(type(message)).writers:
         value = getattr(message, name)
-        if not value:
+        # A message is false where all of its fields have their default.
+        if not value and not isinstance(value, betterproto2.Message):
             continue
         for item in value if isinstance(value, list) else (value,):
             output += key
@@ -80,7 +81,7 @@ class _Layout:
         self.readers: dict[int, tuple[str, int, Callable[[Any], Any], bool]] = {}
         for name, field in sorted(described.meta_by_field_name.items(), key=lambda item: item[1].number):
             kind = field.proto_type
-            if field.repeated and kind == "message":
+            if kind == "message":
                 wire_type, encode, decode = _nested(described.cls_by_field[name])
             elif kind in _TYPES and (kind == "string" or not field.repeated):
                 wire_type, encode, decode = _TYPES[kind]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypedDict, Unpack
 
+from .admission import Admission
 from .auth import Gatekeeper, require_safe_bind
 from .calls import Calls
 from .grpc_server import GRPCServer
@@ -44,6 +45,8 @@ class OrchestratorOptions(TypedDict, total=False):
     registries: Sequence[str] | None
     image_store_bytes: int | None
     default_network: str
+    max_ttl: float | None
+    max_sandboxes: int | None
     max_snapshot_hours: float | None
     firecracker_runtime: str
     api_key: str | None
@@ -67,6 +70,9 @@ class Orchestrator:
             is where it is None), ``ghcr.io/owner/*`` or ``*``; ``docker-daemon`` for Docker Engine's images.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
+        max_ttl: Most seconds until a sandbox expires, and what one has whose start asks for none; None for no
+            limit.
+        max_sandboxes: Most sandboxes that there may be at a time; None for no limit.
         max_snapshot_hours: Hours after which a snapshot is removed, above 0; None to keep them until they are
             removed.
         firecracker_runtime: Docker Engine's name of the OCI runtime that boots Firecracker; empty: Kata's.
@@ -80,8 +86,8 @@ class Orchestrator:
         state_dir: Where files are kept, once it runs.
 
     Raises:
-        ValueError: On entering: listening there without a key was not allowed, or `max_snapshot_hours` is
-            not above 0.
+        ValueError: On entering: listening there without a key was not allowed, or `max_ttl`, `max_sandboxes`
+            or `max_snapshot_hours` is out of range.
         OSError: On entering: a port is taken, or the host is not this machine's.
         StateDirError: On entering: the state directory cannot be used.
         RuntimeUnavailableError: On entering: the host lacks what limits="enforce" needs.
@@ -99,6 +105,8 @@ class Orchestrator:
         registries: Sequence[str] | None = None,
         image_store_bytes: int | None = None,
         default_network: str = "none",
+        max_ttl: float | None = None,
+        max_sandboxes: int | None = None,
         max_snapshot_hours: float | None = None,
         firecracker_runtime: str = "",
         api_key: str | None = None,
@@ -112,6 +120,8 @@ class Orchestrator:
         self._ports = (http_port, grpc_port)
         self._limits: Limits = limits
         self._default_network = default_network
+        self._max_ttl = max_ttl
+        self._max_sandboxes = max_sandboxes
         self._max_snapshot_age = None if max_snapshot_hours is None else max_snapshot_hours * 3600
         self._image_roots = tuple(image_roots)
         self._registries = registries
@@ -126,12 +136,13 @@ class Orchestrator:
     async def __aenter__(self) -> Self:
         if self._max_snapshot_age is not None and not self._max_snapshot_age > 0:
             raise ValueError("snapshots must be kept for more than 0 hours")
+        admission = Admission(self._default_network, self._max_ttl, self._max_sandboxes)
         async with AsyncExitStack() as stack:
             # Bound first: what cannot listen need not start.
             http_socket = stack.enter_context(self._bind(self._ports[0]))
             grpc_socket = stack.enter_context(self._bind(self._ports[1]))
             self.state_dir = await stack.enter_async_context(state_directory(self.state_dir))
-            service = SandboxService(self._runtimes(self.state_dir), self._default_network)
+            service = SandboxService(self._runtimes(self.state_dir), admission, self._log.event)
             await service.open()
             stack.push_async_callback(service.close)
             await stack.enter_async_context(
@@ -185,6 +196,8 @@ class Orchestrator:
         finally:
             http.stop_accepting()
             grpc.stop_accepting()
+            # Those who watch would go on for ever.
+            service.events.close()
             await calls.drain(_GRACE_SECONDS)
             await http.close()
             await grpc.shut_down()

@@ -28,6 +28,7 @@ from h2.settings import SettingCodes
 
 from ..codecs.grpc import SERVER_CODEC, ErrorDetailsCodec, encode_error
 from ..errors import InvalidArgumentError
+from ..transports.quiet_frames import describe_data_briefly
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
@@ -133,6 +134,7 @@ class _Protocol(H2Protocol):
         for event in (UnknownFrameReceived, AlternativeServiceAvailable, InformationalResponseReceived):
             self.processor.processors[event] = _ignore
         h2 = self.connection._connection
+        describe_data_briefly(h2)
         h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS})
         self.connection.flush()
 

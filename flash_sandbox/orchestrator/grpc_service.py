@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
 from flash_sandbox_grpc import SandboxServiceBase
@@ -26,6 +26,7 @@ from .auth import Gatekeeper
 from .calls import Call, Calls
 from .grpc_server import DEADLINE_KEY
 from .service import SandboxService
+from .streaming import send_all
 
 __all__ = ["GRPCService"]
 
@@ -86,7 +87,27 @@ class GRPCService(SandboxServiceBase):
                 result = await perform(request)
             return encode_result(operation, result)
 
-        return lambda stream: self._answer(stream, operation.name, respond)
+        async def respond_with_stream(stream: _Stream, call: Call) -> None:
+            request = decode_request(operation, await _receive(stream, message_type))
+            call.sandbox = getattr(request, "id", "")
+
+            async def send(piece: Any) -> None:
+                await _send(stream, call, encode_result(operation, piece))
+
+            await send_all(operation, perform(request), send)
+
+        async def respond_to_stream(stream: _Stream, call: Call) -> Any:
+            first = await _receive(stream, message_type)
+            request = decode_request(operation, first)
+            call.sandbox = request.id
+            return encode_result(operation, await perform(request, _chunks(stream, first, message_type)))
+
+        answer = respond
+        if operation.streams == "request":
+            answer = respond_to_stream
+        elif operation.streams:
+            answer = respond_with_stream
+        return lambda stream: self._answer(stream, operation.name, answer)
 
     async def _answer(self, stream: _Stream, operation: str, respond: _Respond) -> None:
         call = Call.begin("grpc", _text(stream, "x-request-id"), operation)
@@ -100,8 +121,8 @@ class GRPCService(SandboxServiceBase):
                 status, reason = error.grpc_status or "INTERNAL", error.reason
                 await _send_error(stream, error)
             else:
-                await stream.send_initial_metadata(metadata={"x-request-id": call.request_id})
-                await stream.send_message(reply)
+                if reply is not None:
+                    await _send(stream, call, reply)
         except (asyncio.CancelledError, StreamClosedError) as gone:
             status, reason = "CANCELLED", Reason.CANCELLED
             if isinstance(gone, asyncio.CancelledError):
@@ -110,13 +131,31 @@ class GRPCService(SandboxServiceBase):
             self._calls.log.write(call, status, reason)
 
 
-async def _receive(stream: _Stream, message_type: type[Any]) -> Any:
-    """Read the one message of a call; raise InvalidArgumentError for a malformed one.
+async def _send(stream: _Stream, call: Call, message: Any) -> None:
+    if not stream._send_initial_metadata_done:
+        await stream.send_initial_metadata(metadata={"x-request-id": call.request_id})
+    await stream.send_message(message)
 
+
+async def _chunks(stream: _Stream, first: Any, message_type: type[Any]) -> AsyncGenerator[bytes]:
+    """Yield the data of every message, of the first one, too."""
+    message = first
+    while message is not None:
+        if message.data:
+            yield message.data
+        message = await _receive(stream, message_type, may_end=True)
+
+
+async def _receive(stream: _Stream, message_type: type[Any], *, may_end: bool = False) -> Any:
+    """Read the next message of a call; None for the end, where that may be.
+
+    Raises InvalidArgumentError for a malformed one.
     grpclib would read a message of any length; this refuses what is too large before it comes.
     """
     try:
         prefix = await stream._stream.recv_data(_PREFIX.size)
+        if not prefix and may_end:
+            return None
         if not prefix:
             raise InvalidArgumentError("the call has no message")
         compressed, size = _PREFIX.unpack(prefix)

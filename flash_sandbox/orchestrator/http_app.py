@@ -10,22 +10,23 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from email.utils import formatdate
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 from flash_sandbox_http.routes import ROUTES, Route
 from starlette import routing
 from starlette.types import Receive, Scope, Send
 
 from ..codecs import MAX_REQUEST_BYTES
-from ..codecs.http import decode_request, encode_error, encode_result
+from ..codecs.http import decode_request, encode_error, encode_frame, encode_frame_error, encode_result
 from ..errors import PayloadTooLargeError, Reason, SandboxError, error_for
 from ..operations import OPERATIONS, START_SANDBOX, Operation
 from .auth import Gatekeeper
 from .calls import Call, Calls, timeout_of_milliseconds
 from .service import SandboxService
+from .streaming import send_all
 from .version import installed_version
 
 __all__ = ["HTTPApp"]
@@ -34,10 +35,12 @@ __all__ = ["HTTPApp"]
 _WATCH_AFTER_SECONDS: Final = 0.02
 
 _JSON: Final = (b"content-type", b"application/json")
+_STREAMED: Final = {"frames": b"application/x-ndjson", "bytes": b"application/octet-stream"}
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 _Headers = dict[bytes, bytes]
-_Answer = tuple[int, bytes | None]
+# None where the answer has been sent already.
+_Answer = tuple[int, bytes | None] | None
 _Endpoint = Callable[["_Client", Call, _Headers], Awaitable[_Answer]]
 
 
@@ -75,9 +78,10 @@ class HTTPApp:
         name, secured, respond = endpoint
         headers: _Headers = dict(scope["headers"])
         call = Call.begin("http", _text(headers, b"x-request-id"), name)
-        client = _Client(scope, receive)
+        client = _Client(scope, receive, _Reply(send, call))
         more: list[tuple[bytes, bytes]] = []
         reason = ""
+        answer: _Answer
         try:
             try:
                 self._gatekeeper.check_browser(_text(headers, b"host"), _text(headers, b"origin"))
@@ -85,19 +89,19 @@ class HTTPApp:
                     self._gatekeeper.check_key(_text(headers, b"authorization"))
                 timeout_ms = _text(headers, b"x-request-timeout-ms")
                 timeout = None if timeout_ms is None else timeout_of_milliseconds(timeout_ms)
-                status, body = await self._calls.perform(
-                    call, timeout, lambda: respond(client, call, headers)
-                )
+                answer = await self._calls.perform(call, timeout, lambda: respond(client, call, headers))
             except SandboxError as error:
                 error.request_id = call.request_id
                 reason = error.reason
-                status, body = encode_error(error)
+                answer = None if await client.reply.fail(error) else encode_error(error)
                 more = _error_headers(error, allow)
             finally:
                 client.unwatch()
+            status, body = answer or (200, None)
             if status == 204 and scope["method"] == "OPTIONS":
                 more = [(b"allow", allow.encode())]
-            await _send(send, call, status, body, more)
+            if answer is not None:
+                await _send(send, call, status, body, more)
         except asyncio.CancelledError:
             if not client.gone:
                 raise
@@ -107,20 +111,45 @@ class HTTPApp:
     def _endpoint(self, operation: Operation[Any, Any], route: Route) -> _Endpoint:
         perform = getattr(self._service, operation.name)
 
-        async def respond(client: _Client, call: Call, headers: _Headers) -> _Answer:
-            body = await client.body(headers) if route.has_body else b""
-            query = dict(parse_qsl(client.query, keep_blank_values=True)) if route.query_params else {}
+        async def request_of(client: _Client, call: Call, headers: _Headers) -> Any:
+            body = await client.body(headers) if route.body == "json" else b""
+            query = client.queries if route.query_params else {}
             request = decode_request(operation, client.path_params, query, body)
+            call.sandbox = getattr(request, "id", "")
+            return request
+
+        async def respond(client: _Client, call: Call, headers: _Headers) -> _Answer:
+            request = await request_of(client, call, headers)
             client.watch()
             if operation is START_SANDBOX:
                 result = await perform(request, _text(headers, b"idempotency-key") or "")
                 call.sandbox = result.id
             else:
-                call.sandbox = getattr(request, "id", "")
                 result = await perform(request)
             return route.success_status, encode_result(operation, result)
 
-        return respond
+        async def respond_with_stream(client: _Client, call: Call, headers: _Headers) -> _Answer:
+            request = await request_of(client, call, headers)
+            client.watch()
+            is_binary = client.reply.is_binary = route.answer == "bytes"
+
+            async def send(piece: Any) -> None:
+                await client.reply.begin(_STREAMED[route.answer])
+                await client.reply.send(piece.data if is_binary else encode_frame(operation, piece))
+
+            await send_all(operation, perform(request), send)
+            await client.reply.begin(_STREAMED[route.answer])
+            await client.reply.end()
+            return None
+
+        async def respond_to_stream(client: _Client, call: Call, headers: _Headers) -> _Answer:
+            request = await request_of(client, call, headers)
+            result = await perform(request, client.chunks())
+            return route.success_status, encode_result(operation, result)
+
+        if operation.streams == "request":
+            return respond_to_stream
+        return respond_with_stream if operation.streams else respond
 
     async def _answer_health(self, client: _Client, call: Call, headers: _Headers) -> _Answer:
         return 200, self._health
@@ -164,7 +193,8 @@ async def _answer_options(client: _Client, call: Call, headers: _Headers) -> _An
 class _Client:
     """The other end of one request: what it sends, and whether it is still there."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
+        self.reply = reply
         self.path: str = scope["path"]
         self.path_params: dict[str, str] = scope.get("path_params", {})
         self.query: str = scope["query_string"].decode("latin-1")
@@ -172,6 +202,23 @@ class _Client:
         self._receive = receive
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def queries(self) -> dict[str, list[str]]:
+        """The parameters of the query, each with its values."""
+        return parse_qs(self.query, keep_blank_values=True)
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, however long it is."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.gone = True
+                raise asyncio.CancelledError
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
 
     async def body(self, headers: _Headers) -> bytes:
         """Read the whole body; raise PayloadTooLargeError, before keeping it, where that is too large."""
@@ -216,6 +263,40 @@ class _Client:
             self._watching.cancel()
 
 
+class _Reply:
+    """An answer that is sent piece by piece."""
+
+    def __init__(self, send: Send, call: Call) -> None:
+        self.is_binary = False
+        self._send = send
+        self._call = call
+        self._begun = False
+
+    async def begin(self, content_type: bytes) -> None:
+        """Send the head of the answer. Twice does no more."""
+        if not self._begun:
+            self._begun = True
+            # Proxies such as nginx would keep it until it is complete.
+            headers = [(b"content-type", content_type), (b"x-accel-buffering", b"no")]
+            await _send_head(self._send, self._call, 200, headers)
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece, once the client has taken enough of those before."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        """Send the end."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def fail(self, error: SandboxError) -> bool:
+        """Tell of a failure where the answer has begun; return whether it has."""
+        if self._begun and not self.is_binary:
+            await self.send(encode_frame_error(error))
+            await self.end()
+        # Of plain bytes only that their end does not come can tell.
+        return self._begun
+
+
 def _too_large() -> PayloadTooLargeError:
     return PayloadTooLargeError(f"a request may have {MAX_REQUEST_BYTES} bytes at most")
 
@@ -239,11 +320,16 @@ def _error_headers(error: SandboxError, allow: str) -> list[tuple[bytes, bytes]]
 async def _send(
     send: Send, call: Call, status: int, body: bytes | None, more: list[tuple[bytes, bytes]]
 ) -> None:
-    headers = [(b"date", _now()), (b"x-request-id", call.request_id.encode()), _NO_STORE, *more]
+    headers = list(more)
     if body is not None:
         headers += [_JSON, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await _send_head(send, call, status, headers)
     await send({"type": "http.response.body", "body": body or b""})
+
+
+async def _send_head(send: Send, call: Call, status: int, more: list[tuple[bytes, bytes]]) -> None:
+    headers = [(b"date", _now()), (b"x-request-id", call.request_id.encode()), _NO_STORE, *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 _date: tuple[int, bytes] = (0, b"")

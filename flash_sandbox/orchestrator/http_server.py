@@ -109,5 +109,11 @@ class _Protocol(H11Protocol):
         """Say nothing: an upgrade may be ignored (RFC 9110, 7.8), and the log is not the client's to fill."""
 
 
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    # A stream of bytes that fails is left without its end, since nothing else could tell its client.
+    return "without completing response" not in record.getMessage()
+
+
 # One line for each malformed request would let a client fill the log.
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)

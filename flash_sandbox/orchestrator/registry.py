@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from ..errors import ConflictError, SandboxNotFoundError
-from ..models import ExecResult, StartRequest
+from ..errors import ConflictError, Reason, SandboxNotFoundError
+from ..models import SandboxInfo, StartRequest
+from .event_log import EventLog
+from .processes import Processes
 from .runtimes.base import Runtime
 
 __all__ = ["Registry", "Sandbox", "State"]
@@ -42,7 +47,13 @@ class Sandbox:
         image: The image that it really runs; empty until it has been started.
         exit_code: Exit status of its main process, once that has ended by itself.
         lock: Held while its state is being changed.
+        processes: What `exec_stream` and `start_process` began in it.
         execs: Commands that run in it now.
+        created_at: When it was started, in seconds of Unix time.
+        expires_at: When it expires, in seconds of Unix time; 0 for never.
+        events: Where what happens to it is told; None for nowhere.
+        oom_kills: How often the kernel is known to have ended a process of it for want of memory.
+        telling: Tells of the end of its main process, while that takes.
     """
 
     runtime: Runtime
@@ -53,7 +64,13 @@ class Sandbox:
     image: str = ""
     exit_code: int | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    execs: set[asyncio.Task[ExecResult]] = field(default_factory=set)
+    processes: Processes = field(default_factory=Processes)
+    execs: set[asyncio.Task[Any]] = field(default_factory=set)
+    created_at: float = field(default_factory=time.time)
+    expires_at: float = 0.0
+    events: EventLog | None = None
+    oom_kills: int = 0
+    telling: asyncio.Task[None] | None = None
 
     def require(self, *states: State) -> None:
         """Raise ConflictError, which names the state, unless the sandbox is in one of `states`."""
@@ -61,18 +78,60 @@ class Sandbox:
             wanted = " or ".join(states)
             raise ConflictError(f"sandbox {self.id} is {self.state}; this needs a sandbox that is {wanted}")
 
-    def main_process_ended(self, exit_code: int) -> None:
-        """Note that the main process ended by itself, with `exit_code`."""
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether nothing runs in it any more."""
+        return self.state in (State.STOPPED, State.ERROR)
+
+    @property
+    def place(self) -> tuple[float, str]:
+        """Return its place among all sandboxes, the oldest first."""
+        return (self.created_at, self.id)
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether it has expired at `now`, in seconds of Unix time."""
+        return 0 < self.expires_at <= now
+
+    def tell(self, type: str, detail: str = "") -> None:
+        """Tell those who watch that something has happened to it."""
+        if self.events is not None:
+            self.events.add(type, self.id, detail)
+
+    def info(self) -> SandboxInfo:
+        """Return what is known of it."""
+        request = self.request
+        return SandboxInfo(
+            id=self.id,
+            name=request.name,
+            status=self.state,
+            type=self.runtime.name,
+            image=self.image or request.image,
+            command=request.command,
+            labels=request.labels,
+            memory_mb=request.memory_mb,
+            cpu_cores=request.cpu_cores,
+            network=request.network,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            exit_code=self.exit_code or 0,
+        )
+
+    def main_process_ended(self, exit_code: int) -> bool:
+        """Note that the main process ended by itself, with `exit_code`; tell whether that has stopped it."""
         self.exit_code = exit_code
-        if self.state in (State.RUNNING, State.PAUSED):
-            self.state = State.STOPPED
+        if self.state not in (State.RUNNING, State.PAUSED):
+            return False
+        self.state = State.STOPPED
+        return True
 
 
 class Registry:
-    """The sandboxes by ID and by the idempotency key of their start."""
+    """The sandboxes by ID, by age, by name and by the idempotency key of their start."""
 
     def __init__(self) -> None:
         self._sandboxes: dict[str, Sandbox] = {}
+        self._places: list[tuple[float, str]] = []
+        self._by_name: dict[str, Sandbox] = {}
         self._by_key: dict[str, Sandbox] = {}
 
     def __iter__(self) -> Iterator[Sandbox]:
@@ -85,8 +144,11 @@ class Registry:
         return sandbox.id in self._sandboxes
 
     def add(self, sandbox: Sandbox) -> None:
-        """Register a sandbox, under its idempotency key, too, where it has one."""
+        """Register a sandbox, under its name and its idempotency key, too, where it has them."""
         self._sandboxes[sandbox.id] = sandbox
+        insort(self._places, sandbox.place)
+        if sandbox.request.name:
+            self._by_name.setdefault(sandbox.request.name, sandbox)
         if sandbox.idempotency_key:
             self._by_key[sandbox.idempotency_key] = sandbox
 
@@ -97,13 +159,31 @@ class Registry:
         except KeyError:
             raise SandboxNotFoundError(f"there is no sandbox {sandbox_id}") from None
 
+    def find(self, sandbox_id: str) -> Sandbox | None:
+        """Return a sandbox by its ID; None where there is none."""
+        return self._sandboxes.get(sandbox_id)
+
+    def after(self, place: tuple[float, str]) -> Iterator[Sandbox]:
+        """Yield the sandboxes that come after a place, the oldest first, none of which may go meanwhile."""
+        for _, sandbox_id in self._places[bisect_right(self._places, place) :]:
+            yield self._sandboxes[sandbox_id]
+
+    def require_free(self, name: str) -> None:
+        """Raise ConflictError where a sandbox that is there has that name."""
+        other = self._by_name.get(name)
+        if other is not None:
+            raise ConflictError(f"sandbox {other.id} is named {name!r}", reason=Reason.ALREADY_EXISTS)
+
     def with_key(self, idempotency_key: str) -> Sandbox | None:
         """Return the sandbox whose start carried `idempotency_key`, if there is one."""
         return self._by_key.get(idempotency_key) if idempotency_key else None
 
     def remove(self, sandbox: Sandbox) -> None:
-        """Forget a sandbox and its idempotency key."""
-        self._sandboxes.pop(sandbox.id, None)
+        """Forget a sandbox, its name and its idempotency key."""
+        if self._sandboxes.pop(sandbox.id, None) is not None:
+            del self._places[bisect_left(self._places, sandbox.place)]
+        if self._by_name.get(sandbox.request.name) is sandbox:
+            del self._by_name[sandbox.request.name]
         self.forget_key(sandbox)
 
     def forget_key(self, sandbox: Sandbox) -> None:

@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from ..errors import (
     ConflictError,
     InvalidArgumentError,
     Reason,
     RuntimeUnavailableError,
-    SandboxError,
-    SandboxNotFoundError,
     UnavailableError,
     UnsupportedError,
 )
 from ..models import (
-    ExecRequest,
-    ExecResult,
     ListSnapshotsRequest,
     ListSnapshotsResult,
     MetricsRequest,
@@ -45,17 +41,21 @@ from ..models import (
     StopRequest,
     StopResult,
 )
-from .registry import Registry, Sandbox, State
-from .runtimes import AUTO_ORDER, HONOURED_OPTIONS, NETWORKS, OPTIONS
+from .admission import Admission
+from .completion import completed, is_being_cancelled
+from .core import end_commands, retrieve, settle, unwritten
+from .expiry import Expiry
+from .file_service import FileOperations
+from .listing_service import ListingOperations
+from .process_service import ProcessOperations
+from .registry import Sandbox, State
+from .runtimes import AUTO_ORDER, CAPABILITIES, OPTIONS
 from .runtimes.base import Adopted, Register, Runtime
 
 __all__ = ["SandboxService"]
 
-_Result = TypeVar("_Result")
-
+_NO_LIMITS: Final = Admission()
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
-# Ending a sandbox is mostly waiting for the kernel; more at once only makes each of them slower.
-_STOPS_AT_ONCE: Final = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -66,23 +66,28 @@ class _Start:
     waiters: int = 0
 
 
-class SandboxService:
+class SandboxService(ProcessOperations, FileOperations, ListingOperations):
     """Start, use and stop sandboxes.
 
     Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.
 
     Args:
         runtimes: What runs sandboxes, by the `type` of a start.
-        default_network: The network of a sandbox whose start names none.
+        admission: What the operator lets every start have.
+        log: Writes a line of the log: a name, and fields by name.
     """
 
-    def __init__(self, runtimes: Mapping[str, Runtime], default_network: str = "none") -> None:
-        self._default_network = default_network
-        self.registry = Registry()
+    def __init__(
+        self,
+        runtimes: Mapping[str, Runtime],
+        admission: Admission = _NO_LIMITS,
+        log: Callable[..., None] = unwritten,
+    ) -> None:
+        super().__init__(admission, log)
         self._runtimes = dict(runtimes)
         self._auto: Runtime | None = None
         self._starts: dict[str, _Start] = {}
-        self._background: set[asyncio.Task[Any]] = set()
+        self._expiry = Expiry(self.registry, self._expire, self._watch_memory, log)
         self._closed = False
 
     async def open(self) -> None:
@@ -101,6 +106,7 @@ class SandboxService:
             raise
         for runtime in opened:
             await runtime.adopt(self._registering(runtime))
+        self._expiry.open()
 
     def _registering(self, runtime: Runtime) -> Register:
         def register(adopted: Adopted) -> Callable[[int], None]:
@@ -111,25 +117,39 @@ class SandboxService:
                 id=adopted.id,
                 state=State(adopted.state),
                 image=adopted.image,
+                created_at=adopted.created_at or time.time(),
+                # One whose start was not completed has none yet.
+                expires_at=adopted.expires_at or self._admission.deadline(adopted.request.ttl_seconds),
+                events=self.events,
             )
             self.registry.add(sandbox)
-            return sandbox.main_process_ended
+            self._expiry.expect(sandbox)
+            sandbox.tell(sandbox.state, "it outlived the orchestrator before")
+            return self._on_exit(sandbox)
 
         return register
+
+    def _on_exit(self, sandbox: Sandbox) -> Callable[[int], None]:
+        def ended(exit_code: int) -> None:
+            if sandbox.main_process_ended(exit_code):
+                self._tell_later(sandbox)
+
+        return ended
 
     async def close(self) -> None:
         """Stop every sandbox, complete what is under way, close the runtimes. Twice does no more."""
         if self._closed:
             return
         self._closed = True
+        self.events.close()
         for start in self._starts.values():
             start.task.cancel()
-        await _settle({start.task for start in self._starts.values()})
-        await _settle(self._background)
-        limit = asyncio.Semaphore(_STOPS_AT_ONCE)
+        await settle({start.task for start in self._starts.values()})
+        await self._expiry.close()
+        await settle(self._background)
 
         async def stop(sandbox: Sandbox) -> None:
-            async with limit:
+            async with self._room_for_ends:
                 await self._stop(sandbox)
 
         outcomes = await asyncio.gather(*map(stop, self.registry), return_exceptions=True)
@@ -155,17 +175,22 @@ class SandboxService:
             raise UnavailableError("the orchestrator is shutting down")
         if idempotency_key and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidArgumentError("the idempotency key must be 1 to 255 visible ASCII characters")
-        request = replace(request, network=request.network or self._default_network)
+        request = replace(request, network=request.network or self._admission.default_network)
         sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
             runtime = await self._runtime_for(request)
             # Another start with this key may have begun while the host was being looked at.
             sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
-            sandbox = Sandbox(runtime, request, idempotency_key)
+            self._admission.require_ttl(request.ttl_seconds)
+            self.registry.require_free(request.name)
+            # Nothing is waited for until it is registered: so starts at the same time are counted, too.
+            self._admission.require_room(len(self.registry))
+            sandbox = Sandbox(runtime, request, idempotency_key, events=self.events)
             self.registry.add(sandbox)
+            sandbox.tell("created")
             task = asyncio.create_task(self._start(sandbox))
-            task.add_done_callback(_retrieve)
+            task.add_done_callback(retrieve)
             self._starts[sandbox.id] = _Start(task)
         elif sandbox.request != request:
             raise ConflictError(
@@ -176,23 +201,15 @@ class SandboxService:
         return StartResult(sandbox.id)
 
     async def stop_sandbox(self, request: StopRequest) -> StopResult:
-        """End every process of a sandbox and remove what it held. Its ID is unknown afterwards."""
-        await self._complete(self._stop(self.registry.get(request.id)))
-        return StopResult()
+        """End every process of a sandbox and remove what it held. Its ID is unknown afterwards.
 
-    async def exec_command(self, request: ExecRequest) -> ExecResult:
-        """Run a command in a running sandbox. Cancelling ends the command."""
-        sandbox = self.registry.get(request.id)
-        sandbox.require(State.RUNNING)
-        task = asyncio.create_task(self._exec(sandbox, request.command))
-        sandbox.execs.add(task)
-        task.add_done_callback(sandbox.execs.discard)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            if _is_being_cancelled():
-                raise
-            raise _interrupted(sandbox) from None
+        With `skip_cleanup` what it holds is kept until it is stopped again, or expires.
+        """
+        if request.skip_cleanup:
+            await self._complete(self._halt(request.id))
+        else:
+            await self._complete(self._stop(self.registry.get(request.id)))
+        return StopResult()
 
     async def get_status(self, request: StatusRequest) -> StatusResult:
         """Tell the state of a sandbox."""
@@ -223,6 +240,7 @@ class SandboxService:
                     await sandbox.runtime.pause(sandbox.id)
                     sandbox.require(State.RUNNING)
                     sandbox.state = State.PAUSED
+                    sandbox.tell("paused")
                 return await sandbox.runtime.snapshot(sandbox.id)
             except BaseException:
                 if ran and sandbox.state in (State.RUNNING, State.PAUSED):
@@ -261,10 +279,11 @@ class SandboxService:
             raise InvalidArgumentError(
                 f"unknown runtime {request.type[:100]!r}; known are {known}", reason=Reason.UNKNOWN_RUNTIME
             )
-        refused = sorted(wanted - HONOURED_OPTIONS.get(runtime.name, frozenset()))
+        able = CAPABILITIES[runtime.name]
+        refused = sorted(wanted - able.options)
         if refused:
             raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
-        if request.network not in NETWORKS.get(runtime.name, frozenset()):
+        if request.network not in able.networks:
             raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
         return runtime
 
@@ -285,20 +304,37 @@ class SandboxService:
     async def _start(self, sandbox: Sandbox) -> None:
         async with sandbox.lock:
             try:
-                started = await sandbox.runtime.start(
-                    sandbox.id,
-                    sandbox.request,
-                    sandbox.main_process_ended,
-                    idempotency_key=sandbox.idempotency_key,
-                )
-            except BaseException:
+                await self._launch(sandbox)
+            except BaseException as error:
                 sandbox.state = State.ERROR
                 self.registry.remove(sandbox)
+                sandbox.tell("failed", str(error) or "it was given up")
                 raise
             finally:
                 self._starts.pop(sandbox.id, None)
-            sandbox.image = started.image
-            sandbox.state = State.RUNNING if sandbox.exit_code is None else State.STOPPED
+            sandbox.state = State.RUNNING
+            sandbox.tell("running")
+            if sandbox.exit_code is not None:
+                sandbox.state = State.STOPPED
+                self._tell_later(sandbox)
+
+    async def _launch(self, sandbox: Sandbox) -> None:
+        """Start what a sandbox is to run; its time begins once that runs."""
+        started = await sandbox.runtime.start(
+            sandbox.id,
+            sandbox.request,
+            self._on_exit(sandbox),
+            idempotency_key=sandbox.idempotency_key,
+            created_at=sandbox.created_at,
+        )
+        sandbox.image = started.image
+        try:
+            deadline = self._admission.deadline(sandbox.request.ttl_seconds)
+            if deadline:
+                await self._keep_until(sandbox, deadline)
+        except BaseException:
+            await completed(sandbox.runtime.stop(sandbox.id))
+            raise
 
     async def _started(self, sandbox: Sandbox) -> None:
         start = self._starts.get(sandbox.id)
@@ -308,7 +344,7 @@ class SandboxService:
         try:
             await asyncio.shield(start.task)
         except asyncio.CancelledError:
-            if not _is_being_cancelled():
+            if not is_being_cancelled():
                 raise UnavailableError("the orchestrator is shutting down") from None
             if start.waiters == 1:
                 await self._complete(self._undo(sandbox, start))
@@ -320,81 +356,34 @@ class SandboxService:
         """Take back a start that nobody waits for any more, also where it is just being completed."""
         self.registry.forget_key(sandbox)
         start.task.cancel()
-        await _settle({start.task})
+        await settle({start.task})
         if sandbox in self.registry:
             await self._stop(sandbox)
 
-    async def _stop(self, sandbox: Sandbox) -> None:
-        async with sandbox.lock:
-            if sandbox not in self.registry:
-                raise SandboxNotFoundError(f"there is no sandbox {sandbox.id}")
+    async def _halt(self, sandbox_id: str) -> None:
+        """End every process of a sandbox, and keep what it holds."""
+        async with self._locked(sandbox_id) as sandbox:
+            sandbox.require(State.RUNNING, State.PAUSED, State.STOPPED)
+            if sandbox.state is State.STOPPED:
+                return
             sandbox.state = State.STOPPED
             try:
-                await sandbox.runtime.stop(sandbox.id)
-            except BaseException:
-                # Still known, so that it can be stopped again.
+                await sandbox.runtime.halt(sandbox.id)
+            except BaseException as error:
                 sandbox.state = State.ERROR
+                sandbox.tell("failed", f"it could not be stopped: {error}")
                 raise
-            self.registry.remove(sandbox)
-        for task in sandbox.execs:
-            task.cancel()
-        await _settle(sandbox.execs)
-
-    async def _exec(self, sandbox: Sandbox, command: tuple[str, ...]) -> ExecResult:
-        try:
-            result = await sandbox.runtime.exec(sandbox.id, command)
-        except SandboxError:
-            if sandbox.state in (State.STOPPED, State.ERROR):
-                raise _interrupted(sandbox) from None
-            raise
-        if sandbox.state in (State.STOPPED, State.ERROR):
-            raise _interrupted(sandbox)
-        return result
+            sandbox.tell("stopped", "its processes were ended")
+        await end_commands(sandbox)
 
     async def _resume(self, sandbox_id: str) -> None:
         async with self._locked(sandbox_id) as sandbox:
             sandbox.require(State.PAUSED)
             await _thaw(sandbox)
 
-    @asynccontextmanager
-    async def _locked(self, sandbox_id: str) -> AsyncIterator[Sandbox]:
-        sandbox = self.registry.get(sandbox_id)
-        async with sandbox.lock:
-            # It may have been stopped while this waited.
-            yield self.registry.get(sandbox_id)
-
-    async def _complete(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Run `work` to its end, also where the caller is cancelled meanwhile."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        task.add_done_callback(_retrieve)
-        return await asyncio.shield(task)
-
 
 async def _thaw(sandbox: Sandbox) -> None:
     await sandbox.runtime.resume(sandbox.id)
     if sandbox.state is State.PAUSED:
         sandbox.state = State.RUNNING
-
-
-async def _settle(tasks: set[asyncio.Task[Any]]) -> None:
-    """Wait until `tasks` have ended, however they do."""
-    if tasks:
-        await asyncio.wait(tuple(tasks))
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Take note of the error of a task whose caller may have gone away: asyncio complains otherwise."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _is_being_cancelled() -> bool:
-    """Tell whether the current task was cancelled, rather than what it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _interrupted(sandbox: Sandbox) -> ConflictError:
-    return ConflictError(f"sandbox {sandbox.id} was stopped while the command ran")
+        sandbox.tell("running")

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from ..address import Address
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import httpx
     import requests
 
-__all__ = ["AsyncSession", "AsyncTransport", "Metadata", "Session", "Transport"]
+__all__ = ["AsyncSession", "AsyncStream", "AsyncTransport", "Metadata", "Session", "Stream", "Transport"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -38,6 +38,13 @@ AsyncSession: TypeAlias = "httpx.AsyncClient"
 """What makes the connections of an asynchronous HTTP client."""
 
 
+Stream: TypeAlias = Generator[Res, None, None]
+"""An answer that comes piece by piece."""
+
+AsyncStream: TypeAlias = AsyncGenerator[Res, None]
+"""The same, awaited."""
+
+
 class Transport(Protocol):
     """Performs operations for a synchronous client."""
 
@@ -48,6 +55,32 @@ class Transport(Protocol):
 
         Raises:
             SandboxError: It failed; no other exception is raised.
+        """
+        ...
+
+    def stream(
+        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> Generator[Res, None, None]:
+        """Perform an operation whose answer is a stream; it is repeated only before it has begun.
+
+        The time-out is that of the beginning. Closing the generator gives the rest up.
+
+        Raises:
+            SandboxError: It failed, or broke off; no other exception is raised.
+        """
+        ...
+
+    def send(
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        chunks: Iterable[bytes],
+        options: CallOptions,
+    ) -> Res:
+        """Perform an operation whose request goes on with a stream; repeated only before that has begun.
+
+        Raises:
+            SandboxError: It failed; else what `chunks` raises.
         """
         ...
 
@@ -66,6 +99,32 @@ class AsyncTransport(Protocol):
 
         Raises:
             SandboxError: It failed; no other exception is raised but asyncio.CancelledError.
+        """
+        ...
+
+    def stream(
+        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> AsyncGenerator[Res]:
+        """Perform an operation whose answer is a stream; it is repeated only before it has begun.
+
+        The time-out is that of the beginning. Closing the generator gives the rest up.
+
+        Raises:
+            SandboxError: It failed, or broke off; no other exception is raised.
+        """
+        ...
+
+    async def send(
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        chunks: AsyncIterable[bytes],
+        options: CallOptions,
+    ) -> Res:
+        """Perform an operation whose request goes on with a stream; repeated only before that has begun.
+
+        Raises:
+            SandboxError: It failed; else what `chunks` raises.
         """
         ...
 

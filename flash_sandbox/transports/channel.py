@@ -15,6 +15,7 @@ from grpclib.exceptions import StreamTerminatedError
 from grpclib.metadata import Deadline
 from grpclib.protocol import EventsProcessor, H2Protocol
 from h2.events import StreamEnded
+from h2.settings import SettingCodes
 from multidict import MultiDict
 
 from ..address import Address
@@ -22,6 +23,7 @@ from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from ..errors import ProtocolError
 from .keepalive import keep_alive
+from .quiet_frames import describe_data_briefly
 
 __all__ = ["NOT_HTTP2", "Channel", "Stream", "WireDeadline", "was_refused"]
 
@@ -32,7 +34,13 @@ _CONFIGURATION: Final = Configuration(
     _keepalive_timeout=20.0,
     _http2_max_pings_without_data=0,
     _http2_min_sent_ping_interval_without_data=290.0,
+    # A stream that nobody reads holds up itself alone: no number of them fills what the connection may carry.
+    http2_stream_window_size=1024 * 1024,
+    http2_connection_window_size=2**31 - 1,
 )
+
+# Of one HTTP/2 frame: with the usual 16 KiB both ends are busier with frames than with what is in them.
+_FRAME_BYTES: Final = 64 * 1024
 
 # How long a server may take to answer the end of TLS before its connection is cut.
 _FAREWELL_SECONDS: Final = 1.0
@@ -58,8 +66,13 @@ class Stream(grpclib.client.Stream[Any, Any]):
         """Tell whether any of the request may have reached the server."""
         return self._send_request_done
 
+    @property
+    def answered(self) -> bool:
+        """Tell whether the answer has begun, as it may do with an error before all is sent."""
+        return bool(self._stream.headers_received.is_set())
+
     async def recv_message(self) -> Any:
-        """Return the message of the answer, or None where there is none."""
+        """Return the next message of the answer, or None where there is none."""
         if not self._recv_initial_metadata_done:
             await self.recv_initial_metadata()
         with self._wrapper:
@@ -109,6 +122,10 @@ class _Protocol(H2Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._lost = asyncio.Event()
         self.processor = _Processor(self.handler, self.connection)
+        h2 = self.connection._connection
+        describe_data_briefly(h2)
+        h2.update_settings({SettingCodes.MAX_FRAME_SIZE: _FRAME_BYTES})
+        self.connection.flush()
         tls = transport.get_extra_info("ssl_object")
         self.agreed = tls is None or tls.selected_alpn_protocol() == "h2"
         sock = transport.get_extra_info("socket")
@@ -205,13 +222,14 @@ class Channel(grpclib.client.Channel):
         classes: tuple[type[Any], type[Any]],
         deadline: Deadline | None,
         metadata: list[tuple[str, str]],
+        cardinality: Cardinality = Cardinality.UNARY_UNARY,
     ) -> Stream:
         """Return a new call of the method at `path`."""
         return Stream(
             self,
             self._prefix + path,
             cast(Any, MultiDict(metadata)),
-            Cardinality.UNARY_UNARY,
+            cardinality,
             *classes,
             codec=self._codec,
             status_details_codec=self._status_details_codec,

@@ -11,7 +11,11 @@ from typing import Any
 
 import httpcore
 
-__all__ = ["DeadlineBackend"]
+__all__ = ["DeadlineBackend", "Patience"]
+
+
+class Patience(float):
+    """Seconds for each step of a stream, in place of a moment for the whole."""
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
@@ -115,8 +119,8 @@ class _UnixStream(httpcore.NetworkStream):
 
 
 def _left(at: float | None, passed: type[Exception]) -> float | None:
-    if at is None:
-        return None
+    if at is None or isinstance(at, Patience):
+        return at
     left = at - time.monotonic()
     if left <= 0:
         raise passed("the time-out has passed")

@@ -9,12 +9,23 @@ import ssl
 import sys
 import uuid
 import warnings
-from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import aclosing, contextmanager
+from typing import Any, Final, Generic, TypeVar
 
 import grpclib.exceptions
 import h2.exceptions
 from betterproto2 import Message
+from grpclib.const import Cardinality
 
 from ..address import Address
 from ..codecs.grpc import decode_error, decode_result, encode_request, message_classes, method_path
@@ -25,18 +36,20 @@ from ..errors import (
     SandboxConnectionError,
     SandboxError,
 )
-from ..operations import Operation
+from ..operations import KEEPALIVE, Operation
 from ..options import CallOptions
 from .base import Metadata
 from .channel import NOT_HTTP2, Channel, Stream, WireDeadline, was_refused
+from .grpc_streams import Chunks, Received, patiently
 from .loop_thread import loop_thread
-from .retry import Attempts, Deadline, lost_answer
+from .retry import Attempts, Deadline, lost_answer, lost_stream
 from .tls import default_context
 
 __all__ = ["AsyncGRPCTransport", "GRPCTransport"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]+")
@@ -90,9 +103,69 @@ class AsyncGRPCTransport:
             try:
                 return await self._attempt(operation, message, metadata, deadline)
             except SandboxError as error:
-                error.transport = error.transport or "grpc"
-                error.operation = error.operation or operation.name
+                _tell(error, operation)
                 delay = attempts.delay_after(error)
+                if delay is None:
+                    raise
+            await asyncio.sleep(delay)
+
+    async def stream(
+        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> AsyncGenerator[Res]:
+        """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
+        async with aclosing(self.batches(operation, request, options)) as batches:
+            async for batch in batches:
+                for piece in batch:
+                    yield piece
+
+    async def batches(
+        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> AsyncGenerator[list[Res]]:
+        """Do the same, and yield together what has come meanwhile."""
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        message = encode_request(operation, request)
+        begun = False
+        while True:
+            received: Received[Res] = Received()
+            call = asyncio.create_task(self._receive(operation, message, received, deadline))
+            try:
+                batch = await self._in_time(received.take, deadline)
+                while batch:
+                    begun = True
+                    yield batch
+                    batch = await received.take()
+                return
+            except SandboxError as error:
+                _tell(error, operation)
+                delay = None if begun else attempts.delay_after(error)
+                if delay is None:
+                    raise
+            finally:
+                call.cancel()
+                await asyncio.wait({call})
+            await asyncio.sleep(delay)
+
+    async def send(
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        chunks: AsyncIterable[bytes],
+        options: CallOptions,
+    ) -> Res:
+        """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        message = encode_request(operation, request)
+        more = Chunks(chunks)
+        while True:
+            try:
+                return await asyncio.create_task(self._send(operation, message, more, deadline))
+            except SandboxError as error:
+                if more.failure is not None:
+                    raise more.failure from None
+                _tell(error, operation)
+                delay = None if more.begun else attempts.delay_after(error)
                 if delay is None:
                     raise
             await asyncio.sleep(delay)
@@ -104,14 +177,17 @@ class AsyncGRPCTransport:
         metadata: list[tuple[str, str]],
         deadline: Deadline,
     ) -> Res:
-        channel = self._channel_here()
-        remaining = deadline.remaining()
         # In a task of its own: grpclib cancels the task of a call whose connection is lost, and does not
         # take that back, which would break the time-outs and task groups of the caller.
-        call = asyncio.create_task(self._call(channel, operation, message, metadata, deadline))
+        return await self._in_time(
+            lambda: asyncio.create_task(self._call(operation, message, metadata, deadline)), deadline
+        )
+
+    async def _in_time(self, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
+        remaining = deadline.remaining()
         try:
             async with asyncio.timeout(remaining):
-                return await call
+                return await work()
         except SandboxError:
             raise
         except TimeoutError as error:
@@ -119,29 +195,102 @@ class AsyncGRPCTransport:
 
     async def _call(
         self,
-        channel: Channel,
         operation: Operation[Req, Res],
         message: Message,
         metadata: list[tuple[str, str]],
         deadline: Deadline,
     ) -> Res:
+        channel = await self._connected()
+        remaining = deadline.remaining()
+        limit = None if remaining is None else WireDeadline.from_timeout(remaining)
+        stream = channel.call(method_path(operation), message_classes(operation), limit, metadata)
+        answer = None
+        with self._translating(operation, stream, deadline):
+            async with stream:
+                await stream.send_message(message, end=True)
+                answer = await stream.recv_message()
+        return self._concluded(operation, stream, answer)
+
+    async def _receive(
+        self,
+        operation: Operation[Any, Res],
+        message: Message,
+        received: Received[Res],
+        deadline: Deadline,
+    ) -> None:
+        """Perform a call whose answer is a stream, and hand over what comes, or the error."""
+        try:
+            channel = await self._connected()
+            stream = channel.call(
+                method_path(operation),
+                message_classes(operation),
+                None,
+                self._metadata,
+                Cardinality.UNARY_STREAM,
+            )
+            complete = operation.streams == "bytes"
+            with self._translating(operation, stream, deadline):
+                async with stream:
+                    await stream.send_message(message, end=True)
+                    while (answer := await patiently(stream.recv_message())) is not None:
+                        piece = decode_result(operation, answer)
+                        complete = complete or operation.is_last(piece)
+                        if getattr(piece, "type", "") != KEEPALIVE:
+                            await received.put(piece)
+            if stream.trailing_metadata is None or not complete:
+                raise lost_stream()
+            received.finish(None)
+        except SandboxError as error:
+            received.finish(error)
+        except BaseException as error:
+            received.finish(ClientClosedError(f"the stream was given up: {error!r}"))
+            raise
+
+    async def _send(
+        self, operation: Operation[Any, Res], message: Message, chunks: Chunks, deadline: Deadline
+    ) -> Res:
+        channel = await self._connected()
+        classes = message_classes(operation)
+        stream = channel.call(method_path(operation), classes, None, self._metadata, Cardinality.STREAM_UNARY)
+        answer = None
+        with self._translating(operation, stream, deadline):
+            async with stream:
+                try:
+                    await stream.send_message(message)
+                    async for chunk in chunks:
+                        if stream.answered:
+                            break
+                        await patiently(stream.send_message(classes[0](data=chunk)))
+                    else:
+                        await stream.end()
+                except h2.exceptions.NoSuchStreamError as error:
+                    # The server has ended the call before all was sent. grpclib tells its answer then.
+                    raise grpclib.exceptions.StreamTerminatedError(str(error)) from error
+                answer = await patiently(stream.recv_message())
+        return self._concluded(operation, stream, answer)
+
+    async def _connected(self) -> Channel:
+        channel = self._channel_here()
         try:
             await channel.connect()
         except OSError as error:
             detail = f"cannot connect to {self.address}: {error}"
             raise SandboxConnectionError(detail) from error
-        remaining = deadline.remaining()
-        limit = None if remaining is None else WireDeadline.from_timeout(remaining)
-        stream = channel.call(method_path(operation), message_classes(operation), limit, metadata)
+        return channel
+
+    @contextmanager
+    def _translating(
+        self, operation: Operation[Any, Any], stream: Stream, deadline: Deadline
+    ) -> Iterator[None]:
         try:
-            async with stream:
-                await stream.send_message(message, end=True)
-                answer = await stream.recv_message()
+            yield
         except Exception as error:
             translated = self._translated(operation, error, stream, deadline)
             if translated is error:
                 raise
             raise translated from error
+
+    def _concluded(self, operation: Operation[Any, Res], stream: Stream, answer: Message | None) -> Res:
         if stream.trailing_metadata is None:
             raise lost_answer(operation, f"the connection to {self.address} was lost")
         if answer is None:
@@ -241,11 +390,63 @@ class GRPCTransport:
         thread.disconnect_at_stop(self._transport)
         return thread.run(self._transport.perform(operation, request, options))
 
+    def stream(
+        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> Generator[Res, None, None]:
+        """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
+        thread = loop_thread()
+        thread.disconnect_at_stop(self._transport)
+        batches = _Batches(self._transport.batches(operation, request, options))
+        try:
+            while batch := thread.run(batches.take()):
+                yield from batch
+        finally:
+            thread.run(batches.close())
+
+    def send(
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        chunks: Iterable[bytes],
+        options: CallOptions,
+    ) -> Res:
+        """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
+        thread = loop_thread()
+        thread.disconnect_at_stop(self._transport)
+        return thread.run_with(
+            chunks, lambda handed: self._transport.send(operation, request, handed, options)
+        )
+
     def close(self) -> None:
         """Release the connection, finally. Closing twice does nothing."""
         self._transport.mark_closed()
         if self._transport.opened:
             loop_thread().run(self._transport.close())
+
+
+class _Batches(Generic[Res]):
+    """The batches of one stream, taken by another thread, which may be interrupted while it waits."""
+
+    def __init__(self, batches: AsyncGenerator[list[Res]]) -> None:
+        self._batches = batches
+        self._taking: asyncio.Task[Any] | None = None
+
+    async def take(self) -> list[Res]:
+        """Return the next one; an empty one at the end."""
+        self._taking = asyncio.current_task()
+        return await anext(self._batches, [])
+
+    async def close(self) -> None:
+        """Give up what has not come yet, and whoever still waits for it."""
+        if self._taking is not None and not self._taking.done():
+            self._taking.cancel()
+            await asyncio.wait({self._taking})
+        await self._batches.aclose()
+
+
+def _tell(error: SandboxError, operation: Operation[Any, Any]) -> None:
+    error.transport = error.transport or "grpc"
+    error.operation = error.operation or operation.name
 
 
 def _checked(metadata: Metadata) -> list[tuple[str, str]]:

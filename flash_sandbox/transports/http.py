@@ -10,6 +10,16 @@ import sys
 import time
 import uuid
 import warnings
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from typing import Any, Final, TypeVar
 
 import httpcore
@@ -36,13 +46,16 @@ from .http_exchange import (
     Session,
     proxied,
 )
-from .retry import Attempts, Deadline, lost_answer
+from .pieces import Pieces
+from .retry import PATIENCE_SECONDS, Attempts, Deadline, lost_answer
 
 __all__ = ["AsyncHTTPTransport", "HTTPTransport"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+T = TypeVar("T")
 
+_BINARY: Final = ("content-type", "application/octet-stream")
 _TIMEOUTS: Final = (httpx.TimeoutException, httpcore.TimeoutException)
 _NOT_CONNECTED: Final = (httpx.ConnectTimeout, httpcore.ConnectTimeout)
 _NEVER_SENT: Final = (
@@ -126,9 +139,13 @@ def _with_deadline(headers: list[tuple[str, str]], deadline: Deadline) -> list[t
     return [*headers, ("x-request-timeout-ms", str(math.ceil(remaining * 1000)))]
 
 
-def _conclude(operation: Operation[Req, Res], answer: Answer) -> Res:
+def _is_success(status_code: int) -> bool:
     # Older orchestrators answer with any 2xx.
-    if 200 <= answer.status_code < 300:
+    return 200 <= status_code < 300
+
+
+def _conclude(operation: Operation[Req, Res], answer: Answer) -> Res:
+    if _is_success(answer.status_code):
         return decode_result(operation, answer.body)
     raise decode_error(operation.name, answer.status_code, answer.headers, answer.body)
 
@@ -146,6 +163,47 @@ def _told(error: SandboxError, operation: Operation[Any, Any]) -> SandboxError:
     error.transport = error.transport or "http"
     error.operation = error.operation or operation.name
     return error
+
+
+class _Once:
+    """A stream that can be sent once.
+
+    Attributes:
+        begun: Whether any of it has been taken.
+        failure: What it raised.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.begun = False
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._chunks:
+                self.begun = True
+                yield chunk
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+class _AsyncOnce:
+    """The same, awaited."""
+
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
+        self._chunks = chunks
+        self.begun = False
+        self.failure: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._chunks:
+                self.begun = True
+                yield chunk
+        except Exception as error:
+            self.failure = error
+            raise
 
 
 class HTTPTransport(_HTTPBase):
@@ -174,11 +232,70 @@ class HTTPTransport(_HTTPBase):
         while True:
             try:
                 self._refuse_if_closed()
-                answer = self._exchange_here().exchange(call, _with_deadline(headers, deadline), deadline)
-                return _conclude(operation, answer)
+                opened = self._exchange_here().open(call, _with_deadline(headers, deadline), deadline)
+                return _conclude(operation, opened.collect(deadline))
             except _FAILURES as failure:
                 error = _told(self._translated(operation, failure, deadline), operation)
                 delay = attempts.delay_after(error)
+                if delay is None:
+                    raise error from (failure if failure is not error else failure.__cause__)
+            time.sleep(delay)
+
+    def stream(
+        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> Generator[Res, None, None]:
+        """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        call = encode_request(operation, request)
+        headers = self._headers_for(operation, call)
+        begun = False
+        while True:
+            try:
+                self._refuse_if_closed()
+                opened = self._exchange_here().open(call, headers, deadline, endless=True)
+                try:
+                    if not _is_success(opened.status_code):
+                        _conclude(operation, opened.collect(deadline))
+                    pieces = Pieces(operation)
+                    for chunk in opened.chunks:
+                        for piece in pieces.feed(chunk):
+                            begun = True
+                            yield piece
+                    pieces.finish()
+                    return
+                finally:
+                    opened.close()
+            except _FAILURES as failure:
+                error = _told(self._translated(operation, failure, deadline), operation)
+                delay = None if begun else attempts.delay_after(error)
+                if delay is None:
+                    raise error from (failure if failure is not error else failure.__cause__)
+            time.sleep(delay)
+
+    def send(
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        chunks: Iterable[bytes],
+        options: CallOptions,
+    ) -> Res:
+        """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        call = encode_request(operation, request)
+        headers = [*self._headers_for(operation, call), _BINARY]
+        content = _Once(chunks)
+        while True:
+            try:
+                self._refuse_if_closed()
+                opened = self._exchange_here().open(call, headers, deadline, iter(content), endless=True)
+                return _conclude(operation, opened.collect(Deadline(None)))
+            except _FAILURES as failure:
+                if content.failure is not None:
+                    raise content.failure from None
+                error = _told(self._translated(operation, failure, deadline), operation)
+                delay = None if content.begun else attempts.delay_after(error)
                 if delay is None:
                     raise error from (failure if failure is not error else failure.__cause__)
             time.sleep(delay)
@@ -235,7 +352,7 @@ class AsyncHTTPTransport(_HTTPBase):
         while True:
             try:
                 self._refuse_other_loop()
-                answer = await self._bounded(call, headers, deadline)
+                answer = await self._in_time(lambda: self._exchanged(call, headers, deadline), deadline)
                 return _conclude(operation, answer)
             except _FAILURES as failure:
                 error = _told(self._translated(operation, failure, deadline), operation)
@@ -244,16 +361,94 @@ class AsyncHTTPTransport(_HTTPBase):
                     raise error from (failure if failure is not error else failure.__cause__)
             await asyncio.sleep(delay)
 
-    async def _bounded(self, call: HTTPCall, headers: list[tuple[str, str]], deadline: Deadline) -> Answer:
+    async def _exchanged(self, call: HTTPCall, headers: list[tuple[str, str]], deadline: Deadline) -> Answer:
         self._refuse_if_closed()
+        opened = await self._exchange.open(call, _with_deadline(headers, deadline))
+        return await opened.collect(deadline)
+
+    async def stream(
+        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> AsyncGenerator[Res]:
+        """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        call = encode_request(operation, request)
+        headers = self._headers_for(operation, call)
+        begun = False
+        while True:
+            try:
+                self._refuse_other_loop()
+                opened = await self._in_time(lambda: self._exchange.open(call, headers), deadline)
+                try:
+                    if not _is_success(opened.status_code):
+                        _conclude(operation, await opened.collect(deadline))
+                    pieces = Pieces(operation)
+                    async for chunk in self._patiently(opened.chunks):
+                        for piece in pieces.feed(chunk):
+                            begun = True
+                            yield piece
+                    pieces.finish()
+                    return
+                finally:
+                    await opened.close()
+            except _FAILURES as failure:
+                error = _told(self._translated(operation, failure, deadline), operation)
+                delay = None if begun else attempts.delay_after(error)
+                if delay is None:
+                    raise error from (failure if failure is not error else failure.__cause__)
+            await asyncio.sleep(delay)
+
+    async def send(
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        chunks: AsyncIterable[bytes],
+        options: CallOptions,
+    ) -> Res:
+        """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
+        deadline = Deadline(options.timeout)
+        attempts = Attempts(operation, options, deadline)
+        call = encode_request(operation, request)
+        headers = [*self._headers_for(operation, call), _BINARY]
+        content = _AsyncOnce(chunks)
+        while True:
+            try:
+                self._refuse_other_loop()
+                self._refuse_if_closed()
+                opened = await self._exchange.open(call, headers, aiter(content))
+                return _conclude(operation, await opened.collect(Deadline(None)))
+            except _FAILURES as failure:
+                if content.failure is not None:
+                    raise content.failure from None
+                error = _told(self._translated(operation, failure, deadline), operation)
+                delay = None if content.begun else attempts.delay_after(error)
+                if delay is None:
+                    raise error from (failure if failure is not error else failure.__cause__)
+            await asyncio.sleep(delay)
+
+    async def _in_time(self, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
         bound = asyncio.timeout(deadline.remaining())
         try:
             async with bound:
-                return await self._exchange.exchange(call, _with_deadline(headers, deadline), deadline)
+                return await work()
         except TimeoutError as error:
             if bound.expired():
                 raise deadline.passed() from error
             raise
+
+    async def _patiently(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        while True:
+            bound = asyncio.timeout(PATIENCE_SECONDS)
+            try:
+                async with bound:
+                    chunk = await anext(chunks, None)
+            except TimeoutError as error:
+                if bound.expired():
+                    raise SandboxConnectionError(f"nothing came for {PATIENCE_SECONDS:g} s") from error
+                raise
+            if chunk is None:
+                return
+            yield chunk
 
     def _refuse_other_loop(self) -> None:
         loop = asyncio.get_running_loop()

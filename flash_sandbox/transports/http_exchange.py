@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.request import getproxies, proxy_bypass
@@ -20,12 +20,23 @@ from ..address import Address
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.http import HTTPCall
 from ..errors import ProtocolError
-from .deadline_backend import DeadlineBackend
+from .deadline_backend import DeadlineBackend, Patience
 from .keepalive import SOCKET_OPTIONS
-from .retry import Deadline
+from .retry import PATIENCE_SECONDS, Deadline
 from .tls import default_context
 
-__all__ = ["Answer", "AsyncExchange", "AsyncPool", "AsyncSession", "Exchange", "Pool", "Session", "proxied"]
+__all__ = [
+    "Answer",
+    "AsyncExchange",
+    "AsyncOpenAnswer",
+    "AsyncPool",
+    "AsyncSession",
+    "Exchange",
+    "OpenAnswer",
+    "Pool",
+    "Session",
+    "proxied",
+]
 
 _LIMITS: Final[dict[str, Any]] = {
     # As many calls at a time as the orchestrator takes over one gRPC connection: the next one waits.
@@ -36,6 +47,9 @@ _LIMITS: Final[dict[str, Any]] = {
 }
 
 Headers = list[tuple[str, str]]
+
+
+_PATIENCE: Final = Patience(PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +67,74 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class OpenAnswer:
+    """An answer whose body is still to come.
+
+    Attributes:
+        status_code: HTTP status.
+        headers: Headers, names in lower case or looked up without regard to case.
+        chunks: The body, as it comes.
+        close: Ends the exchange, also in the middle of the body.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
+    close: Callable[[], None]
+
+    def collect(self, deadline: Deadline) -> Answer:
+        """Return the answer with its whole body."""
+        body = _Body(deadline)
+        try:
+            for chunk in self.chunks:
+                body.add(chunk)
+        finally:
+            self.close()
+        return Answer(self.status_code, self.headers, body.content())
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncOpenAnswer:
+    """The same, awaited."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+    close: Callable[[], Awaitable[None]]
+
+    async def collect(self, deadline: Deadline) -> Answer:
+        """Return the answer with its whole body."""
+        body = _Body(deadline)
+        try:
+            async for chunk in self.chunks:
+                body.add(chunk)
+        finally:
+            await self.close()
+        return Answer(self.status_code, self.headers, body.content())
+
+
 class Exchange(Protocol):
     """Sends a request and returns the answer; failures are those of httpx or httpcore."""
 
-    def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
-        """Send a request and return the answer."""
+    def open(
+        self,
+        call: HTTPCall,
+        headers: Headers,
+        deadline: Deadline,
+        content: Iterator[bytes] | None = None,
+        *,
+        endless: bool = False,
+    ) -> OpenAnswer:
+        """Send a request and return the answer once its body begins.
+
+        Args:
+            call: The request.
+            headers: Its headers.
+            deadline: The moment by which all is to be done.
+            content: What the request carries in place of its body.
+            endless: Whether the deadline bounds no more than the beginning of the answer.
+        """
         ...
 
     def close(self) -> None:
@@ -68,8 +145,10 @@ class Exchange(Protocol):
 class AsyncExchange(Protocol):
     """Sends a request and returns the answer; the caller bounds the time. Failures as with `Exchange`."""
 
-    async def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
-        """Send a request and return the answer."""
+    async def open(
+        self, call: HTTPCall, headers: Headers, content: AsyncIterator[bytes] | None = None
+    ) -> AsyncOpenAnswer:
+        """Send a request and return the answer once its body begins."""
         ...
 
     async def close(self) -> None:
@@ -110,7 +189,13 @@ class _Requests:
             authority = authority.removesuffix(f":{default_port}")
         self._host_header = (b"host", authority.encode("ascii"))
 
-    def make(self, call: HTTPCall, headers: Headers, timeouts: dict[str, float] | None) -> httpcore.Request:
+    def make(
+        self,
+        call: HTTPCall,
+        headers: Headers,
+        timeouts: dict[str, float] | None,
+        content: Iterator[bytes] | AsyncIterator[bytes] | None,
+    ) -> httpcore.Request:
         url = httpcore.URL(
             scheme=self._scheme,
             host=self._host,
@@ -118,10 +203,13 @@ class _Requests:
             target=(self._prefix + call.path).encode("ascii"),
         )
         pairs = [self._host_header, *((name.encode(), value.encode()) for name, value in headers)]
-        if call.body is not None:
+        if content is not None:
+            pairs.append((b"transfer-encoding", b"chunked"))
+        elif call.body is not None:
             pairs.append((b"content-length", str(len(call.body)).encode()))
         extensions = {} if timeouts is None else {"timeout": timeouts}
-        return httpcore.Request(call.method, url, headers=pairs, content=call.body, extensions=extensions)
+        body = call.body if content is None else content
+        return httpcore.Request(call.method, url, headers=pairs, content=body, extensions=extensions)
 
 
 class Pool:
@@ -135,22 +223,33 @@ class Pool:
         self._requests = _Requests(address)
         self._pool = httpcore.ConnectionPool(network_backend=DeadlineBackend(), **_settings(address))
 
-    def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
-        """Send a request and return the answer."""
+    def open(
+        self,
+        call: HTTPCall,
+        headers: Headers,
+        deadline: Deadline,
+        content: Iterator[bytes] | None = None,
+        *,
+        endless: bool = False,
+    ) -> OpenAnswer:
+        """Send a request and return the answer once its body begins."""
         remaining = deadline.remaining()
         timeouts: dict[str, float] | None = None
         if remaining is not None:
             # `DeadlineBackend` takes these for moments rather than durations.
             at = time.monotonic() + remaining
             timeouts = {"pool": remaining, "connect": at, "read": at, "write": at}
-        response = self._pool.handle_request(self._requests.make(call, headers, timeouts))
-        body = _Body(deadline)
-        try:
-            for chunk in response.iter_stream():
-                body.add(chunk)
-        finally:
-            response.close()
-        return Answer(response.status, _Headers(response.headers), body.content())
+        if endless and content is not None:
+            timeouts = {
+                **(timeouts or {}),
+                "read": Patience(PATIENCE_SECONDS),
+                "write": Patience(PATIENCE_SECONDS),
+            }
+        response = self._pool.handle_request(self._requests.make(call, headers, timeouts, content))
+        if endless and timeouts is not None:
+            # Looked up once more when the body is read.
+            timeouts["read"] = _PATIENCE
+        return OpenAnswer(response.status, _Headers(response.headers), response.iter_stream(), response.close)
 
     def close(self) -> None:
         """Release the connections."""
@@ -168,16 +267,14 @@ class AsyncPool:
         self._requests = _Requests(address)
         self._pool = httpcore.AsyncConnectionPool(**_settings(address))
 
-    async def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
-        """Send a request and return the answer."""
-        response = await self._pool.handle_async_request(self._requests.make(call, headers, None))
-        body = _Body(deadline)
-        try:
-            async for chunk in response.aiter_stream():
-                body.add(chunk)
-        finally:
-            await response.aclose()
-        return Answer(response.status, _Headers(response.headers), body.content())
+    async def open(
+        self, call: HTTPCall, headers: Headers, content: AsyncIterator[bytes] | None = None
+    ) -> AsyncOpenAnswer:
+        """Send a request and return the answer once its body begins."""
+        response = await self._pool.handle_async_request(self._requests.make(call, headers, None, content))
+        return AsyncOpenAnswer(
+            response.status, _Headers(response.headers), response.aiter_stream(), response.aclose
+        )
 
     async def close(self) -> None:
         """Release the connections."""
@@ -198,24 +295,26 @@ class Session:
         self._base_url = address.base_url
         self._owned = owned
 
-    def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
-        """Send a request and return the answer."""
+    def open(
+        self,
+        call: HTTPCall,
+        headers: Headers,
+        deadline: Deadline,
+        content: Iterator[bytes] | None = None,
+        *,
+        endless: bool = False,
+    ) -> OpenAnswer:
+        """Send a request and return the answer once its body begins."""
         # httpx waits this long for each step, and the whole is looked at between the pieces of the body.
         request = self._client.build_request(
             call.method,
             self._base_url + call.path,
-            content=call.body,
+            content=call.body if content is None else content,
             headers=headers,
-            timeout=deadline.remaining(),
+            timeout=PATIENCE_SECONDS if endless else deadline.remaining(),
         )
         response = self._client.send(request, stream=True, follow_redirects=False)
-        body = _Body(deadline)
-        try:
-            for chunk in response.iter_bytes():
-                body.add(chunk)
-        finally:
-            response.close()
-        return Answer(response.status_code, response.headers, body.content())
+        return OpenAnswer(response.status_code, response.headers, response.iter_bytes(), response.close)
 
     def close(self) -> None:
         """Release the connections, where they are ours."""
@@ -237,19 +336,21 @@ class AsyncSession:
         self._base_url = address.base_url
         self._owned = owned
 
-    async def exchange(self, call: HTTPCall, headers: Headers, deadline: Deadline) -> Answer:
-        """Send a request and return the answer."""
+    async def open(
+        self, call: HTTPCall, headers: Headers, content: AsyncIterator[bytes] | None = None
+    ) -> AsyncOpenAnswer:
+        """Send a request and return the answer once its body begins."""
         request = self._client.build_request(
-            call.method, self._base_url + call.path, content=call.body, headers=headers, timeout=None
+            call.method,
+            self._base_url + call.path,
+            content=call.body if content is None else content,
+            headers=headers,
+            timeout=None,
         )
         response = await self._client.send(request, stream=True, follow_redirects=False)
-        body = _Body(deadline)
-        try:
-            async for chunk in response.aiter_bytes():
-                body.add(chunk)
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, response.headers, body.content())
+        return AsyncOpenAnswer(
+            response.status_code, response.headers, response.aiter_bytes(), response.aclose
+        )
 
     async def close(self) -> None:
         """Release the connections, where they are ours."""

@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol, TypeVar
 
 from ..errors import ClientClosedError, UnsupportedError
@@ -32,6 +32,33 @@ class Connected(Protocol):
     async def disconnect(self) -> None:
         """End them."""
         ...
+
+
+class _Handed:
+    """What one thread hands to a coroutine in another, piece by piece."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self._closed = asyncio.Event()
+
+    async def put(self, chunk: bytes | None) -> bool:
+        """Hand a piece over, None for the end, once the one before is taken; tell whether more are taken."""
+        putting = asyncio.ensure_future(self._queue.put(chunk))
+        closed = asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait({putting, closed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            putting.cancel()
+            closed.cancel()
+        return not self._closed.is_set()
+
+    def close(self) -> None:
+        """Take no more."""
+        self._closed.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (chunk := await self._queue.get()) is not None:
+            yield chunk
 
 
 class LoopThread:
@@ -57,11 +84,42 @@ class LoopThread:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise UnsupportedError("a synchronous client cannot be used in the thread of its own event loop")
+        return self._result(self._begin(coroutine))
+
+    def run_with(
+        self, chunks: Iterable[bytes], work: Callable[[AsyncIterable[bytes]], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Run `work` on what `chunks` yields here, in the caller's thread, as fast as it is taken there.
+
+        Raises what `run` does.
+        """
+        handed = _Handed()
+
+        async def attended() -> T:
+            try:
+                return await work(handed)
+            finally:
+                handed.close()
+
+        future = self._begin(attended())
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+            for chunk in chunks:
+                if not self.run(handed.put(chunk)):
+                    break
+            self.run(handed.put(None))
+        except BaseException:
+            future.cancel()
+            raise
+        return self._result(future)
+
+    def _begin(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         except RuntimeError as error:
             coroutine.close()
             raise ClientClosedError("the interpreter is exiting") from error
+
+    def _result(self, future: concurrent.futures.Future[T]) -> T:
         try:
             if _LONGEST_WAIT_SECONDS is not None:
                 while not concurrent.futures.wait([future], _LONGEST_WAIT_SECONDS).done:

@@ -10,7 +10,11 @@ from ..errors import OutcomeUnknownError, SandboxConnectionError, SandboxError, 
 from ..operations import Operation
 from ..options import CallOptions
 
-__all__ = ["Attempts", "Deadline", "lost_answer"]
+__all__ = ["PATIENCE_SECONDS", "Attempts", "Deadline", "lost_answer", "lost_stream"]
+
+PATIENCE_SECONDS: Final = 60.0
+"""Nothing comes of a stream for longer only where the server is dead: it would tell that nothing happens."""
+
 
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 5.0
@@ -92,3 +96,8 @@ def lost_answer(operation: Operation[Any, Any], detail: str) -> SandboxConnectio
     if operation.repeatable:
         return SandboxConnectionError(detail)
     return OutcomeUnknownError(f"{detail}; the request may have been carried out")
+
+
+def lost_stream() -> SandboxConnectionError:
+    """Return the error for a streamed answer that ended before its last piece."""
+    return SandboxConnectionError("the stream broke off before its end")

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import docker_engine as docker
 import pytest
+from every_runtime import Runtime
 
+from flash_sandbox import HTTPClient, SandboxClient
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes import Limits
 from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
@@ -75,3 +77,21 @@ def engine_orchestrator(
     if request.param == "bubblewrap":
         return EngineOrchestrator(request.getfixturevalue("orchestrator"), "bubblewrap", "host")
     return EngineOrchestrator(request.getfixturevalue("docker_orchestrator"), "docker", docker.IMAGE)
+
+
+@pytest.fixture(scope="module", params=[HTTPClient, SandboxClient], ids=["http", "grpc"])
+def runtime(request: pytest.FixtureRequest, engine_orchestrator: EngineOrchestrator) -> Iterator[Runtime]:
+    running = engine_orchestrator.orchestrator
+    over_http = request.param is HTTPClient
+    address = running.http_address if over_http else running.grpc_address
+    with request.param(address=address) as client:
+        yield Runtime(
+            client, engine_orchestrator.type, engine_orchestrator.image, engine_orchestrator.state_dir
+        )
+
+
+@pytest.fixture(scope="module")
+def idle(runtime: Runtime) -> Iterator[str]:
+    """One sandbox for what leaves it as it was."""
+    with runtime.sandbox() as sandbox_id:
+        yield sandbox_id

@@ -148,8 +148,6 @@ def running_engine(oci_runtimes: Mapping[str, str] | None = None) -> Iterator[Do
 
 
 def _spawn(directory: Path) -> subprocess.Popen[bytes]:
-    # containerd takes no underscore that stands at an end or beside another.
-    namespace = directory.name.replace("_", "0")
     dockerd = (
         "dockerd",
         f"--host=unix://{directory}/docker.sock",
@@ -158,8 +156,8 @@ def _spawn(directory: Path) -> subprocess.Popen[bytes]:
         f"--pidfile={directory}/pid",
         f"--config-file={directory}/daemon.json",
         # Where the host's own containerd runs, the engine uses that one.
-        f"--containerd-namespace={namespace}",
-        f"--containerd-plugins-namespace={namespace}-plugins",
+        f"--containerd-namespace={_namespace(directory)}",
+        f"--containerd-plugins-namespace={_namespace(directory)}-plugins",
     )
     (directory / "docker.sock").unlink(missing_ok=True)
     script = f'{BUSYBOX} ip link set lo up && exec "$0" "$@"'
@@ -172,6 +170,11 @@ def _spawn(directory: Path) -> subprocess.Popen[bytes]:
             # Ctrl-C is for the tests, which then end the engine.
             start_new_session=True,
         )
+
+
+def _namespace(directory: Path) -> str:
+    """Return a name for an engine in containerd, which takes no underscore at the end, or two of them."""
+    return directory.name.encode().hex()
 
 
 def _import_busybox(engine: DockerEngine) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from flash_sandbox import HTTPClient
+from flash_sandbox.models import DEFAULT_MAX_OUTPUT_BYTES, ExecResult
+from flash_sandbox.orchestrator.executions import Execution
+from flash_sandbox.orchestrator.runtimes.base import Program, Runtime
 
 IDLE = "exec tail -f /dev/null"
 
@@ -44,3 +48,17 @@ def output_of_exec(client: HTTPClient, script: str, **options: object) -> str:
     """Run a script through exec and return what it printed, on either stream."""
     with running(client, **options) as sandbox_id:
         return client.exec_command(sandbox_id, ["sh", "-c", f"({script}) 2>&1"]).stdout
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sandbox of a runtime that is used without a service core."""
+
+    runtime: Runtime
+    id: str
+    has_ended: bool = False
+
+
+async def run_in(runtime: Runtime, sandbox_id: str, *command: str) -> ExecResult:
+    """Run a command in a sandbox of a runtime to its end."""
+    return await Execution(Place(runtime, sandbox_id), Program(command)).result(DEFAULT_MAX_OUTPUT_BYTES)

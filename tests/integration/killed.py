@@ -32,7 +32,8 @@ class Told:
 async def killed(state_dir: Path, kind: str, place: str, image: str, name: str, point: str) -> Told:
     """Run the program `killed_at` until it is killed; the arguments are its own."""
     arguments = (str(state_dir), kind, place, image, name, point)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "generated"), os.environ.get("PYTHONPATH", "")])
+    places = [ROOT, ROOT / "generated", PROGRAM.parents[1]]
+    path = os.pathsep.join([*map(str, places), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path}
     # To a file: of a pipe the end would come only with the last process that holds it.
     output = state_dir.with_name(f"{state_dir.name}.out")

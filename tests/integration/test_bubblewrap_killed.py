@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from inside import wait_until
+from inside import run_in, wait_until
 from killed import Told, killed
 from layouts import busybox, busybox_layer, entry, tar_bytes
 from test_serve import cgroups_named
@@ -35,7 +35,8 @@ POINTS = [
     "after runtimes.bubblewrap BubblewrapRuntime.start 1",
     # The command.
     "after sandboxing.launcher_client LauncherClient._send 2",
-    "after runtimes.bubblewrap run_command 1",
+    "after sandboxing.launcher_client LauncherClient.exec 1",
+    "before runtimes.bubblewrap BubblewrapRuntime.pause 1",
     # The snapshot: frozen, packing, packed, its manifest being written, complete.
     "after runtimes.bubblewrap BubblewrapRuntime.pause 1",
     "before sandboxing.archive _pack_one 2",
@@ -116,7 +117,7 @@ async def test_a_kill_at_any_point_leaves_nothing_but_what_was_acknowledged(
         assert_clean(state_dir, name)
         await assert_kept(runtime, told)
         await runtime.start("other", StartRequest(image=image), lambda code: None)
-        assert (await runtime.exec("other", ("cat", "/etc/motd"))).stdout == "intact"
+        assert (await run_in(runtime, "other", "cat", "/etc/motd")).stdout == "intact"
         assert names_below(state_dir / "sandboxes") == {"other"}
     assert names_below(state_dir) == {"images", "rootfs", "snapshots"}
 
@@ -140,5 +141,5 @@ async def assert_kept(runtime: BubblewrapRuntime, told: Told) -> None:
     assert not told.removed & snapshots
     for path in snapshots:
         await runtime.start("copy", StartRequest(snapshot_path=path), lambda code: None)
-        assert (await runtime.exec("copy", ("cat", "/file"))).stdout == "kept\n"
+        assert (await run_in(runtime, "copy", "cat", "/file")).stdout == "kept\n"
         await runtime.stop("copy")

@@ -12,6 +12,8 @@ from pathlib import Path
 import ordinary_user
 import pytest
 
+from flash_sandbox.orchestrator.runtimes import CAPABILITIES, RUNTIME_NAMES
+
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -37,6 +39,17 @@ class TestDoctor:
     def test_a_host_with_bubblewrap_is_fine(self) -> None:
         done = run("doctor")
         assert (done.returncode, done.stdout[:12]) == (0, "✓ bubblewrap")
+
+    def test_what_a_runtime_can_do_follows(self) -> None:
+        rows = CAPABILITIES["bubblewrap"].rows()
+        line = "  " + " · ".join(f"{what}: {how}" for what, how in rows.items())
+        assert line in run("doctor").stdout.splitlines()
+
+    def test_what_each_can_do_is_in_the_readme(self) -> None:
+        readme = (Path(__file__).parents[2] / "README.md").read_text().splitlines()
+        tables = [CAPABILITIES[name].rows() for name in RUNTIME_NAMES]
+        for what in tables[0]:
+            assert "| " + " | ".join([what, *(table[what] for table in tables)]) + " |" in readme
 
     def test_a_missing_engine_comes_with_the_one_thing_to_do(self) -> None:
         output = run("doctor", DOCKER_HOST="unix:///nonexistent/docker.sock").stdout

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from docker_engine import IMAGE, DockerEngine, missing, running_engine
-from inside import wait_until
+from inside import run_in, wait_until
 
 from flash_sandbox import (
     HTTPClient,
@@ -110,7 +110,7 @@ class TestEndsOfCommands:
         heard = False
         for _ in range(20):
             asked.clear()
-            result = await runtime.exec("one", ("echo", "word"))
+            result = await run_in(runtime, "one", "echo", "word")
             assert (result.stdout, result.exit_code) == ("word\n", 0)
             heard = heard or not any(path.startswith("/exec/") for path in asked)
         assert heard
@@ -120,7 +120,7 @@ class TestEndsOfCommands:
         await runtime.start("one", StartRequest("docker", IMAGE), lambda code: None)
         for status in (0, 3):
             script = f"exec >&- 2>&-; usleep 200000; exit {status}"
-            assert (await runtime.exec("one", ("sh", "-c", script))).exit_code == status
+            assert (await run_in(runtime, "one", "sh", "-c", script)).exit_code == status
         await runtime.stop("one")
 
 
@@ -304,7 +304,7 @@ class TestSnapshots:
         assert await runtime.remove_snapshot(path)
         for copy in ("copy", "other"):
             assert len(snapshot_images(docker_engine, tmp_path)) == 1
-            assert (await runtime.exec(copy, ("echo", "on"))).stdout == "on\n"
+            assert (await run_in(runtime, copy, "echo", "on")).stdout == "on\n"
             await runtime.stop(copy)
         assert snapshot_images(docker_engine, tmp_path) == []
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from docker_engine import IMAGE, DockerEngine
-from inside import wait_until
+from inside import run_in, wait_until
 from killed import killed
 
 from flash_sandbox import HTTPClient
@@ -124,7 +124,7 @@ async def test_the_end_of_an_adopted_sandbox_is_heard_of(docker_engine: DockerEn
     ended: dict[str, int] = {}
     async with runtime_on(tmp_path, docker_engine.host, ended.__setitem__) as (second, adopted):
         assert set(adopted) == {"one"}
-        await second.exec("one", ("touch", "/end"))
+        await run_in(second, "one", "touch", "/end")
         await until(lambda: ended == {"one": 5})
     await first.close()
 
@@ -150,7 +150,7 @@ async def test_a_container_of_another_directory_is_left_alone(
         await first.start("one", REQUEST, lambda code: None)
         async with runtime_on(tmp_path / "b", docker_engine.host) as (_, adopted):
             assert adopted == {}
-        assert (await first.exec("one", ("echo", "on"))).stdout == "on\n"
+        assert (await run_in(first, "one", "echo", "on")).stdout == "on\n"
 
 
 async def test_one_that_has_ended_meanwhile_is_removed(docker_engine: DockerEngine, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
         assert not told.removed & snapshots
         for number, path in enumerate(snapshots):
             await runtime.start(f"copy-{number}", StartRequest(snapshot_path=path), lambda code: None)
-            assert (await runtime.exec(f"copy-{number}", ("cat", "/file"))).stdout == "kept\n"
+            assert (await run_in(runtime, f"copy-{number}", "cat", "/file")).stdout == "kept\n"
         for sandbox_id in [*adopted, *(f"copy-{number}" for number in range(len(snapshots)))]:
             await runtime.stop(sandbox_id)
         assert len(images_of(docker_engine, state_dir)) == len(snapshots)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest_asyncio
+from inside import run_in
 
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.runtimes import Limits
@@ -41,7 +42,7 @@ def runs() -> bool:
 async def test_command_that_is_cancelled_while_it_is_being_cancelled_is_ended(
     runtime: BubblewrapRuntime,
 ) -> None:
-    call = asyncio.create_task(runtime.exec(ID, ("sleep", "4714")))
+    call = asyncio.create_task(run_in(runtime, ID, "sleep", "4714"))
     await asyncio.sleep(0)
     while not call.cancelling():
         await asyncio.sleep(0)

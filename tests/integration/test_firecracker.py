@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 from docker_engine import IMAGE, DockerEngine
-from inside import wait_until
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from inside import run_in
 
 from flash_sandbox import HTTPClient, InvalidArgumentError, RuntimeUnavailableError, UnsupportedError
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.runtimes.firecracker import FirecrackerRuntime
+from flash_sandbox.orchestrator.sandboxing.commands import alongside
 
 
 class Proxy:
@@ -42,37 +37,53 @@ class Proxy:
         self.offers = ""
         self._socket = engine.host.removeprefix("unix://")
 
-    async def pass_on(self, request: Request) -> Response:
-        path, body = request.url.path, await request.body()
-        if path.endswith("/containers/create"):
-            self.created.append(json.loads(body))
-        if self.offers:
-            path = path.replace(f"/v{self.offers}/", "/", 1)
-        transport = httpx.AsyncHTTPTransport(uds=self._socket)
-        async with httpx.AsyncClient(transport=transport, base_url="http://docker", timeout=None) as client:
-            headers = {"content-type": request.headers.get("content-type", "")}
-            answer = await client.request(
-                request.method, path, params=request.query_params, content=body, headers=headers
-            )
-        passed = {"content-type": answer.headers.get("content-type", "text/plain")}
-        passed["api-version"] = self.offers or answer.headers["api-version"]
-        return Response(answer.content, answer.status_code, passed)
+    @asynccontextmanager
+    async def running(self, path: Path) -> AsyncIterator[str]:
+        """Run it and yield its address."""
+        answers: set[asyncio.Task[None]] = set()
 
-    @contextmanager
-    def running(self, path: Path) -> Iterator[str]:
-        """Run it in a thread and yield its address."""
-        methods = ["GET", "POST", "DELETE"]
-        app = Starlette(routes=[Route("/{path:path}", self.pass_on, methods=methods)])
-        server = uvicorn.Server(uvicorn.Config(app, uds=str(path), log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        wait_until(lambda: server.started, "the proxy to listen")
-        try:
+        def answer(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+            answers.add(asyncio.create_task(self._answer(client, to_client)))
+
+        async with await asyncio.start_unix_server(answer, path):
             yield f"unix://{path}"
-        finally:
-            server.should_exit = True
-            server.force_exit = True
-            thread.join()
+            for task in answers:
+                task.cancel()
+            await asyncio.gather(*answers, return_exceptions=True)
+
+    async def _answer(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        """Pass one request on, and what comes back; whatever follows it goes through as it is."""
+        with suppress(OSError, asyncio.IncompleteReadError), closing(to_client):
+            head = await client.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+            body = await client.readexactly(int(length[1])) if length else b""
+            if b"/containers/create" in head.split(b"\r\n")[0]:
+                self.created.append(json.loads(body))
+            if self.offers:
+                head = head.replace(f"/v{self.offers}/".encode(), b"/", 1)
+            if b"\r\nUpgrade:" not in head:
+                # So that the next request comes over a connection of its own.
+                head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)
+                head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+            engine, to_engine = await asyncio.open_unix_connection(self._socket)
+            with closing(to_engine):
+                to_engine.write(head + body)
+                answer = await engine.readuntil(b"\r\n\r\n")
+                if self.offers:
+                    offered = b"\r\nApi-Version: " + self.offers.encode()
+                    answer = re.sub(rb"(?i)\r\napi-version:[^\r]*", offered, answer)
+                to_client.write(answer)
+                async with alongside(_copy(client, to_engine)):
+                    await _copy(engine, to_client)
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Pass on what comes, and its end."""
+    with suppress(OSError):
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+        target.write_eof()
 
 
 @pytest.fixture
@@ -82,7 +93,7 @@ def proxy(docker_engine: DockerEngine) -> Proxy:
 
 @pytest.fixture
 async def runtime(proxy: Proxy, tmp_path: Path) -> AsyncIterator[FirecrackerRuntime]:
-    with proxy.running(tmp_path / "proxy.sock") as host:
+    async with proxy.running(tmp_path / "proxy.sock") as host:
         runtime = FirecrackerRuntime(tmp_path, host=host)
         (tmp_path / "rootfs").mkdir()
         await runtime.open()
@@ -98,7 +109,7 @@ async def test_the_container_runs_under_the_engines_runtime_for_it(
     inspected = docker_engine.inspect("one")
     assert inspected["HostConfig"]["Runtime"] == "kata-fc"
     assert inspected["Config"]["Labels"]["flash-sandbox.runtime"] == "firecracker"
-    assert (await runtime.exec("one", ("echo", "on"))).stdout == "on\n"
+    assert (await run_in(runtime, "one", "echo", "on")).stdout == "on\n"
 
 
 async def test_kernel_and_ram_disk_are_passed_on_as_katas_annotations(
@@ -160,13 +171,13 @@ async def test_a_command_is_ended_from_inside_where_its_processes_are_not_the_ho
 ) -> None:
     await runtime.start("one", StartRequest(image=IMAGE, memory_mb=64), lambda code: None)
     script = "setsid sleep 9341 > /dev/null 2>&1 & (sleep 9342 &) ; touch /begun; sleep 9343"
-    command = asyncio.create_task(runtime.exec("one", ("sh", "-c", script)))
-    while (await runtime.exec("one", ("test", "-e", "/begun"))).exit_code != 0:
+    command = asyncio.create_task(run_in(runtime, "one", "sh", "-c", script))
+    while (await run_in(runtime, "one", "test", "-e", "/begun")).exit_code != 0:
         pass
     command.cancel()
     with pytest.raises(asyncio.CancelledError):
         await command
-    assert "sleep 934" not in (await runtime.exec("one", ("ps",))).stdout
+    assert "sleep 934" not in (await run_in(runtime, "one", "ps")).stdout
 
 
 async def test_metrics_come_from_the_engine_where_the_processes_are_not_the_hosts(

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import pytest
 
 from flash_sandbox.errors import (
     CancelledByServerError,
-    ConflictError,
     InternalServerError,
     RuntimeUnavailableError,
+    SandboxEndedError,
     SandboxNotFoundError,
     SandboxTimeoutError,
     UnavailableError,
@@ -25,7 +25,7 @@ from flash_sandbox.errors import (
 )
 from flash_sandbox.models import (
     ExecRequest,
-    ExecResult,
+    GetLogsResult,
     MetricsResult,
     ResumeRequest,
     SnapshotInfo,
@@ -37,7 +37,17 @@ from flash_sandbox.models import (
 )
 from flash_sandbox.orchestrator.calls import Call, Calls
 from flash_sandbox.orchestrator.logs import RequestLog
-from flash_sandbox.orchestrator.runtimes.base import Adopted, Availability, Register, Started
+from flash_sandbox.orchestrator.runtimes.base import (
+    Adopted,
+    Availability,
+    Control,
+    Ended,
+    Happening,
+    Printed,
+    Program,
+    Register,
+    Started,
+)
 from flash_sandbox.orchestrator.service import SandboxService
 
 
@@ -52,6 +62,7 @@ class SteppedRuntime:
         self.on_exit: Callable[[int], None] = lambda _: None
         self.failing: dict[str, Exception] = {}
         self.outlived: list[Adopted] = []
+        self.killed = 0
         self._held: dict[str, asyncio.Event] = {}
         self._reached: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
@@ -95,15 +106,23 @@ class SteppedRuntime:
         on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
+        created_at: float = 0.0,
     ) -> Started:
         self.on_exit = on_exit
         await self._step("start")
         self.sandboxes.add(sandbox_id)
         return Started(image="none")
 
-    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
+    async def run(
+        self,
+        sandbox_id: str,
+        program: Program,
+        stdin: AsyncIterator[bytes] | None,
+        controls: AsyncIterator[Control],
+    ) -> AsyncGenerator[Happening]:
         await self._step("exec")
-        return ExecResult(stdout="done")
+        yield Printed("stdout", b"done")
+        yield Ended(0)
 
     async def metrics(self, sandbox_id: str) -> MetricsResult:
         await self._step("metrics")
@@ -118,6 +137,20 @@ class SteppedRuntime:
     async def snapshot(self, sandbox_id: str) -> SnapshotResult:
         await self._step("snapshot")
         return SnapshotResult("/snapshot")
+
+    async def logs(self, sandbox_id: str) -> GetLogsResult:
+        await self._step("logs")
+        return GetLogsResult(b"printed")
+
+    async def oom_kills(self, sandbox_id: str) -> int:
+        await self._step("oom_kills")
+        return self.killed
+
+    async def keep(self, sandbox_id: str, expires_at: float) -> None:
+        await self._step("keep")
+
+    async def halt(self, sandbox_id: str) -> None:
+        await self._step("halt")
 
     async def list_snapshots(self) -> list[SnapshotInfo]:
         return []
@@ -293,7 +326,7 @@ class TestStop:
         command = asyncio.create_task(service.exec_command(ExecRequest(sandbox, ("sleep",))))
         await runtime.reached("exec")
         await service.stop_sandbox(StopRequest(sandbox))
-        with pytest.raises(ConflictError, match="was stopped while the command ran"):
+        with pytest.raises(SandboxEndedError, match="was stopped while the command ran"):
             await command
 
 

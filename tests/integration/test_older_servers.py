@@ -102,10 +102,20 @@ def test_start_sends_the_defaults_of_the_release(client: SandboxAPI, older: Olde
     assert not fields.get("command")
 
 
-def test_exec_sends_the_command_and_nothing_else(client: SandboxAPI, older: OlderOrchestrator) -> None:
+def test_exec_sends_the_command_and_nothing_else_but_its_time(
+    client: SandboxAPI, older: OlderOrchestrator
+) -> None:
     sandbox_id = client.start_sandbox()
-    client.exec_command(sandbox_id, ["sh", "-c", ""])
-    assert older.calls[1:] == [Asked("ExecCommand", {"id": sandbox_id, "command": ["sh", "-c", ""]})]
+    client.exec_command(sandbox_id, ["sh", "-c", ""], timeout=None)
+    client.exec_command(sandbox_id, ["sh", "-c", ""], timeout=7)
+    asked = {"id": sandbox_id, "command": ["sh", "-c", ""]}
+    plain, timed = older.calls[1:]
+    assert plain == Asked("ExecCommand", asked)
+    # Over gRPC, where 0.1.0 has no name for it, as one unknown field.
+    assert timed in (
+        Asked("ExecCommand", {**asked, "timeout_ms": 7000}),
+        Asked("ExecCommand", asked, unknown=1),
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from registries import (
 
 from flash_sandbox import HTTPClient, InvalidArgumentError, UnavailableError
 from flash_sandbox.orchestrator import running_orchestrator
+from flash_sandbox.orchestrator.images import registry as registry_client
 from flash_sandbox.orchestrator.images.credentials import AUTH_VARIABLE
 from flash_sandbox.orchestrator.images.references import parse_source
 from flash_sandbox.orchestrator.images.store import Image, ImageStore
@@ -86,6 +87,10 @@ def registry(request, tmp_path_factory, image_layout) -> Iterator[Registry]:
     with run(tmp_path_factory.mktemp(request.param)) as registry:
         registry.push(image_layout, "team/image:1")
         yield registry
+
+
+# For what does not depend on the kind of authentication.
+one_registry = pytest.mark.parametrize("registry", ["token"], indirect=True)
 
 
 @pytest.fixture
@@ -150,6 +155,7 @@ def runtime(request, need, tmp_path) -> str:
     return request.param
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 def test_a_sandbox_runs_as_the_image_says(registry, limits, runtime):
     with (
@@ -169,6 +175,7 @@ def test_an_image_of_a_lone_shell_stays_for_commands(own_registry, tmp_path, lim
         assert client.get_status(sandbox_id) == "running"
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 def test_a_command_that_is_asked_for_is_run_instead_of_the_images(registry, limits):
     with (
@@ -195,6 +202,7 @@ def test_the_environment_of_an_image_does_not_reach_the_program_that_makes_the_s
         assert os.listdir(seen) == []
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 def test_a_snapshot_goes_on_from_the_image_it_was_made_of(registry, limits):
     name = f"{registry.name}/team/image:1"
@@ -224,6 +232,7 @@ async def test_what_a_tag_means_changes_only_when_it_is_pulled_again(own_registr
 # Digests
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 async def test_an_image_can_be_named_by_its_digest(registry, tmp_path):
     store = opened(tmp_path / "store")
@@ -233,6 +242,7 @@ async def test_an_image_can_be_named_by_its_digest(registry, tmp_path):
     assert by_tag.name == f"{registry.name}/team/image:1@{by_tag.digest}"
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 async def test_a_digest_that_the_registry_lacks_is_refused(registry, tmp_path):
     with pytest.raises(InvalidArgumentError, match="has no such image"):
@@ -307,6 +317,7 @@ async def test_a_download_that_was_given_up_is_resumed_by_another_process(
     assert "image layer resumed" in events
 
 
+@one_registry
 def test_ten_concurrent_starts_pull_once(registry, login, limits, large_layer):
     before = len(registry.requests(f"/v2/team/image/blobs/{large_layer}"))
     with serving(limits) as client, ThreadPoolExecutor(10) as pool:
@@ -317,6 +328,7 @@ def test_ten_concurrent_starts_pull_once(registry, login, limits, large_layer):
     assert [status for status, _ in answers] == [200]
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 def test_two_processes_pull_once(registry, tmp_path, large_layer):
     before = len(registry.requests(f"/v2/team/image/blobs/{large_layer}"))
@@ -327,6 +339,7 @@ def test_two_processes_pull_once(registry, tmp_path, large_layer):
     assert len(registry.requests(f"/v2/team/image/blobs/{large_layer}")[before:]) == 1
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 def test_progress_is_in_the_log(registry, limits, caplog):
     with (
@@ -365,13 +378,15 @@ async def test_a_login_is_found_where_docker_keeps_it(registry, tmp_path, monkey
     assert (await acquire(opened(tmp_path / "store"), f"{registry.name}/team/image:1")).digest
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 async def test_an_image_that_is_not_there_is_named(registry, tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"team/image:none.*has no such image"):
         await acquire(opened(tmp_path / "store"), f"{registry.name}/team/image:none")
 
 
-async def test_a_registry_that_does_not_answer_may_be_asked_again_later(tmp_path):
+async def test_a_registry_that_does_not_answer_may_be_asked_again_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry_client, "_PAUSE_SECONDS", 0.001)
     with pytest.raises(UnavailableError) as caught:
         await acquire(opened(tmp_path / "store"), "127.0.0.1:1/image")
     assert caught.value.retryable
@@ -385,6 +400,7 @@ def image_command(state_dir: Path, *words: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 def test_images_are_pulled_listed_and_removed(registry, tmp_path):
     name = f"{registry.name}/team/image:1"
@@ -398,6 +414,7 @@ def test_images_are_pulled_listed_and_removed(registry, tmp_path):
     assert left == []
 
 
+@one_registry
 @pytest.mark.usefixtures("login")
 def test_what_the_operator_pulled_may_be_started_and_is_not_removed_while_it_is_in_use(
     registry, tmp_path, limits

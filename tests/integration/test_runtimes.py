@@ -7,31 +7,21 @@ what is expected of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
+from every_runtime import Runtime
 from inside import wait_until
 
 from flash_sandbox import (
     ConflictError,
-    HTTPClient,
     InvalidArgumentError,
     Reason,
-    SandboxAPI,
-    SandboxClient,
     SandboxNotFoundError,
-    SandboxTimeoutError,
     UnsupportedError,
 )
-from flash_sandbox.orchestrator.runtimes import (
-    HONOURED_OPTIONS,
-    MEMORY_ENDS_SANDBOX,
-    NETWORKS,
-    OPTIONS,
-    OWN_KERNEL,
-)
+from flash_sandbox.orchestrator.runtimes import CAPABILITIES, OPTIONS
 from flash_sandbox.orchestrator.sandboxing.output import MAX_OUTPUT_BYTES
 
 SLEEPERS = "setsid sleep 9341 > /dev/null 2>&1 & (sleep 9342 &) ; sleep 9343"
@@ -39,52 +29,6 @@ COUNT_SLEEPERS = (
     "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $f; echo; done 2> /dev/null "
     "| grep -c '^sleep 934' || true"
 )
-
-
-class Runtime:
-    """One runtime, through one client."""
-
-    def __init__(self, client: SandboxAPI, type: str, image: str, state_dir) -> None:
-        self.client = client
-        self.type = type
-        self.image = image
-        self.state_dir = state_dir
-
-    @contextmanager
-    def sandbox(self, **options: object) -> Iterator[str]:
-        """Start a sandbox for the length of a block."""
-        asked = {"type": self.type, "memory_mb": 128, **options}
-        if "snapshot_path" not in options:
-            asked["image"] = self.image
-        sandbox_id = self.client.start_sandbox(**asked)
-        try:
-            yield sandbox_id
-        finally:
-            self.client.stop_sandbox(sandbox_id)
-
-    def sh(self, sandbox_id: str, script: str) -> str:
-        """Run a script and return what it printed."""
-        result = self.client.exec_command(sandbox_id, ["sh", "-c", script])
-        assert result.exit_code == 0, result
-        return result.stdout
-
-
-@pytest.fixture(scope="module", params=[HTTPClient, SandboxClient], ids=["http", "grpc"])
-def runtime(request: pytest.FixtureRequest, engine_orchestrator) -> Iterator[Runtime]:
-    running = engine_orchestrator.orchestrator
-    over_http = request.param is HTTPClient
-    address = running.http_address if over_http else running.grpc_address
-    with request.param(address=address) as client:
-        yield Runtime(
-            client, engine_orchestrator.type, engine_orchestrator.image, engine_orchestrator.state_dir
-        )
-
-
-@pytest.fixture(scope="module")
-def idle(runtime: Runtime) -> Iterator[str]:
-    """One sandbox for what leaves it as it was."""
-    with runtime.sandbox() as sandbox_id:
-        yield sandbox_id
 
 
 class TestLifecycle:
@@ -114,12 +58,12 @@ class TestLifecycle:
         assert caught.value.reason == Reason.IMAGE_NOT_FOUND
 
     def test_an_option_that_a_runtime_cannot_honour_is_refused(self, runtime: Runtime) -> None:
-        for option in set(OPTIONS) - HONOURED_OPTIONS[runtime.type]:
+        for option in set(OPTIONS) - CAPABILITIES[runtime.type].options:
             with pytest.raises(UnsupportedError, match=option):
                 runtime.client.start_sandbox(runtime.type, runtime.image, **{option: "/x"})
 
     def test_a_network_that_a_runtime_cannot_give_is_refused(self, runtime: Runtime) -> None:
-        for network in {"none", "bridge"} - NETWORKS[runtime.type]:
+        for network in {"none", "bridge"} - set(CAPABILITIES[runtime.type].networks):
             with pytest.raises(UnsupportedError, match=network):
                 runtime.client.start_sandbox(runtime.type, runtime.image, network=network)
 
@@ -169,15 +113,21 @@ class TestExec:
             assert list(pool.map(lambda script: runtime.sh(idle, script), scripts)) == ["", ""]
         runtime.sh(idle, "rmdir /tmp/a /tmp/b")
 
-    def test_a_command_that_is_given_up_ends_with_all_that_it_started(
+    def test_a_command_whose_time_has_passed_ends_with_all_that_it_started(
         self, runtime: Runtime, idle: str
     ) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            client = runtime.client.with_options(timeout=6.0)
-            given_up = pool.submit(client.exec_command, idle, ["sh", "-c", SLEEPERS])
-            wait_until(lambda: int(runtime.sh(idle, COUNT_SLEEPERS)) == 3, "its processes to start")
-            with pytest.raises(SandboxTimeoutError):
-                given_up.result()
+        # Where the machine is so busy that they have not all started by then, it gets more time.
+        for seconds in (1.5, 12.0):
+            client = runtime.client.with_options(timeout=seconds)
+            with ThreadPoolExecutor(1) as pool:
+                given_up = pool.submit(client.exec_command, idle, ["sh", "-c", SLEEPERS])
+                have_started = False
+                while not (have_started or given_up.done()):
+                    have_started = int(runtime.sh(idle, COUNT_SLEEPERS)) == 3
+                assert given_up.result().timed_out
+            if have_started:
+                break
+        assert have_started
         wait_until(lambda: int(runtime.sh(idle, COUNT_SLEEPERS)) == 0, "its processes to end")
 
 
@@ -185,18 +135,18 @@ class TestConfinement:
     @pytest.mark.parametrize("field", ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
     def test_there_is_no_capability(self, runtime: Runtime, idle: str, field: str) -> None:
         line = runtime.sh(idle, f"grep {field} /proc/self/status || true").split()
-        if not line and runtime.type in OWN_KERNEL:
+        if not line and CAPABILITIES[runtime.type].own_kernel:
             pytest.skip("the sandbox's own kernel knows no such capabilities")
         assert int(line[1], 16) == 0
 
     def test_privileges_cannot_be_gained(self, runtime: Runtime, idle: str) -> None:
         line = runtime.sh(idle, "grep NoNewPrivs /proc/self/status || true").split()
-        if not line and runtime.type in OWN_KERNEL:
+        if not line and CAPABILITIES[runtime.type].own_kernel:
             pytest.skip("the sandbox's own kernel does not tell")
         assert line[1] == "1"
 
     def test_the_hosts_system_calls_are_filtered_or_not_reached(self, runtime: Runtime, idle: str) -> None:
-        if runtime.type in OWN_KERNEL:
+        if CAPABILITIES[runtime.type].own_kernel:
             assert runtime.sh(idle, "uname -r").strip() != os.uname().release
         else:
             assert runtime.sh(idle, "grep Seccomp: /proc/self/status").split()[1] == "2"
@@ -222,7 +172,7 @@ class TestLimits:
     def test_a_memory_hog_is_ended_and_the_others_go_on(self, runtime: Runtime, idle: str, limits) -> None:
         if limits != "enforce":
             pytest.skip("memory is limited for all processes together only where there is a cgroup")
-        if runtime.type in MEMORY_ENDS_SANDBOX:
+        if CAPABILITIES[runtime.type].memory_ends == "the sandbox":
             pytest.skip("all of the sandbox ends")
         with runtime.sandbox(memory_mb=32) as sandbox_id:
             hog = ["sh", "-c", "head -c 100m /dev/zero | tail | wc -c"]
@@ -232,7 +182,7 @@ class TestLimits:
             assert runtime.sh(idle, "echo on") == "on\n"
 
     def test_a_memory_hog_ends_its_whole_sandbox_where_it_is_said_to(self, runtime: Runtime) -> None:
-        if runtime.type not in MEMORY_ENDS_SANDBOX:
+        if CAPABILITIES[runtime.type].memory_ends != "the sandbox":
             pytest.skip("one process ends")
         with runtime.sandbox(memory_mb=96) as sandbox_id:
             hog = ["sh", "-c", "head -c 300m /dev/zero | tail | wc -c"]
@@ -252,10 +202,10 @@ class TestLimits:
     def test_the_cpu_time_is_what_was_used_since_the_reading_before(self, runtime: Runtime) -> None:
         with runtime.sandbox(cpu_cores=0.5) as sandbox_id:
             runtime.client.get_metrics(sandbox_id)
-            runtime.sh(sandbox_id, "(while :; do :; done) > /dev/null 2>&1 & sleep 2; kill $!")
+            runtime.sh(sandbox_id, "(while :; do :; done) > /dev/null 2>&1 & sleep 0.8; kill $!")
             busy = runtime.client.get_metrics(sandbox_id).cpu_percent
             runtime.client.get_metrics(sandbox_id)
-            runtime.sh(sandbox_id, "sleep 2")
+            runtime.sh(sandbox_id, "sleep 0.5")
             assert runtime.client.get_metrics(sandbox_id).cpu_percent < busy
 
     def test_a_cpu_limit_that_the_kernel_cannot_enforce_is_refused(self, runtime: Runtime, limits) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from flash_sandbox import AsyncHTTPClient, AsyncSandboxClient, HTTPClient
-from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator, state_dir
 from flash_sandbox.orchestrator.runtimes import Limits
 from flash_sandbox.orchestrator.state_dir import StateDirError
 
@@ -67,7 +67,10 @@ async def test_a_port_that_is_taken_leaves_nothing_open(limits: Limits, tmp_path
         assert orchestrator.grpc_address == f"127.0.0.1:{port}"
 
 
-async def test_a_state_directory_in_use_is_refused(limits: Limits, tmp_path: Path) -> None:
+async def test_a_state_directory_in_use_is_refused(
+    limits: Limits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_dir, "_LOCK_SECONDS", 0.1)
     async with Orchestrator(limits=limits, state_dir=tmp_path):
         with pytest.raises(StateDirError, match="another orchestrator uses"):
             async with Orchestrator(limits=limits, state_dir=tmp_path):

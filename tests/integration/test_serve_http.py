@@ -53,7 +53,7 @@ class TestMethods:
 
     def test_options_names_the_methods(self, door: httpx.Client) -> None:
         response = door.options("/sandboxes")
-        assert (response.status_code, response.headers["allow"]) == (204, "OPTIONS, POST")
+        assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS, POST")
 
     def test_head_answers_as_get_without_a_body(self, door: httpx.Client, sandbox: str) -> None:
         get, head = door.get(f"/sandboxes/{sandbox}"), door.head(f"/sandboxes/{sandbox}")

@@ -221,6 +221,34 @@ client.close()
 
 
 @pytest.mark.parametrize("name", SYNC)
+def test_interrupt_ends_a_stream_and_its_command(name: str, orchestrator: Orchestrator) -> None:
+    done = run_script(
+        name,
+        orchestrator,
+        """
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sandbox_id = client.start_sandbox(memory_mb=64)
+def running():
+    return "4712" in client.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout
+try:
+    with client.exec_stream(sandbox_id, "echo on; exec sleep 4712") as stream:
+        next(stream)
+        next(stream)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        next(stream)
+except KeyboardInterrupt:
+    print("interrupted")
+deadline = time.monotonic() + 10
+while running():
+    assert time.monotonic() < deadline, "the command runs on"
+client.stop_sandbox(sandbox_id)
+client.close()
+""",
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
+@pytest.mark.parametrize("name", SYNC)
 def test_client_that_was_not_closed_is_told_of(name: str, orchestrator: Orchestrator) -> None:
     def use() -> None:
         with pytest.raises(SandboxNotFoundError):

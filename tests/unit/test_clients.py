@@ -33,7 +33,7 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
 ]
 CLIENTS: list[type[Any]] = [HTTPClient, SandboxClient, AsyncHTTPClient, AsyncSandboxClient]
 METHODS = [operation.name for operation in operations.OPERATIONS]
-OF_NO_SANDBOX = {"list_snapshots", "remove_snapshot"}
+OF_NO_SANDBOX = {"list_sandboxes", "watch_events", "list_snapshots", "remove_snapshot"}
 
 
 def public_functions(kind: type[Any]) -> dict[str, Callable[..., Any]]:
@@ -105,7 +105,7 @@ def test_start_takes_the_published_arguments_in_their_order() -> None:
 
 
 def test_every_operation_is_a_method() -> None:
-    assert set(public_functions(HTTPClient)) == {*METHODS, "with_options", "close"}
+    assert set(public_functions(HTTPClient)) == {*METHODS, "upload", "download", "with_options", "close"}
 
 
 def test_all_is_sorted_and_equals_the_public_names() -> None:

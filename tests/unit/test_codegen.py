@@ -219,7 +219,12 @@ def test_a_type_that_differs_is_named_with_both_places(edit: Edit) -> None:
         ("openapi.yaml", "required: [id, status]", "required: [id]", "status: is not always there at"),
         ("openapi.yaml", "size_bytes, created_at]", "size_bytes]", "SnapshotInfo.created_at: is not always"),
         ("openapi.yaml", "request_id, retryable]", "request_id]", "Error.retryable: is not always there"),
-        ("openapi.yaml", "format: int32", "format: int64", "ExecResponse.exit_code: is int64"),
+        (
+            "openapi.yaml",
+            "exit_code:\n          type: integer\n          format: int32",
+            "exit_code:\n          type: integer\n          format: int64",
+            "ExecResponse.exit_code: is int64",
+        ),
         (
             "openapi.yaml",
             "description: ID of the sandbox.",
@@ -268,7 +273,7 @@ def test_white_space_does_not_make_a_disagreement(edit: Edit) -> None:
             "frozen field StartRequest.cpu_cores = 5",
         ),
         ("sandbox.proto", "string stderr = 2", "string errors = 2", "frozen field ExecResponse.stderr = 2"),
-        ("sandbox.proto", "string stderr = 2", "string stderr = 102", "frozen field ExecResponse.stderr = 2"),
+        ("sandbox.proto", "string stderr = 2", "string stderr = 199", "frozen field ExecResponse.stderr = 2"),
         ("sandbox.proto", "reserved 10 to 12;", "reserved 10, 11;", "frozen field StartRequest.gpu = 12"),
         (
             "sandbox.proto",
@@ -304,7 +309,12 @@ def test_white_space_does_not_make_a_disagreement(edit: Edit) -> None:
             "        cores:",
             "frozen field StartRequest.cpu_cores (double)",
         ),
-        ("openapi.yaml", "format: int32", "format: int64", "frozen field ExecResponse.exit_code (int32)"),
+        (
+            "openapi.yaml",
+            "exit_code:\n          type: integer\n          format: int32",
+            "exit_code:\n          type: integer\n          format: int64",
+            "frozen field ExecResponse.exit_code (int32)",
+        ),
     ],
 )
 def test_a_broken_frozen_fact_is_named(edit: Edit, name: str, old: str, new: str, expected: str) -> None:
@@ -341,7 +351,11 @@ def test_check_fails_on_a_broken_frozen_fact(edit: Edit, capsys: pytest.CaptureF
         ("schemas/StartRequest", "schemas/Nothing", "leads nowhere"),
         ("schemas/StartRequest", "../schemas/StartRequest", "leads nowhere"),
         ("#/components/schemas/StartRequest", "other.yaml", "leaves the document"),
-        ('default: ""', "default: auto", "default of type must be the zero value"),
+        (
+            'default: ""\n          description: >-\n            Runtime',
+            "default: auto\n          description: >-\n            Runtime",
+            "default of type must be the zero value",
+        ),
         ("required: [command]", "required: [command, shell]", "requires shell"),
         ("format: int32", "format: int31", "no rule for type 'integer' with format 'int31'"),
         (

@@ -15,7 +15,7 @@ from flash_sandbox.orchestrator.docker_engine.commands import why_not_run
 from flash_sandbox.orchestrator.docker_engine.containers import Container, reading_of_engine
 from flash_sandbox.orchestrator.docker_engine.pull import checked_name
 from flash_sandbox.orchestrator.docker_engine.records import Record, Records
-from flash_sandbox.orchestrator.docker_engine.streams import Streams
+from flash_sandbox.orchestrator.docker_engine.streams import Demultiplexer
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=20)
 
@@ -31,11 +31,12 @@ class TestStreams:
     ) -> None:
         whole = encoded(frames)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=10)))
-        streams = Streams()
+        parts, found = Demultiplexer(), {"stdout": b"", "stderr": b""}
         for begin, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
-            streams.feed(whole[begin:end])
-        assert streams.stdout.kept == b"".join(part for stream, part in frames if stream == 1)
-        assert streams.stderr.kept == b"".join(part for stream, part in frames if stream == 2)
+            for piece in parts.feed(whole[begin:end]):
+                found[piece.stream] += piece.data
+        assert found["stdout"] == b"".join(part for stream, part in frames if stream == 1)
+        assert found["stderr"] == b"".join(part for stream, part in frames if stream == 2)
 
 
 class TestReferences:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 METHODS = [
     operation.name
     for operation in operations.OPERATIONS
-    if operation.name not in ("list_snapshots", "remove_snapshot")
+    if operation.name not in ("list_sandboxes", "watch_events", "list_snapshots", "remove_snapshot")
 ]
 OBJECTS: list[tuple[type[Any], type[Any]]] = [(Sandbox, HTTPClient), (AsyncSandbox, AsyncHTTPClient)]
 OF_ONE_TRANSPORT = {"session", "ssl", "metadata"}

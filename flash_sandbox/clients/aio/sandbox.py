@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from ...errors import SandboxError, SandboxNotFoundError
-from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, ExecResult, MetricsResult, SnapshotResult
+from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB
 from ...options import NOT_GIVEN, NotGiven
 from .api import AsyncSandboxAPI
+from .object_calls import AsyncObjectCalls
 
 __all__ = ["AsyncSandbox"]
 
 
-class AsyncSandbox:
+class AsyncSandbox(AsyncObjectCalls):
     """One sandbox. As a context manager it stops the sandbox at the end.
 
     Args:
@@ -46,6 +47,9 @@ class AsyncSandbox:
         mem_file_path: str | None = None,
         network: str | None = None,
         *,
+        name: str = "",
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        ttl_seconds: float = 0.0,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> Self:
         """Start a sandbox and return it once its main process runs.
@@ -65,6 +69,9 @@ class AsyncSandbox:
             mem_file_path: Memory file of that snapshot, where the runtime keeps one.
             network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
                 the orchestrator's default.
+            name: Name that it can be found by, of the same form as an ID.
+            labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
+            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 for never.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -83,6 +90,9 @@ class AsyncSandbox:
             snapshot_path,
             mem_file_path,
             network,
+            name=name,
+            labels=labels,
+            ttl_seconds=ttl_seconds,
             timeout=timeout,
         )
         return cls(client, sandbox_id)
@@ -104,85 +114,6 @@ class AsyncSandbox:
         """
         await client.get_status(sandbox_id, timeout=timeout)
         return cls(client, sandbox_id)
-
-    async def stop_sandbox(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
-        """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
-
-        Args:
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        await self._client.stop_sandbox(self._id, timeout=timeout)
-
-    async def exec_command(
-        self, command: Sequence[str], *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> ExecResult:
-        """Run a command in a running sandbox and return what it printed and how it ended.
-
-        Args:
-            command: Command and its arguments, at least one element.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
-            OutcomeUnknownError: The connection was lost; the command may have run.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        return await self._client.exec_command(self._id, command, timeout=timeout)
-
-    async def get_status(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
-        """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
-
-        Args:
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        return await self._client.get_status(self._id, timeout=timeout)
-
-    async def get_metrics(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> MetricsResult:
-        """Return what a sandbox uses at this moment.
-
-        Args:
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        return await self._client.get_metrics(self._id, timeout=timeout)
-
-    async def snapshot_sandbox(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> SnapshotResult:
-        """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
-
-        Args:
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is in a state in which this cannot be done.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        return await self._client.snapshot_sandbox(self._id, timeout=timeout)
-
-    async def resume_sandbox(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
-        """Let a paused sandbox run on.
-
-        Args:
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not paused.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        await self._client.resume_sandbox(self._id, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ https://docs.docker.com/reference/api/engine/
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -25,6 +26,8 @@ _NEWEST: Final = (1, 47)
 _CONNECT_SECONDS: Final = 2.0
 # Every call but a pull, a command and a wait: the engine that does not answer in this time hangs.
 _CALL_SECONDS: Final = 120.0
+# What is read ahead of a program's output; the engine, and so the program, is held up beyond it.
+_ATTACHED_BUFFER: Final = 64 * 1024
 _VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})")
 
 
@@ -157,6 +160,41 @@ class Engine:
             self._version = None
             raise self._missing(error) from error
 
+    @asynccontextmanager
+    async def attached(
+        self, path: str, body: object
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Make a call whose connection becomes a plain stream both ways, and yield its ends.
+
+        Takes and raises what `call` does.
+        """
+        version = await self.version()
+        scheme, _, place = self.host.partition("://")
+        host, _, port = place.rstrip("/").rpartition(":")
+        content = json.dumps(body).encode()
+        head = (
+            f"POST /v{version}{path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        try:
+            connecting = (
+                asyncio.open_unix_connection(place, limit=_ATTACHED_BUFFER)
+                if scheme == "unix"
+                else asyncio.open_connection(host.strip("[]"), int(port), limit=_ATTACHED_BUFFER)
+            )
+            reader, writer = await asyncio.wait_for(connecting, _CONNECT_SECONDS)
+        except (OSError, ValueError) as error:
+            self._version = None
+            raise self._missing(error) from error
+        try:
+            writer.write(head.encode() + content)
+            await _require_attached(reader)
+            yield reader, writer
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise EngineError(502, "Docker Engine broke the connection off") from error
+        finally:
+            writer.close()
+
     def _connected(self) -> httpx.AsyncClient:
         if self._client is None:
             scheme, _, place = self.host.partition("://")
@@ -206,6 +244,17 @@ class Engine:
             f"Docker Engine not reachable at {self.host}",
             "install docker.io and start its service, or set DOCKER_HOST",
         )
+
+
+async def _require_attached(reader: asyncio.StreamReader) -> None:
+    """Read the head of the answer to an upgrade; raise EngineError where it is a refusal."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    status = int(head.split(b" ", 2)[1])
+    if status < 400:
+        return
+    length = re.search(rb"\r\ncontent-length: *(\d{1,6})\r\n", head, re.IGNORECASE)
+    content = await reader.readexactly(int(length[1])) if length else b""
+    raise EngineError(status, _message(httpx.Response(status, content=content)))
 
 
 def _message(response: httpx.Response) -> str:

@@ -1,54 +1,63 @@
-"""Running a command in a container, and ending it with all that it started."""
+"""Running a program in a container, and ending it with all that it started."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import secrets
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import Any, Final
 
-from ...errors import ConflictError, InternalServerError
-from ...models import ExecResult
+from ...errors import ConflictError, InternalServerError, InvalidArgumentError
+from ..completion import alongside, completed
+from ..runtimes.base import Control, Ended, Happening, Kill, Printed, Program, Signal
+from ..sandboxing.engine_words import EngineWords
+from ..sandboxing.pipes import END_OF_INPUT
 from .api import Engine, EngineError, EngineMissing
 from .ends import CommandEnds
-from .processes import MARK, kill_command, kill_script, on_this_host
-from .streams import Streams
+from .processes import MARK, kill_command, kill_script, on_this_host, signal_process, signal_script
+from .streams import Demultiplexer
 
-__all__ = ["Command", "completed", "why_not_run"]
-
-_Result = TypeVar("_Result")
+__all__ = ["Command", "why_not_run"]
 
 _NOT_RUN: Final = re.compile(r'exec: ("(?:[^"\\]|\\.)*": .*?)(?:: unknown)?\s*$', re.DOTALL)
+# What the engine says of a program that it cannot run, it prints in its place.
+_ENGINE_SAYS: Final = (b"OCI runtime exec failed", b"unable to find user", b"unable to find group")
 _NOT_FOUND: Final = ("executable file not found", "no such file or directory")
+_CONFLICTS: Final = ("is not running", "is paused", "No such")
+_NO_DIRECTORY: Final = re.compile(r'chdir to cwd \("(?P<cwd>.*?)"\)[^:]*: (?P<why>[^:]+)')
+_CHUNK: Final = 65536
 _START_SECONDS: Final = 5.0
 _KILL_SECONDS: Final = 10.0
 
 
 class Command:
-    """One command in one container.
+    """One program in one container.
 
     Args:
         engine: Where the container runs.
         ends: Hears of the end of its commands.
         container: Its full ID.
-        command: The command and its arguments.
+        program: What to run.
         init: Process ID of the container's init where its processes may be this host's; 0 where they are not.
     """
 
     def __init__(
-        self, engine: Engine, ends: CommandEnds, container: str, command: tuple[str, ...], init: int
+        self, engine: Engine, ends: CommandEnds, container: str, program: Program, init: int
     ) -> None:
         self._engine = engine
         self._ends = ends
         self._container = container
-        self._command = command
+        self._program = program
         self._init = init
         self._mark = secrets.token_hex(8)
         self._id = ""
 
-    async def run(self) -> ExecResult:
-        """Run it to its end and return what it printed. Cancelling ends all of its processes.
+    async def run(
+        self, stdin: AsyncIterator[bytes] | None, controls: AsyncIterator[Control]
+    ) -> AsyncGenerator[Happening]:
+        """Run it and tell what becomes of it, as `Runtime.run` does.
 
         A process that it leaves behind with its output open is waited for by the engine, for two seconds.
 
@@ -56,50 +65,91 @@ class Command:
             ConflictError: If the container does not run.
             InternalServerError: If the engine could not run it.
         """
-        self._id = await self._create(self._command, f"{MARK}={self._mark}")
-        running = asyncio.create_task(self._attend())
+        self._id = await completed(self._create(self._program, attach_stdin=stdin is not None))
+        ended = False
         try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            if not running.done():
+            async with aclosing(self._attend(stdin, controls)) as happenings:
+                async for happening in happenings:
+                    ended = isinstance(happening, Ended)
+                    yield happening
+        finally:
+            if not ended:
                 await completed(self._kill())
-            running.cancel()
-            await asyncio.wait({running})
-            if not running.cancelled():
-                running.exception()
-            raise
 
-    async def _create(self, command: tuple[str, ...], *environment: str) -> str:
+    async def _create(self, program: Program, *, attach_stdin: bool = False) -> str:
         body = {
+            "AttachStdin": attach_stdin,
             "AttachStdout": True,
             "AttachStderr": True,
-            "Cmd": list(command),
-            "Env": list(environment),
+            "Tty": program.terminal is not None,
+            "Cmd": list(program.command),
+            "Env": [*program.env, f"{MARK}={self._mark}"],
+            "WorkingDir": program.cwd,
+            "User": program.user,
         }
         created = await self._engine.call("POST", f"/containers/{self._container}/exec", body)
         return str(created["Id"])
 
-    async def _attend(self) -> ExecResult:
-        streams = Streams()
+    async def _attend(
+        self, stdin: AsyncIterator[bytes] | None, controls: AsyncIterator[Control]
+    ) -> AsyncGenerator[Happening]:
+        terminal = self._program.terminal
+        body: dict[str, Any] = {"Detach": False, "Tty": terminal is not None}
+        words = EngineWords(*_ENGINE_SAYS)
+        parts = Demultiplexer() if terminal is None else None
         self._ends.expect(self._id)
         try:
-            async with self._engine.stream("POST", f"/exec/{self._id}/start", {"Detach": False}) as response:
-                async for chunk in response.aiter_raw():
-                    streams.feed(chunk)
+            async with self._engine.attached(f"/exec/{self._id}/start", body) as (reader, writer):
+                work = [self._obey(controls)]
+                if stdin is not None:
+                    work.append(_feed(writer, stdin, is_terminal=terminal is not None))
+                if terminal is not None:
+                    await self._resize(terminal.rows, terminal.columns)
+                async with alongside(*work):
+                    while data := await reader.read(_CHUNK):
+                        for part in (Printed("stdout", data),) if parts is None else parts.feed(data):
+                            for piece in words.feed(part):
+                                yield piece
         except EngineError as error:
-            return _not_run(error.message)
+            for happening in _not_run(error.message):
+                yield happening
+            return
         finally:
             succeeded = self._ends.succeeded(self._id)
-        if succeeded:
-            return _result(streams, 0)
-        state = await self._ended(self._id)
-        code = state.get("ExitCode")
+        state = {"Pid": 1, "ExitCode": 0} if succeeded else await self._ended(self._id)
         if not state.get("Pid"):
-            # What the engine says of it, it prints in the command's place.
-            return _not_run(streams.stdout.text + streams.stderr.text)
-        if code is None:
+            for happening in _not_run(words.said):
+                yield happening
+            return
+        for piece in words.rest():
+            yield piece
+        if state.get("ExitCode") is None:
             raise InternalServerError("Docker Engine does not tell how the command ended")
-        return _result(streams, int(code))
+        yield Ended.with_status(int(state["ExitCode"]))
+
+    async def _obey(self, controls: AsyncIterator[Control]) -> None:
+        async for control in controls:
+            if isinstance(control, Kill):
+                # The first of its processes may be gone, and the program with it, before the others are.
+                await completed(self._kill())
+            elif isinstance(control, Signal):
+                await self._signal(control.number)
+            else:
+                await self._resize(control.rows, control.columns)
+
+    async def _resize(self, rows: int, columns: int) -> None:
+        query = {"h": str(rows), "w": str(columns)}
+        try:
+            await self._engine.call("POST", f"/exec/{self._id}/resize", query=query)
+        except EngineError:
+            # It has ended.
+            return
+
+    async def _signal(self, number: int) -> None:
+        first = await self._first_process()
+        if on_this_host(self._container, self._init) and signal_process(self._container, first, number):
+            return
+        await self._run_inside(signal_script(self._mark, number))
 
     async def _ended(self, exec_id: str) -> dict[str, Any]:
         """Wait until the first process has ended: a command may close its output long before."""
@@ -125,9 +175,13 @@ class Command:
             return
 
     async def _kill_from_inside(self) -> None:
-        killer = await self._create(kill_script(self._mark))
-        await self._engine.call("POST", f"/exec/{killer}/start", {"Detach": True})
-        await self._ended(killer)
+        await self._run_inside(kill_script(self._mark))
+
+    async def _run_inside(self, command: tuple[str, ...]) -> None:
+        body = {"Cmd": list(command)}
+        created = await self._engine.call("POST", f"/containers/{self._container}/exec", body)
+        await self._engine.call("POST", f"/exec/{created['Id']}/start", {"Detach": True})
+        await self._ended(str(created["Id"]))
 
     async def _first_process(self) -> int:
         """Return the process ID of the command's first process, 0 once that has ended."""
@@ -143,18 +197,6 @@ class Command:
         return 0
 
 
-async def completed(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Run `work` to its end, also where the caller is cancelled meanwhile; then raise that."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
-        raise
-
-
 def why_not_run(message: str) -> tuple[str, bool] | None:
     """Return why a program could not be run, and whether it is not there; None where that was not it.
 
@@ -167,21 +209,29 @@ def why_not_run(message: str) -> tuple[str, bool] | None:
     return found[1], any(sign in found[1] for sign in _NOT_FOUND)
 
 
-def _result(streams: Streams, exit_code: int) -> ExecResult:
-    return ExecResult(
-        stdout=streams.stdout.text,
-        stderr=streams.stderr.text,
-        exit_code=exit_code,
-        stdout_dropped=streams.stdout.dropped,
-        stderr_dropped=streams.stderr.dropped,
-    )
-
-
-def _not_run(message: str) -> ExecResult:
+def _not_run(message: str) -> list[Happening]:
+    no_directory = _NO_DIRECTORY.search(message)
+    if no_directory is not None:
+        text = f"{no_directory['cwd']}: {no_directory['why'].strip()}\n"
+        return [Printed("stderr", text.encode()), Ended(126)]
     why = why_not_run(message)
     if why is not None:
         text, absent = why
-        return ExecResult(stderr=f"exec: {text}\n", exit_code=127 if absent else 126)
-    if "is not running" in message or "No such" in message:
+        return [Printed("stderr", f"exec: {text}\n".encode()), Ended(127 if absent else 126)]
+    if any(sign in message for sign in _CONFLICTS):
         raise ConflictError(f"the command was not run: {message.strip()}")
+    if "unable to find user" in message or "unable to find group" in message:
+        raise InvalidArgumentError(f"user: {message.strip()}")
     raise InternalServerError(f"the command could not be run: {message.strip()}")
+
+
+async def _feed(writer: asyncio.StreamWriter, chunks: AsyncIterator[bytes], *, is_terminal: bool) -> None:
+    """Send a program its input, and its end."""
+    with suppress(OSError):
+        async for chunk in chunks:
+            writer.write(chunk)
+            await writer.drain()
+        if is_terminal:
+            writer.write(END_OF_INPUT)
+        else:
+            writer.write_eof()

@@ -32,7 +32,8 @@ LEAST_CPU_CORES: Final = 0.01
 IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
 """What runs in a sandbox where neither the start nor the image names anything to run."""
 
-_LOG: Final = {"Type": "local", "Config": {"max-size": "1m", "max-file": "1", "compress": "false"}}
+# Two files: when the second one is begun, the first one is still there to be read.
+_LOG: Final = {"Type": "local", "Config": {"max-size": "512k", "max-file": "2", "compress": "false"}}
 
 
 class Labels:

@@ -11,15 +11,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
+from ..completion import completed
 from ..images.manifests import ImageConfig
 from .api import Engine, EngineError, EngineMissing
-from .commands import completed, why_not_run
+from .commands import why_not_run
 from .containers import IDLE_COMMAND, Container, refused_limits
+from .output import printed
 from .processes import on_this_host
 from .pull import Puller
-from .streams import Streams
 
-__all__ = ["KILLED", "Running", "create", "exit_code", "image_config", "remove", "running_container", "start"]
+__all__ = [
+    "KILLED",
+    "Running",
+    "create",
+    "exit_code",
+    "halt",
+    "image_config",
+    "remove",
+    "running_container",
+    "start",
+]
 
 KILLED: Final = 137
 """Exit status of a main process that SIGKILL ended."""
@@ -150,14 +161,26 @@ async def _main_process_runs(container_id: str, init: int) -> None:
 
 
 async def _raise_init_failure(engine: Engine, container_id: str) -> None:
-    streams = Streams()
-    query = {"stderr": "true"}
-    async with engine.stream("GET", f"/containers/{container_id}/logs", query=query) as response:
-        async for chunk in response.aiter_raw():
-            streams.feed(chunk)
-    why = _INIT_FAILURE.search(streams.stderr.text)
+    said = await printed(engine, container_id, stdout=False)
+    why = _INIT_FAILURE.search(said.text)
     if why is not None:
         raise InvalidArgumentError(f"the main process cannot be run: {why[1]}", reason=Reason.START_FAILED)
+
+
+async def halt(engine: Engine, container_id: str) -> None:
+    """Kill a container, be it paused or not, and keep it; return once it has ended.
+
+    Raises:
+        EngineError: If the engine refuses.
+        EngineMissing: If the engine cannot be reached.
+    """
+    try:
+        await engine.call("POST", f"/containers/{container_id}/kill")
+    except EngineError as error:
+        # It has ended by itself.
+        if error.status != 409:
+            raise
+    await exit_code(engine, container_id)
 
 
 async def remove(engine: Engine, name: str) -> None:

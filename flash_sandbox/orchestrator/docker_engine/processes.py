@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MARK", "kill_command", "kill_script", "on_this_host"]
+__all__ = ["MARK", "kill_command", "kill_script", "on_this_host", "signal_process", "signal_script"]
 
 MARK: Final = "FLASH_SANDBOX_EXEC"
 """Name of the environment variable that a command's processes inherit."""
@@ -49,7 +49,7 @@ def kill_command(container_id: str, pid: int, mark: str) -> bool:
         if time.monotonic() > deadline:
             return False
         for target in targets:
-            if not _kill(container_id, target):
+            if not signal_process(container_id, target, signal.SIGKILL):
                 return False
         time.sleep(_PAUSE_SECONDS)
     return True
@@ -67,15 +67,25 @@ def kill_script(mark: str) -> tuple[str, ...]:
     return ("sh", "-c", script, f"{MARK}={mark}")
 
 
-def _kill(container_id: str, pid: int) -> bool:
-    """Kill one process, and no other that got its ID in the meantime; False where this user may not."""
+def signal_script(mark: str, number: int) -> tuple[str, ...]:
+    """Return a command that sends a signal to a command's first process from inside of the sandbox."""
+    script = (
+        'first=; for d in /proc/[0-9]*; do if grep -q "$0" "$d/environ" 2>/dev/null; then p=${d#/proc/}; '
+        'if [ -z "$first" ] || [ "$p" -lt "$first" ]; then first=$p; fi; fi; done; '
+        '[ -z "$first" ] || kill -"$1" "$first"'
+    )
+    return ("sh", "-c", script, f"{MARK}={mark}", str(number))
+
+
+def signal_process(container_id: str, pid: int, number: int) -> bool:
+    """Signal one process, and no other that got its ID in the meantime; False where this user may not."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         return True
     try:
         if on_this_host(container_id, pid):
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            signal.pidfd_send_signal(descriptor, signal.Signals(number))
     except ProcessLookupError:
         pass
     except PermissionError:

@@ -11,10 +11,11 @@ import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...errors import SandboxError
 from ...models import StartRequest
+from ..runtimes.base import Adopted
 
 __all__ = ["Record", "Records"]
 
@@ -30,12 +31,35 @@ class Record:
         request: What its start asked for.
         image: The image that it really runs.
         idempotency_key: Key that its start carried; empty for none.
+        created_at: When it was started, in seconds of Unix time; 0 where that is not known.
+        expires_at: When it expires, in seconds of Unix time; 0 for never.
+        halted: Whether its processes were ended, and it is kept to be looked at.
     """
 
     id: str
     request: StartRequest
     image: str
     idempotency_key: str = ""
+    created_at: float = 0.0
+    expires_at: float = 0.0
+    halted: bool = False
+
+    def adopted(self, state: str) -> Adopted:
+        """Return what the service core is to know of it.
+
+        Args:
+            state: State of its container, as the engine names it.
+        """
+        known: Literal["running", "paused", "stopped"] = "paused" if state == "paused" else "running"
+        return Adopted(
+            self.id,
+            self.request,
+            "stopped" if self.halted else known,
+            self.image,
+            self.idempotency_key,
+            self.created_at,
+            self.expires_at,
+        )
 
 
 class Records:
@@ -60,6 +84,11 @@ class Records:
     def add(self, record: Record) -> None:
         """Keep a record; once this returns, it outlives this process."""
         self._write(self._path(record.id), json.dumps(asdict(record)))
+
+    def replace(self, record: Record) -> None:
+        """Keep a record in place of the one that there is; where that was removed, it stays so."""
+        if self._path(record.id).exists():
+            self.add(record)
 
     def remove(self, sandbox_id: str) -> None:
         """Remove a record, if there is one."""

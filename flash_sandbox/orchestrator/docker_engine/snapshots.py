@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from ...errors import InvalidArgumentError, Reason
 from ...models import SnapshotInfo
+from ..completion import completed
 from ..images.manifests import ImageConfig
 from ..sandboxing.snapshots import Snapshots
 from .api import Engine, EngineError, EngineMissing
-from .commands import completed
 from .containers import Labels
 from .lifecycle import image_config
 from .pull import SNAPSHOT_REPOSITORY

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ..runtimes.base import Program
 from ..sandboxing.bwrap import environment
 from ..sandboxing.images import RootFilesystem
 from . import idle
 
-__all__ = ["command_mark", "command_process", "write_bundle"]
+__all__ = ["command_mark", "program_process", "write_bundle"]
 
 _SHM_BYTES: Final = 64 * 1024 * 1024
 _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
@@ -55,11 +57,30 @@ def write_bundle(
     (directory / "config.json").write_text(json.dumps(config))
 
 
-def command_process(directory: Path, command: tuple[str, ...], name: str) -> dict[str, Any]:
-    """Return how a command is to run: as the main process of a bundle, but marked with a name of its own."""
+def program_process(directory: Path, program: Program, name: str) -> dict[str, Any]:
+    """Return how a program is to run: as the main process of a bundle, but marked with a name of its own."""
     config: dict[str, Any] = json.loads((directory / "config.json").read_text())
     process: dict[str, Any] = config["process"]
-    return process | {"args": list(command), "env": [*process["env"], command_mark(name)]}
+    has_terminal = program.terminal is not None
+    return process | {
+        "terminal": has_terminal,
+        "user": _user(program.user),
+        "args": list(program.command),
+        # Of a variable that is there twice, the last one holds in most programs, the first one in some.
+        "env": [*_without(process["env"], program.env), *program.env, command_mark(name)],
+        "cwd": program.cwd or process["cwd"],
+    }
+
+
+def _user(user: str) -> dict[str, int]:
+    """Return the user that numbers, ``UID`` or ``UID:GID``, tell of; root where there are none."""
+    uid, _, gid = user.partition(":")
+    return {"uid": int(uid or 0), "gid": int(gid or 0)}
+
+
+def _without(variables: list[str], others: Sequence[str]) -> list[str]:
+    names = {variable.partition("=")[0] for variable in others}
+    return [variable for variable in variables if variable.partition("=")[0] not in names]
 
 
 def command_mark(name: str) -> str:

@@ -4,6 +4,7 @@ Its directory is the OCI bundle, with the record of it, and with its checkpoint 
 
     config.json    the bundle
     record.json    what the next orchestrator must know
+    output         what the main process prints into, see `output`
     saved/         the checkpoint of a sandbox that is paused since it was snapshot, and has no process
 """
 
@@ -25,8 +26,9 @@ from ..sandboxing.archive import remove_tree
 from ..sandboxing.cgroups import CgroupV1, CgroupV2
 from ..sandboxing.limits import Usage
 from .orphans import ProcessEnd, adopting_orphans, reap
+from .output import MainOutput
 from .program import Runsc, RunscError, joining, then_renaming
-from .records import Phase, Record, remove_record, write_record
+from .records import Phase, Record, read_record, remove_record, write_record
 
 __all__ = ["Container"]
 
@@ -50,6 +52,7 @@ class Container:
 
     Attributes:
         runsc: The program that runs it.
+        output: What its main process prints.
         end: The end of gVisor's kernel; None while there is no process.
     """
 
@@ -58,6 +61,7 @@ class Container:
         self.directory = directory
         self.group = group
         self.record = record
+        self.output = MainOutput(directory)
         self.end: ProcessEnd | None = None
         self._last_pids = 0
 
@@ -83,7 +87,8 @@ class Container:
 
     async def _launch(self, verb: str, *options: str) -> None:
         pid_file = self.directory / _PID_FILE
-        with adopting_orphans():
+        with adopting_orphans(), self.output.write_end() as output:
+            self.output.follow()
             await self.runsc.run(
                 verb,
                 "--detach",
@@ -92,6 +97,7 @@ class Container:
                 *options,
                 self.id,
                 prefix=joining(self.group.join_files),
+                output=output,
             )
         pid = int(pid_file.read_text())
         try:
@@ -108,6 +114,10 @@ class Container:
         if self.phase == "saving":
             await asyncio.to_thread(self._await_saving)
             self._note(phase="saved" if (self.directory / _SAVED).exists() else "running")
+        self.output.follow()
+        if self.phase == "halted":
+            await self._end_processes()
+            return True
         if self.phase == "saved":
             await self._end_processes()
             return (self.directory / _SAVED).is_dir()
@@ -210,11 +220,22 @@ class Container:
         """Read from its cgroup what it uses, gVisor's kernel included."""
         return self.group.usage()
 
+    def keep(self, expires_at: float) -> None:
+        """Write down when it expires, unless its end has begun."""
+        if read_record(self.directory) is not None:
+            self._note(expires_at=expires_at)
+
     # Its end
+
+    async def halt(self) -> None:
+        """End every process, in whatever state it is, and keep its directory."""
+        self._note(phase="halted", pid=0)
+        await self._end_processes()
 
     async def destroy(self) -> None:
         """End it and remove all that it held, in whatever state it is."""
         remove_record(self.directory)
+        self.output.close()
         await self._end_processes()
         await self.group.remove()
         await asyncio.to_thread(remove_tree, self.directory)

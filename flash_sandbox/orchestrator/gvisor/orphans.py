@@ -95,7 +95,13 @@ class ProcessEnd:
 
 
 def spawn(
-    line: Sequence[str], *, stdin: int, stdout: int, stderr: int, held: Sequence[int] = ()
+    line: Sequence[str],
+    *,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    held: Sequence[int] = (),
+    new_session: bool = False,
 ) -> ProcessEnd:
     """Start a program and return its end to be.
 
@@ -108,8 +114,16 @@ def spawn(
         stdout: Descriptor that is its standard output.
         stderr: Descriptor that is its standard error.
         held: Descriptors that it and what it starts are to inherit.
+        new_session: Whether it begins a session, which can get a terminal of its own.
     """
-    process = subprocess.Popen(line, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=tuple(held))
+    process = subprocess.Popen(
+        line,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=tuple(held),
+        start_new_session=new_session,
+    )
     end = ProcessEnd(process.pid)
     # Waited for by its descriptor alone; the object would complain that it was not.
     process.returncode = 0

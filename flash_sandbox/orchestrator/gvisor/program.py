@@ -10,11 +10,12 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
+from ..completion import completed
 from ..sandboxing.output import Output
 from .orphans import spawn
 
@@ -25,11 +26,8 @@ __all__ = [
     "choose_platform",
     "joining",
     "reported_errors",
-    "settled",
     "then_renaming",
 ]
-
-_Result = TypeVar("_Result")
 
 _PROGRAM: Final = "runsc"
 _INSTALL: Final = (
@@ -104,26 +102,45 @@ class Runsc:
             *arguments,
         ]
 
-    async def run(self, *arguments: str, prefix: Sequence[str] = (), held: Sequence[int] = ()) -> str:
+    async def run(
+        self,
+        *arguments: str,
+        prefix: Sequence[str] = (),
+        held: Sequence[int] = (),
+        output: int | None = None,
+        limit: float | None = None,
+    ) -> str:
         """Run a runsc command to its end, also where the caller is cancelled, and return what it printed.
 
         Args:
             arguments: Name of the command and its arguments.
             prefix: What is to run it; nothing is printed then.
             held: Descriptors that it and what it starts are to inherit.
+            output: What a container that is started prints into.
+            limit: Seconds after which it is ended; None for no limit.
 
         Raises:
             RunscError: If it fails.
         """
-        return await settled(self._run(arguments, prefix, held))
+        return await completed(self._run(arguments, prefix, held, output, limit))
 
-    async def _run(self, arguments: Sequence[str], prefix: Sequence[str], held: Sequence[int]) -> str:
+    async def _run(
+        self,
+        arguments: Sequence[str],
+        prefix: Sequence[str],
+        held: Sequence[int],
+        printed: int | None,
+        limit: float | None,
+    ) -> str:
         with self.log() as log, self.null() as null, closing(Output()) as output:
-            stdout = null if prefix else output.write_end
+            stdout = printed or (null if prefix else output.write_end)
             line = [*prefix, *self.line(log, *arguments)]
-            end = spawn(line, stdin=null, stdout=stdout, stderr=null, held=held)
+            end = spawn(line, stdin=null, stdout=stdout, stderr=printed or null, held=held)
             output.handed_over()
+            timer = None if limit is None else asyncio.get_running_loop().call_later(limit, end.kill)
             status = await end.status
+            if timer is not None:
+                timer.cancel()
             if status != 0:
                 raise RunscError(f"runsc {arguments[0]}: {reported_errors(log) or _end(status)}")
             await output.ended()
@@ -201,18 +218,6 @@ def reported_errors(log: str) -> str:
                 if entry.get("level") in ("error", "fatal"):
                     found = str(entry.get("msg", ""))
     return found.partition("\n")[0].strip()
-
-
-async def settled(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Wait for `work` to its end, also where the caller is cancelled meanwhile; then say so."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
-        raise
 
 
 def _end(status: int | None) -> str:

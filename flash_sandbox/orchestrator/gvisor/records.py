@@ -15,13 +15,15 @@ from typing import Any, Final, Literal
 
 from ...errors import SandboxError
 from ...models import StartRequest
+from ..runtimes.base import Adopted
 
 __all__ = ["Phase", "Record", "read_record", "remove_record", "write_record"]
 
 _NAME: Final = "record.json"
 
-Phase = Literal["running", "paused", "saving", "saved"]
-"""Where a container is: ``saved`` is one that lies in a checkpoint and has no process."""
+Phase = Literal["running", "paused", "saving", "saved", "halted"]
+"""Where a container is: ``saved`` is one that lies in a checkpoint and has no process, ``halted`` one whose
+processes were ended, and that is kept to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Record:
         pid: Process of gVisor's kernel; 0 where there is none.
         phase: Where it is.
         pipes: Pipes and devices of this host that gVisor's kernel had open at the start, each as often.
+        created_at: When it was started, in seconds of Unix time; 0 where that is not known.
+        expires_at: When it expires, in seconds of Unix time; 0 for never.
     """
 
     id: str
@@ -51,6 +55,23 @@ class Record:
     pid: int = 0
     phase: Phase = "running"
     pipes: tuple[str, ...] = ()
+    created_at: float = 0.0
+    expires_at: float = 0.0
+
+    def adopted(self) -> Adopted:
+        """Return what the service core is to know of it."""
+        state: Literal["running", "paused", "stopped"] = "paused"
+        if self.phase in ("running", "halted"):
+            state = "running" if self.phase == "running" else "stopped"
+        return Adopted(
+            self.id,
+            self.request,
+            state,
+            self.image,
+            self.idempotency_key,
+            self.created_at,
+            self.expires_at,
+        )
 
 
 def write_record(directory: Path, record: Record) -> None:

@@ -16,20 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from .capabilities import CAPABILITIES, OPTIONS, Capabilities
+
 if TYPE_CHECKING:
     from .base import Runtime
 
-__all__ = [
-    "AUTO_ORDER",
-    "HONOURED_OPTIONS",
-    "MEMORY_ENDS_SANDBOX",
-    "NETWORKS",
-    "OPTIONS",
-    "OWN_KERNEL",
-    "RUNTIME_NAMES",
-    "Limits",
-    "all_runtimes",
-]
+__all__ = ["AUTO_ORDER", "CAPABILITIES", "OPTIONS", "RUNTIME_NAMES", "Capabilities", "Limits", "all_runtimes"]
 
 Limits = Literal["enforce", "best-effort"]
 """What to do where the host gives no cgroup: refuse, or go on with what rlimits can do."""
@@ -38,31 +30,6 @@ RUNTIME_NAMES: Final = ("bubblewrap", "docker", "gvisor", "firecracker")
 
 AUTO_ORDER: Final = ("bubblewrap", "gvisor", "docker", "firecracker")
 """The order in which ``auto`` looks for a runtime that this host has: the one that starts fastest first."""
-
-OPTIONS: Final = ("kernel_image", "initrd_path", "snapshot_path", "mem_file_path")
-"""The fields of a start that not every runtime honours."""
-
-HONOURED_OPTIONS: Final[dict[str, frozenset[str]]] = {
-    "bubblewrap": frozenset({"snapshot_path"}),
-    "docker": frozenset({"snapshot_path"}),
-    "gvisor": frozenset({"snapshot_path"}),
-    "firecracker": frozenset({"kernel_image", "initrd_path", "snapshot_path"}),
-}
-"""Which of `OPTIONS` each runtime honours; any other is refused, never ignored."""
-
-NETWORKS: Final[dict[str, frozenset[str]]] = {
-    "bubblewrap": frozenset({"none"}),
-    "docker": frozenset({"none", "bridge"}),
-    "gvisor": frozenset({"none"}),
-    "firecracker": frozenset({"none", "bridge"}),
-}
-"""Which networks each runtime can give a sandbox; any other is refused."""
-
-OWN_KERNEL: Final = frozenset({"gvisor", "firecracker"})
-"""The runtimes whose sandboxes do not run on the host's kernel: ``/proc`` tells of another one."""
-
-MEMORY_ENDS_SANDBOX: Final = frozenset({"gvisor"})
-"""The runtimes in which exceeding the memory limit ends the whole sandbox, not one of its processes."""
 
 
 def all_runtimes(

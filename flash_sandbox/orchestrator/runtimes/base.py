@@ -6,13 +6,34 @@ can cross a process boundary. Failures are the errors of `flash_sandbox.errors`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
-from ...models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
 
-__all__ = ["Adopted", "Availability", "Register", "Runtime", "Started"]
+__all__ = [
+    "LOG_BYTES",
+    "Adopted",
+    "Availability",
+    "Control",
+    "Ended",
+    "Happening",
+    "Kill",
+    "Printed",
+    "Program",
+    "Register",
+    "Resize",
+    "Runtime",
+    "Signal",
+    "Started",
+]
+
+
+LOG_BYTES: Final = 64 * 1024
+"""What is kept at least of the output of a main process: the last of it."""
+
+_LAST_SIGNAL: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +73,93 @@ class Adopted:
     Attributes:
         id: Its ID.
         request: What its start asked for.
-        state: Whether its processes run or are frozen.
+        state: Whether its processes run, are frozen, or were ended by `Runtime.halt`.
         image: The image that it really runs.
         idempotency_key: Key that its start carried; empty for none.
+        created_at: When it was started, in seconds of Unix time; 0 where that is not known.
+        expires_at: When it expires, as `Runtime.keep` was told it; 0 where it was not.
     """
 
     id: str
     request: StartRequest
-    state: Literal["running", "paused"]
+    state: Literal["running", "paused", "stopped"]
     image: str = ""
     idempotency_key: str = ""
+    created_at: float = 0.0
+    expires_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """A new size of a program's terminal, in characters."""
+
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal for a program's first process."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The end of a program and of all that it started."""
+
+
+Control: TypeAlias = Resize | Signal | Kill
+"""What can be done to a program that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is to be run in a sandbox.
+
+    Attributes:
+        command: The command and its arguments.
+        env: Variables that it has besides the sandbox's own, each ``NAME=value``.
+        cwd: Directory to run in; empty for the sandbox's own.
+        user: User to run as: a name, or numbers ``UID`` or ``UID:GID``; empty for the sandbox's own.
+        terminal: Size of the terminal that it gets for all three of its streams; None for none.
+    """
+
+    command: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = ""
+    user: str = ""
+    terminal: Resize | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A piece of what a program printed; all of a terminal's is ``stdout``."""
+
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended.
+
+    Attributes:
+        exit_code: Exit status; 128 + N where signal N ended it.
+        signal: The signal that ended it; 0 where none did.
+    """
+
+    exit_code: int
+    signal: int = 0
+
+    @classmethod
+    def with_status(cls, status: int) -> Ended:
+        """Return the end that a status tells where nothing else does: above 128 that of a signal."""
+        return cls(status, status - 128 if 128 < status <= 128 + _LAST_SIGNAL else 0)
+
+
+Happening: TypeAlias = Printed | Ended
+"""What becomes of a program that runs."""
 
 
 Register = Callable[[Adopted], Callable[[int], None]]
@@ -100,16 +198,34 @@ class Runtime(Protocol):
         on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
+        created_at: float = 0.0,
     ) -> Started:
         """Start a sandbox and return once its main process runs.
 
         Leaves nothing behind where that fails or is cancelled. `on_exit` is called once, with the exit
-        status, when the main process ends by itself; never after `stop`. `idempotency_key` is for the next
-        orchestrator, where sandboxes outlive this one.
+        status, when the main process ends by itself; never after `halt` or `stop`. `idempotency_key` and
+        `created_at` (seconds of Unix time) are for the next orchestrator, where sandboxes outlive this one.
         """
 
-    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
-        """Run a command, confined as the main process is. Cancelling ends all of its processes."""
+    def run(
+        self,
+        sandbox_id: str,
+        program: Program,
+        stdin: AsyncIterator[bytes] | None,
+        controls: AsyncIterator[Control],
+    ) -> AsyncGenerator[Happening]:
+        """Run a program, confined as the main process is, and tell what it prints, at last how it ended.
+
+        No more is read of what it prints than is asked for: a program that nobody listens to is held up. It
+        has ended when its first process has; a process that it left behind with its output open is not
+        waited for. Cancelling, or closing the iterator, ends all of its processes.
+
+        Args:
+            sandbox_id: Where to run it.
+            program: What to run.
+            stdin: Its input, to its end; None for none.
+            controls: What is done to it meanwhile.
+        """
 
     async def metrics(self, sandbox_id: str) -> MetricsResult:
         """Read what the sandbox uses now from the kernel."""
@@ -131,6 +247,21 @@ class Runtime(Protocol):
 
         What was started from it goes on, and so does what is being started from it.
         """
+
+    async def logs(self, sandbox_id: str) -> GetLogsResult:
+        """Tell the last of what the main process has printed, also once that has ended."""
+
+    async def oom_kills(self, sandbox_id: str) -> int:
+        """Tell how often the kernel has ended a process of it for want of memory, as far as is known."""
+
+    async def keep(self, sandbox_id: str, expires_at: float) -> None:
+        """Write down for the next orchestrator, where sandboxes outlive this one, when the sandbox expires.
+
+        `expires_at` is in seconds of Unix time. Ending it then is not this runtime's affair.
+        """
+
+    async def halt(self, sandbox_id: str) -> None:
+        """End every process of the sandbox, be it paused or not, and keep what it holds. `stop` follows."""
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""

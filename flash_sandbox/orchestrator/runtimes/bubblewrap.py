@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -24,9 +24,10 @@ from ...errors import (
     SandboxError,
     SandboxNotFoundError,
 )
-from ...models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ..completion import completed
 from ..sandboxing import archive, bwrap, cgroups, seccomp
-from ..sandboxing.commands import finish, run_command
+from ..sandboxing.commands import run_program
 from ..sandboxing.host import check_host
 from ..sandboxing.images import Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
@@ -37,14 +38,13 @@ from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.snapshots import Snapshots
 from ..sandboxing.users import user_pool
-from .base import Availability, Register, Started
+from .base import LOG_BYTES, Availability, Control, Happening, Program, Register, Started
 
 __all__ = ["BubblewrapRuntime"]
 
 _PIDS: Final = 512
 # With less address space no program is loaded, with its libraries.
 _LEAST_MEMORY_MB: Final = 16
-_LOG_BYTES: Final = 64 * 1024
 _IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
 _START_PATIENCE_SECONDS: Final = 30.0
 
@@ -151,6 +151,7 @@ class BubblewrapRuntime:
         on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
+        created_at: float = 0.0,
     ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
         async with self._snapshots.verified(request.snapshot_path) as snapshot:
@@ -182,7 +183,7 @@ class BubblewrapRuntime:
             root=root,
             layer=self._layers / sandbox_id,
             group=self._make_group(sandbox_id, request),
-            log=Output(_LOG_BYTES, keep_last=True),
+            log=Output(LOG_BYTES, keep_last=True),
             user=self._users.take() if self._users else None,
         )
         self._sandboxes[sandbox_id] = sandbox
@@ -211,6 +212,9 @@ class BubblewrapRuntime:
             directory.mkdir(mode=0o755)
             if sandbox.user is not None:
                 os.chown(directory, sandbox.user, sandbox.user)
+        if sandbox.user is not None:
+            # So that it can be opened by name, as /dev/stdout.
+            os.fchown(sandbox.log.write_end, sandbox.user, sandbox.user)
 
     async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
@@ -221,7 +225,7 @@ class BubblewrapRuntime:
             starting = asyncio.ensure_future(
                 self._launcher.start(self._start_request(sandbox, request, tree), descriptors)
             )
-            sandbox.process = await finish(starting)
+            sandbox.process = await completed(starting)
             os.close(status_write)
             status_write = -1
             sandbox.log.handed_over()
@@ -338,9 +342,15 @@ class BubblewrapRuntime:
 
     # Use
 
-    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
-        """Run a command, confined as the main process is. Cancelling ends all of its processes."""
-        return await run_command(self._launcher, self._sandbox(sandbox_id), command)
+    def run(
+        self,
+        sandbox_id: str,
+        program: Program,
+        stdin: AsyncIterator[bytes] | None,
+        controls: AsyncIterator[Control],
+    ) -> AsyncGenerator[Happening]:
+        """Run a program, confined as the main process is, and tell what becomes of it."""
+        return run_program(self._launcher, self._sandbox(sandbox_id), program, stdin, controls)
 
     async def metrics(self, sandbox_id: str) -> MetricsResult:
         """Read what the sandbox uses now from the kernel."""
@@ -390,7 +400,27 @@ class BubblewrapRuntime:
         """Remove a snapshot; tell whether it was one that this runtime has made."""
         return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
 
+    async def logs(self, sandbox_id: str) -> GetLogsResult:
+        """Tell the last of what the main process has printed."""
+        log = self._sandbox(sandbox_id).log
+        return GetLogsResult(log.kept, log.dropped)
+
+    async def oom_kills(self, sandbox_id: str) -> int:
+        """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""
+        return self._sandbox(sandbox_id).group.oom_kills()
+
+    async def keep(self, sandbox_id: str, expires_at: float) -> None:
+        """Do nothing: these sandboxes die with their orchestrator."""
+
     # The end
+
+    async def halt(self, sandbox_id: str) -> None:
+        """End every process of the sandbox, and keep its writable layer and what it has printed."""
+        sandbox = self._sandbox(sandbox_id)
+        if sandbox.watcher is not None:
+            sandbox.watcher.cancel()
+        await self._end_processes(sandbox)
+        await drained(sandbox.log)
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""
@@ -399,7 +429,7 @@ class BubblewrapRuntime:
             sandbox.watcher.cancel()
         await self._discard(sandbox)
 
-    async def _discard(self, sandbox: RunningSandbox) -> None:
+    async def _end_processes(self, sandbox: RunningSandbox) -> None:
         process = sandbox.process
         if process is not None and not process.exited.done():
             # PID 1 takes every process of the sandbox with it, and bwrap ends with PID 1.
@@ -411,13 +441,16 @@ class BubblewrapRuntime:
         await sandbox.group.remove()
         if process is not None:
             await asyncio.shield(process.exited)
+
+    async def _discard(self, sandbox: RunningSandbox) -> None:
+        await self._end_processes(sandbox)
         sandbox.log.close()
         for descriptor in (sandbox.status, sandbox.handle):
             if descriptor >= 0:
                 os.close(descriptor)
         sandbox.status = sandbox.handle = -1
-        if process is not None:
-            await self._launcher.forget(process)
+        if sandbox.process is not None:
+            await self._launcher.forget(sandbox.process)
         await asyncio.to_thread(archive.remove_tree, sandbox.layer)
         if self._users and sandbox.user is not None:
             self._users.give_back(sandbox.user)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -26,9 +26,10 @@ from ...errors import (
     SandboxNotFoundError,
     UnavailableError,
 )
-from ...models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ..completion import completed
 from ..docker_engine.api import Engine, EngineError, EngineMissing
-from ..docker_engine.commands import Command, completed
+from ..docker_engine.commands import Command
 from ..docker_engine.containers import (
     LEAST_CPU_CORES,
     Container,
@@ -38,13 +39,14 @@ from ..docker_engine.containers import (
     reading_of_host,
 )
 from ..docker_engine.ends import CommandEnds
-from ..docker_engine.lifecycle import Running, create, exit_code, remove, running_container, start
+from ..docker_engine.lifecycle import Running, create, exit_code, halt, remove, running_container, start
+from ..docker_engine.output import printed
 from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
 from ..images.store import DEFAULT_REGISTRIES
 from ..sandboxing.snapshots import Snapshots
-from .base import Adopted, Availability, Register, Started
+from .base import Availability, Control, Happening, Program, Register, Started
 
 __all__ = ["DockerRuntime"]
 
@@ -54,12 +56,10 @@ _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
 
 @dataclass(slots=True)
 class _Sandbox:
-    id: str
+    record: Record
     container: str
-    image: str
     running: Running
     cpu_reading: tuple[float, float]
-    from_snapshot: bool
     watcher: asyncio.Task[None] | None = None
 
 
@@ -179,8 +179,9 @@ class DockerRuntime:
                 sandbox_id = str(container["Labels"].get(Labels.SANDBOX, ""))
                 if sandbox_id in self._sandboxes or sandbox_id in self._starting:
                     continue
-                if container["State"] in ("running", "paused") and sandbox_id in records:
-                    await self._adopt_one(records[sandbox_id], str(container["Id"]), container["State"])
+                record = records.get(sandbox_id)
+                if record and (record.halted or container["State"] in ("running", "paused")):
+                    await self._adopt_one(record, str(container["Id"]), container["State"])
                 else:
                     self._records.remove(sandbox_id)
                     await remove(self._engine, str(container["Id"]))
@@ -191,27 +192,20 @@ class DockerRuntime:
 
     async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
         assert self._register is not None
+        if record.halted and state != "exited":
+            await halt(self._engine, container_id)
         inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
-        running = running_container(inspected, look=self._look)
-        used = (await self._read(container_id, running.init)).usage.cpu_seconds
-        sandbox = _Sandbox(
-            record.id,
-            container_id,
-            record.image,
-            running,
-            (monotonic(), used),
-            bool(record.request.snapshot_path),
-        )
+        running = running_container(inspected, look=self._look and not record.halted)
+        used = 0.0
+        if not record.halted:
+            used = (await self._read(container_id, running.init)).usage.cpu_seconds
+        sandbox = _Sandbox(record, container_id, running, (monotonic(), used))
         self._sandboxes[record.id] = sandbox
-        adopted = Adopted(
-            record.id,
-            record.request,
-            "paused" if state == "paused" else "running",
-            record.image,
-            record.idempotency_key,
-        )
-        sandbox.watcher = asyncio.create_task(self._watch(sandbox, self._register(adopted)))
-        self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=state)
+        adopted = record.adopted(state)
+        on_exit = self._register(adopted)
+        if not record.halted:
+            sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
+        self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=adopted.state)
 
     # Start
 
@@ -222,6 +216,7 @@ class DockerRuntime:
         on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
+        created_at: float = 0.0,
     ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
         self._starting.add(sandbox_id)
@@ -229,9 +224,8 @@ class DockerRuntime:
             await self._recover()
             async with self._image(request) as (started_from, image):
                 container = await self._container(sandbox_id, request, started_from)
-                container_id, running = await self._run(
-                    container, Record(sandbox_id, request, image, idempotency_key)
-                )
+                record = Record(sandbox_id, request, image, idempotency_key, created_at)
+                container_id, running = await self._run(container, record)
         except EngineMissing as missing:
             self._recovered = False
             raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from missing
@@ -239,9 +233,7 @@ class DockerRuntime:
             raise InternalServerError(f"Docker Engine: {error.message}") from error
         finally:
             self._starting.discard(sandbox_id)
-        sandbox = _Sandbox(
-            sandbox_id, container_id, image, running, (monotonic(), 0.0), bool(request.snapshot_path)
-        )
+        sandbox = _Sandbox(record, container_id, running, (monotonic(), 0.0))
         self._sandboxes[sandbox_id] = sandbox
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
         return Started(image=image)
@@ -304,12 +296,19 @@ class DockerRuntime:
 
     # Use
 
-    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
-        """Run a command, confined as the main process is. Cancelling ends all of its processes."""
+    async def run(
+        self,
+        sandbox_id: str,
+        program: Program,
+        stdin: AsyncIterator[bytes] | None,
+        controls: AsyncIterator[Control],
+    ) -> AsyncGenerator[Happening]:
+        """Run a program, confined as the main process is, and tell what becomes of it."""
         sandbox = self._sandbox(sandbox_id)
-        async with self._engine_errors():
-            run = Command(self._engine, self._ends, sandbox.container, command, sandbox.running.init)
-            return await run.run()
+        command = Command(self._engine, self._ends, sandbox.container, program, sandbox.running.init)
+        async with self._engine_errors(), aclosing(command.run(stdin, controls)) as happenings:
+            async for happening in happenings:
+                yield happening
 
     async def metrics(self, sandbox_id: str) -> MetricsResult:
         """Read what the sandbox uses now from the kernel, through the engine."""
@@ -364,7 +363,7 @@ class DockerRuntime:
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
             path = await self._images.commit(
-                sandbox.container, sandbox.image, sandbox.running.image_digest, self._records.owner
+                sandbox.container, sandbox.record.image, sandbox.running.image_digest, self._records.owner
             )
         return SnapshotResult(snapshot_path=path)
 
@@ -381,7 +380,38 @@ class DockerRuntime:
             self._recovered = False
             return True
 
+    async def logs(self, sandbox_id: str) -> GetLogsResult:
+        """Tell the last of what the main process has printed, as far as the engine keeps it."""
+        async with self._engine_errors():
+            return await printed(self._engine, self._sandbox(sandbox_id).container)
+
+    async def oom_kills(self, sandbox_id: str) -> int:
+        """Tell whether the engine has seen the kernel end a process for want of memory."""
+        async with self._engine_errors():
+            container = self._sandbox(sandbox_id).container
+            inspected = await self._engine.call("GET", f"/containers/{container}/json")
+        return int(bool(inspected["State"].get("OOMKilled")))
+
+    async def keep(self, sandbox_id: str, expires_at: float) -> None:
+        """Write down when the sandbox expires."""
+        self._note(self._sandbox(sandbox_id), expires_at=expires_at)
+
+    def _note(self, sandbox: _Sandbox, **changes: Any) -> None:
+        record = replace(sandbox.record, **changes)
+        self._records.replace(record)
+        sandbox.record = record
+
     # The end
+
+    async def halt(self, sandbox_id: str) -> None:
+        """End every process of the sandbox, and keep its container."""
+        sandbox = self._sandbox(sandbox_id)
+        if sandbox.watcher is not None:
+            sandbox.watcher.cancel()
+        # First, so that the next orchestrator goes on with it, and does not take it for one that has ended.
+        self._note(sandbox, halted=True)
+        async with self._engine_errors():
+            await completed(halt(self._engine, sandbox.container))
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""
@@ -391,7 +421,7 @@ class DockerRuntime:
         self._records.remove(sandbox_id)
         async with self._engine_errors():
             await remove(self._engine, sandbox.container)
-            if sandbox.from_snapshot:
+            if sandbox.record.request.snapshot_path:
                 await self._images.let_go(sandbox.running.image_digest)
         self._sandboxes.pop(sandbox_id, None)
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,9 +27,9 @@ from ...errors import (
     SandboxError,
     SandboxNotFoundError,
 )
-from ...models import ExecResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..gvisor import bundle, idle
-from ..gvisor.commands import run_command, why_not_run
+from ..gvisor.commands import run_program, why_not_run
 from ..gvisor.container import Container
 from ..gvisor.program import Missing, Runsc, RunscError
 from ..gvisor.records import Record, read_record
@@ -38,15 +38,16 @@ from ..sandboxing.archive import remove_tree
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.limits import Limits
 from ..sandboxing.snapshots import Snapshot, Snapshots
-from .base import Adopted, Availability, Register, Started
+from .base import Availability, Control, Happening, Program, Register, Started
 
 __all__ = ["GvisorRuntime"]
 
 _FAMILY: Final = "flash-sandbox-gvisor"
 # Where there is no program of our own for it.
 _IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
-# Of this host: gVisor's kernel has threads, and one process here for each of those in the sandbox.
-_PIDS: Final = 1024
+# Of this host, threads included: gVisor's kernel has some for what runs in it and, on the platform ptrace,
+# needs one in each process of the sandbox for each of those. Where it gets no more, the sandbox ends.
+_PIDS: Final = 4096
 
 
 @dataclass(slots=True)
@@ -166,9 +167,7 @@ class GvisorRuntime:
         root = RootFilesystem(
             record.image, Path(record.lower), digest=record.digest, chain=record.chain, lease=lease
         )
-        state: Final = "running" if container.phase == "running" else "paused"
-        adopted = Adopted(record.id, record.request, state, record.image, record.idempotency_key)
-        sandbox = _Sandbox(container, root, register(adopted))
+        sandbox = _Sandbox(container, root, register(container.record.adopted()))
         self._sandboxes[record.id] = sandbox
         self._watch(sandbox)
 
@@ -194,6 +193,7 @@ class GvisorRuntime:
         on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
+        created_at: float = 0.0,
     ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
         try:
@@ -207,7 +207,14 @@ class GvisorRuntime:
                 self._require_restorable(runsc, request, snapshot)
             root = await self._root(snapshot.image_for(request.image) if snapshot else request.image)
             record = Record(
-                sandbox_id, request, idempotency_key, root.image, root.digest, root.chain, str(root.lower)
+                sandbox_id,
+                request,
+                idempotency_key,
+                root.image,
+                root.digest,
+                root.chain,
+                str(root.lower),
+                created_at=created_at,
             )
             container = Container(runsc, self._bundles / sandbox_id, self._hierarchy.find(sandbox_id), record)
             try:
@@ -282,12 +289,19 @@ class GvisorRuntime:
 
     # Use
 
-    async def exec(self, sandbox_id: str, command: tuple[str, ...]) -> ExecResult:
-        """Run a command, confined as the main process is. Cancelling ends all that it started."""
+    def run(
+        self,
+        sandbox_id: str,
+        program: Program,
+        stdin: AsyncIterator[bytes] | None,
+        controls: AsyncIterator[Control],
+    ) -> AsyncGenerator[Happening]:
+        """Run a program, confined as the main process is, and tell what becomes of it."""
         sandbox = self._sandbox(sandbox_id)
         sandbox.commands += 1
         name = f"exec-{os.getpid()}-{sandbox.commands}"
-        return await run_command(sandbox.container.runsc, sandbox.container, command, name)
+        container = sandbox.container
+        return run_program(container.runsc, container, program, name, stdin, controls)
 
     async def metrics(self, sandbox_id: str) -> MetricsResult:
         """Read what the sandbox uses now, gVisor's own kernel included; it has no network to count."""
@@ -359,7 +373,27 @@ class GvisorRuntime:
         """Remove a snapshot; tell whether it was one that this runtime has made."""
         return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
 
+    async def logs(self, sandbox_id: str) -> GetLogsResult:
+        """Tell the last of what the main process has printed."""
+        return self._sandbox(sandbox_id).container.output.printed()
+
+    async def oom_kills(self, sandbox_id: str) -> int:
+        """Tell how often the kernel has ended a process of gVisor's, which ends the sandbox."""
+        return self._sandbox(sandbox_id).container.group.oom_kills()
+
+    async def keep(self, sandbox_id: str, expires_at: float) -> None:
+        """Write down when the sandbox expires."""
+        self._sandbox(sandbox_id).container.keep(expires_at)
+
     # The end
+
+    async def halt(self, sandbox_id: str) -> None:
+        """End every process of the sandbox, and keep what it has printed; its files were in its memory."""
+        sandbox = self._sandbox(sandbox_id)
+        self._unwatch(sandbox)
+        await sandbox.container.halt()
+        if sandbox.watcher is not None:
+            await asyncio.wait({sandbox.watcher})
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""

@@ -71,9 +71,11 @@ class HierarchyV1:
         leftovers = [owner for family in set(self._families.values()) for owner in files.leftovers(family)]
         # First of all: what is frozen does not end.
         for owner in leftovers:
-            for state in owner.rglob("freezer.state"):
-                with suppress(OSError):
-                    files.write(state, "THAWED")
+            # Another orchestrator may be removing the same: os.walk passes over what is gone meanwhile.
+            for path, _, names in os.walk(owner):
+                if "freezer.state" in names:
+                    with suppress(OSError):
+                        files.write(Path(path) / "freezer.state", "THAWED")
         for owner in leftovers:
             files.end_leftover(owner)
 
@@ -139,6 +141,10 @@ class CgroupV1:
             block_read_bytes=read,
             block_write_bytes=written,
         )
+
+    def oom_kills(self) -> int:
+        """Read how many processes the kernel has ended for want of memory (Linux 4.13)."""
+        return files.table(files.read(self._paths["memory"] / "memory.oom_control")).get("oom_kill", 0)
 
     def _block_bytes(self) -> tuple[int, int]:
         path = self._paths.get("blkio")

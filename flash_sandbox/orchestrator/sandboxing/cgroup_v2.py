@@ -156,6 +156,10 @@ class CgroupV2:
             block_write_bytes=written,
         )
 
+    def oom_kills(self) -> int:
+        """Read how many processes the kernel has ended for want of memory."""
+        return files.table(files.read(self._path / "memory.events")).get("oom_kill", 0)
+
     def _block_bytes(self) -> tuple[int, int]:
         try:
             text = files.read(self._path / "io.stat")

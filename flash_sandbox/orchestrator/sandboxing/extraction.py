@@ -309,17 +309,21 @@ class Extraction:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory and all in it, also directories that deny their owner."""
-    if not os.path.lexists(directory):
-        return
+    """Remove a directory and all in it, also directories that deny their owner.
+
+    What another removes meanwhile (a command that ends removes its own files) is as good as removed.
+    """
     # Lifted first where needed: overlayfs leaves a work directory of mode 0, and so may a sandbox.
     for path, names, _ in os.walk(directory):
         for name in names:
             child = os.path.join(path, name)
-            mode = os.lstat(child).st_mode
-            if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
-                os.chmod(child, 0o700)
-    shutil.rmtree(directory)
+            with suppress(FileNotFoundError):
+                mode = os.lstat(child).st_mode
+                if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+                    os.chmod(child, 0o700)
+    while os.path.lexists(directory):
+        with suppress(FileNotFoundError):
+            shutil.rmtree(directory)
 
 
 def is_directory_inside(root: Path, path: str) -> bool:

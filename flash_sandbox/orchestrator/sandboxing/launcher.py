@@ -23,6 +23,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import time
 
 # os.execvpe imports it to search PATH, which a process that has joined a sandbox cannot do any more.
@@ -59,6 +60,9 @@ AT_EMPTY_PATH = 0x1000
 OPEN_TREE_CLONE_CLOEXEC = 1 | os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH = 4
 MOUNT_ATTR_IDMAP = 0x00100000
+# asm-generic/ioctls.h: the lock of a new terminal, and its number.
+TIOCSPTLCK = 0x40045431
+TIOCGPTN = 0x80045430
 # These three have the same number on every architecture; clone does not.
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
@@ -156,7 +160,7 @@ class Launcher:
         """Take one request, do it, and tell whether there may be more."""
         try:
             head, ancillary, _, _ = self._connection.recvmsg(
-                4, socket.CMSG_SPACE(4 * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
+                4, socket.CMSG_SPACE(5 * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             # The orchestrator was killed before it had read all that it was told.
@@ -331,7 +335,7 @@ class Launcher:
             # What runs out of memory is to be the command, not the sandbox's PID 1.
             with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write(COMMAND_OOM_SCORE)
-            check(libc.setns(descriptors[3], ALL_NAMESPACES), "join the sandbox")
+            check(libc.setns(descriptors[0], ALL_NAMESPACES), "join the sandbox")
             # Only a child is in the joined PID namespace; CLONE_PARENT spares a process that waits for it.
             pid = check(
                 libc.syscall(self._clone, CLONE_PARENT | signal.SIGCHLD, None, None, None, None), "clone"
@@ -345,7 +349,7 @@ class Launcher:
             os._exit(0)
 
     def _become_command(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> None:
-        stdout, stderr, report, _ = descriptors
+        _, report, *standard = descriptors
         try:
             for descriptor in cgroups:
                 os.write(descriptor, b"0")
@@ -354,26 +358,36 @@ class Launcher:
                 os.sched_setaffinity(0, request["cpus"])
             restore_signals()
             os.umask(0o022)
-            try:
-                os.chdir(request["cwd"])
-            except OSError:
-                # The sandbox may have removed it; what is asked for may well put it back.
-                os.chdir("/")
-            for number, source in enumerate((self._null, stdout, stderr)):
+            os.setresgid(0, 0, 0)
+            os.setresuid(0, 0, 0)
+            if request["terminal"]:
+                standard = [open_terminal(report, *request["terminal"])] * 3
+            for number, source in enumerate(standard):
                 os.dup2(source, number)
             self._confinement.apply()
+            if request["terminal"]:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         except BaseException as error:
             os.write(report, str(error).encode())
             os._exit(NOT_RUNNABLE)
         command = request["argv"]
         try:
+            change_directory(request["cwd"], request["cwd_asked"])
             os.execvpe(command[0], command, request["env"])
         except OSError as error:
-            missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
-            os.write(2, f"flash-sandbox: {command[0]}: {os.strerror(error.errno or 0)}\n".encode())
+            what = error.filename if error.filename == request["cwd_asked"] else command[0]
+            missing = error.errno in (errno.ENOENT, errno.ENOTDIR) and what == command[0]
+            os.write(2, f"flash-sandbox: {what}: {os.strerror(error.errno or 0)}\n".encode())
             os._exit(NOT_FOUND if missing else NOT_RUNNABLE)
         finally:
             os._exit(NOT_RUNNABLE)
+
+    def _do_signal(self, request: dict[str, Any], descriptors: list[int]) -> int:
+        """Send a signal to a process that was started and has not been reaped yet."""
+        for pid, key in self._running.items():
+            if key == request["process"]:
+                os.kill(pid, request["signal"])
+        return 0
 
     # The end
 
@@ -407,6 +421,31 @@ def restore_signals() -> None:
     """Undo the launcher's own treatment of signals, which execve would hand on."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+
+
+def open_terminal(report: int, rows: int, columns: int) -> int:
+    """Open a new terminal of the sandbox's own, and hand its other end over through a socket."""
+    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+    (number,) = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, struct.pack("i", 0)))
+    terminal = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    with socket.socket(fileno=os.dup(report)) as sender:
+        socket.send_fds(sender, [b"\0"], [master])
+    os.close(master)
+    return terminal
+
+
+def change_directory(usual: str, asked: str) -> None:
+    """Change to the directory that was asked for, or to the usual one."""
+    if asked:
+        os.chdir(asked)
+        return
+    try:
+        os.chdir(usual)
+    except OSError:
+        # The sandbox may have removed it; what is asked for may well put it back.
+        os.chdir("/")
 
 
 def set_limits(limits: list[list[int]]) -> None:

@@ -44,12 +44,14 @@ class Exit:
 
     Attributes:
         status: Exit status; 128 + N where signal N ended it.
+        signal: The signal that ended it; 0 where none did.
         cpu_seconds: CPU time.
         block_read_bytes: Bytes read from block devices.
         block_write_bytes: Bytes written to block devices.
     """
 
     status: int
+    signal: int = 0
     cpu_seconds: float = 0.0
     block_read_bytes: int = 0
     block_write_bytes: int = 0
@@ -110,6 +112,10 @@ class LauncherClient:
         """Run a command in a sandbox; the request is `launcher.Launcher._do_exec`'s."""
         return await self._ask({"do": "exec", **request}, descriptors)
 
+    async def signal(self, process: Process, number: int) -> None:
+        """Send a signal to a process, unless it has ended."""
+        await self._ask({"do": "signal", "process": process.key, "signal": number}, ())
+
     async def forget(self, process: Process) -> None:
         """Tell that nothing is left of a sandbox that would have to be cleaned up."""
         with suppress(InternalServerError):
@@ -122,7 +128,7 @@ class LauncherClient:
         key = self._next_key
         started = self._started[key] = self._loop.create_future()
         exited: asyncio.Future[Exit] = self._loop.create_future()
-        if request["do"] != "forget":
+        if request["do"] in ("start", "exec"):
             self._exited[key] = exited
         body = json.dumps({"id": key, **request}).encode()
         try:
@@ -182,7 +188,8 @@ class LauncherClient:
             exited = self._exited.pop(answer["id"], None)
             if exited is not None and not exited.done():
                 status: int = answer["status"]
-                exited.set_result(Exit(status if status >= 0 else 128 - status, *answer["usage"]))
+                number = max(-status, 0)
+                exited.set_result(Exit(128 + number if number else status, number, *answer["usage"]))
             return
         started = self._started.pop(answer["id"], None)
         if started is None or started.done():
@@ -206,7 +213,7 @@ class LauncherClient:
                 started.exception()
         for exited in self._exited.values():
             if not exited.done():
-                exited.set_result(Exit(128 + signal.SIGKILL))
+                exited.set_result(Exit(128 + signal.SIGKILL, signal.SIGKILL))
         self._started.clear()
         self._exited.clear()
 

@@ -62,6 +62,9 @@ class Group(Protocol):
     def usage(self) -> Usage:
         """Read what the group uses now."""
 
+    def oom_kills(self) -> int:
+        """Read how many of its processes the kernel has ended for want of memory."""
+
     async def freeze(self) -> None:
         """Stop every process; return when they have stopped."""
 

@@ -97,6 +97,10 @@ class ProcessTree:
             block_write_bytes=written,
         )
 
+    def oom_kills(self) -> int:
+        """Return 0: without a cgroup the kernel refuses memory, it ends nothing for it."""
+        return 0
+
     async def freeze(self) -> None:
         """Stop every process, and those that they made meanwhile, until none runs."""
         while running := [pid for pid in self._pids() if _state(pid) not in "TtZX"]:

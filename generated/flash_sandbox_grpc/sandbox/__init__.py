@@ -4,30 +4,80 @@
 # This file has been @generated
 
 __all__ = (
+    "DownloadArchiveChunk",
+    "DownloadArchiveRequest",
     "Error",
+    "Event",
+    "ExecFrame",
     "ExecRequest",
     "ExecResponse",
+    "ExecStreamRequest",
+    "FileInfo",
+    "FollowProcessRequest",
+    "GetInfoRequest",
+    "GetInfoResponse",
+    "GetLogsRequest",
+    "GetLogsResponse",
+    "GetPlatformInfoRequest",
+    "GetPlatformInfoResponse",
+    "KeepAliveRequest",
+    "KeepAliveResponse",
+    "ListDirRequest",
+    "ListDirResponse",
+    "ListProcessesRequest",
+    "ListProcessesResponse",
+    "ListSandboxesRequest",
+    "ListSandboxesResponse",
     "ListSnapshotsRequest",
     "ListSnapshotsResponse",
+    "MakeDirRequest",
+    "MakeDirResponse",
     "MetricsRequest",
     "MetricsResponse",
+    "MoveRequest",
+    "MoveResponse",
+    "ProcessInfo",
+    "ReadFileRequest",
+    "ReadFileResponse",
+    "RemoveRequest",
+    "RemoveResponse",
     "RemoveSnapshotRequest",
     "RemoveSnapshotResponse",
+    "ResizeProcessRequest",
+    "ResizeProcessResponse",
     "ResumeRequest",
     "ResumeResponse",
+    "RunPythonRequest",
+    "RunPythonResponse",
+    "SandboxInfo",
     "SandboxServiceBase",
     "SandboxServiceStub",
+    "SignalProcessRequest",
+    "SignalProcessResponse",
     "SnapshotInfo",
     "SnapshotRequest",
     "SnapshotResponse",
+    "StartProcessRequest",
+    "StartProcessResponse",
     "StartRequest",
     "StartResponse",
+    "StatRequest",
+    "StatResponse",
     "StatusRequest",
     "StatusResponse",
     "StopRequest",
     "StopResponse",
+    "UploadArchiveRequest",
+    "UploadArchiveResponse",
+    "WaitProcessRequest",
+    "WatchEventsRequest",
+    "WriteFileRequest",
+    "WriteFileResponse",
+    "WriteStdinRequest",
+    "WriteStdinResponse",
 )
 
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +94,33 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class DownloadArchiveChunk(betterproto2.Message):
+    data: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    The next bytes of the archive.
+    """
+
+
+default_message_pool.register_message("sandbox", "DownloadArchiveChunk", DownloadArchiveChunk)
+
+
+@dataclass(eq=False, repr=False)
+class DownloadArchiveRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Path of a file or directory in the sandbox, absolute.
+    """
+
+
+default_message_pool.register_message("sandbox", "DownloadArchiveRequest", DownloadArchiveRequest)
 
 
 @dataclass(eq=False, repr=False)
@@ -77,6 +154,91 @@ default_message_pool.register_message("sandbox", "Error", Error)
 
 
 @dataclass(eq=False, repr=False)
+class Event(betterproto2.Message):
+    """
+    Something that happened to a sandbox.
+    """
+
+    type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    What happened: watching (first of all: the token is where this begins), created, running, paused, stopped, expired, out_of_memory, failed, removed, or keepalive (nothing for a while).
+    """
+
+    id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox; empty for watching and keepalive.
+    """
+
+    token: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    What goes on after this event.
+    """
+
+    at: "float" = betterproto2.field(4, betterproto2.TYPE_DOUBLE)
+    """
+    When it happened, in seconds of Unix time.
+    """
+
+    detail: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    More about it, in words.
+    """
+
+
+default_message_pool.register_message("sandbox", "Event", Event)
+
+
+@dataclass(eq=False, repr=False)
+class ExecFrame(betterproto2.Message):
+    """
+    One thing that happened to a process. There is a first and a last one: started and exit.
+    """
+
+    type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    What happened: started, stdout or stderr (it printed), keepalive (nothing for a while), end (of what was printed so far) or exit.
+    """
+
+    process_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the process.
+    """
+
+    data: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    What was printed.
+    """
+
+    offset: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
+    """
+    Bytes printed before, of both streams together; follow_process goes on from there.
+    """
+
+    exit_code: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    Exit status of the command; 128 + N where signal N ended it, 127 where it was not found, 126 where it could not be run.
+    """
+
+    signal: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
+    """
+    The signal that ended the command; 0 where none did.
+    """
+
+    timed_out: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    Whether the command was ended because its time had passed.
+    """
+
+    duration_ms: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
+    """
+    Milliseconds from the start of the command to its end.
+    """
+
+
+default_message_pool.register_message("sandbox", "ExecFrame", ExecFrame)
+
+
+@dataclass(eq=False, repr=False)
 class ExecRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -86,6 +248,36 @@ class ExecRequest(betterproto2.Message):
     command: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
     """
     Command and its arguments. The first element is a path, or a name looked up in the sandbox's PATH.
+    """
+
+    env: "list[str]" = betterproto2.field(100, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Variables that the command has besides the sandbox's own, each NAME=value.
+    """
+
+    cwd: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
+    """
+    Directory in the sandbox to run in. Empty is the sandbox's own.
+    """
+
+    user: "str" = betterproto2.field(102, betterproto2.TYPE_STRING)
+    """
+    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is root.
+    """
+
+    stdin: "bytes" = betterproto2.field(103, betterproto2.TYPE_BYTES)
+    """
+    Input of the command.
+    """
+
+    timeout_ms: "int" = betterproto2.field(104, betterproto2.TYPE_INT64)
+    """
+    Milliseconds after which the command is ended with all that it started. 0 is no limit.
+    """
+
+    max_output_bytes: "int" = betterproto2.field(105, betterproto2.TYPE_INT64)
+    """
+    Bytes of each output stream that are kept, at most 33554432. 0 is the default of 8388608.
     """
 
 
@@ -119,8 +311,364 @@ class ExecResponse(betterproto2.Message):
     Bytes of standard error that were dropped because they exceeded what is kept.
     """
 
+    stdout_raw: "bytes" = betterproto2.field(102, betterproto2.TYPE_BYTES)
+    """
+    Standard output as it was, where it is not UTF-8; empty where the text says it all.
+    """
+
+    stderr_raw: "bytes" = betterproto2.field(103, betterproto2.TYPE_BYTES)
+    """
+    Standard error as it was, where it is not UTF-8; empty where the text says it all.
+    """
+
+    signal: "int" = betterproto2.field(104, betterproto2.TYPE_INT32)
+    """
+    The signal that ended the command; 0 where none did.
+    """
+
+    timed_out: "bool" = betterproto2.field(105, betterproto2.TYPE_BOOL)
+    """
+    Whether the command was ended because its time had passed.
+    """
+
+    duration_ms: "int" = betterproto2.field(106, betterproto2.TYPE_INT64)
+    """
+    Milliseconds from the start of the command to its end.
+    """
+
 
 default_message_pool.register_message("sandbox", "ExecResponse", ExecResponse)
+
+
+@dataclass(eq=False, repr=False)
+class ExecStreamRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    command: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Command and its arguments. The first element is a path, or a name looked up in the sandbox's PATH.
+    """
+
+    env: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Variables that the command has besides the sandbox's own, each NAME=value.
+    """
+
+    cwd: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Directory in the sandbox to run in. Empty is the sandbox's own.
+    """
+
+    user: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is root.
+    """
+
+    stdin: "bytes" = betterproto2.field(6, betterproto2.TYPE_BYTES)
+    """
+    Input of the command, or the beginning of it.
+    """
+
+    timeout_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    Milliseconds after which the command is ended with all that it started. 0 is no limit.
+    """
+
+    keep_stdin: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    """
+    Whether more input may come, by write_stdin.
+    """
+
+    tty: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    """
+    Whether the command gets a terminal for all of its streams.
+    """
+
+    rows: "int" = betterproto2.field(10, betterproto2.TYPE_INT32)
+    """
+    Rows of the terminal, 1 to 65535. 0 is 24.
+    """
+
+    columns: "int" = betterproto2.field(11, betterproto2.TYPE_INT32)
+    """
+    Columns of the terminal, 1 to 65535. 0 is 80.
+    """
+
+
+default_message_pool.register_message("sandbox", "ExecStreamRequest", ExecStreamRequest)
+
+
+@dataclass(eq=False, repr=False)
+class FileInfo(betterproto2.Message):
+    """
+    What is at a path.
+    """
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Path where it is, or in a directory's list its name.
+    """
+
+    type: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Its kind: file, directory, symlink, fifo, socket, char_device or block_device.
+    """
+
+    size: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    """
+    Size in bytes.
+    """
+
+    mode: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Permissions, as a number: octal 644 is 420.
+    """
+
+    uid: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    """
+    Number of the user that owns it.
+    """
+
+    gid: "int" = betterproto2.field(6, betterproto2.TYPE_UINT32)
+    """
+    Number of the group that owns it.
+    """
+
+    modified_at: "float" = betterproto2.field(7, betterproto2.TYPE_DOUBLE)
+    """
+    When it was last changed, in seconds of Unix time.
+    """
+
+    link_target: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    Where a link leads; empty for all else.
+    """
+
+
+default_message_pool.register_message("sandbox", "FileInfo", FileInfo)
+
+
+@dataclass(eq=False, repr=False)
+class FollowProcessRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    process_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the process.
+    """
+
+    offset: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
+    """
+    Where to begin: bytes printed before, of both streams together. What is not kept any more is left out.
+    """
+
+    no_follow: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Whether to end with what has been printed so far, also where the process runs on.
+    """
+
+
+default_message_pool.register_message("sandbox", "FollowProcessRequest", FollowProcessRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetInfoRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetInfoRequest", GetInfoRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetInfoResponse(betterproto2.Message):
+    sandbox: "SandboxInfo | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    What is known of a sandbox.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetInfoResponse", GetInfoResponse)
+
+
+@dataclass(eq=False, repr=False)
+class GetLogsRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetLogsRequest", GetLogsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetLogsResponse(betterproto2.Message):
+    output: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    The last of what the main process printed, both streams together.
+    """
+
+    dropped: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    Bytes printed before that are not kept any more.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetLogsResponse", GetLogsResponse)
+
+
+@dataclass(eq=False, repr=False)
+class GetPlatformInfoRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetPlatformInfoRequest", GetPlatformInfoRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetPlatformInfoResponse(betterproto2.Message):
+    info: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    What was found, as a JSON object: system, node, release, version, machine, distribution and cpus.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetPlatformInfoResponse", GetPlatformInfoResponse)
+
+
+@dataclass(eq=False, repr=False)
+class KeepAliveRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    ttl_seconds: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    """
+    Seconds from now after which it expires, above 0.
+    """
+
+
+default_message_pool.register_message("sandbox", "KeepAliveRequest", KeepAliveRequest)
+
+
+@dataclass(eq=False, repr=False)
+class KeepAliveResponse(betterproto2.Message):
+    expires_at: "float" = betterproto2.field(1, betterproto2.TYPE_DOUBLE)
+    """
+    When it expires, in seconds of Unix time.
+    """
+
+
+default_message_pool.register_message("sandbox", "KeepAliveResponse", KeepAliveResponse)
+
+
+@dataclass(eq=False, repr=False)
+class ListDirRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Path of a directory in the sandbox, absolute.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListDirRequest", ListDirRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListDirResponse(betterproto2.Message):
+    entries: "list[FileInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    What the directory holds, by name.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListDirResponse", ListDirResponse)
+
+
+@dataclass(eq=False, repr=False)
+class ListProcessesRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListProcessesRequest", ListProcessesRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListProcessesResponse(betterproto2.Message):
+    processes: "list[ProcessInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The processes, the oldest first.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListProcessesResponse", ListProcessesResponse)
+
+
+@dataclass(eq=False, repr=False)
+class ListSandboxesRequest(betterproto2.Message):
+    status: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Only sandboxes in this state; empty for all.
+    """
+
+    type: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Only sandboxes of this runtime; empty for all.
+    """
+
+    labels: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Only sandboxes that have each of these labels, NAME=value.
+    """
+
+    page_size: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Most sandboxes that a page holds, 1 to 1000. 0 is 100.
+    """
+
+    page_token: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Where to go on: next_page_token of the page before; empty for the first page.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListSandboxesRequest", ListSandboxesRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListSandboxesResponse(betterproto2.Message):
+    sandboxes: "list[SandboxInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The sandboxes, the oldest first.
+    """
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    What asks for the next page; empty where this is the last.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListSandboxesResponse", ListSandboxesResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -140,6 +688,40 @@ class ListSnapshotsResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "ListSnapshotsResponse", ListSnapshotsResponse)
+
+
+@dataclass(eq=False, repr=False)
+class MakeDirRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Path of the directory in the sandbox, absolute.
+    """
+
+    mode: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Permissions of the directory, 0 to 4095 (octal 7777). 0 is octal 755.
+    """
+
+    parents: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Whether to make the directories that the path lacks, and to leave one that is there.
+    """
+
+
+default_message_pool.register_message("sandbox", "MakeDirRequest", MakeDirRequest)
+
+
+@dataclass(eq=False, repr=False)
+class MakeDirResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "MakeDirResponse", MakeDirResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -205,6 +787,151 @@ default_message_pool.register_message("sandbox", "MetricsResponse", MetricsRespo
 
 
 @dataclass(eq=False, repr=False)
+class MoveRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    source: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Path in the sandbox, absolute.
+    """
+
+    target: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Its new path in the sandbox, absolute.
+    """
+
+
+default_message_pool.register_message("sandbox", "MoveRequest", MoveRequest)
+
+
+@dataclass(eq=False, repr=False)
+class MoveResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "MoveResponse", MoveResponse)
+
+
+@dataclass(eq=False, repr=False)
+class ProcessInfo(betterproto2.Message):
+    """
+    One process that was begun by exec_stream or start_process.
+    """
+
+    process_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the process.
+    """
+
+    command: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Command and its arguments.
+    """
+
+    running: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    Whether it runs.
+    """
+
+    attached: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Whether it ends with the stream that began it.
+    """
+
+    tty: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    Whether it has a terminal.
+    """
+
+    started_at: "float" = betterproto2.field(6, betterproto2.TYPE_DOUBLE)
+    """
+    When it was started, in seconds of Unix time.
+    """
+
+    exit_code: "int" = betterproto2.field(7, betterproto2.TYPE_INT32)
+    """
+    Exit status, once it has ended; 128 + N where signal N ended it.
+    """
+
+    signal: "int" = betterproto2.field(8, betterproto2.TYPE_INT32)
+    """
+    The signal that ended it; 0 where none did.
+    """
+
+    timed_out: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    """
+    Whether it was ended because its time had passed.
+    """
+
+    duration_ms: "int" = betterproto2.field(10, betterproto2.TYPE_INT64)
+    """
+    Milliseconds from its start to its end, or to now where it runs.
+    """
+
+
+default_message_pool.register_message("sandbox", "ProcessInfo", ProcessInfo)
+
+
+@dataclass(eq=False, repr=False)
+class ReadFileRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Path of a file in the sandbox, absolute. Links are followed.
+    """
+
+
+default_message_pool.register_message("sandbox", "ReadFileRequest", ReadFileRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ReadFileResponse(betterproto2.Message):
+    content: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    What the file holds, at most 8 MiB; download_archive takes files of any size.
+    """
+
+
+default_message_pool.register_message("sandbox", "ReadFileResponse", ReadFileResponse)
+
+
+@dataclass(eq=False, repr=False)
+class RemoveRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Path in the sandbox, absolute.
+    """
+
+    recursive: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    Whether to remove a directory with all that it holds.
+    """
+
+
+default_message_pool.register_message("sandbox", "RemoveRequest", RemoveRequest)
+
+
+@dataclass(eq=False, repr=False)
+class RemoveResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "RemoveResponse", RemoveResponse)
+
+
+@dataclass(eq=False, repr=False)
 class RemoveSnapshotRequest(betterproto2.Message):
     snapshot_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -224,6 +951,40 @@ default_message_pool.register_message("sandbox", "RemoveSnapshotResponse", Remov
 
 
 @dataclass(eq=False, repr=False)
+class ResizeProcessRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    process_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the process.
+    """
+
+    rows: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Rows of the terminal, 1 to 65535.
+    """
+
+    columns: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Columns of the terminal, 1 to 65535.
+    """
+
+
+default_message_pool.register_message("sandbox", "ResizeProcessRequest", ResizeProcessRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ResizeProcessResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "ResizeProcessResponse", ResizeProcessResponse)
+
+
+@dataclass(eq=False, repr=False)
 class ResumeRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -240,6 +1001,137 @@ class ResumeResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "ResumeResponse", ResumeResponse)
+
+
+@dataclass(eq=False, repr=False)
+class RunPythonRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    code: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Python code, not empty.
+    """
+
+
+default_message_pool.register_message("sandbox", "RunPythonRequest", RunPythonRequest)
+
+
+@dataclass(eq=False, repr=False)
+class RunPythonResponse(betterproto2.Message):
+    result: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    What the code printed: standard output, then standard error.
+    """
+
+
+default_message_pool.register_message("sandbox", "RunPythonResponse", RunPythonResponse)
+
+
+@dataclass(eq=False, repr=False)
+class SandboxInfo(betterproto2.Message):
+    """
+    What is known of a sandbox.
+    """
+
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Name that its start gave it; empty for none.
+    """
+
+    status: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    State of the sandbox: creating, running, paused, stopped or error.
+    """
+
+    type: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Runtime that runs it.
+    """
+
+    image: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Image that it runs.
+    """
+
+    command: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Main process and its arguments, as its start gave them.
+    """
+
+    labels: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Labels that its start gave it, each NAME=value.
+    """
+
+    memory_mb: "int" = betterproto2.field(8, betterproto2.TYPE_INT64)
+    """
+    Memory limit in MiB.
+    """
+
+    cpu_cores: "float" = betterproto2.field(9, betterproto2.TYPE_DOUBLE)
+    """
+    CPU limit in cores.
+    """
+
+    network: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    Network of the sandbox: none or bridge.
+    """
+
+    created_at: "float" = betterproto2.field(11, betterproto2.TYPE_DOUBLE)
+    """
+    When it was started, in seconds of Unix time.
+    """
+
+    expires_at: "float" = betterproto2.field(12, betterproto2.TYPE_DOUBLE)
+    """
+    When it expires, in seconds of Unix time; 0 for never.
+    """
+
+    exit_code: "int" = betterproto2.field(13, betterproto2.TYPE_INT32)
+    """
+    Exit status of its main process, once that has ended by itself.
+    """
+
+
+default_message_pool.register_message("sandbox", "SandboxInfo", SandboxInfo)
+
+
+@dataclass(eq=False, repr=False)
+class SignalProcessRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    process_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the process.
+    """
+
+    signal: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Number of the signal, 1 to 64.
+    """
+
+
+default_message_pool.register_message("sandbox", "SignalProcessRequest", SignalProcessRequest)
+
+
+@dataclass(eq=False, repr=False)
+class SignalProcessResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "SignalProcessResponse", SignalProcessResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -305,6 +1197,78 @@ default_message_pool.register_message("sandbox", "SnapshotResponse", SnapshotRes
 
 
 @dataclass(eq=False, repr=False)
+class StartProcessRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    command: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Command and its arguments. The first element is a path, or a name looked up in the sandbox's PATH.
+    """
+
+    env: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Variables that the command has besides the sandbox's own, each NAME=value.
+    """
+
+    cwd: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Directory in the sandbox to run in. Empty is the sandbox's own.
+    """
+
+    user: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is root.
+    """
+
+    stdin: "bytes" = betterproto2.field(6, betterproto2.TYPE_BYTES)
+    """
+    Input of the command, or the beginning of it.
+    """
+
+    timeout_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
+    """
+    Milliseconds after which the command is ended with all that it started. 0 is no limit.
+    """
+
+    keep_stdin: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    """
+    Whether more input may come, by write_stdin.
+    """
+
+    tty: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    """
+    Whether the command gets a terminal for all of its streams.
+    """
+
+    rows: "int" = betterproto2.field(10, betterproto2.TYPE_INT32)
+    """
+    Rows of the terminal, 1 to 65535. 0 is 24.
+    """
+
+    columns: "int" = betterproto2.field(11, betterproto2.TYPE_INT32)
+    """
+    Columns of the terminal, 1 to 65535. 0 is 80.
+    """
+
+
+default_message_pool.register_message("sandbox", "StartProcessRequest", StartProcessRequest)
+
+
+@dataclass(eq=False, repr=False)
+class StartProcessResponse(betterproto2.Message):
+    process_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the process.
+    """
+
+
+default_message_pool.register_message("sandbox", "StartProcessResponse", StartProcessResponse)
+
+
+@dataclass(eq=False, repr=False)
 class StartRequest(betterproto2.Message):
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -356,6 +1320,21 @@ class StartRequest(betterproto2.Message):
     Network of the sandbox: none (nothing but its own loopback) or bridge (out through the host). Empty is the orchestrator's default.
     """
 
+    name: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
+    """
+    Name that the sandbox can be found by, of the same form as an ID. Empty is none.
+    """
+
+    labels: "list[str]" = betterproto2.field(102, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Labels that the sandbox can be found by, each NAME=value.
+    """
+
+    ttl_seconds: "float" = betterproto2.field(103, betterproto2.TYPE_DOUBLE)
+    """
+    Seconds after which the sandbox expires and is removed. 0 is never.
+    """
+
 
 default_message_pool.register_message("sandbox", "StartRequest", StartRequest)
 
@@ -369,6 +1348,33 @@ class StartResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "StartResponse", StartResponse)
+
+
+@dataclass(eq=False, repr=False)
+class StatRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Path in the sandbox, absolute.
+    """
+
+
+default_message_pool.register_message("sandbox", "StatRequest", StatRequest)
+
+
+@dataclass(eq=False, repr=False)
+class StatResponse(betterproto2.Message):
+    file: "FileInfo | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    What is at a path.
+    """
+
+
+default_message_pool.register_message("sandbox", "StatResponse", StatResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -405,6 +1411,11 @@ class StopRequest(betterproto2.Message):
     ID of the sandbox.
     """
 
+    skip_cleanup: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    Whether to end the processes of the sandbox but keep what it holds, to be looked at, until it is stopped again.
+    """
+
 
 default_message_pool.register_message("sandbox", "StopRequest", StopRequest)
 
@@ -415,6 +1426,135 @@ class StopResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "StopResponse", StopResponse)
+
+
+@dataclass(eq=False, repr=False)
+class UploadArchiveRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Directory in the sandbox to unpack into, absolute; made where it is not there.
+    """
+
+    data: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    The next bytes of the archive.
+    """
+
+
+default_message_pool.register_message("sandbox", "UploadArchiveRequest", UploadArchiveRequest)
+
+
+@dataclass(eq=False, repr=False)
+class UploadArchiveResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "UploadArchiveResponse", UploadArchiveResponse)
+
+
+@dataclass(eq=False, repr=False)
+class WaitProcessRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    process_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the process.
+    """
+
+
+default_message_pool.register_message("sandbox", "WaitProcessRequest", WaitProcessRequest)
+
+
+@dataclass(eq=False, repr=False)
+class WatchEventsRequest(betterproto2.Message):
+    token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Where to go on: the token of the last event that was seen; empty for what happens from now on.
+    """
+
+
+default_message_pool.register_message("sandbox", "WatchEventsRequest", WatchEventsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class WriteFileRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Path of the file in the sandbox, absolute. A link at its end is replaced, not followed.
+    """
+
+    content: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    What the file is to hold, at most 8 MiB; upload_archive takes files of any size.
+    """
+
+    mode: "int" = betterproto2.field(100, betterproto2.TYPE_INT32)
+    """
+    Permissions of the file, 0 to 4095 (octal 7777). 0 is octal 644.
+    """
+
+    parents: "bool" = betterproto2.field(101, betterproto2.TYPE_BOOL)
+    """
+    Whether to make the directories that the path lacks.
+    """
+
+
+default_message_pool.register_message("sandbox", "WriteFileRequest", WriteFileRequest)
+
+
+@dataclass(eq=False, repr=False)
+class WriteFileResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "WriteFileResponse", WriteFileResponse)
+
+
+@dataclass(eq=False, repr=False)
+class WriteStdinRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    process_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the process.
+    """
+
+    data: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
+    """
+    What it is to read.
+    """
+
+    end: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Whether its input ends with that.
+    """
+
+
+default_message_pool.register_message("sandbox", "WriteStdinRequest", WriteStdinRequest)
+
+
+@dataclass(eq=False, repr=False)
+class WriteStdinResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "WriteStdinResponse", WriteStdinResponse)
 
 
 class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
@@ -614,6 +1754,515 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def exec_stream(
+        self,
+        message: "ExecStreamRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[ExecFrame]":
+        """
+        Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how it ended.
+        """
+
+        async for response in self._unary_stream(
+            "/sandbox.SandboxService/ExecStream",
+            message,
+            ExecFrame,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
+    async def start_process(
+        self,
+        message: "StartProcessRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "StartProcessResponse":
+        """
+        Start a command in a running sandbox that goes on by itself, and answer its ID.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/StartProcess",
+            message,
+            StartProcessResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_processes(
+        self,
+        message: "ListProcessesRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListProcessesResponse":
+        """
+        List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ListProcesses",
+            message,
+            ListProcessesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def wait_process(
+        self,
+        message: "WaitProcessRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ExecResponse":
+        """
+        Wait until a process has ended, and answer what is kept of its output and how it ended.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/WaitProcess",
+            message,
+            ExecResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def follow_process(
+        self,
+        message: "FollowProcessRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[ExecFrame]":
+        """
+        Tell what is kept of a process's output and what it prints from then on; the last frame tells how it ended.
+        """
+
+        async for response in self._unary_stream(
+            "/sandbox.SandboxService/FollowProcess",
+            message,
+            ExecFrame,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
+    async def signal_process(
+        self,
+        message: "SignalProcessRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "SignalProcessResponse":
+        """
+        Send a signal to a process. SIGKILL ends it with all that it started.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/SignalProcess",
+            message,
+            SignalProcessResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def write_stdin(
+        self,
+        message: "WriteStdinRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "WriteStdinResponse":
+        """
+        Send input to a process that was begun with keep_stdin, or the end of its input.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/WriteStdin",
+            message,
+            WriteStdinResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def resize_process(
+        self,
+        message: "ResizeProcessRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ResizeProcessResponse":
+        """
+        Change the size of a process's terminal.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ResizeProcess",
+            message,
+            ResizeProcessResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def run_python(
+        self,
+        message: "RunPythonRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RunPythonResponse":
+        """
+        Run Python code by the interpreter in a sandbox, and answer what it printed.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/RunPython",
+            message,
+            RunPythonResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_platform_info(
+        self,
+        message: "GetPlatformInfoRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetPlatformInfoResponse":
+        """
+        Tell what the processes in a sandbox find themselves on.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/GetPlatformInfo",
+            message,
+            GetPlatformInfoResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def read_file(
+        self,
+        message: "ReadFileRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ReadFileResponse":
+        """
+        Read a file in a sandbox.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ReadFile",
+            message,
+            ReadFileResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def write_file(
+        self,
+        message: "WriteFileRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "WriteFileResponse":
+        """
+        Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/WriteFile",
+            message,
+            WriteFileResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def stat(
+        self,
+        message: "StatRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "StatResponse":
+        """
+        Tell what is at a path in a sandbox; a link is told of, not followed.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/Stat",
+            message,
+            StatResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_dir(
+        self,
+        message: "ListDirRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListDirResponse":
+        """
+        List a directory in a sandbox, by name.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ListDir",
+            message,
+            ListDirResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def make_dir(
+        self,
+        message: "MakeDirRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "MakeDirResponse":
+        """
+        Make a directory in a sandbox.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/MakeDir",
+            message,
+            MakeDirResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def remove(
+        self,
+        message: "RemoveRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RemoveResponse":
+        """
+        Remove what is at a path in a sandbox; a link is removed, not followed.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/Remove",
+            message,
+            RemoveResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def move(
+        self,
+        message: "MoveRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "MoveResponse":
+        """
+        Give what is at a path in a sandbox another path, where it takes the place of a file.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/Move",
+            message,
+            MoveResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def upload_archive(
+        self,
+        messages: "AsyncIterable[UploadArchiveRequest] | Iterable[UploadArchiveRequest]",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "UploadArchiveResponse":
+        """
+        Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+        """
+
+        return await self._stream_unary(
+            "/sandbox.SandboxService/UploadArchive",
+            messages,
+            UploadArchiveRequest,
+            UploadArchiveResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def download_archive(
+        self,
+        message: "DownloadArchiveRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[DownloadArchiveChunk]":
+        """
+        Pack what is at a path in a sandbox into a tar archive.
+        """
+
+        async for response in self._unary_stream(
+            "/sandbox.SandboxService/DownloadArchive",
+            message,
+            DownloadArchiveChunk,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
+    async def list_sandboxes(
+        self,
+        message: "ListSandboxesRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListSandboxesResponse":
+        """
+        List sandboxes, the oldest first, page by page.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ListSandboxes",
+            message,
+            ListSandboxesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_info(
+        self,
+        message: "GetInfoRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetInfoResponse":
+        """
+        Tell what is known of a sandbox.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/GetInfo",
+            message,
+            GetInfoResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def get_logs(
+        self,
+        message: "GetLogsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetLogsResponse":
+        """
+        Answer the last of what the main process of a sandbox has printed.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/GetLogs",
+            message,
+            GetLogsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def keep_alive(
+        self,
+        message: "KeepAliveRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "KeepAliveResponse":
+        """
+        Have a sandbox expire so many seconds from now, in place of when it would have.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/KeepAlive",
+            message,
+            KeepAliveResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def watch_events(
+        self,
+        message: "WatchEventsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[Event]":
+        """
+        Tell what happens to sandboxes, as it happens.
+        """
+
+        async for response in self._unary_stream(
+            "/sandbox.SandboxService/WatchEvents",
+            message,
+            Event,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
 
 class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
     """
@@ -683,6 +2332,182 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def exec_stream(self, message: "ExecStreamRequest") -> "AsyncIterator[ExecFrame]":
+        """
+        Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how it ended.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield ExecFrame()
+
+    async def start_process(self, message: "StartProcessRequest") -> "StartProcessResponse":
+        """
+        Start a command in a running sandbox that goes on by itself, and answer its ID.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_processes(self, message: "ListProcessesRequest") -> "ListProcessesResponse":
+        """
+        List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def wait_process(self, message: "WaitProcessRequest") -> "ExecResponse":
+        """
+        Wait until a process has ended, and answer what is kept of its output and how it ended.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def follow_process(self, message: "FollowProcessRequest") -> "AsyncIterator[ExecFrame]":
+        """
+        Tell what is kept of a process's output and what it prints from then on; the last frame tells how it ended.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield ExecFrame()
+
+    async def signal_process(self, message: "SignalProcessRequest") -> "SignalProcessResponse":
+        """
+        Send a signal to a process. SIGKILL ends it with all that it started.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def write_stdin(self, message: "WriteStdinRequest") -> "WriteStdinResponse":
+        """
+        Send input to a process that was begun with keep_stdin, or the end of its input.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def resize_process(self, message: "ResizeProcessRequest") -> "ResizeProcessResponse":
+        """
+        Change the size of a process's terminal.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def run_python(self, message: "RunPythonRequest") -> "RunPythonResponse":
+        """
+        Run Python code by the interpreter in a sandbox, and answer what it printed.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_platform_info(self, message: "GetPlatformInfoRequest") -> "GetPlatformInfoResponse":
+        """
+        Tell what the processes in a sandbox find themselves on.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def read_file(self, message: "ReadFileRequest") -> "ReadFileResponse":
+        """
+        Read a file in a sandbox.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def write_file(self, message: "WriteFileRequest") -> "WriteFileResponse":
+        """
+        Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def stat(self, message: "StatRequest") -> "StatResponse":
+        """
+        Tell what is at a path in a sandbox; a link is told of, not followed.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_dir(self, message: "ListDirRequest") -> "ListDirResponse":
+        """
+        List a directory in a sandbox, by name.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def make_dir(self, message: "MakeDirRequest") -> "MakeDirResponse":
+        """
+        Make a directory in a sandbox.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def remove(self, message: "RemoveRequest") -> "RemoveResponse":
+        """
+        Remove what is at a path in a sandbox; a link is removed, not followed.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def move(self, message: "MoveRequest") -> "MoveResponse":
+        """
+        Give what is at a path in a sandbox another path, where it takes the place of a file.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def upload_archive(
+        self, messages: "AsyncIterator[UploadArchiveRequest]"
+    ) -> "UploadArchiveResponse":
+        """
+        Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def download_archive(
+        self, message: "DownloadArchiveRequest"
+    ) -> "AsyncIterator[DownloadArchiveChunk]":
+        """
+        Pack what is at a path in a sandbox into a tar archive.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield DownloadArchiveChunk()
+
+    async def list_sandboxes(self, message: "ListSandboxesRequest") -> "ListSandboxesResponse":
+        """
+        List sandboxes, the oldest first, page by page.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_info(self, message: "GetInfoRequest") -> "GetInfoResponse":
+        """
+        Tell what is known of a sandbox.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def get_logs(self, message: "GetLogsRequest") -> "GetLogsResponse":
+        """
+        Answer the last of what the main process of a sandbox has printed.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def keep_alive(self, message: "KeepAliveRequest") -> "KeepAliveResponse":
+        """
+        Have a sandbox expire so many seconds from now, in place of when it would have.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def watch_events(self, message: "WatchEventsRequest") -> "AsyncIterator[Event]":
+        """
+        Tell what happens to sandboxes, as it happens.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield Event()
+
     async def __rpc_start_sandbox(self, stream: "grpclib.server.Stream[StartRequest, StartResponse]") -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -747,6 +2572,191 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.remove_snapshot(request)
         await stream.send_message(response)
 
+    async def __rpc_exec_stream(self, stream: "grpclib.server.Stream[ExecStreamRequest, ExecFrame]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.exec_stream,
+            stream,
+            request,
+        )
+
+    async def __rpc_start_process(
+        self, stream: "grpclib.server.Stream[StartProcessRequest, StartProcessResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.start_process(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_processes(
+        self, stream: "grpclib.server.Stream[ListProcessesRequest, ListProcessesResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_processes(request)
+        await stream.send_message(response)
+
+    async def __rpc_wait_process(
+        self, stream: "grpclib.server.Stream[WaitProcessRequest, ExecResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.wait_process(request)
+        await stream.send_message(response)
+
+    async def __rpc_follow_process(
+        self, stream: "grpclib.server.Stream[FollowProcessRequest, ExecFrame]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.follow_process,
+            stream,
+            request,
+        )
+
+    async def __rpc_signal_process(
+        self, stream: "grpclib.server.Stream[SignalProcessRequest, SignalProcessResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.signal_process(request)
+        await stream.send_message(response)
+
+    async def __rpc_write_stdin(
+        self, stream: "grpclib.server.Stream[WriteStdinRequest, WriteStdinResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.write_stdin(request)
+        await stream.send_message(response)
+
+    async def __rpc_resize_process(
+        self, stream: "grpclib.server.Stream[ResizeProcessRequest, ResizeProcessResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.resize_process(request)
+        await stream.send_message(response)
+
+    async def __rpc_run_python(
+        self, stream: "grpclib.server.Stream[RunPythonRequest, RunPythonResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.run_python(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_platform_info(
+        self, stream: "grpclib.server.Stream[GetPlatformInfoRequest, GetPlatformInfoResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_platform_info(request)
+        await stream.send_message(response)
+
+    async def __rpc_read_file(
+        self, stream: "grpclib.server.Stream[ReadFileRequest, ReadFileResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.read_file(request)
+        await stream.send_message(response)
+
+    async def __rpc_write_file(
+        self, stream: "grpclib.server.Stream[WriteFileRequest, WriteFileResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.write_file(request)
+        await stream.send_message(response)
+
+    async def __rpc_stat(self, stream: "grpclib.server.Stream[StatRequest, StatResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.stat(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_dir(self, stream: "grpclib.server.Stream[ListDirRequest, ListDirResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_dir(request)
+        await stream.send_message(response)
+
+    async def __rpc_make_dir(self, stream: "grpclib.server.Stream[MakeDirRequest, MakeDirResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.make_dir(request)
+        await stream.send_message(response)
+
+    async def __rpc_remove(self, stream: "grpclib.server.Stream[RemoveRequest, RemoveResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.remove(request)
+        await stream.send_message(response)
+
+    async def __rpc_move(self, stream: "grpclib.server.Stream[MoveRequest, MoveResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.move(request)
+        await stream.send_message(response)
+
+    async def __rpc_upload_archive(
+        self, stream: "grpclib.server.Stream[UploadArchiveRequest, UploadArchiveResponse]"
+    ) -> None:
+        request = stream.__aiter__()
+        response = await self.upload_archive(request)
+        await stream.send_message(response)
+
+    async def __rpc_download_archive(
+        self, stream: "grpclib.server.Stream[DownloadArchiveRequest, DownloadArchiveChunk]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.download_archive,
+            stream,
+            request,
+        )
+
+    async def __rpc_list_sandboxes(
+        self, stream: "grpclib.server.Stream[ListSandboxesRequest, ListSandboxesResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_sandboxes(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_info(self, stream: "grpclib.server.Stream[GetInfoRequest, GetInfoResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_info(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_logs(self, stream: "grpclib.server.Stream[GetLogsRequest, GetLogsResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_logs(request)
+        await stream.send_message(response)
+
+    async def __rpc_keep_alive(
+        self, stream: "grpclib.server.Stream[KeepAliveRequest, KeepAliveResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.keep_alive(request)
+        await stream.send_message(response)
+
+    async def __rpc_watch_events(self, stream: "grpclib.server.Stream[WatchEventsRequest, Event]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.watch_events,
+            stream,
+            request,
+        )
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/sandbox.SandboxService/StartSandbox": grpclib.const.Handler(
@@ -802,5 +2812,149 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 RemoveSnapshotRequest,
                 RemoveSnapshotResponse,
+            ),
+            "/sandbox.SandboxService/ExecStream": grpclib.const.Handler(
+                self.__rpc_exec_stream,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                ExecStreamRequest,
+                ExecFrame,
+            ),
+            "/sandbox.SandboxService/StartProcess": grpclib.const.Handler(
+                self.__rpc_start_process,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                StartProcessRequest,
+                StartProcessResponse,
+            ),
+            "/sandbox.SandboxService/ListProcesses": grpclib.const.Handler(
+                self.__rpc_list_processes,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListProcessesRequest,
+                ListProcessesResponse,
+            ),
+            "/sandbox.SandboxService/WaitProcess": grpclib.const.Handler(
+                self.__rpc_wait_process,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                WaitProcessRequest,
+                ExecResponse,
+            ),
+            "/sandbox.SandboxService/FollowProcess": grpclib.const.Handler(
+                self.__rpc_follow_process,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                FollowProcessRequest,
+                ExecFrame,
+            ),
+            "/sandbox.SandboxService/SignalProcess": grpclib.const.Handler(
+                self.__rpc_signal_process,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SignalProcessRequest,
+                SignalProcessResponse,
+            ),
+            "/sandbox.SandboxService/WriteStdin": grpclib.const.Handler(
+                self.__rpc_write_stdin,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                WriteStdinRequest,
+                WriteStdinResponse,
+            ),
+            "/sandbox.SandboxService/ResizeProcess": grpclib.const.Handler(
+                self.__rpc_resize_process,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ResizeProcessRequest,
+                ResizeProcessResponse,
+            ),
+            "/sandbox.SandboxService/RunPython": grpclib.const.Handler(
+                self.__rpc_run_python,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RunPythonRequest,
+                RunPythonResponse,
+            ),
+            "/sandbox.SandboxService/GetPlatformInfo": grpclib.const.Handler(
+                self.__rpc_get_platform_info,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetPlatformInfoRequest,
+                GetPlatformInfoResponse,
+            ),
+            "/sandbox.SandboxService/ReadFile": grpclib.const.Handler(
+                self.__rpc_read_file,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ReadFileRequest,
+                ReadFileResponse,
+            ),
+            "/sandbox.SandboxService/WriteFile": grpclib.const.Handler(
+                self.__rpc_write_file,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                WriteFileRequest,
+                WriteFileResponse,
+            ),
+            "/sandbox.SandboxService/Stat": grpclib.const.Handler(
+                self.__rpc_stat,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                StatRequest,
+                StatResponse,
+            ),
+            "/sandbox.SandboxService/ListDir": grpclib.const.Handler(
+                self.__rpc_list_dir,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListDirRequest,
+                ListDirResponse,
+            ),
+            "/sandbox.SandboxService/MakeDir": grpclib.const.Handler(
+                self.__rpc_make_dir,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                MakeDirRequest,
+                MakeDirResponse,
+            ),
+            "/sandbox.SandboxService/Remove": grpclib.const.Handler(
+                self.__rpc_remove,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RemoveRequest,
+                RemoveResponse,
+            ),
+            "/sandbox.SandboxService/Move": grpclib.const.Handler(
+                self.__rpc_move,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                MoveRequest,
+                MoveResponse,
+            ),
+            "/sandbox.SandboxService/UploadArchive": grpclib.const.Handler(
+                self.__rpc_upload_archive,
+                grpclib.const.Cardinality.STREAM_UNARY,
+                UploadArchiveRequest,
+                UploadArchiveResponse,
+            ),
+            "/sandbox.SandboxService/DownloadArchive": grpclib.const.Handler(
+                self.__rpc_download_archive,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                DownloadArchiveRequest,
+                DownloadArchiveChunk,
+            ),
+            "/sandbox.SandboxService/ListSandboxes": grpclib.const.Handler(
+                self.__rpc_list_sandboxes,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListSandboxesRequest,
+                ListSandboxesResponse,
+            ),
+            "/sandbox.SandboxService/GetInfo": grpclib.const.Handler(
+                self.__rpc_get_info,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetInfoRequest,
+                GetInfoResponse,
+            ),
+            "/sandbox.SandboxService/GetLogs": grpclib.const.Handler(
+                self.__rpc_get_logs,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetLogsRequest,
+                GetLogsResponse,
+            ),
+            "/sandbox.SandboxService/KeepAlive": grpclib.const.Handler(
+                self.__rpc_keep_alive,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                KeepAliveRequest,
+                KeepAliveResponse,
+            ),
+            "/sandbox.SandboxService/WatchEvents": grpclib.const.Handler(
+                self.__rpc_watch_events,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                WatchEventsRequest,
+                Event,
             ),
         }

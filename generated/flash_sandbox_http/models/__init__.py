@@ -1,27 +1,93 @@
 """Contains all the data models used in inputs/outputs"""
 
 from .error import Error
+from .event import Event
+from .exec_frame import ExecFrame
 from .exec_request import ExecRequest
 from .exec_response import ExecResponse
+from .exec_stream_request import ExecStreamRequest
+from .file_info import FileInfo
+from .get_info_response import GetInfoResponse
+from .get_logs_response import GetLogsResponse
+from .get_platform_info_response import GetPlatformInfoResponse
 from .health_response import HealthResponse
+from .keep_alive_request import KeepAliveRequest
+from .keep_alive_response import KeepAliveResponse
+from .list_dir_response import ListDirResponse
+from .list_processes_response import ListProcessesResponse
+from .list_sandboxes_response import ListSandboxesResponse
 from .list_snapshots_response import ListSnapshotsResponse
+from .make_dir_request import MakeDirRequest
+from .metrics_request import MetricsRequest
 from .metrics_response import MetricsResponse
+from .move_request import MoveRequest
+from .process_info import ProcessInfo
+from .read_file_response import ReadFileResponse
+from .remove_request import RemoveRequest
+from .remove_snapshot_request import RemoveSnapshotRequest
+from .resize_process_request import ResizeProcessRequest
+from .resume_request import ResumeRequest
+from .run_python_request import RunPythonRequest
+from .run_python_response import RunPythonResponse
+from .sandbox_info import SandboxInfo
+from .signal_process_request import SignalProcessRequest
 from .snapshot_info import SnapshotInfo
+from .snapshot_request import SnapshotRequest
 from .snapshot_response import SnapshotResponse
+from .start_process_request import StartProcessRequest
+from .start_process_response import StartProcessResponse
 from .start_request import StartRequest
 from .start_response import StartResponse
+from .stat_response import StatResponse
+from .status_request import StatusRequest
 from .status_response import StatusResponse
+from .stop_request import StopRequest
+from .write_file_request import WriteFileRequest
+from .write_stdin_request import WriteStdinRequest
 
 __all__ = (
     "Error",
+    "Event",
+    "ExecFrame",
     "ExecRequest",
     "ExecResponse",
+    "ExecStreamRequest",
+    "FileInfo",
+    "GetInfoResponse",
+    "GetLogsResponse",
+    "GetPlatformInfoResponse",
     "HealthResponse",
+    "KeepAliveRequest",
+    "KeepAliveResponse",
+    "ListDirResponse",
+    "ListProcessesResponse",
+    "ListSandboxesResponse",
     "ListSnapshotsResponse",
+    "MakeDirRequest",
+    "MetricsRequest",
     "MetricsResponse",
+    "MoveRequest",
+    "ProcessInfo",
+    "ReadFileResponse",
+    "RemoveRequest",
+    "RemoveSnapshotRequest",
+    "ResizeProcessRequest",
+    "ResumeRequest",
+    "RunPythonRequest",
+    "RunPythonResponse",
+    "SandboxInfo",
+    "SignalProcessRequest",
     "SnapshotInfo",
+    "SnapshotRequest",
     "SnapshotResponse",
+    "StartProcessRequest",
+    "StartProcessResponse",
     "StartRequest",
     "StartResponse",
+    "StatResponse",
+    "StatusRequest",
     "StatusResponse",
+    "StopRequest",
+    "WriteFileRequest",
+    "WriteStdinRequest",
 )

@@ -19,6 +19,11 @@ class ExecResponse:
             where it could not be run.
         stdout_dropped (int): Bytes of standard output that were dropped because they exceeded what is kept.
         stderr_dropped (int): Bytes of standard error that were dropped because they exceeded what is kept.
+        stdout_raw (str): Standard output as it was, where it is not UTF-8; empty where the text says it all.
+        stderr_raw (str): Standard error as it was, where it is not UTF-8; empty where the text says it all.
+        signal (int): The signal that ended the command; 0 where none did.
+        timed_out (bool): Whether the command was ended because its time had passed.
+        duration_ms (int): Milliseconds from the start of the command to its end.
     """
 
     stdout: str
@@ -26,6 +31,11 @@ class ExecResponse:
     exit_code: int
     stdout_dropped: int
     stderr_dropped: int
+    stdout_raw: str
+    stderr_raw: str
+    signal: int
+    timed_out: bool
+    duration_ms: int
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,6 +49,16 @@ class ExecResponse:
 
         stderr_dropped = self.stderr_dropped
 
+        stdout_raw = self.stdout_raw
+
+        stderr_raw = self.stderr_raw
+
+        signal = self.signal
+
+        timed_out = self.timed_out
+
+        duration_ms = self.duration_ms
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -48,6 +68,11 @@ class ExecResponse:
                 "exit_code": exit_code,
                 "stdout_dropped": stdout_dropped,
                 "stderr_dropped": stderr_dropped,
+                "stdout_raw": stdout_raw,
+                "stderr_raw": stderr_raw,
+                "signal": signal,
+                "timed_out": timed_out,
+                "duration_ms": duration_ms,
             }
         )
 
@@ -66,12 +91,27 @@ class ExecResponse:
 
         stderr_dropped = d.pop("stderr_dropped")
 
+        stdout_raw = d.pop("stdout_raw")
+
+        stderr_raw = d.pop("stderr_raw")
+
+        signal = d.pop("signal")
+
+        timed_out = d.pop("timed_out")
+
+        duration_ms = d.pop("duration_ms")
+
         exec_response = cls(
             stdout=stdout,
             stderr=stderr,
             exit_code=exit_code,
             stdout_dropped=stdout_dropped,
             stderr_dropped=stderr_dropped,
+            stdout_raw=stdout_raw,
+            stderr_raw=stderr_raw,
+            signal=signal,
+            timed_out=timed_out,
+            duration_ms=duration_ms,
         )
 
         exec_response.additional_properties = d

@@ -30,6 +30,10 @@ class StartRequest:
         mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Default: ''.
         network (str | Unset): Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
             host). Empty is the orchestrator's default. Default: ''.
+        name (str | Unset): Name that the sandbox can be found by, of the same form as an ID. Empty is none. Default:
+            ''.
+        labels (list[str] | Unset): Labels that the sandbox can be found by, each NAME=value.
+        ttl_seconds (float | Unset): Seconds after which the sandbox expires and is removed. 0 is never. Default: 0.0.
     """
 
     type_: str | Unset = ""
@@ -42,6 +46,9 @@ class StartRequest:
     snapshot_path: str | Unset = ""
     mem_file_path: str | Unset = ""
     network: str | Unset = ""
+    name: str | Unset = ""
+    labels: list[str] | Unset = UNSET
+    ttl_seconds: float | Unset = 0.0
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,6 +74,14 @@ class StartRequest:
 
         network = self.network
 
+        name = self.name
+
+        labels: list[str] | Unset = UNSET
+        if not isinstance(self.labels, Unset):
+            labels = self.labels
+
+        ttl_seconds = self.ttl_seconds
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update({})
@@ -90,6 +105,12 @@ class StartRequest:
             field_dict["mem_file_path"] = mem_file_path
         if network is not UNSET:
             field_dict["network"] = network
+        if name is not UNSET:
+            field_dict["name"] = name
+        if labels is not UNSET:
+            field_dict["labels"] = labels
+        if ttl_seconds is not UNSET:
+            field_dict["ttl_seconds"] = ttl_seconds
 
         return field_dict
 
@@ -116,6 +137,12 @@ class StartRequest:
 
         network = d.pop("network", UNSET)
 
+        name = d.pop("name", UNSET)
+
+        labels = cast(list[str], d.pop("labels", UNSET))
+
+        ttl_seconds = d.pop("ttl_seconds", UNSET)
+
         start_request = cls(
             type_=type_,
             image=image,
@@ -127,6 +154,9 @@ class StartRequest:
             snapshot_path=snapshot_path,
             mem_file_path=mem_file_path,
             network=network,
+            name=name,
+            labels=labels,
+            ttl_seconds=ttl_seconds,
         )
 
         start_request.additional_properties = d

@@ -14,10 +14,9 @@ def use(client: flash_sandbox.SandboxAPI) -> list[object]:
             client.get_status("unknown")
         except flash_sandbox.SandboxNotFoundError as error:
             seen.append(error.reason)
-        try:
-            sandbox.exec_command(["sleep", "60"], timeout=0.3)
-        except TimeoutError as error:
-            seen.append(type(error).__name__)
+        seen.append(sandbox.exec_command(["sleep", "60"], timeout=0.3).timed_out)
+        with sandbox.exec_stream("echo streamed") as stream:
+            seen += [frame.text for frame in stream]
     return seen
 
 
@@ -29,10 +28,9 @@ async def use_async(client: flash_sandbox.AsyncSandboxAPI) -> list[object]:
             await client.get_status("unknown")
         except flash_sandbox.SandboxNotFoundError as error:
             seen.append(error.reason)
-        try:
-            await sandbox.exec_command(["sleep", "60"], timeout=0.3)
-        except TimeoutError as error:
-            seen.append(type(error).__name__)
+        seen.append((await sandbox.exec_command(["sleep", "60"], timeout=0.3)).timed_out)
+        async with await sandbox.exec_stream("echo streamed") as stream:
+            seen += [frame.text async for frame in stream]
     return seen
 
 

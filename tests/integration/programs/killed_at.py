@@ -21,6 +21,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from inside import run_in
+
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.docker_engine.api import Engine
 from flash_sandbox.orchestrator.runtimes.base import Runtime
@@ -36,20 +38,30 @@ def die() -> None:
 def die_after_engine_call(number: int) -> None:
     """Die when the engine's answer to a call has come, before anything is made of it."""
     calls = 0
-    stream = Engine.stream
+    stream, attached = Engine.stream, Engine.attached
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            die()
 
     @asynccontextmanager
     async def counted(self: Engine, method: str, path: str, *rest: Any, **options: Any) -> AsyncIterator[Any]:
-        nonlocal calls
         async with stream(self, method, path, *rest, **options) as response:
             # The end of a sandbox is waited for at any time.
             if not path.endswith("/wait"):
-                calls += 1
-                if calls == number:
-                    die()
+                count()
             yield response
 
+    @asynccontextmanager
+    async def counted_attached(self: Engine, path: str, body: object) -> AsyncIterator[Any]:
+        async with attached(self, path, body) as ends:
+            count()
+            yield ends
+
     Engine.stream = counted  # type: ignore[method-assign]
+    Engine.attached = counted_attached  # type: ignore[method-assign]
 
 
 def die_around_function(moment: str, module: str, name: str, number: int) -> None:
@@ -86,7 +98,7 @@ async def main(runtime: Runtime, image: str, name: str) -> None:
     await runtime.adopt(lambda adopted: lambda code: None)
     await runtime.start(first, StartRequest(image=image, memory_mb=64), lambda code: None)
     print("started", first, flush=True)
-    await runtime.exec(first, ("sh", "-c", "echo kept > /file"))
+    await run_in(runtime, first, "sh", "-c", "echo kept > /file")
     await runtime.pause(first)
     path = (await runtime.snapshot(first)).snapshot_path
     print("snapshot", path, flush=True)

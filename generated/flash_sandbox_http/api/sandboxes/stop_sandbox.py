@@ -6,18 +6,27 @@ import httpx
 
 from ...client import AuthenticatedClient, Client
 from ...models.error import Error
-from ...types import Response
+from ...types import UNSET, Response, Unset
 
 
 def _get_kwargs(
     id: str,
+    *,
+    cleanup: bool | Unset = True,
 ) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    params["cleanup"] = cleanup
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
     _kwargs: dict[str, Any] = {
         "method": "delete",
         "url": "/sandboxes/{id}".format(
             id=quote(str(id), safe=""),
         ),
+        "params": params,
     }
 
     return _kwargs
@@ -48,11 +57,13 @@ def sync_detailed(
     id: str,
     *,
     client: AuthenticatedClient,
+    cleanup: bool | Unset = True,
 ) -> Response[Any | Error]:
     """Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
 
     Args:
         id (str):
+        cleanup (bool | Unset):  Default: True.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -64,6 +75,7 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         id=id,
+        cleanup=cleanup,
     )
 
     response = client.get_httpx_client().request(
@@ -77,11 +89,13 @@ def sync(
     id: str,
     *,
     client: AuthenticatedClient,
+    cleanup: bool | Unset = True,
 ) -> Any | Error | None:
     """Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
 
     Args:
         id (str):
+        cleanup (bool | Unset):  Default: True.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -94,6 +108,7 @@ def sync(
     return sync_detailed(
         id=id,
         client=client,
+        cleanup=cleanup,
     ).parsed
 
 
@@ -101,11 +116,13 @@ async def asyncio_detailed(
     id: str,
     *,
     client: AuthenticatedClient,
+    cleanup: bool | Unset = True,
 ) -> Response[Any | Error]:
     """Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
 
     Args:
         id (str):
+        cleanup (bool | Unset):  Default: True.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -117,6 +134,7 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         id=id,
+        cleanup=cleanup,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -128,11 +146,13 @@ async def asyncio(
     id: str,
     *,
     client: AuthenticatedClient,
+    cleanup: bool | Unset = True,
 ) -> Any | Error | None:
     """Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
 
     Args:
         id (str):
+        cleanup (bool | Unset):  Default: True.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -146,5 +166,6 @@ async def asyncio(
         await asyncio_detailed(
             id=id,
             client=client,
+            cleanup=cleanup,
         )
     ).parsed

@@ -1,0 +1,89 @@
+"""What every call of a client goes through, and what all asynchronous clients have besides their calls."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import AsyncIterable
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from ...operations import Operation
+from ...options import MAX_TIMEOUT, NOT_GIVEN, CallOptions, NotGiven
+from ...transports.base import AsyncStream, AsyncTransport
+
+__all__ = ["AsyncCalls"]
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+# How much longer than the command a call may take, so that what was printed until then comes back.
+_ANSWER_SECONDS: Final = 5.0
+
+
+class AsyncCalls:
+    """Makes calls over the transport that a subclass chooses."""
+
+    _transport: AsyncTransport
+    _options: CallOptions
+
+    def with_options(
+        self, *, timeout: float | NotGiven | None = NOT_GIVEN, max_retries: int | NotGiven = NOT_GIVEN
+    ) -> Self:
+        """Return a client with other options that shares the connections; closing either closes both.
+
+        Args:
+            timeout: Seconds for each whole call; None for no time-out; unchanged where it is left out.
+            max_retries: How often a failed call may be repeated; unchanged where it is left out.
+        """
+        client = copy.copy(self)
+        client._options = self._options.replace(timeout, max_retries)
+        return client
+
+    async def close(self) -> None:
+        """Release the connections. Later calls raise ClientClosedError; closing twice does nothing."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        options = f"timeout={self._options.timeout}, max_retries={self._options.max_retries}"
+        return f"{type(self).__name__}({str(self._transport.address)!r}, {options})"
+
+    async def _perform(
+        self, operation: Operation[Req, Res], request: Req, timeout: float | NotGiven | None
+    ) -> Res:
+        return await self._transport.perform(operation, request, self._chosen(timeout))
+
+    def _stream(
+        self, operation: Operation[Req, Res], request: Req, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> AsyncStream[Res]:
+        return self._transport.stream(operation, request, self._chosen(timeout))
+
+    async def _send(
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        chunks: AsyncIterable[bytes],
+        timeout: float | NotGiven | None,
+    ) -> Res:
+        return await self._transport.send(operation, request, chunks, self._chosen(timeout))
+
+    def _chosen(self, timeout: float | NotGiven | None) -> CallOptions:
+        return self._options if timeout is NOT_GIVEN else self._options.replace(timeout)
+
+    def _command_options(self, timeout: float | NotGiven | None) -> tuple[int, float | None]:
+        """Return the milliseconds that a command may take, 0 for any, and the seconds that its call may."""
+        seconds = self._chosen(timeout).timeout
+        if seconds is None:
+            return 0, None
+        return max(math.ceil(seconds * 1000), 1), min(seconds + _ANSWER_SECONDS, MAX_TIMEOUT)

@@ -1,0 +1,344 @@
+"""Calls about the files in a sandbox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import aclosing
+
+from ... import models, operations
+from ...errors import ConflictError, Reason, SandboxNotFoundError
+from ...models import FileInfo, path_in_sandbox
+from ...options import NOT_GIVEN, NotGiven, Progress
+from ..disk import AsyncDisk
+from ..packing import Packing
+from ..unpacking import Unpacking
+from .calls import AsyncCalls
+from .streams import AsyncArchive
+
+__all__ = ["AsyncFileCalls"]
+
+
+class AsyncFileCalls(AsyncCalls):
+    """Use the files in sandboxes."""
+
+    async def read_file(
+        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> bytes:
+        """Return what a file in a sandbox holds, at most 8 MiB; `download` takes files of any size.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the file in the sandbox, absolute. A link is followed.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
+            ConflictError: It is no regular file, or the sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not read it.
+            PayloadTooLargeError: It is larger than 8 MiB.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.ReadFileRequest(sandbox_id, path)
+        return (await self._perform(operations.READ_FILE, request, timeout)).content
+
+    async def write_file(
+        self,
+        sandbox_id: str,
+        path: str,
+        content: bytes | str,
+        *,
+        mode: int = 0o644,
+        parents: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the file in the sandbox, absolute. A link to a file is replaced, not followed.
+            content: What it is to hold, at most 8 MiB; a text is written as UTF-8. `upload` takes any size.
+            mode: Its permissions, 0 to 0o7777; 0 is 0o644.
+            parents: Whether to make the directories that the path lacks.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
+            ConflictError: What is there is no regular file, or the sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.WriteFileRequest(
+            sandbox_id,
+            path,
+            content,  # type: ignore[arg-type]  # the model makes it bytes
+            mode=mode,
+            parents=parents,
+        )
+        await self._perform(operations.WRITE_FILE, request, timeout)
+
+    async def stat(
+        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> FileInfo:
+        """Return what is at a path in a sandbox; of a link the link itself.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path in the sandbox, absolute.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox, or nothing at the path (`Reason.FILE_NOT_FOUND`).
+            ConflictError: The path leads through what is no directory, or the sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not look there.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.StatRequest(sandbox_id, path)
+        return (await self._perform(operations.STAT, request, timeout)).file
+
+    async def list_dir(
+        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> tuple[FileInfo, ...]:
+        """Return what a directory in a sandbox holds, by name.
+
+        In a name that is not UTF-8, U+FFFD stands for each byte that is not. No other call takes such a name;
+        `download` of the directory brings the file along.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the directory in the sandbox, absolute. A link is followed.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
+            ConflictError: It is no directory, or the sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not look there.
+            PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.ListDirRequest(sandbox_id, path)
+        return (await self._perform(operations.LIST_DIR, request, timeout)).entries
+
+    async def make_dir(
+        self,
+        sandbox_id: str,
+        path: str,
+        *,
+        mode: int = 0o755,
+        parents: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Make a directory in a sandbox.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the directory in the sandbox, absolute.
+            mode: Its permissions, 0 to 0o7777; 0 is 0o755.
+            parents: Whether to make the directories that the path lacks, and to leave one that is there.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
+            ConflictError: There is something already, or the sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.MakeDirRequest(sandbox_id, path, mode=mode, parents=parents)
+        await self._perform(operations.MAKE_DIR, request, timeout)
+
+    async def remove(
+        self,
+        sandbox_id: str,
+        path: str,
+        *,
+        recursive: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Remove a file, a link (not what it leads to) or a directory in a sandbox.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path in the sandbox, absolute.
+            recursive: Whether a directory goes with all that it holds; else only an empty one goes.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox, or nothing at the path (`Reason.FILE_NOT_FOUND`).
+            ConflictError: It is a directory that is not empty, or the sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not remove it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.RemoveRequest(sandbox_id, path, recursive=recursive)
+        await self._perform(operations.REMOVE, request, timeout)
+
+    async def move(
+        self,
+        sandbox_id: str,
+        source: str,
+        target: str,
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            source: Its path in the sandbox, absolute.
+            target: Its new path in the sandbox, absolute: that of itself, not of the directory to put it in.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
+            ConflictError: There is a directory already, or the sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not do that.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.MoveRequest(sandbox_id, source, target)
+        await self._perform(operations.MOVE, request, timeout)
+
+    async def upload(
+        self,
+        sandbox_id: str,
+        local: str | os.PathLike[str],
+        path: str,
+        *,
+        progress: Progress | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Copy a file, or all that a directory holds, into a sandbox, whatever its size.
+
+        Links are copied as links; what is neither a file, a directory nor a link is left out. What is there
+        is replaced file by file. An upload that fails leaves what has been copied by then.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            local: Path of the file or directory on this machine.
+            path: Its path in the sandbox, absolute: that of itself, not of the directory to put it in. The
+                directories that the path lacks are made.
+            progress: Called now and then with the bytes of content that are sent, and those that there are.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            OSError: There is no such file or directory on this machine, or it cannot be read.
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: Something else is there, or the sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not write there.
+            OutcomeUnknownError: The connection was lost; any part may have been copied.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        packing = await AsyncDisk.run(Packing, local, path_in_sandbox("path", path))
+        request = models.UploadArchiveRequest(sandbox_id, packing.directory)
+        if not packing.is_tree:
+            await self._refuse_directory(sandbox_id, path, timeout)
+        await self._send(operations.UPLOAD_ARCHIVE, request, _sent(packing, progress), timeout)
+
+    async def download(
+        self,
+        sandbox_id: str,
+        path: str,
+        local: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Copy a file, or all that a directory holds, out of a sandbox, whatever its size.
+
+        Nothing is written but at, or below, `local`. Links within the directory are copied as links, what is
+        neither a file, a directory nor a link is left out, and what is there is replaced file by file. A
+        download that fails leaves the files that were complete by then.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the file or directory in the sandbox, absolute. A link is followed.
+            local: Its path on this machine: that of itself, not of the directory to put it in. The
+                directories that the path lacks are made.
+            progress: Called now and then with the bytes of content that have come, and those that there are:
+                None for a directory.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            OSError: It cannot be written on this machine.
+            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
+            ConflictError: It is neither a file nor a directory, a link leads out of the directory, or the
+                sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not read all of it.
+            SandboxConnectionError: It broke off.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.DownloadArchiveRequest(sandbox_id, path)
+        unpacking = Unpacking(local)
+        try:
+            async with aclosing(self._stream(operations.DOWNLOAD_ARCHIVE, request, timeout)) as chunks:
+                async for chunk in chunks:
+                    await AsyncDisk.run(unpacking.feed, chunk.data)
+                    if progress is not None:
+                        progress(unpacking.done, unpacking.total)
+            unpacking.finish()
+        finally:
+            await AsyncDisk.run(unpacking.close)
+
+    async def upload_archive(
+        self,
+        sandbox_id: str,
+        path: str,
+        chunks: AsyncIterable[bytes],
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Unpack a tar archive into a directory of a sandbox, as it comes; `upload` makes one of files.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the directory in the sandbox, absolute; made where it is not there.
+            chunks: The bytes of the archive, in pieces of any size.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: Something else is there, or the sandbox is not running.
+            InvalidArgumentError: It is no tar archive.
+            OutcomeUnknownError: The connection was lost; any part may have been unpacked.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.UploadArchiveRequest(sandbox_id, path)
+        await self._send(operations.UPLOAD_ARCHIVE, request, chunks, timeout)
+
+    async def download_archive(
+        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> AsyncArchive:
+        """Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the file or directory in the sandbox, absolute. A link is followed.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
+            ConflictError: The sandbox is not running.
+            PermissionDeniedError: What runs in the sandbox may not read all of it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.DownloadArchiveRequest(sandbox_id, path)
+        return await AsyncArchive.begin(self._stream(operations.DOWNLOAD_ARCHIVE, request, timeout))
+
+    async def _refuse_directory(self, sandbox_id: str, path: str, timeout: float | NotGiven | None) -> None:
+        """Refuse to put a file where a directory is: some tars would replace an empty one."""
+        try:
+            found = await self.stat(sandbox_id, path, timeout=timeout)
+        except SandboxNotFoundError as error:
+            if error.reason != Reason.FILE_NOT_FOUND:
+                raise
+            return
+        if found.type == "directory":
+            raise ConflictError(f"{path}: is a directory", reason=Reason.FILE_CONFLICT)
+
+
+async def _sent(packing: Packing, progress: Progress | None) -> AsyncIterator[bytes]:
+    """Yield an archive, and tell how much of it has been taken."""
+    done = 0
+    async for chunk in AsyncDisk.each(packing.chunks()):
+        yield chunk.data
+        done += chunk.content_bytes
+        if progress is not None:
+            progress(done, packing.total)

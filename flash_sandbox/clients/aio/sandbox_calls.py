@@ -1,0 +1,286 @@
+"""Calls about sandboxes as a whole: their start, life, figures and end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ... import models, operations
+from ...models import (
+    DEFAULT_CPU_CORES,
+    DEFAULT_MEMORY_MB,
+    GetLogsResult,
+    ListSandboxesResult,
+    MetricsResult,
+    SandboxInfo,
+    SnapshotInfo,
+    SnapshotResult,
+)
+from ...options import NOT_GIVEN, NotGiven
+from .calls import AsyncCalls
+from .streams import AsyncEvents
+
+__all__ = ["AsyncSandboxCalls"]
+
+
+class AsyncSandboxCalls(AsyncCalls):
+    """Start, use and stop sandboxes."""
+
+    async def start_sandbox(
+        self,
+        type: str = "",
+        image: str = "",
+        command: Sequence[str] | None = None,
+        memory_mb: int = DEFAULT_MEMORY_MB,
+        cpu_cores: float = DEFAULT_CPU_CORES,
+        kernel_image: str | None = None,
+        initrd_path: str | None = None,
+        snapshot_path: str | None = None,
+        mem_file_path: str | None = None,
+        network: str | None = None,
+        *,
+        name: str = "",
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        ttl_seconds: float = 0.0,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> str:
+        """Start a sandbox and return its ID once its main process runs.
+
+        Args:
+            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
+                empty) for the best one that the orchestrator's host has.
+            image: Image to start from; empty is the runtime's default.
+            command: Main process and its arguments; None is the image's own command, and without one (or
+                where that is a lone shell) the sandbox idles until it is stopped.
+            memory_mb: Memory limit in MiB, 1 to 2**31 - 1.
+            cpu_cores: CPU limit in cores, above 0 and at most 1024.
+            kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
+            initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
+            snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
+            mem_file_path: Memory file of that snapshot, where the runtime keeps one.
+            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
+                the orchestrator's default.
+            name: Name that it can be found by, of the same form as an ID.
+            labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
+            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 for never.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range, or the orchestrator refuses it.
+            RuntimeUnavailableError: The orchestrator's host lacks the runtime.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.StartRequest(
+            type=type,
+            image=image,
+            command=() if command is None else command,  # type: ignore[arg-type]  # the model makes it a tuple
+            memory_mb=memory_mb,
+            cpu_cores=cpu_cores,
+            kernel_image="" if kernel_image is None else kernel_image,
+            initrd_path="" if initrd_path is None else initrd_path,
+            snapshot_path="" if snapshot_path is None else snapshot_path,
+            mem_file_path="" if mem_file_path is None else mem_file_path,
+            network="" if network is None else network,
+            name=name,
+            labels=() if labels is None else labels,  # type: ignore[arg-type]  # the model makes it texts
+            ttl_seconds=ttl_seconds,
+        )
+        return (await self._perform(operations.START_SANDBOX, request, timeout)).id
+
+    async def stop_sandbox(
+        self, sandbox_id: str, *, cleanup: bool = True, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            cleanup: False ends its processes but keeps what it holds, to be looked at: it is ``stopped``
+                then, until it is stopped again.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        await self._perform(operations.STOP_SANDBOX, models.StopRequest(sandbox_id, not cleanup), timeout)
+
+    async def get_status(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
+        """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return (await self._perform(operations.GET_STATUS, models.StatusRequest(sandbox_id), timeout)).status
+
+    async def get_metrics(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> MetricsResult:
+        """Return what a sandbox uses at this moment.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return await self._perform(operations.GET_METRICS, models.MetricsRequest(sandbox_id), timeout)
+
+    async def snapshot_sandbox(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> SnapshotResult:
+        """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is in a state in which this cannot be done.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return await self._perform(operations.SNAPSHOT_SANDBOX, models.SnapshotRequest(sandbox_id), timeout)
+
+    async def resume_sandbox(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Let a paused sandbox run on.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not paused.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        await self._perform(operations.RESUME_SANDBOX, models.ResumeRequest(sandbox_id), timeout)
+
+    async def list_sandboxes(
+        self,
+        *,
+        status: str = "",
+        type: str = "",
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        page_size: int = 100,
+        page_token: str = "",
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> ListSandboxesResult:
+        """Return a page of the sandboxes that there are, the oldest first.
+
+        Args:
+            status: Only sandboxes in this state; empty for all.
+            type: Only sandboxes of this runtime; empty for all.
+            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            page_size: Most sandboxes that a page holds, 1 to 1000.
+            page_token: Where to go on: `next_page_token` of the page before; empty for the first page.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.ListSandboxesRequest(
+            status=status,
+            type=type,
+            labels=() if labels is None else labels,  # type: ignore[arg-type]  # the model makes it texts
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return await self._perform(operations.LIST_SANDBOXES, request, timeout)
+
+    async def get_info(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> SandboxInfo:
+        """Return what is known of a sandbox: its image, limits, labels, and when it expires.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.GetInfoRequest(sandbox_id)
+        return (await self._perform(operations.GET_INFO, request, timeout)).sandbox
+
+    async def get_logs(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> GetLogsResult:
+        """Return the last of what the main process of a sandbox has printed.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return await self._perform(operations.GET_LOGS, models.GetLogsRequest(sandbox_id), timeout)
+
+    async def keep_alive(
+        self, sandbox_id: str, ttl_seconds: float, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> float:
+        """Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            ttl_seconds: Seconds, above 0 and at most ten years.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.KeepAliveRequest(sandbox_id, ttl_seconds)
+        return (await self._perform(operations.KEEP_ALIVE, request, timeout)).expires_at
+
+    async def watch_events(
+        self, token: str = "", *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> AsyncEvents:
+        """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
+
+        Args:
+            token: Where to go on: `token` of the last event that was seen, so that none is missed; empty for
+                what happens from now on.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            ConflictError: What happened after `token` is not known any more.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        events = self._stream(operations.WATCH_EVENTS, models.WatchEventsRequest(token), timeout)
+        return await AsyncEvents.begin(events)
+
+    async def list_snapshots(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[SnapshotInfo]:
+        """Return what is known of each snapshot in the orchestrator's store, the oldest first.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        result = await self._perform(operations.LIST_SNAPSHOTS, models.ListSnapshotsRequest(), timeout)
+        return list(result.snapshots)
+
+    async def remove_snapshot(
+        self, snapshot_path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """Remove a snapshot from the orchestrator's store. What was started from it goes on.
+
+        Args:
+            snapshot_path: Snapshot to remove, as `snapshot_sandbox` or `list_snapshots` returned it.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            InvalidArgumentError: There is no such snapshot.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.RemoveSnapshotRequest(snapshot_path)
+        await self._perform(operations.REMOVE_SNAPSHOT, request, timeout)

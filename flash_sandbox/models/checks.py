@@ -1,0 +1,159 @@
+"""What models check when they are made: each function returns the value, or raises InvalidArgumentError."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ..errors import InvalidArgumentError
+
+__all__ = [
+    "INT32",
+    "INT64",
+    "MAX_ARGUMENT_BYTES",
+    "MAX_COMMAND_BYTES",
+    "MAX_MESSAGE_BYTES",
+    "UINT64",
+    "argument",
+    "boolean",
+    "command_line",
+    "content",
+    "integer",
+    "number",
+    "refuse",
+    "sandbox_id",
+    "text",
+    "texts",
+    "variables",
+]
+
+# 128 KiB is the longest single argument that Linux takes (MAX_ARG_STRLEN, execve(2)), NUL included.
+MAX_ARGUMENT_BYTES: Final = 128 * 1024 - 1
+# Half of what the least stack limit leaves for all arguments together (ARG_MAX, execve(2)).
+MAX_COMMAND_BYTES: Final = 1024 * 1024
+MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
+"""Most bytes that one message carries (a file, an input): in JSON's longer form they fit a request, too."""
+
+INT32: Final = (-(2**31), 2**31 - 1)
+INT64: Final = (-(2**63), 2**63 - 1)
+UINT64: Final = (0, 2**64 - 1)
+
+_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
+
+
+def refuse(detail: str) -> InvalidArgumentError:
+    """Return the error that refuses a value."""
+    return InvalidArgumentError(detail)
+
+
+def text(name: str, value: object) -> str:
+    """Check a text, which UTF-8 must be able to carry."""
+    if not isinstance(value, str):
+        raise refuse(f"{name} must be a str, not {type(value).__name__}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise refuse(f"{name} holds a lone surrogate, which UTF-8 cannot carry") from None
+    return value
+
+
+def argument(name: str, value: object) -> str:
+    """Check a text that is handed to the kernel."""
+    checked = text(name, value)
+    if "\0" in checked:
+        raise refuse(f"{name} holds a NUL character")
+    return checked
+
+
+def texts(name: str, value: object) -> tuple[str, ...]:
+    """Check a sequence of texts, and make it a tuple."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise refuse(f"{name} must be a sequence of str, not {type(value).__name__}")
+    return tuple(text(f"{name}[{index}]", item) for index, item in enumerate(value))
+
+
+def content(name: str, value: object, limit: int | None = MAX_MESSAGE_BYTES) -> bytes:
+    """Check bytes, or a text, which becomes UTF-8."""
+    data = text(name, value).encode() if isinstance(value, str) else value
+    if isinstance(data, bytearray | memoryview):
+        data = bytes(data)
+    if not isinstance(data, bytes):
+        raise refuse(f"{name} must be bytes or str, not {type(value).__name__}")
+    if limit is not None and len(data) > limit:
+        raise refuse(f"{name} has {len(data)} bytes; one message carries {limit} at most")
+    return data
+
+
+def boolean(name: str, value: object) -> bool:
+    """Check a truth value."""
+    if not isinstance(value, bool):
+        raise refuse(f"{name} must be a bool, not {type(value).__name__}")
+    return value
+
+
+def sandbox_id(value: object, what: str = "sandbox ID") -> str:
+    """Check the ID of a sandbox, or of another thing that is named in a path."""
+    checked = text(what, value)
+    if not _ID_PATTERN.fullmatch(checked):
+        raise refuse(
+            f"{what} {checked[:140]!r} must be 1 to 128 letters, digits, '_', '-' or '.', "
+            "the first one a letter or a digit"
+        )
+    return checked
+
+
+def integer(name: str, value: object, bounds: tuple[int, int]) -> int:
+    """Check an integer, whose least and greatest values are `bounds`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise refuse(f"{name} must be an int, not {type(value).__name__}")
+    low, high = bounds
+    if not low <= value <= high:
+        raise refuse(f"{name} must be {low} to {high}, not {value}")
+    return value
+
+
+def number(name: str, value: object) -> float:
+    """Check a finite number, and make it a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refuse(f"{name} must be a number, not {type(value).__name__}")
+    try:
+        checked = float(value)
+    except OverflowError:
+        raise refuse(f"{name} is out of range") from None
+    if not math.isfinite(checked):
+        raise refuse(f"{name} must be finite, not {checked}")
+    # The wire of gRPC does not tell -0.0 from 0.0.
+    return checked + 0.0
+
+
+def command_line(value: object, *, may_be_empty: bool) -> tuple[str, ...]:
+    """Check a command and its arguments, and make them a tuple."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise refuse(f"command must be a sequence of str, not {type(value).__name__}")
+    command = tuple(argument(f"command[{index}]", item) for index, item in enumerate(value))
+    if not command and not may_be_empty:
+        raise refuse("command must have at least one element")
+    if command and not command[0]:
+        raise refuse("command[0] must not be empty")
+    sizes = [len(item.encode()) for item in command]
+    if any(size > MAX_ARGUMENT_BYTES for size in sizes):
+        raise refuse(f"an element of command is longer than {MAX_ARGUMENT_BYTES} bytes")
+    if sum(sizes) + len(sizes) > MAX_COMMAND_BYTES:
+        raise refuse(f"command is longer than {MAX_COMMAND_BYTES} bytes")
+    return command
+
+
+def variables(name: str, value: object) -> tuple[str, ...]:
+    """Check what are pairs of name and value, a mapping or texts ``NAME=value``, and make them such texts."""
+    if isinstance(value, Mapping):
+        value = [f"{argument(name, key)}={argument(name, item)}" for key, item in value.items()]
+    found = texts(name, value)
+    for variable in found:
+        key, equals, _ = argument(name, variable).partition("=")
+        if not key or not equals:
+            raise refuse(f"{name} has {variable[:100]!r}, which is not NAME=value")
+    if sum(len(variable.encode()) + 1 for variable in found) > MAX_COMMAND_BYTES:
+        raise refuse(f"{name} is longer than {MAX_COMMAND_BYTES} bytes")
+    return found

@@ -1,0 +1,501 @@
+"""What is asked and answered of sandboxes: their start, life, figures and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+from .checks import (
+    INT32,
+    INT64,
+    MAX_MESSAGE_BYTES,
+    UINT64,
+    argument,
+    boolean,
+    command_line,
+    content,
+    integer,
+    number,
+    refuse,
+    sandbox_id,
+    text,
+    texts,
+    variables,
+)
+
+__all__ = [
+    "DEFAULT_CPU_CORES",
+    "DEFAULT_MEMORY_MB",
+    "MAX_CPU_CORES",
+    "MAX_MEMORY_MB",
+    "MAX_PAGE_SIZE",
+    "MAX_TTL_SECONDS",
+    "NETWORKS",
+    "Event",
+    "GetInfoRequest",
+    "GetInfoResult",
+    "GetLogsRequest",
+    "GetLogsResult",
+    "GetPlatformInfoRequest",
+    "GetPlatformInfoResult",
+    "KeepAliveRequest",
+    "KeepAliveResult",
+    "ListSandboxesRequest",
+    "ListSandboxesResult",
+    "MetricsRequest",
+    "MetricsResult",
+    "ResumeRequest",
+    "ResumeResult",
+    "RunPythonRequest",
+    "RunPythonResult",
+    "SandboxInfo",
+    "SnapshotRequest",
+    "SnapshotResult",
+    "StartRequest",
+    "StartResult",
+    "StatusRequest",
+    "StatusResult",
+    "StopRequest",
+    "StopResult",
+    "WatchEventsRequest",
+]
+
+DEFAULT_MEMORY_MB: Final = 512
+DEFAULT_CPU_CORES: Final = 1.0
+
+NETWORKS: Final = ("none", "bridge")
+MAX_MEMORY_MB: Final = 2**31 - 1
+MAX_CPU_CORES: Final = 1024.0
+MAX_PAGE_SIZE: Final = 1000
+MAX_TTL_SECONDS: Final = 10 * 366 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What `start_sandbox` asks for.
+
+    Attributes:
+        type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
+            empty) for the best one that the orchestrator's host has.
+        image: Image to start from; empty is the runtime's default.
+        command: Main process and its arguments; empty is the image's own command, and without one (or where
+            that is a lone shell) the sandbox idles until it is stopped.
+        memory_mb: Memory limit in MiB, 1 to 2**31 - 1.
+        cpu_cores: CPU limit in cores, above 0 and at most 1024.
+        kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
+        initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
+        snapshot_path: Snapshot to start from.
+        mem_file_path: Memory file of that snapshot, where the runtime keeps one.
+        network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); empty is the
+            orchestrator's default.
+        name: Name that it can be found by, of the same form as an ID; empty for none.
+        labels: Labels that it can be found by, each ``NAME=value``.
+        ttl_seconds: Seconds after which it expires, at most ten years; 0 for never.
+    """
+
+    type: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    memory_mb: int = DEFAULT_MEMORY_MB
+    cpu_cores: float = DEFAULT_CPU_CORES
+    kernel_image: str = ""
+    initrd_path: str = ""
+    snapshot_path: str = ""
+    mem_file_path: str = ""
+    network: str = ""
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    ttl_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("type", "image", "kernel_image", "initrd_path", "snapshot_path", "mem_file_path"):
+            argument(name, getattr(self, name))
+        if argument("network", self.network) not in ("", *NETWORKS):
+            raise refuse(f"network must be {' or '.join(NETWORKS)}, not {self.network[:100]!r}")
+        object.__setattr__(self, "command", command_line(self.command, may_be_empty=True))
+        integer("memory_mb", self.memory_mb, (1, MAX_MEMORY_MB))
+        cores = number("cpu_cores", self.cpu_cores)
+        if not 0 < cores <= MAX_CPU_CORES:
+            raise refuse(f"cpu_cores must be above 0 and at most {MAX_CPU_CORES:g}, not {cores}")
+        object.__setattr__(self, "cpu_cores", cores)
+        if self.name:
+            sandbox_id(self.name, "name")
+        text("name", self.name)
+        object.__setattr__(self, "labels", variables("labels", self.labels))
+        ttl = number("ttl_seconds", self.ttl_seconds)
+        if not 0 <= ttl <= MAX_TTL_SECONDS:
+            raise refuse(f"ttl_seconds must be 0 to {MAX_TTL_SECONDS:.0f}, not {ttl}")
+        object.__setattr__(self, "ttl_seconds", ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    """The answer to `start_sandbox`: the ID of the new sandbox."""
+
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneSandbox:
+    id: str
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest(_OneSandbox):
+    """What `stop_sandbox` asks for.
+
+    Attributes:
+        id: ID of the sandbox.
+        skip_cleanup: Whether to keep what it holds, to be looked at, until it is stopped again.
+    """
+
+    skip_cleanup: bool = False
+
+    def __post_init__(self) -> None:
+        _OneSandbox.__post_init__(self)
+        boolean("skip_cleanup", self.skip_cleanup)
+
+
+@dataclass(frozen=True, slots=True)
+class StopResult:
+    """The answer to `stop_sandbox`, which says nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest(_OneSandbox):
+    """What `get_status` asks for: the ID of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResult:
+    """The answer to `get_status`.
+
+    Attributes:
+        id: ID of the sandbox.
+        status: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``; a newer
+            orchestrator may know more.
+    """
+
+    id: str = ""
+    status: str = ""
+
+    def __post_init__(self) -> None:
+        text("id", self.id)
+        text("status", self.status)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsRequest(_OneSandbox):
+    """What `get_metrics` asks for: the ID of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsResult:
+    """What a sandbox uses at one moment.
+
+    Attributes:
+        memory_usage_bytes: Memory in use, without file cache that the kernel can drop at once.
+        memory_limit_bytes: Memory limit; 0 where none is enforced.
+        memory_percent: Memory in use as a percentage of the limit; 0 where none is enforced.
+        cpu_percent: CPU time since the reading before (since the start, for the first one), as a
+            percentage of one core: 200 is two cores kept busy.
+        pids_current: Processes and threads.
+        net_rx_bytes: Bytes received, loopback left out.
+        net_tx_bytes: Bytes sent, loopback left out.
+        block_read_bytes: Bytes read from block devices.
+        block_write_bytes: Bytes written to block devices.
+    """
+
+    memory_usage_bytes: int = 0
+    memory_limit_bytes: int = 0
+    memory_percent: float = 0.0
+    cpu_percent: float = 0.0
+    pids_current: int = 0
+    net_rx_bytes: int = 0
+    net_tx_bytes: int = 0
+    block_read_bytes: int = 0
+    block_write_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_percent"):
+                object.__setattr__(self, field.name, number(field.name, value))
+            else:
+                integer(field.name, value, UINT64)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest(_OneSandbox):
+    """What `snapshot_sandbox` asks for: the ID of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotResult(Mapping[str, str]):
+    """Where a snapshot lies. Reads as a mapping, too: ``snap["snapshot_path"]``.
+
+    Attributes:
+        snapshot_path: Path in the orchestrator's store; `start_sandbox` takes it.
+        mem_file_path: Path of the memory file; empty where memory is not captured.
+    """
+
+    snapshot_path: str = ""
+    mem_file_path: str = ""
+
+    def __post_init__(self) -> None:
+        text("snapshot_path", self.snapshot_path)
+        text("mem_file_path", self.mem_file_path)
+
+    def __getitem__(self, key: str) -> str:
+        if key not in ("snapshot_path", "mem_file_path"):
+            raise KeyError(key)
+        value: str = getattr(self, key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("snapshot_path", "mem_file_path"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequest(_OneSandbox):
+    """What `resume_sandbox` asks for: the ID of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeResult:
+    """The answer to `resume_sandbox`, which says nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListSandboxesRequest:
+    """What `list_sandboxes` asks for.
+
+    Attributes:
+        status: Only sandboxes in this state; empty for all.
+        type: Only sandboxes of this runtime; empty for all.
+        labels: Only sandboxes that have each of these labels, ``NAME=value``.
+        page_size: Most sandboxes that a page holds, 1 to 1000; 0 is 100.
+        page_token: Where to go on: `next_page_token` of the page before; empty for the first page.
+    """
+
+    status: str = ""
+    type: str = ""
+    labels: tuple[str, ...] = ()
+    page_size: int = 0
+    page_token: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("status", "type", "page_token"):
+            argument(name, getattr(self, name))
+        object.__setattr__(self, "labels", variables("labels", self.labels))
+        integer("page_size", self.page_size, (0, MAX_PAGE_SIZE))
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxInfo:
+    """What is known of a sandbox.
+
+    Attributes:
+        id: Its ID.
+        name: Name that its start gave it; empty for none.
+        status: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
+        type: Runtime that runs it.
+        image: Image that it runs.
+        command: Main process and its arguments, as its start gave them.
+        labels: Labels that its start gave it, each ``NAME=value``.
+        memory_mb: Memory limit in MiB.
+        cpu_cores: CPU limit in cores.
+        network: ``none`` or ``bridge``.
+        created_at: When it was started, in seconds of Unix time.
+        expires_at: When it expires, in seconds of Unix time; 0 for never.
+        exit_code: Exit status of its main process, once that has ended by itself.
+    """
+
+    id: str = ""
+    name: str = ""
+    status: str = ""
+    type: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    memory_mb: int = 0
+    cpu_cores: float = 0.0
+    network: str = ""
+    created_at: float = 0.0
+    expires_at: float = 0.0
+    exit_code: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("id", "name", "status", "type", "image", "network"):
+            text(name, getattr(self, name))
+        for name in ("command", "labels"):
+            object.__setattr__(self, name, texts(name, getattr(self, name)))
+        for name in ("cpu_cores", "created_at", "expires_at"):
+            object.__setattr__(self, name, number(name, getattr(self, name)))
+        integer("memory_mb", self.memory_mb, INT64)
+        integer("exit_code", self.exit_code, INT32)
+
+
+@dataclass(frozen=True, slots=True)
+class ListSandboxesResult:
+    """The answer to `list_sandboxes`.
+
+    Attributes:
+        sandboxes: The sandboxes of this page, the oldest first.
+        next_page_token: What asks for the next page; empty where this is the last.
+    """
+
+    sandboxes: tuple[SandboxInfo, ...] = ()
+    next_page_token: str = ""
+
+    def __post_init__(self) -> None:
+        text("next_page_token", self.next_page_token)
+
+
+@dataclass(frozen=True, slots=True)
+class GetInfoRequest(_OneSandbox):
+    """What `get_info` asks for: the ID of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetInfoResult:
+    """The answer to `get_info`: what is known of the sandbox."""
+
+    sandbox: SandboxInfo = SandboxInfo()
+
+
+@dataclass(frozen=True, slots=True)
+class GetLogsRequest(_OneSandbox):
+    """What `get_logs` asks for: the ID of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetLogsResult:
+    """The answer to `get_logs`.
+
+    Attributes:
+        output: The last of what the main process printed, both streams together.
+        dropped: Bytes printed before that are not kept any more.
+    """
+
+    output: bytes = b""
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        content("output", self.output, limit=None)
+        integer("dropped", self.dropped, UINT64)
+
+    @property
+    def text(self) -> str:
+        """What was printed, as text; bytes that are not UTF-8 are replaced by U+FFFD."""
+        return self.output.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAliveRequest(_OneSandbox):
+    """What `keep_alive` asks for: the sandbox, and the seconds from now after which it expires, above 0."""
+
+    ttl_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        _OneSandbox.__post_init__(self)
+        ttl = number("ttl_seconds", self.ttl_seconds)
+        if not 0 < ttl <= MAX_TTL_SECONDS:
+            raise refuse(f"ttl_seconds must be above 0 and at most {MAX_TTL_SECONDS:.0f}, not {ttl}")
+        object.__setattr__(self, "ttl_seconds", ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAliveResult:
+    """The answer to `keep_alive`: when the sandbox expires, in seconds of Unix time."""
+
+    expires_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "expires_at", number("expires_at", self.expires_at))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEventsRequest:
+    """What `watch_events` asks for: the token of the last event that was seen; empty for what comes now."""
+
+    token: str = ""
+
+    def __post_init__(self) -> None:
+        argument("token", self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a sandbox.
+
+    Attributes:
+        type: ``created``, ``running``, ``paused``, ``stopped`` (its processes ended), ``expired``,
+            ``out_of_memory``, ``failed`` (its start, or its end) or ``removed``; newer orchestrators may tell
+            more.
+        id: ID of the sandbox.
+        token: What goes on after this event.
+        at: When it happened, in seconds of Unix time.
+        detail: More about it, in words.
+    """
+
+    type: str = ""
+    id: str = ""
+    token: str = ""
+    at: float = 0.0
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("type", "id", "token", "detail"):
+            text(name, getattr(self, name))
+        object.__setattr__(self, "at", number("at", self.at))
+
+
+@dataclass(frozen=True, slots=True)
+class RunPythonRequest(_OneSandbox):
+    """What `run_python` asks for: the ID of the sandbox, and Python code."""
+
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        _OneSandbox.__post_init__(self)
+        argument("code", self.code)
+        if not self.code:
+            raise refuse("code must not be empty")
+        if len(self.code.encode()) > MAX_MESSAGE_BYTES:
+            raise refuse(f"code is longer than {MAX_MESSAGE_BYTES} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class RunPythonResult:
+    """The answer to `run_python`: what the code printed."""
+
+    result: str = ""
+
+    def __post_init__(self) -> None:
+        text("result", self.result)
+
+
+@dataclass(frozen=True, slots=True)
+class GetPlatformInfoRequest(_OneSandbox):
+    """What `get_platform_info` asks for: the ID of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetPlatformInfoResult:
+    """The answer to `get_platform_info`: a JSON object, as text."""
+
+    info: str = ""
+
+    def __post_init__(self) -> None:
+        text("info", self.info)

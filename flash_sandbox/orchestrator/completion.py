@@ -1,0 +1,47 @@
+"""Work that is not left half-done, however often the task that waits for it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+__all__ = ["alongside", "completed", "is_being_cancelled"]
+
+_Result = TypeVar("_Result")
+
+
+async def completed(work: Awaitable[_Result]) -> _Result:
+    """Do `work` to its end, also where the caller is cancelled meanwhile, once or more; then raise that."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        # Taken note of: asyncio complains of an error that nobody has looked at.
+        task.exception()
+    raise cancelled
+
+
+@asynccontextmanager
+async def alongside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do `work` while the block runs; what is not done by then is given up."""
+    tasks = {asyncio.create_task(each) for each in work}
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await completed(asyncio.gather(*tasks, return_exceptions=True))
+
+
+def is_being_cancelled() -> bool:
+    """Tell whether the current task was cancelled, rather than what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,100 @@
+"""What every part of the service core works with: the sandboxes, their locks, their ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from ..errors import SandboxNotFoundError
+from .admission import Admission
+from .event_log import EventLog
+from .registry import Registry, Sandbox, State
+
+__all__ = ["ServiceCore", "end_commands", "retrieve", "settle", "unwritten"]
+
+_Result = TypeVar("_Result")
+
+# Ending a sandbox is mostly waiting for the kernel; more at once only makes each of them slower.
+_ENDS_AT_ONCE: Final = 16
+
+
+def unwritten(name: str, **fields: object) -> None:
+    """Write nothing: the log of a service core that was given none."""
+
+
+class ServiceCore:
+    """The sandboxes that there are; what the operations of `SandboxService` have in common.
+
+    Args:
+        admission: What the operator lets every start have.
+        log: Writes a line of the log: a name, and fields by name.
+    """
+
+    def __init__(self, admission: Admission, log: Callable[..., None] = unwritten) -> None:
+        self.registry = Registry()
+        self.events = EventLog()
+        self._admission = admission
+        self._log = log
+        self._background: set[asyncio.Task[Any]] = set()
+        self._room_for_ends = asyncio.Semaphore(_ENDS_AT_ONCE)
+
+    @asynccontextmanager
+    async def _locked(self, sandbox_id: str) -> AsyncIterator[Sandbox]:
+        sandbox = self.registry.get(sandbox_id)
+        async with sandbox.lock:
+            # It may have been stopped while this waited.
+            yield self.registry.get(sandbox_id)
+
+    async def _stop(self, sandbox: Sandbox) -> None:
+        async with sandbox.lock:
+            if sandbox not in self.registry:
+                raise SandboxNotFoundError(f"there is no sandbox {sandbox.id}")
+            await self._end(sandbox)
+
+    async def _end(self, sandbox: Sandbox, *why: str) -> None:
+        """End and remove a sandbox, whose lock is held, and tell of it, as `why` first."""
+        failed_before = sandbox.state is State.ERROR
+        sandbox.state = State.STOPPED
+        if sandbox.telling is not None:
+            await settle({sandbox.telling})
+        try:
+            await sandbox.runtime.stop(sandbox.id)
+        except BaseException as error:
+            # Still known, so that it can be stopped again.
+            sandbox.state = State.ERROR
+            if not failed_before:
+                sandbox.tell("failed", f"it could not be stopped: {error}")
+            raise
+        self.registry.remove(sandbox)
+        for event in (*why, "removed"):
+            sandbox.tell(event)
+        await end_commands(sandbox)
+
+    async def _complete(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Run `work` to its end, also where the caller is cancelled meanwhile."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(retrieve)
+        return await asyncio.shield(task)
+
+
+async def end_commands(sandbox: Sandbox) -> None:
+    """Give up the commands that ran in a sandbox that has ended."""
+    for task in sandbox.execs:
+        task.cancel()
+    await settle(sandbox.execs)
+
+
+async def settle(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait until `tasks` have ended, however they do."""
+    if tasks:
+        await asyncio.wait(tuple(tasks))
+
+
+def retrieve(task: asyncio.Task[Any]) -> None:
+    """Take note of the error of a task whose caller may have gone away: asyncio complains otherwise."""
+    if not task.cancelled():
+        task.exception()

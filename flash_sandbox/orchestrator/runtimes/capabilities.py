@@ -1,0 +1,117 @@
+"""What each runtime can do: one table, which `doctor` shows, and by which all else is refused."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["CAPABILITIES", "OPTIONS", "Capabilities"]
+
+OPTIONS: Final = ("kernel_image", "initrd_path", "snapshot_path", "mem_file_path")
+"""The fields of a start that not every runtime honours."""
+
+_USERS: Final = {
+    "root": re.compile(r"(?!)"),
+    "numbers": re.compile(r"[0-9]{1,9}(:[0-9]{1,9})?", re.ASCII),
+    "any": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", re.ASCII),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What one runtime can do.
+
+    Attributes:
+        options: Which of `OPTIONS` it honours; any other is refused, never ignored.
+        networks: Which networks it can give a sandbox; any other is refused.
+        users: Whom it can run a command as: ``root`` alone, ``numbers`` (UID or UID:GID), or ``any``.
+        snapshot: What a snapshot holds.
+        own_kernel: Whether a sandbox does not run on the host's kernel: ``/proc`` tells of another one.
+        memory_ends: What exceeding the memory limit ends.
+        outlives: Whether a sandbox outlives an orchestrator that is killed.
+        tells_signals: Whether the end by a signal is told from an exit status of 128 + its number.
+        counts_oom_kills: Whether processes that were ended for want of memory are looked for now and then;
+            else it is asked for once the sandbox has ended.
+    """
+
+    options: frozenset[str]
+    networks: tuple[str, ...]
+    users: Literal["root", "numbers", "any"]
+    snapshot: Literal["files", "files, memory and processes"]
+    own_kernel: bool
+    memory_ends: Literal["a process", "the sandbox"]
+    outlives: bool
+    tells_signals: bool
+    counts_oom_kills: bool
+
+    def runs_as(self, user: str) -> bool:
+        """Tell whether it can run a command as a user other than root."""
+        return _USERS[self.users].fullmatch(user) is not None
+
+    def rows(self) -> dict[str, str]:
+        """Return what it can do in words, by what that is about."""
+        more = [option for option in OPTIONS if option in self.options and option != "snapshot_path"]
+        return {
+            "network": " or ".join(self.networks),
+            "users of commands": {"root": "root", "numbers": "UID or UID:GID", "any": "any"}[self.users],
+            "snapshots hold": self.snapshot,
+            "kernel": "its own" if self.own_kernel else "the host's",
+            "too much memory ends": self.memory_ends,
+            "outlives a killed orchestrator": "yes" if self.outlives else "no",
+            "tells signal N from status 128 + N": "yes" if self.tells_signals else "no",
+            "takes": ", ".join(more) or "nothing more",
+        }
+
+
+_SNAPSHOTS: Final = frozenset({"snapshot_path"})
+
+_DOCKER: Final = Capabilities(
+    options=_SNAPSHOTS,
+    networks=("none", "bridge"),
+    users="any",
+    snapshot="files",
+    own_kernel=False,
+    memory_ends="a process",
+    outlives=True,
+    tells_signals=False,
+    counts_oom_kills=False,
+)
+
+CAPABILITIES: Final[dict[str, Capabilities]] = {
+    "bubblewrap": Capabilities(
+        options=_SNAPSHOTS,
+        networks=("none",),
+        users="root",
+        snapshot="files",
+        own_kernel=False,
+        memory_ends="a process",
+        outlives=False,
+        tells_signals=True,
+        counts_oom_kills=True,
+    ),
+    "docker": _DOCKER,
+    "gvisor": Capabilities(
+        options=_SNAPSHOTS,
+        networks=("none",),
+        users="numbers",
+        snapshot="files, memory and processes",
+        own_kernel=True,
+        memory_ends="the sandbox",
+        outlives=True,
+        tells_signals=False,
+        counts_oom_kills=False,
+    ),
+    "firecracker": Capabilities(
+        options=_SNAPSHOTS | {"kernel_image", "initrd_path"},
+        networks=_DOCKER.networks,
+        users=_DOCKER.users,
+        snapshot=_DOCKER.snapshot,
+        own_kernel=True,
+        memory_ends=_DOCKER.memory_ends,
+        outlives=_DOCKER.outlives,
+        tells_signals=_DOCKER.tells_signals,
+        counts_oom_kills=_DOCKER.counts_oom_kills,
+    ),
+}
+"""What each runtime can do, by its name."""

@@ -1,0 +1,96 @@
+"""What streams over gRPC need: pieces handed over no faster than they are taken, and patience."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from typing import Final, Generic, TypeVar
+
+from ..errors import SandboxConnectionError, SandboxError
+from .retry import PATIENCE_SECONDS
+
+__all__ = ["Chunks", "Received", "patiently"]
+
+# What is taken from the connection ahead of the reader.
+_ROOM: Final = 8
+
+T = TypeVar("T")
+
+
+class Received(Generic[T]):
+    """Pieces of an answer, from the task that receives them to the one that reads them."""
+
+    def __init__(self) -> None:
+        self._pieces: list[T] = []
+        self._changed = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._finished = False
+        self._error: SandboxError | None = None
+
+    async def put(self, piece: T) -> None:
+        """Hand a piece over, once there is room."""
+        while len(self._pieces) >= _ROOM:
+            self._taken.clear()
+            await self._taken.wait()
+        self._pieces.append(piece)
+        self._changed.set()
+
+    def finish(self, error: SandboxError | None) -> None:
+        """Say that no more will come, and why, where that is an error."""
+        self._finished = True
+        self._error = error
+        self._changed.set()
+
+    async def take(self) -> list[T]:
+        """Return what has come, waiting until there is something; nothing at the end.
+
+        Raises:
+            SandboxError: The stream failed; what came before has been returned.
+        """
+        while not self._pieces and not self._finished:
+            self._changed.clear()
+            await self._changed.wait()
+        pieces, self._pieces = self._pieces, []
+        self._taken.set()
+        if not pieces and self._error is not None:
+            raise self._error
+        return pieces
+
+
+class Chunks:
+    """What a request carries after its first message.
+
+    Attributes:
+        begun: Whether any of it has been taken.
+        failure: What it raised.
+    """
+
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
+        self._chunks = chunks
+        self.begun = False
+        self.failure: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._chunks:
+                self.begun = True
+                yield chunk
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+async def patiently(work: Awaitable[T]) -> T:
+    """Wait for a step of a stream, but not for ever.
+
+    Raises:
+        SandboxConnectionError: Nothing happened.
+    """
+    bound = asyncio.timeout(PATIENCE_SECONDS)
+    try:
+        async with bound:
+            return await work
+    except TimeoutError as error:
+        if bound.expired():
+            raise SandboxConnectionError(f"nothing came for {PATIENCE_SECONDS:g} s") from error
+        raise

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+T = TypeVar("T", bound="SandboxInfo")
+
+
+@_attrs_define
+class SandboxInfo:
+    """What is known of a sandbox.
+
+    Attributes:
+        id (str): ID of the sandbox.
+        name (str): Name that its start gave it; empty for none.
+        status (str): State of the sandbox: creating, running, paused, stopped or error.
+        type_ (str): Runtime that runs it.
+        image (str): Image that it runs.
+        command (list[str]): Main process and its arguments, as its start gave them.
+        labels (list[str]): Labels that its start gave it, each NAME=value.
+        memory_mb (int): Memory limit in MiB.
+        cpu_cores (float): CPU limit in cores.
+        network (str): Network of the sandbox: none or bridge.
+        created_at (float): When it was started, in seconds of Unix time.
+        expires_at (float): When it expires, in seconds of Unix time; 0 for never.
+        exit_code (int): Exit status of its main process, once that has ended by itself.
+    """
+
+    id: str
+    name: str
+    status: str
+    type_: str
+    image: str
+    command: list[str]
+    labels: list[str]
+    memory_mb: int
+    cpu_cores: float
+    network: str
+    created_at: float
+    expires_at: float
+    exit_code: int
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        id = self.id
+
+        name = self.name
+
+        status = self.status
+
+        type_ = self.type_
+
+        image = self.image
+
+        command = self.command
+
+        labels = self.labels
+
+        memory_mb = self.memory_mb
+
+        cpu_cores = self.cpu_cores
+
+        network = self.network
+
+        created_at = self.created_at
+
+        expires_at = self.expires_at
+
+        exit_code = self.exit_code
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "id": id,
+                "name": name,
+                "status": status,
+                "type": type_,
+                "image": image,
+                "command": command,
+                "labels": labels,
+                "memory_mb": memory_mb,
+                "cpu_cores": cpu_cores,
+                "network": network,
+                "created_at": created_at,
+                "expires_at": expires_at,
+                "exit_code": exit_code,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        id = d.pop("id")
+
+        name = d.pop("name")
+
+        status = d.pop("status")
+
+        type_ = d.pop("type")
+
+        image = d.pop("image")
+
+        command = cast(list[str], d.pop("command"))
+
+        labels = cast(list[str], d.pop("labels"))
+
+        memory_mb = d.pop("memory_mb")
+
+        cpu_cores = d.pop("cpu_cores")
+
+        network = d.pop("network")
+
+        created_at = d.pop("created_at")
+
+        expires_at = d.pop("expires_at")
+
+        exit_code = d.pop("exit_code")
+
+        sandbox_info = cls(
+            id=id,
+            name=name,
+            status=status,
+            type_=type_,
+            image=image,
+            command=command,
+            labels=labels,
+            memory_mb=memory_mb,
+            cpu_cores=cpu_cores,
+            network=network,
+            created_at=created_at,
+            expires_at=expires_at,
+            exit_code=exit_code,
+        )
+
+        sandbox_info.additional_properties = d
+        return sandbox_info
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties

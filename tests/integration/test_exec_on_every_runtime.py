@@ -1,0 +1,207 @@
+"""What is asked of a command and what is told of it, whatever runs the sandbox and carries the calls.
+
+Nothing here asks which runtime it is: what a runtime cannot do stands in the capability tables.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from every_runtime import Runtime
+from inside import wait_until
+
+from flash_sandbox import (
+    CommandFailedError,
+    InvalidArgumentError,
+    Reason,
+    SandboxEndedError,
+    UnsupportedError,
+)
+from flash_sandbox.orchestrator.runtimes import CAPABILITIES
+
+EVERY_BYTE = bytes(range(256)) * 17
+
+
+class TestOptions:
+    def test_variables_come_beside_the_sandboxs_own(self, runtime: Runtime, idle: str) -> None:
+        env = {"ONE": "a b", "EMPTY": "", "LONG": "x" * 10_000, "PATH": "/bin:/usr/bin", "TWO": "ü=1"}
+        script = 'printf "%s|" "$ONE" "$EMPTY" "${#LONG}" "$PATH" "$TWO" "${HOME:+home}"'
+        result = runtime.client.exec_command(idle, script, env=env)
+        assert result.stdout == "a b||10000|/bin:/usr/bin|ü=1|home|"
+
+    def test_variables_may_be_texts(self, runtime: Runtime, idle: str) -> None:
+        assert runtime.client.exec_command(idle, "echo $A", env=["A=b=c"]).stdout == "b=c\n"
+
+    def test_the_hosts_variables_do_not_leak(
+        self, runtime: Runtime, idle: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("A_SECRET_OF_THE_HOST", "told")
+        assert "A_SECRET" not in runtime.client.exec_command(idle, ["env"]).stdout
+
+    def test_a_directory_can_be_chosen(self, runtime: Runtime, idle: str) -> None:
+        assert runtime.client.exec_command(idle, ["pwd"], cwd="/etc").stdout == "/etc\n"
+
+    def test_a_directory_that_is_not_there_is_named(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, ["echo", "on"], cwd="/no/such/directory")
+        assert (result.exit_code, result.stdout) == (126, "")
+        assert "/no/such/directory: " in result.stderr
+        assert "no such file or directory" in result.stderr.lower()
+
+    @pytest.mark.parametrize("user", ["", "root", "0", "0:0"])
+    def test_root_can_be_named_everywhere(self, runtime: Runtime, idle: str, user: str) -> None:
+        assert runtime.client.exec_command(idle, "id -u; id -g", user=user).stdout == "0\n0\n"
+
+    def test_another_user_is_taken_or_refused(self, runtime: Runtime, idle: str) -> None:
+        if CAPABILITIES[runtime.type].runs_as("12:34"):
+            assert runtime.client.exec_command(idle, "id -u; id -g", user="12:34").stdout == "12\n34\n"
+        else:
+            with pytest.raises(UnsupportedError, match="runs no command as user '12:34'"):
+                runtime.client.exec_command(idle, ["id"], user="12:34")
+
+    def test_a_name_of_a_user_is_never_taken_for_another(self, runtime: Runtime, idle: str) -> None:
+        with pytest.raises((UnsupportedError, InvalidArgumentError), match="user"):
+            runtime.client.exec_command(idle, ["id"], user="no-such-user")
+
+    def test_a_text_is_run_by_the_shell(self, runtime: Runtime, idle: str) -> None:
+        assert runtime.client.exec_command(idle, "echo $((6 * 7)) | cat; exit 5").exit_code == 5
+
+
+class TestInput:
+    def test_bytes_arrive_bit_for_bit_and_come_back(self, runtime: Runtime, idle: str) -> None:
+        assert runtime.client.exec_command(idle, ["cat"], stdin=EVERY_BYTE).stdout_bytes == EVERY_BYTE
+
+    def test_a_text_is_sent_as_utf_8(self, runtime: Runtime, idle: str) -> None:
+        assert (
+            runtime.client.exec_command(idle, ["cat"], stdin="naïve \U0001f600").stdout == "naïve \U0001f600"
+        )
+
+    def test_as_much_as_is_allowed_arrives(self, runtime: Runtime, idle: str) -> None:
+        content = EVERY_BYTE * (7 * 1024 * 1024 // len(EVERY_BYTE))
+        assert runtime.client.exec_command(idle, ["cat"], stdin=content).stdout_bytes == content
+
+    def test_what_nobody_reads_does_not_hold_the_call(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, "exec <&-; exit 3", stdin=b"x" * 1_000_000, timeout=20)
+        assert (result.exit_code, result.timed_out) == (3, False)
+
+    def test_without_any_it_is_empty(self, runtime: Runtime, idle: str) -> None:
+        assert runtime.client.exec_command(idle, ["cat"]).stdout_bytes == b""
+
+
+class TestResult:
+    def test_what_is_no_text_is_replaced_in_text_and_kept_in_bytes(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, "printf 'a\\377\\000b' >&2; printf '\\303'")
+        assert (result.stdout, result.stdout_bytes) == ("\ufffd", b"\xc3")
+        assert (result.stderr, result.stderr_bytes) == ("a\ufffd\0b", b"a\xff\0b")
+
+    def test_each_stream_is_bounded_and_what_was_dropped_is_counted(
+        self, runtime: Runtime, idle: str
+    ) -> None:
+        script = "yes | head -c 100000; yes | head -c 3000 >&2"
+        result = runtime.client.exec_command(idle, script, max_output_bytes=2000)
+        assert (len(result.stdout), result.stdout_dropped) == (2000, 98_000)
+        assert (len(result.stderr), result.stderr_dropped) == (2000, 1000)
+
+    def test_more_can_be_kept_than_usually(self, runtime: Runtime, idle: str) -> None:
+        size = 20 * 1024 * 1024
+        result = runtime.client.exec_command(idle, f"yes | head -c {size}", max_output_bytes=size)
+        assert (len(result.stdout), result.stdout_dropped) == (size, 0)
+
+    def test_a_signal_is_told(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, "kill -9 $$")
+        assert (result.exit_code, result.signal, result.timed_out) == (128 + 9, 9, False)
+
+    def test_a_status_that_looks_like_a_signal_is_told_apart_where_that_is_possible(
+        self, runtime: Runtime, idle: str
+    ) -> None:
+        result = runtime.client.exec_command(idle, "exit 143")
+        told = 0 if CAPABILITIES[runtime.type].tells_signals else 15
+        assert (result.exit_code, result.signal) == (128 + 15, told)
+
+    def test_the_time_that_it_took_is_told(self, runtime: Runtime, idle: str) -> None:
+        began = time.monotonic()
+        duration = runtime.client.exec_command(idle, ["sleep", "0.5"]).duration_ms
+        assert 500 <= duration <= (time.monotonic() - began) * 1000
+
+    def test_success_is_ok_and_checked(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, ["true"])
+        assert result.ok
+        assert result.check() is result
+
+    def test_failure_is_raised_with_what_was_printed(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, "echo because >&2; exit 4")
+        with pytest.raises(CommandFailedError, match="exit status 4: because") as caught:
+            result.check()
+        assert (result.ok, caught.value.result) == (False, result)
+
+
+class TestTimeOut:
+    def test_what_was_printed_until_then_comes_back(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, "echo out; echo err >&2; sleep 9350", timeout=1)
+        assert (result.stdout, result.stderr.splitlines()[0]) == ("out\n", "err")
+        assert (result.timed_out, result.exit_code, result.signal, result.ok) == (True, 128 + 9, 9, False)
+        assert result.duration_ms >= 1000
+
+    def test_all_that_it_started_is_ended(self, runtime: Runtime, idle: str) -> None:
+        script = "setsid sleep 9351 > /dev/null 2>&1 & (setsid sleep 9352 &); sleep 9353 & sleep 9354"
+        with ThreadPoolExecutor(1) as pool:
+            command = pool.submit(runtime.client.exec_command, idle, script, timeout=4)
+            wait_until(lambda: runtime.count(idle, "sleep 935") == 4, "its processes to start")
+            assert command.result().timed_out
+        assert runtime.count(idle, "sleep 935") == 0
+
+    def test_another_command_goes_on(self, runtime: Runtime, idle: str) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(runtime.client.exec_command, idle, "sleep 2.5; echo whole")
+            assert runtime.client.exec_command(idle, "sleep 9355", timeout=0.5).timed_out
+            assert other.result().stdout == "whole\n"
+
+    def test_a_command_in_time_is_not_touched(self, runtime: Runtime, idle: str) -> None:
+        result = runtime.client.exec_command(idle, "echo in time", timeout=20)
+        assert (result.stdout, result.timed_out, result.exit_code) == ("in time\n", False, 0)
+
+
+class TestEnd:
+    def test_a_process_that_keeps_the_pipe_holds_the_call_no_longer_than_a_grace(
+        self, runtime: Runtime, idle: str
+    ) -> None:
+        began = time.monotonic()
+        result = runtime.client.exec_command(idle, "sleep 9356 & echo $!")
+        assert time.monotonic() - began < 4
+        assert runtime.count(idle, "sleep 9356") == 1
+        runtime.sh(idle, f"kill {result.stdout}")
+
+    def test_a_sandbox_that_is_stopped_under_a_command_is_told(self, runtime: Runtime) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            with runtime.sandbox() as sandbox_id:
+                command = pool.submit(runtime.client.exec_command, sandbox_id, "touch /tmp/on; sleep 9357")
+                runtime.wait_for(sandbox_id, "test -e /tmp/on", "the command to run")
+            with pytest.raises(SandboxEndedError, match=sandbox_id) as caught:
+                command.result()
+        assert caught.value.reason == Reason.SANDBOX_ENDED
+
+    def test_a_sandbox_whose_main_process_ends_under_a_command_is_told(self, runtime: Runtime) -> None:
+        main = ["sh", "-c", "until [ -e /tmp/on ]; do sleep 0.1; done"]
+        with (
+            runtime.sandbox(command=main) as sandbox_id,
+            pytest.raises(SandboxEndedError, match=sandbox_id),
+        ):
+            runtime.client.exec_command(sandbox_id, "touch /tmp/on; sleep 9358", timeout=30)
+
+
+class TestPython:
+    def test_code_is_run_where_there_is_an_interpreter(self, runtime: Runtime, idle: str) -> None:
+        code = "import sys\nprint('é' * 3)\nprint(sys.argv[1:], file=sys.stderr)"
+        if runtime.client.exec_command(idle, "command -v python3 || command -v python").ok:
+            assert sorted(runtime.client.run_python(idle, code).splitlines()) == ["[]", "ééé"]
+        else:
+            with pytest.raises(UnsupportedError, match="no Python interpreter"):
+                runtime.client.run_python(idle, code)
+
+    def test_the_platform_is_what_the_processes_find(self, runtime: Runtime, idle: str) -> None:
+        info = runtime.client.get_platform_info(idle)
+        assert info["system"] == "Linux"
+        assert info["release"] == runtime.sh(idle, "uname -r").strip()
+        assert info["node"] == runtime.sh(idle, "uname -n").strip()
+        assert int(info["cpus"]) >= 1

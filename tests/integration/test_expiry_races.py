@@ -1,0 +1,279 @@
+"""What becomes of deadlines when operations meet, steps fail, and timers are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import pytest
+from test_lifecycle_races import SteppedRuntime, cancelled, started, state
+
+from flash_sandbox.errors import AtCapacityError, ConflictError, SandboxNotFoundError, UnavailableError
+from flash_sandbox.models import (
+    Event,
+    GetInfoRequest,
+    KeepAliveRequest,
+    SnapshotRequest,
+    StartRequest,
+    StopRequest,
+    WatchEventsRequest,
+)
+from flash_sandbox.orchestrator import expiry
+from flash_sandbox.orchestrator.admission import Admission
+from flash_sandbox.orchestrator.runtimes.base import Adopted
+from flash_sandbox.orchestrator.service import SandboxService
+
+
+@pytest.fixture
+def runtime() -> SteppedRuntime:
+    return SteppedRuntime()
+
+
+@pytest.fixture
+async def service(runtime: SteppedRuntime) -> AsyncIterator[SandboxService]:
+    service = SandboxService({"bubblewrap": runtime})
+    await service.open()
+    yield service
+    await service.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def keep_alive(service: SandboxService, sandbox: str, ttl: float) -> float:
+    return (await service.keep_alive(KeepAliveRequest(sandbox, ttl))).expires_at
+
+
+async def events_of(service: SandboxService) -> tuple[list[Event], asyncio.Task[None]]:
+    """Follow a service; return the list to which its events are added, and the task that does so."""
+    found: list[Event] = []
+
+    async def follow() -> None:
+        with suppress(UnavailableError):
+            async for event in service.watch_events(WatchEventsRequest()):
+                found.append(event)
+
+    task = asyncio.create_task(follow())
+    await until(lambda: found)
+    return found, task
+
+
+async def test_one_whose_time_is_prolonged_while_something_else_is_done_stays(
+    service: SandboxService, runtime: SteppedRuntime
+) -> None:
+    sandbox = (await service.start_sandbox(StartRequest(ttl_seconds=0.2))).id
+    runtime.hold("snapshot")
+    snapshot = asyncio.create_task(service.snapshot_sandbox(SnapshotRequest(sandbox)))
+    await runtime.reached("snapshot")
+    renewal = asyncio.create_task(keep_alive(service, sandbox, 600))
+    await asyncio.sleep(0.3)
+    runtime.let_go("snapshot")
+    await snapshot
+    assert await renewal > time.time() + 500
+    await asyncio.sleep(0.05)
+    assert await state(service, sandbox) == "paused"
+
+
+async def test_one_whose_time_ran_out_while_something_else_was_done_goes_afterwards(
+    service: SandboxService, runtime: SteppedRuntime
+) -> None:
+    sandbox = (await service.start_sandbox(StartRequest(ttl_seconds=0.1))).id
+    runtime.hold("snapshot")
+    snapshot = asyncio.create_task(service.snapshot_sandbox(SnapshotRequest(sandbox)))
+    await runtime.reached("snapshot")
+    await asyncio.sleep(0.2)
+    assert "stop" not in runtime.steps
+    # Too late: its end waits already.
+    renewal = asyncio.create_task(keep_alive(service, sandbox, 600))
+    runtime.let_go("snapshot")
+    await snapshot
+    with pytest.raises(SandboxNotFoundError):
+        await renewal
+    assert runtime.sandboxes == set()
+
+
+async def test_one_that_cannot_be_ended_now_does_not_hold_up_the_others(
+    service: SandboxService, runtime: SteppedRuntime
+) -> None:
+    runtime.hold("snapshot")
+    busy = [(await service.start_sandbox(StartRequest(ttl_seconds=0.2))).id for _ in range(20)]
+    other = (await service.start_sandbox(StartRequest(ttl_seconds=0.3))).id
+    snapshots = [asyncio.create_task(service.snapshot_sandbox(SnapshotRequest(one))) for one in busy]
+    await until(lambda: other not in runtime.sandboxes)
+    assert set(busy) == runtime.sandboxes
+    runtime.let_go("snapshot")
+    await asyncio.gather(*snapshots)
+    await until(lambda: not runtime.sandboxes)
+
+
+async def test_a_deadline_that_cannot_be_written_down_is_not_acknowledged(
+    service: SandboxService, runtime: SteppedRuntime
+) -> None:
+    sandbox = (await service.start_sandbox(StartRequest(ttl_seconds=600))).id
+    before = (await service.get_info(GetInfoRequest(sandbox))).sandbox.expires_at
+    runtime.failing["keep"] = OSError("no space left")
+    with pytest.raises(OSError, match="no space left"):
+        await keep_alive(service, sandbox, 5)
+    assert (await service.get_info(GetInfoRequest(sandbox))).sandbox.expires_at == before
+
+
+async def test_a_start_whose_deadline_cannot_be_written_down_leaves_nothing(
+    service: SandboxService, runtime: SteppedRuntime
+) -> None:
+    runtime.failing["keep"] = OSError("no space left")
+    with pytest.raises(OSError, match="no space left"):
+        await service.start_sandbox(StartRequest(ttl_seconds=600))
+    assert (runtime.sandboxes, len(service.registry)) == (set(), 0)
+
+
+async def test_a_renewal_whose_caller_goes_away_is_completed(
+    service: SandboxService, runtime: SteppedRuntime
+) -> None:
+    sandbox = await started(service)
+    runtime.hold("keep")
+    renewal = asyncio.create_task(keep_alive(service, sandbox, 600))
+    await runtime.reached("keep")
+    await cancelled(renewal)
+    runtime.let_go("keep")
+    found = service.registry.get(sandbox)
+    await until(lambda: found.expires_at > time.time() + 500)
+
+
+class TestSweep:
+    @pytest.fixture(autouse=True)
+    def _often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(expiry, "SWEEP_SECONDS", 0.05)
+
+    async def test_it_finds_one_whose_timer_was_lost(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        # Nobody is told of it.
+        service.registry.get(sandbox).expires_at = time.time() + 0.1
+        await until(lambda: not runtime.sandboxes)
+
+    async def test_it_ends_anew_what_could_not_be_ended_and_tells_of_that_once(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        events, following = await events_of(service)
+        runtime.failing["stop"] = UnavailableError("the engine is away")
+        sandbox = (await service.start_sandbox(StartRequest(ttl_seconds=0.05))).id
+        await until(lambda: not runtime.sandboxes)
+        await until(lambda: events[-1].type == "removed")
+        types = [event.type for event in events if event.id == sandbox]
+        assert types == ["created", "running", "failed", "expired", "removed"]
+        await cancelled(following)
+
+    async def test_it_tells_of_processes_that_the_kernel_has_ended(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        events, following = await events_of(service)
+        await started(service)
+        runtime.killed = 2
+        await until(lambda: events[-1].type == "out_of_memory")
+        sweeps = runtime.steps.count("oom_kills")
+        await until(lambda: runtime.steps.count("oom_kills") > sweeps + 2)
+        assert [event.type for event in events].count("out_of_memory") == 1
+        await cancelled(following)
+
+    async def test_one_that_takes_its_time_holds_up_no_end(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        watched = await started(service)
+        runtime.hold("oom_kills")
+        await runtime.reached("oom_kills")
+        other = (await service.start_sandbox(StartRequest(ttl_seconds=0.1))).id
+        await until(lambda: other not in runtime.sandboxes)
+        assert runtime.sandboxes == {watched}
+        runtime.let_go("oom_kills")
+
+
+class TestEnds:
+    async def test_the_end_of_a_main_process_is_told_before_its_removal(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        events, following = await events_of(service)
+        sandbox = await started(service)
+        runtime.killed = 1
+        runtime.hold("oom_kills")
+        runtime.on_exit(137)
+        assert await state(service, sandbox) == "stopped"
+        stopping = asyncio.create_task(service.stop_sandbox(StopRequest(sandbox)))
+        await runtime.reached("oom_kills")
+        runtime.let_go("oom_kills")
+        await stopping
+        await until(lambda: events[-1].type == "removed")
+        types = [event.type for event in events if event.id == sandbox]
+        assert types == ["created", "running", "out_of_memory", "stopped", "removed"]
+        await cancelled(following)
+
+    async def test_one_that_cannot_be_halted_can_be_stopped(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.failing["halt"] = UnavailableError("the engine is away")
+        with pytest.raises(UnavailableError):
+            await service.stop_sandbox(StopRequest(sandbox, skip_cleanup=True))
+        assert await state(service, sandbox) == "error"
+        with pytest.raises(ConflictError):
+            await service.stop_sandbox(StopRequest(sandbox, skip_cleanup=True))
+        await service.stop_sandbox(StopRequest(sandbox))
+        assert runtime.sandboxes == set()
+
+
+class TestAdmission:
+    async def test_a_start_that_is_under_way_takes_a_place(self, runtime: SteppedRuntime) -> None:
+        service = SandboxService({"bubblewrap": runtime}, Admission(max_sandboxes=1))
+        runtime.hold("start")
+        first = asyncio.create_task(service.start_sandbox(StartRequest(), "a-key"))
+        await runtime.reached("start")
+        with pytest.raises(AtCapacityError):
+            await service.start_sandbox(StartRequest())
+        again = asyncio.create_task(service.start_sandbox(StartRequest(), "a-key"))
+        await asyncio.sleep(0)
+        runtime.let_go("start")
+        assert await first == await again
+        await service.close()
+
+    async def test_a_name_is_taken_by_a_start_that_is_under_way(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.hold("start")
+        first = asyncio.create_task(service.start_sandbox(StartRequest(name="one")))
+        await runtime.reached("start")
+        with pytest.raises(ConflictError, match="is named 'one'"):
+            await service.start_sandbox(StartRequest(name="one"))
+        runtime.let_go("start")
+        await first
+
+    @pytest.mark.parametrize(
+        ("ttl", "longest", "expected"), [(600.0, None, 600.0), (0.0, 300.0, 300.0), (0.0, None, None)]
+    )
+    async def test_one_that_was_adopted_before_its_deadline_was_written_down_gets_one(
+        self, runtime: SteppedRuntime, ttl: float, longest: float | None, expected: float | None
+    ) -> None:
+        runtime.outlived = [Adopted("one", StartRequest(ttl_seconds=ttl), "running", created_at=1e9)]
+        service = SandboxService({"bubblewrap": runtime}, Admission(max_ttl=longest))
+        before = time.time()
+        await service.open()
+        info = (await service.get_info(GetInfoRequest("one"))).sandbox
+        assert info.created_at == 1e9
+        if expected is None:
+            assert info.expires_at == 0
+        else:
+            assert before + expected <= info.expires_at <= time.time() + expected
+        await service.close()
+
+    async def test_one_that_was_due_while_nobody_was_there_is_ended_at_once(
+        self, runtime: SteppedRuntime
+    ) -> None:
+        runtime.outlived = [Adopted("one", StartRequest(), "paused", expires_at=time.time() - 1)]
+        service = SandboxService({"bubblewrap": runtime})
+        await service.open()
+        await until(lambda: not runtime.sandboxes)
+        await service.close()

@@ -1,0 +1,119 @@
+"""What is too large to hold, copied into a sandbox, out of it or printed in it, by processes of their own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flash_sandbox import HTTPClient
+from flash_sandbox.orchestrator.runtimes import Limits
+
+TRANSFER = Path(__file__).parent / "programs" / "transfer.py"
+STREAM_OUTPUT = TRANSFER.with_name("stream_output.py")
+MIB = 1024 * 1024
+MOST_GROWTH = 32 * MIB
+
+
+@pytest.fixture(scope="module")
+def size(request: pytest.FixtureRequest) -> int:
+    """Tell how many MiB to copy: a GiB where the tests may take long."""
+    return 1024 if request.config.getoption("--hypothesis-profile") == "long" else 256
+
+
+class Served:
+    """An orchestrator in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], http: str, grpc: str) -> None:
+        self.http = http
+        self.grpc = grpc
+        self._proc = Path(f"/proc/{process.pid}")
+
+    def forget_peak(self) -> None:
+        """Have the highest use of memory counted from now on (proc(5), clear_refs)."""
+        (self._proc / "clear_refs").write_text("5")
+
+    def resident_bytes(self, field: str) -> int:
+        """Return a number of its status: VmRSS is that of now, VmHWM the highest."""
+        found = re.search(rf"{field}:\s+(\d+) kB", (self._proc / "status").read_text())
+        assert found is not None
+        return int(found[1]) * 1024
+
+
+@pytest.fixture(scope="module")
+def served(limits: Limits, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--http-port", "0", "--grpc-port", "0"]
+    command += ["--limits", limits, "--state-dir", str(tmp_path_factory.mktemp("state"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            printed = process.stdout.readline() + process.stdout.readline()
+            found = re.fullmatch(r"HTTP\s+(\S+)\ngRPC\s+(\S+)\n", printed)
+            assert found is not None, printed
+            yield Served(process, found[1], found[2])
+        finally:
+            process.terminate()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["HTTPClient", "SandboxClient", "AsyncHTTPClient", "AsyncSandboxClient"])
+def test_a_large_file_takes_little_memory_at_either_end(
+    served: Served, kind: str, size: int, tmp_path: Path
+) -> None:
+    if kind.startswith("Async") and size < 1024:
+        # Its transport is that of the other, but for the threads that read and write.
+        size = 64
+    with HTTPClient(address=served.http) as client:
+        sandbox_id = client.start_sandbox("bubblewrap", memory_mb=256)
+        client.read_file(sandbox_id, "/etc/passwd")
+        served.forget_peak()
+        before = served.resident_bytes("VmRSS")
+        address = served.http if "HTTP" in kind else served.grpc
+        command = [sys.executable, str(TRANSFER), kind, address, sandbox_id, str(tmp_path), str(size)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        server_growth = served.resident_bytes("VmHWM") - before
+        client.stop_sandbox(sandbox_id)
+    figures, digests = done.stdout.splitlines()
+    upload, download, client_growth = figures.split()
+    mine, inside, back = digests.split()
+    print(
+        f"{kind}: {size} MiB, upload {size / float(upload):.0f} MiB/s,"
+        f" download {size / float(download):.0f} MiB/s,"
+        f" client {int(client_growth) / MIB:+.1f} MiB, orchestrator {server_growth / MIB:+.1f} MiB"
+    )
+    assert mine == inside == back
+    assert int(client_growth) < MOST_GROWTH
+    assert server_growth < MOST_GROWTH
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["HTTPClient", "SandboxClient"])
+def test_what_a_command_prints_takes_little_memory_at_either_end(
+    served: Served, kind: str, size: int
+) -> None:
+    with HTTPClient(address=served.http) as client:
+        sandbox_id = client.start_sandbox("bubblewrap", memory_mb=256)
+        client.exec_command(sandbox_id, ["true"])
+        served.forget_peak()
+        before = served.resident_bytes("VmRSS")
+        address = served.http if "HTTP" in kind else served.grpc
+        command = [sys.executable, str(STREAM_OUTPUT), kind, address, sandbox_id, str(size)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        server_growth = served.resident_bytes("VmHWM") - before
+        client.stop_sandbox(sandbox_id)
+    figures, digests = done.stdout.splitlines()
+    seconds, client_growth = figures.split()
+    print(
+        f"{kind}: {size} MiB of output, {size / float(seconds):.0f} MiB/s,"
+        f" client {int(client_growth) / MIB:+.1f} MiB, orchestrator {server_growth / MIB:+.1f} MiB"
+    )
+    came, printed = digests.split()
+    assert came == printed
+    assert int(client_growth) < MOST_GROWTH
+    assert server_growth < MOST_GROWTH

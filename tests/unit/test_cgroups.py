@@ -1,0 +1,43 @@
+"""Orchestrators that share a host, each with cgroups of its own, remove what others have left."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flash_sandbox.orchestrator.sandboxing.cgroup_files import Mount, owner_name
+from flash_sandbox.orchestrator.sandboxing.cgroup_v1 import HierarchyV1
+
+# The process of this owner is gone: no kernel gives out this ID.
+GONE = "4194305.1.1"
+
+
+def test_what_another_orchestrator_removes_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = [
+        Mount(tmp_path / controller, "/", is_v2=False, controllers=frozenset({controller}))
+        for controller in HierarchyV1.REQUIRED
+    ]
+    for mount in mounts:
+        (mount.path / "family" / GONE / "sandbox" / "exec").mkdir(parents=True)
+    look = os.scandir
+
+    looks = itertools.count()
+
+    def remove_and_look(path: Any) -> Any:
+        # Each was looked into once to find out whether it is left over; this is when it is to be ended.
+        if str(path).endswith("/sandbox") and next(looks) == len(mounts):
+            for mount in mounts:
+                shutil.rmtree(mount.path / "family" / GONE)
+        return look(path)
+
+    hierarchy = HierarchyV1(mounts, {}, "family", owner_name())
+    monkeypatch.setattr(os, "scandir", remove_and_look)
+    hierarchy.remove_leftovers()
+    assert not list(tmp_path.glob(f"*/family/{GONE}"))
