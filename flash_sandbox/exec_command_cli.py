@@ -56,7 +56,10 @@ def exec_command(
         str, typer.Option("--workdir", "-w", help="Directory to run in.", show_default="the sandbox's own")
     ] = "",
     user: Annotated[
-        str, typer.Option("--user", "-u", help="User to run as: a name, UID or UID:GID.", show_default="root")
+        str,
+        typer.Option(
+            "--user", "-u", help="User to run as: a name, UID or UID:GID.", show_default="the main process's"
+        ),
     ] = "",
     address: Annotated[
         str,

@@ -88,7 +88,7 @@ class ExecRequest:
         command: Command and its arguments, at least one element; a text is run by the sandbox's shell.
         env: Variables that the command has besides the sandbox's own, each ``NAME=value``.
         cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-        user: User to run as: a name, ``UID`` or ``UID:GID``; empty is root.
+        user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's.
         stdin: Input of the command, at most 8 MiB; a text is sent as UTF-8.
         timeout_ms: Milliseconds after which it is ended with all that it started; 0 is no limit.
         max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; 0 is the default, 8 MiB.
@@ -240,7 +240,7 @@ class ExecStreamRequest:
         command: Command and its arguments, at least one element; a text is run by the sandbox's shell.
         env: Variables that the command has besides the sandbox's own, each ``NAME=value``.
         cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-        user: User to run as: a name, ``UID`` or ``UID:GID``; empty is root.
+        user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's.
         stdin: Input of the command, or the beginning of it, at most 8 MiB.
         timeout_ms: Milliseconds after which it is ended with all that it started; 0 is no limit.
         keep_stdin: Whether more input may come.

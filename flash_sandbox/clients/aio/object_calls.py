@@ -150,7 +150,8 @@ class AsyncObjectCalls:
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
             cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is root. Some runtimes know no other.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+                know no other than root.
             stdin: Its input, at most 8 MiB; a text is sent as UTF-8.
             max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
                 many were dropped.
@@ -200,7 +201,8 @@ class AsyncObjectCalls:
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
             cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is root. Some runtimes know no other.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+                know no other than root.
             stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
             keep_stdin: Whether more input may come, until its end is sent, too.
             tty: Whether it gets a terminal for all of its streams, which more input may always come to.
@@ -253,7 +255,8 @@ class AsyncObjectCalls:
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
             cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is root. Some runtimes know no other.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+                know no other than root.
             stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
             keep_stdin: Whether more input may come, until its end is sent, too.
             tty: Whether it gets a terminal for all of its streams, which more input may always come to.

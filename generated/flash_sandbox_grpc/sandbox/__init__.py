@@ -262,7 +262,7 @@ class ExecRequest(betterproto2.Message):
 
     user: "str" = betterproto2.field(102, betterproto2.TYPE_STRING)
     """
-    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is root.
+    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is the main process's.
     """
 
     stdin: "bytes" = betterproto2.field(103, betterproto2.TYPE_BYTES)
@@ -364,7 +364,7 @@ class ExecStreamRequest(betterproto2.Message):
 
     user: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is root.
+    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is the main process's.
     """
 
     stdin: "bytes" = betterproto2.field(6, betterproto2.TYPE_BYTES)
@@ -1220,7 +1220,7 @@ class StartProcessRequest(betterproto2.Message):
 
     user: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is root.
+    User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is the main process's.
     """
 
     stdin: "bytes" = betterproto2.field(6, betterproto2.TYPE_BYTES)

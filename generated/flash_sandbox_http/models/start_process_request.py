@@ -20,7 +20,7 @@ class StartProcessRequest:
         env (list[str] | Unset): Variables that the command has besides the sandbox's own, each NAME=value.
         cwd (str | Unset): Directory in the sandbox to run in. Empty is the sandbox's own. Default: ''.
         user (str | Unset): User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is
-            root. Default: ''.
+            the main process's. Default: ''.
         stdin (str | Unset): Input of the command, or the beginning of it. Default: ''.
         timeout_ms (int | Unset): Milliseconds after which the command is ended with all that it started. 0 is no limit.
             Default: 0.
