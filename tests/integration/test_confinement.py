@@ -103,9 +103,11 @@ def test_root_inside_is_not_root_on_the_host(inside):
 def test_exec_joins_every_namespace_of_the_main_process(client):
     names = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
     show = " && ".join(f"readlink /proc/self/ns/{name}" for name in names)
-    with running(client, command=["sh", "-c", f"({show}) > /out; exec tail -f /dev/null"]) as sandbox_id:
+    main = f"({show}) > /part; mv /part /out; exec tail -f /dev/null"
+    with running(client, command=["sh", "-c", main]) as sandbox_id:
         joined = client.exec_command(sandbox_id, ["sh", "-c", show]).stdout
-        assert joined == client.exec_command(sandbox_id, ["cat", "/out"]).stdout
+        of_main = "until [ -e /out ]; do sleep 0.01; done; cat /out"
+        assert joined == client.exec_command(sandbox_id, ["sh", "-c", of_main]).stdout
     of_the_host = [os.readlink(f"/proc/self/ns/{name}") for name in names]
     assert not set(joined.split()) & set(of_the_host)
 
