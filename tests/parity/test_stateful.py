@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from following import following
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -198,6 +199,19 @@ class Machine(RuleBasedStateMachine):
             command=UNTIL_TOLD, memory_mb=64, labels={"machine": self.label}
         )
         self.sandboxes.append(Sandbox(sandbox_id, may_end=True))
+
+    @has_room
+    @rule(client=clients)
+    def start_and_watch(self, client: str) -> None:
+        """Whoever goes on from the same token is told the same."""
+        with self.world.clients[client].watch_events() as events:
+            token = events.token
+        sandbox_id = self.world.clients[client].start_sandbox(memory_mb=64, labels={"machine": self.label})
+        self.sandboxes.append(Sandbox(sandbox_id))
+        for each in self.world.clients.values():
+            with following(each, token) as follower:
+                told = [event.type for event in follower.of(sandbox_id, "running")]
+            assert told == ["created", "running"]
 
     @has_sandbox
     @rule(client=clients, choice=choices)
