@@ -22,7 +22,7 @@ MOST_GROWTH = 32 * MIB
 @pytest.fixture(scope="module")
 def size(request: pytest.FixtureRequest) -> int:
     """Tell how many MiB to copy: a GiB where the tests may take long."""
-    return 1024 if request.config.getoption("--hypothesis-profile") == "long" else 256
+    return 1024 if request.config.getoption("--hypothesis-profile") == "long" else 128
 
 
 class Served:
