@@ -111,6 +111,11 @@ class SnapshotImages:
         try:
             await self._require_image(path, details[_IMAGE])
             yield details[_IMAGE], original
+        except InvalidArgumentError as error:
+            # It was being removed before it was in use.
+            if error.reason != Reason.IMAGE_NOT_FOUND:
+                raise
+            raise _refused(_without_image(path)) from error
         finally:
             self._in_use[tag] -= 1
             if not self._in_use[tag] and tag in self._removed:
@@ -183,13 +188,17 @@ class SnapshotImages:
         except EngineError as error:
             if error.status != 404:
                 raise
-            raise _refused(f"Docker Engine does not have the image of snapshot {path!r} any more") from error
+            raise _refused(_without_image(path)) from error
 
     def _write(self, image: str, image_digest: str, details: dict[str, str]) -> str:
         with self._store.writing(self._runtime, image, image_digest, **details) as (_, path):
             # The engine has the files; the manifest alone says all.
             pass
         return str(path)
+
+
+def _without_image(path: str) -> str:
+    return f"Docker Engine does not have the image of snapshot {path!r} any more"
 
 
 def _refused(detail: str) -> InvalidArgumentError:
