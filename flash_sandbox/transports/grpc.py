@@ -40,7 +40,8 @@ from ..operations import KEEPALIVE, Operation
 from ..options import CallOptions
 from .base import Metadata
 from .channel import NOT_HTTP2, Channel, Stream, WireDeadline, was_refused
-from .grpc_streams import Chunks, Received, patiently
+from .chunks import AsyncChunks
+from .grpc_streams import Received, patiently
 from .loop_thread import loop_thread
 from .retry import Attempts, Deadline, lost_answer, lost_stream
 from .tls import default_context
@@ -157,7 +158,7 @@ class AsyncGRPCTransport:
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         message = encode_request(operation, request)
-        more = Chunks(chunks)
+        more = AsyncChunks(chunks)
         while True:
             try:
                 return await asyncio.create_task(self._send(operation, message, more, deadline))
@@ -247,7 +248,7 @@ class AsyncGRPCTransport:
             raise
 
     async def _send(
-        self, operation: Operation[Any, Res], message: Message, chunks: Chunks, deadline: Deadline
+        self, operation: Operation[Any, Res], message: Message, chunks: AsyncChunks, deadline: Deadline
     ) -> Res:
         channel = await self._connected()
         classes = message_classes(operation)

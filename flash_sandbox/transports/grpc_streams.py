@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from typing import Final, Generic, TypeVar
 
 from ..errors import SandboxConnectionError, SandboxError
 from .retry import PATIENCE_SECONDS
 
-__all__ = ["Chunks", "Received", "patiently"]
+__all__ = ["Received", "patiently"]
 
 # What is taken from the connection ahead of the reader.
 _ROOM: Final = 8
@@ -55,29 +55,6 @@ class Received(Generic[T]):
         if not pieces and self._error is not None:
             raise self._error
         return pieces
-
-
-class Chunks:
-    """What a request carries after its first message.
-
-    Attributes:
-        begun: Whether any of it has been taken.
-        failure: What it raised.
-    """
-
-    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
-        self._chunks = chunks
-        self.begun = False
-        self.failure: Exception | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._chunks:
-                self.begun = True
-                yield chunk
-        except Exception as error:
-            self.failure = error
-            raise
 
 
 async def patiently(work: Awaitable[T]) -> T:

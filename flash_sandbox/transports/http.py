@@ -18,7 +18,6 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
-    Iterator,
 )
 from typing import Any, Final, TypeVar
 
@@ -36,6 +35,7 @@ from ..errors import (
 )
 from ..operations import Operation
 from ..options import CallOptions
+from .chunks import AsyncChunks, Chunks
 from .http_exchange import (
     Answer,
     AsyncExchange,
@@ -165,47 +165,6 @@ def _told(error: SandboxError, operation: Operation[Any, Any]) -> SandboxError:
     return error
 
 
-class _Once:
-    """A stream that can be sent once.
-
-    Attributes:
-        begun: Whether any of it has been taken.
-        failure: What it raised.
-    """
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-        self.begun = False
-        self.failure: Exception | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for chunk in self._chunks:
-                self.begun = True
-                yield chunk
-        except Exception as error:
-            self.failure = error
-            raise
-
-
-class _AsyncOnce:
-    """The same, awaited."""
-
-    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
-        self._chunks = chunks
-        self.begun = False
-        self.failure: Exception | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._chunks:
-                self.begun = True
-                yield chunk
-        except Exception as error:
-            self.failure = error
-            raise
-
-
 class HTTPTransport(_HTTPBase):
     """Perform operations over HTTP.
 
@@ -285,7 +244,7 @@ class HTTPTransport(_HTTPBase):
         attempts = Attempts(operation, options, deadline)
         call = encode_request(operation, request)
         headers = [*self._headers_for(operation, call), _BINARY]
-        content = _Once(chunks)
+        content = Chunks(chunks)
         while True:
             try:
                 self._refuse_if_closed()
@@ -410,7 +369,7 @@ class AsyncHTTPTransport(_HTTPBase):
         attempts = Attempts(operation, options, deadline)
         call = encode_request(operation, request)
         headers = [*self._headers_for(operation, call), _BINARY]
-        content = _AsyncOnce(chunks)
+        content = AsyncChunks(chunks)
         while True:
             try:
                 self._refuse_other_loop()
