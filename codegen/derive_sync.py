@@ -51,6 +51,7 @@ _NAMES: Final = {
     "aclosing": "closing",
     "aiter": "iter",
     "anext": "next",
+    "grpc_async": "grpc_sync",
 }
 """Each name of the asynchronous source that is another one in the synchronous text."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -56,6 +57,7 @@ class Gatekeeper:
             )
 
 
+@lru_cache(maxsize=256)
 def _names_this_machine(host: str) -> bool:
     name = urlsplit(f"//{host}").hostname or ""
     if name == _LOCALHOST or name.endswith("." + _LOCALHOST):

@@ -11,7 +11,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from grpclib.const import Cardinality
 from grpclib.const import Handler as Method
@@ -28,7 +28,8 @@ from h2.settings import SettingCodes
 
 from ..codecs.grpc import SERVER_CODEC, ErrorDetailsCodec, encode_error
 from ..errors import InvalidArgumentError
-from ..transports.quiet_frames import describe_data_briefly
+from ..transports.corked import Corked
+from ..transports.quiet_frames import describe_frames_briefly
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable
@@ -128,13 +129,13 @@ class _Protocol(H2Protocol):
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Corked(transport)))
         self._connections.add(self)
         # Frames of unknown types are ignored (RFC 9113, 5.5); grpclib raises.
         for event in (UnknownFrameReceived, AlternativeServiceAvailable, InformationalResponseReceived):
             self.processor.processors[event] = _ignore
         h2 = self.connection._connection
-        describe_data_briefly(h2)
+        describe_frames_briefly(h2)
         h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS})
         self.connection.flush()
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import socket
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 import uvicorn
@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from ..codecs.http import encode_error
 from ..errors import InvalidArgumentError
+from ..transports.corked import Corked
 
 __all__ = ["HTTPServer"]
 
@@ -83,6 +84,9 @@ class HTTPServer:
 
 class _Protocol(H11Protocol):
     """uvicorn's protocol; what is not HTTP is answered with the same body as any other failure."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast(asyncio.Transport, Corked(transport)))
 
     def send_400_response(self, msg: str) -> None:
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
@@ -68,7 +70,9 @@ class RequestLog:
             fields = _fields(call) | {"status": status}
             if reason:
                 fields["reason"] = reason
-            self._log.info("request", **fields, duration_ms=_duration_ms(call))
+            fields["duration_ms"] = _duration_ms(call)
+            # The caller is not kept waiting for it.
+            asyncio.get_running_loop().call_soon(partial(self._log.info, "request", **fields))
 
     def unexpected(self, call: Call, error: BaseException) -> None:
         """Write the traceback of a failure that is a fault of the orchestrator."""

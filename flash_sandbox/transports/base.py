@@ -4,7 +4,7 @@
 
     Transport       performs an operation and returns its result
     ├── HTTPTransport         httpx.Client
-    └── GRPCTransport         AsyncGRPCTransport on the shared loop thread
+    └── GRPCTransport         connections of h2 over sockets
     AsyncTransport  the same, awaited
     ├── AsyncHTTPTransport    httpx.AsyncClient
     └── AsyncGRPCTransport    a grpclib channel

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import grpclib.client
 from grpclib.config import Configuration
 from grpclib.const import Cardinality
-from grpclib.exceptions import StreamTerminatedError
 from grpclib.metadata import Deadline
 from grpclib.protocol import EventsProcessor, H2Protocol
 from h2.events import StreamEnded
@@ -22,10 +21,19 @@ from ..address import Address
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from ..errors import ProtocolError
+from .corked import Corked
+from .grpc_call import wire_seconds
+from .http2 import (
+    CONNECTION_WINDOW_BYTES,
+    FRAME_BYTES,
+    NOT_HTTP2,
+    STREAM_WINDOW_BYTES,
+    is_server_preface,
+)
 from .keepalive import keep_alive
-from .quiet_frames import describe_data_briefly
+from .quiet_frames import describe_frames_briefly
 
-__all__ = ["NOT_HTTP2", "Channel", "Stream", "WireDeadline", "was_refused"]
+__all__ = ["Channel", "Stream", "WireDeadline"]
 
 # Servers in Go end a connection whose client sends HTTP/2 pings more than once in five minutes, so TCP's own
 # keepalive is what notices a dead link within a minute.
@@ -34,28 +42,20 @@ _CONFIGURATION: Final = Configuration(
     _keepalive_timeout=20.0,
     _http2_max_pings_without_data=0,
     _http2_min_sent_ping_interval_without_data=290.0,
-    # A stream that nobody reads holds up itself alone: no number of them fills what the connection may carry.
-    http2_stream_window_size=1024 * 1024,
-    http2_connection_window_size=2**31 - 1,
+    http2_stream_window_size=STREAM_WINDOW_BYTES,
+    http2_connection_window_size=CONNECTION_WINDOW_BYTES,
 )
-
-# Of one HTTP/2 frame: with the usual 16 KiB both ends are busier with frames than with what is in them.
-_FRAME_BYTES: Final = 64 * 1024
 
 # How long a server may take to answer the end of TLS before its connection is cut.
 _FAREWELL_SECONDS: Final = 1.0
 
-NOT_HTTP2: Final = "Protocol error"
-"""Why a stream was ended whose server broke the protocol, in grpclib's words."""
-
 
 class WireDeadline(Deadline):
-    """A deadline that the server is never told too short: grpc-timeout drops what is less than a unit."""
+    """A deadline that the server is never told too short."""
 
     def time_remaining(self) -> float:
         """Return the seconds that are left, rounded up where only whole ones are sent."""
-        left = super().time_remaining()
-        return float(math.ceil(left)) if left > 10 else left
+        return wire_seconds(super().time_remaining())
 
 
 class Stream(grpclib.client.Stream[Any, Any]):
@@ -65,6 +65,12 @@ class Stream(grpclib.client.Stream[Any, Any]):
     def sent(self) -> bool:
         """Tell whether any of the request may have reached the server."""
         return self._send_request_done
+
+    @property
+    def told(self) -> Mapping[str, Any] | None:
+        """Return what came with the answer besides its messages."""
+        metadata: Mapping[str, Any] | None = self.trailing_metadata or self.initial_metadata
+        return metadata
 
     @property
     def answered(self) -> bool:
@@ -118,13 +124,13 @@ class _Protocol(H2Protocol):
     _head: bytes | None = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Corked(transport)))
         self._transport = cast(asyncio.Transport, transport)
         self._lost = asyncio.Event()
         self.processor = _Processor(self.handler, self.connection)
         h2 = self.connection._connection
-        describe_data_briefly(h2)
-        h2.update_settings({SettingCodes.MAX_FRAME_SIZE: _FRAME_BYTES})
+        describe_frames_briefly(h2)
+        h2.update_settings({SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES})
         self.connection.flush()
         tls = transport.get_extra_info("ssl_object")
         self.agreed = tls is None or tls.selected_alpn_protocol() == "h2"
@@ -138,9 +144,8 @@ class _Protocol(H2Protocol):
             if len(self._head) < 9:
                 return
             data = self._head
-            # The first frame of a server is SETTINGS, type 4 on stream 0 (RFC 9113, section 3.4).
             self._head = None
-            if data[3:9] != b"\x04\0\0\0\0\0":
+            if not is_server_preface(data):
                 self.processor.close(NOT_HTTP2)
                 return
         super().data_received(data)
@@ -236,8 +241,3 @@ class Channel(grpclib.client.Channel):
             dispatch=self.__dispatch__,
             deadline=deadline,
         )
-
-
-def was_refused(error: StreamTerminatedError) -> bool:
-    """Tell whether the server says that it has not begun the request (RFC 9113, REFUSED_STREAM)."""
-    return str(error).endswith("error_code: 7") and "reset" in str(error)

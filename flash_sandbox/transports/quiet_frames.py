@@ -9,18 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 from h2.connection import H2Connection
-from hyperframe.frame import DataFrame, Frame
+from hyperframe.frame import Frame
 
-__all__ = ["describe_data_briefly"]
+__all__ = ["describe_frames_briefly"]
 
 
-def describe_data_briefly(connection: H2Connection) -> None:
-    """Make what one connection says of frames of data short."""
+def describe_frames_briefly(connection: H2Connection) -> None:
+    """Make what one connection says of the frames that come short."""
     receive = connection._receive_frame
 
     def receive_quietly(frame: Frame) -> Any:
-        if isinstance(frame, DataFrame):
-            frame._body_repr = lambda: f"{frame.body_len} bytes"  # type: ignore[method-assign]
+        frame._body_repr = _nothing  # type: ignore[method-assign]
         return receive(frame)
 
     connection._receive_frame = receive_quietly  # type: ignore[method-assign]
+
+
+def _nothing() -> str:
+    return "..."

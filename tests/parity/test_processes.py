@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import flash_sandbox
-from flash_sandbox import ClientClosedError, SandboxAPI, SandboxNotFoundError
+from flash_sandbox import ClientClosedError, SandboxNotFoundError
 from flash_sandbox.orchestrator import Orchestrator
 
 SYNC = ["HTTPClient", "SandboxClient"]
@@ -267,14 +267,9 @@ def test_client_that_was_never_used_needs_no_close(name: str, orchestrator: Orch
     gc.collect()
 
 
-def test_synchronous_client_refuses_the_thread_of_its_own_loop(orchestrator: Orchestrator) -> None:
-    from flash_sandbox.transports.loop_thread import loop_thread
-
-    client: SandboxAPI = new_client("SandboxClient", orchestrator)
-
-    async def ask() -> None:
+@pytest.mark.parametrize("name", ["HTTPClient", "SandboxClient"])
+async def test_synchronous_client_works_in_the_thread_of_a_running_loop(
+    name: str, orchestrator: Orchestrator
+) -> None:
+    with new_client(name, orchestrator) as client, pytest.raises(flash_sandbox.SandboxNotFoundError):
         client.get_status("a")
-
-    with pytest.raises(flash_sandbox.UnsupportedError, match="own event loop"):
-        loop_thread().run(ask())
-    client.close()

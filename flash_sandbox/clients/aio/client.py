@@ -90,7 +90,7 @@ class AsyncSandboxClient(_AsyncClient):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
-        from ...transports.grpc import AsyncGRPCTransport
+        from ...transports.grpc_async import AsyncGRPCTransport
 
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl))

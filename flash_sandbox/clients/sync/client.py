@@ -91,7 +91,7 @@ class SandboxClient(_Client):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
-        from ...transports.grpc import GRPCTransport
+        from ...transports.grpc_sync import GRPCTransport
 
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl))

@@ -30,10 +30,6 @@ def main() -> None:
 
     import all_clients
 
-    from flash_sandbox.transports import loop_thread
-
-    # As on Windows, where a wait may not be long.
-    loop_thread._LONGEST_WAIT_SECONDS = 0.05
     all_clients.main(*sys.argv[1:])
 
 

@@ -1,0 +1,125 @@
+"""What both halves of the gRPC transport share: everything but the waiting."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import grpclib.exceptions
+import h2.exceptions
+
+from ..address import Address
+from ..codecs.grpc import decode_error
+from ..errors import (
+    ClientClosedError,
+    InvalidArgumentError,
+    ProtocolError,
+    SandboxConnectionError,
+    SandboxError,
+)
+from ..operations import Operation
+from .base import Metadata
+from .http2 import NOT_HTTP2, was_refused
+from .retry import Deadline, lost_answer
+from .tls import default_context
+
+__all__ = ["GRPCBase", "tell"]
+
+_NAME: Final = re.compile(r"[0-9a-z_.-]+")
+_VALUE: Final = re.compile(r"[ -~]+")
+_RESERVED: Final = ("te", "content-type", "user-agent")
+
+
+class Begun(Protocol):
+    """A call that has begun."""
+
+    @property
+    def sent(self) -> bool:
+        """Tell whether any of the request may have reached the server."""
+        ...
+
+    @property
+    def told(self) -> Mapping[str, Any] | None:
+        """Return what came with the answer besides its messages."""
+        ...
+
+
+class GRPCBase:
+    """Where to call, and with what.
+
+    Args:
+        address: Where the orchestrator listens.
+        api_key: Sent as a bearer token; None to send none.
+        context: TLS settings; True for the usual ones; None to go by the address.
+        metadata: Headers that go with every call.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        api_key: str | None,
+        context: ssl.SSLContext | bool | None = None,
+        metadata: Metadata = (),
+    ) -> None:
+        self.address = address
+        self._context = context if isinstance(context, ssl.SSLContext) else None
+        if address.tls and self._context is None:
+            self._context = default_context()
+        self._metadata = _checked(metadata)
+        if api_key is not None:
+            self._metadata.append(("authorization", f"Bearer {api_key}"))
+        self._closed = False
+
+    def _metadata_for(self, operation: Operation[Any, Any]) -> list[tuple[str, str]]:
+        if operation.keyed:
+            return [*self._metadata, ("idempotency-key", uuid.uuid4().hex)]
+        return self._metadata
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ClientClosedError("the client was closed")
+
+    def _translated(
+        self, operation: Operation[Any, Any], error: Exception, call: Begun, deadline: Deadline
+    ) -> SandboxError:
+        if isinstance(error, SandboxError):
+            return error
+        if isinstance(error, grpclib.exceptions.GRPCError):
+            return decode_error(operation.name, error, call.told)
+        if self._closed:
+            return ClientClosedError("the client was closed during the call")
+        text = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError) and error.errno is None:
+            return deadline.passed()
+        lost = f"the connection to {self.address} was lost: {text}"
+        if isinstance(error, grpclib.exceptions.StreamTerminatedError):
+            if text == NOT_HTTP2:
+                return ProtocolError("the answer is not HTTP/2")
+            return SandboxConnectionError(lost) if was_refused(error) else lost_answer(operation, lost)
+        if isinstance(error, OSError | h2.exceptions.H2Error):
+            return lost_answer(operation, lost) if call.sent else SandboxConnectionError(lost)
+        return ProtocolError(f"unexpected answer: {text}")
+
+
+def tell(error: SandboxError, operation: Operation[Any, Any]) -> None:
+    """Note in an error which call it is of."""
+    error.transport = error.transport or "grpc"
+    error.operation = error.operation or operation.name
+
+
+def _checked(metadata: Metadata) -> list[tuple[str, str]]:
+    pairs = list(metadata.items() if isinstance(metadata, Mapping) else metadata)
+    for name, value in pairs:
+        if (
+            not isinstance(name, str)
+            or not _NAME.fullmatch(name)
+            or name in _RESERVED
+            or name.startswith("grpc-")
+        ):
+            raise InvalidArgumentError(f"metadata has the name {name!r}, which gRPC does not take")
+        if not isinstance(value, str) or not _VALUE.fullmatch(value):
+            raise InvalidArgumentError(f"metadata {name!r} must be printable ASCII and not empty")
+    return pairs
