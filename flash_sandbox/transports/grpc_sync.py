@@ -213,6 +213,9 @@ class GRPCTransport(GRPCBase):
             self._release(connection)
         try:
             connection = Connection(self.address, self._context, limit)
+        except SandboxError:
+            # One that says that no time is left is an OSError, too.
+            raise
         except OSError as error:
             detail = f"cannot connect to {self.address}: {error}"
             raise SandboxConnectionError(detail) from error

@@ -233,12 +233,10 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _receive_what_is_there(self) -> None:
-        self._socket.settimeout(0.0)
-        try:
+        with suppress(BlockingIOError, ssl.SSLWantReadError):
             while True:
+                self._socket.settimeout(0.0)
                 self._feed(self._socket.recv(_READ_BYTES))
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
 
     def _receive(self) -> None:
         self._socket.settimeout(self.limit.remaining())
