@@ -26,15 +26,13 @@ from .chunks import Chunks
 from .grpc_base import GRPCBase, tell
 from .grpc_call import Call, request_headers, time_limit
 from .http2 import Connection, Headers, Limit
+from .limits import MOST_CONNECTIONS, MOST_IDLE
 from .retry import PATIENCE_SECONDS, Attempts, Deadline, lost_stream
 
 __all__ = ["GRPCTransport"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
-
-# More than this are closed rather than kept for the next call.
-_MOST_IDLE: Final = 20
 
 
 class _Patience:
@@ -72,6 +70,7 @@ class GRPCTransport(GRPCBase):
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._lock = threading.Lock()
+        self._room = threading.Semaphore(MOST_CONNECTIONS)
         self._process = os.getpid()
         self._inherited: list[Connection] = []
 
@@ -168,8 +167,7 @@ class GRPCTransport(GRPCBase):
         bounded: bool = False,
     ) -> Iterator[Call]:
         """Make a call; `bounded` tells the server of the deadline."""
-        connection = self._connection(deadline)
-        try:
+        with self._connection(deadline) as connection:
             remaining = deadline.remaining() if bounded else None
             limited = headers if remaining is None else [*headers, time_limit(remaining)]
             call = Call(connection, limited, message_classes(operation)[1])
@@ -180,8 +178,6 @@ class GRPCTransport(GRPCBase):
                 if translated is error:
                     raise
                 raise translated from error
-        finally:
-            self._release(connection)
 
     def _headers_for(self, operation: Operation[Any, Any]) -> Headers:
         known = self._headers.get(operation.name)
@@ -196,21 +192,36 @@ class GRPCTransport(GRPCBase):
             self._headers[operation.name] = known
         return known
 
-    def _connection(self, limit: Limit) -> Connection:
-        """Take a connection that no other call uses, or make one."""
+    @contextmanager
+    def _connection(self, limit: Limit) -> Iterator[Connection]:
+        """Have a connection that no other call uses, once there may be another one."""
         self._leave_the_parent()
+        room = self._room
+        if not room.acquire(timeout=limit.remaining()):
+            raise limit.passed()
+        try:
+            connection = self._idle_one(limit) or self._new_one(limit)
+            try:
+                yield connection
+            finally:
+                self._release(connection)
+        finally:
+            room.release()
+
+    def _idle_one(self, limit: Limit) -> Connection | None:
         while True:
             self._refuse_if_closed()
             with self._lock:
-                connection = self._idle.pop() if self._idle else None
-                if connection is not None:
-                    self._busy.add(connection)
-            if connection is None:
-                break
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+                self._busy.add(connection)
             connection.limit = limit
             if connection.still_open():
                 return connection
             self._release(connection)
+
+    def _new_one(self, limit: Limit) -> Connection:
         try:
             connection = Connection(self.address, self._context, limit)
         except SandboxError:
@@ -226,7 +237,7 @@ class GRPCTransport(GRPCBase):
     def _release(self, connection: Connection) -> None:
         with self._lock:
             self._busy.discard(connection)
-            kept = connection.idle and not self._closed and len(self._idle) < _MOST_IDLE
+            kept = connection.idle and not self._closed and len(self._idle) < MOST_IDLE
             if kept:
                 self._idle.append(connection)
         if not kept:
@@ -238,6 +249,7 @@ class GRPCTransport(GRPCBase):
             # lock, which a thread of the parent may have held.
             self._inherited += [*self._idle, *self._busy]
             self._idle, self._busy, self._lock = [], set(), threading.Lock()
+            self._room = threading.Semaphore(MOST_CONNECTIONS)
             self._process = os.getpid()
 
     def close(self) -> None:

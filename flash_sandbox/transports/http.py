@@ -39,13 +39,12 @@ from .chunks import AsyncChunks, Chunks
 from .http_exchange import (
     Answer,
     AsyncExchange,
-    AsyncPool,
     AsyncSession,
     Exchange,
-    Pool,
     Session,
     proxied,
 )
+from .http_pool import AsyncPool, Pool
 from .pieces import Pieces
 from .retry import PATIENCE_SECONDS, Attempts, Deadline, lost_answer
 

@@ -6,50 +6,32 @@ time-out of a call can bound it as a whole. A session's own settings hold, so it
 
 from __future__ import annotations
 
-import ssl
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
 
-import httpcore
 import httpx
 
 from ..address import Address
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.http import HTTPCall
 from ..errors import ProtocolError
-from .deadline_backend import DeadlineBackend, Patience
-from .keepalive import SOCKET_OPTIONS
 from .retry import PATIENCE_SECONDS, Deadline
-from .tls import default_context
 
 __all__ = [
     "Answer",
     "AsyncExchange",
     "AsyncOpenAnswer",
-    "AsyncPool",
     "AsyncSession",
     "Exchange",
+    "Headers",
     "OpenAnswer",
-    "Pool",
     "Session",
     "proxied",
 ]
 
-_LIMITS: Final[dict[str, Any]] = {
-    # As many calls at a time as the orchestrator takes over one gRPC connection: the next one waits.
-    "max_connections": 1000,
-    "max_keepalive_connections": 20,
-    # Less than the five seconds after which some servers close an idle connection.
-    "keepalive_expiry": 4.0,
-}
-
 Headers = list[tuple[str, str]]
-
-
-_PATIENCE: Final = Patience(PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,112 +157,6 @@ class _Body:
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
 
-class _Requests:
-    """Makes httpcore's requests to one address."""
-
-    def __init__(self, address: Address) -> None:
-        self._scheme = b"https" if address.tls else b"http"
-        self._host = address.host.encode("ascii")
-        self._port = address.port
-        self._prefix = f"{address.prefix}/"
-        default_port = 443 if address.tls else 80
-        authority = address.authority
-        if address.port == default_port:
-            authority = authority.removesuffix(f":{default_port}")
-        self._host_header = (b"host", authority.encode("ascii"))
-
-    def make(
-        self,
-        call: HTTPCall,
-        headers: Headers,
-        timeouts: dict[str, float] | None,
-        content: Iterator[bytes] | AsyncIterator[bytes] | None,
-    ) -> httpcore.Request:
-        url = httpcore.URL(
-            scheme=self._scheme,
-            host=self._host,
-            port=self._port,
-            target=(self._prefix + call.path).encode("ascii"),
-        )
-        pairs = [self._host_header, *((name.encode(), value.encode()) for name, value in headers)]
-        if content is not None:
-            pairs.append((b"transfer-encoding", b"chunked"))
-        elif call.body is not None:
-            pairs.append((b"content-length", str(len(call.body)).encode()))
-        extensions = {} if timeouts is None else {"timeout": timeouts}
-        body = call.body if content is None else content
-        return httpcore.Request(call.method, url, headers=pairs, content=body, extensions=extensions)
-
-
-class Pool:
-    """Connections of our own.
-
-    Args:
-        address: Where the orchestrator listens.
-    """
-
-    def __init__(self, address: Address) -> None:
-        self._requests = _Requests(address)
-        self._pool = httpcore.ConnectionPool(network_backend=DeadlineBackend(), **_settings(address))
-
-    def open(
-        self,
-        call: HTTPCall,
-        headers: Headers,
-        deadline: Deadline,
-        content: Iterator[bytes] | None = None,
-        *,
-        endless: bool = False,
-    ) -> OpenAnswer:
-        """Send a request and return the answer once its body begins."""
-        remaining = deadline.remaining()
-        timeouts: dict[str, float] | None = None
-        if remaining is not None:
-            # `DeadlineBackend` takes these for moments rather than durations.
-            at = time.monotonic() + remaining
-            timeouts = {"pool": remaining, "connect": at, "read": at, "write": at}
-        if endless and content is not None:
-            timeouts = {
-                **(timeouts or {}),
-                "read": Patience(PATIENCE_SECONDS),
-                "write": Patience(PATIENCE_SECONDS),
-            }
-        response = self._pool.handle_request(self._requests.make(call, headers, timeouts, content))
-        if endless and timeouts is not None:
-            # Looked up once more when the body is read.
-            timeouts["read"] = _PATIENCE
-        return OpenAnswer(response.status, _Headers(response.headers), response.iter_stream(), response.close)
-
-    def close(self) -> None:
-        """Release the connections."""
-        self._pool.close()
-
-
-class AsyncPool:
-    """Connections of our own, in one event loop.
-
-    Args:
-        address: Where the orchestrator listens.
-    """
-
-    def __init__(self, address: Address) -> None:
-        self._requests = _Requests(address)
-        self._pool = httpcore.AsyncConnectionPool(**_settings(address))
-
-    async def open(
-        self, call: HTTPCall, headers: Headers, content: AsyncIterator[bytes] | None = None
-    ) -> AsyncOpenAnswer:
-        """Send a request and return the answer once its body begins."""
-        response = await self._pool.handle_async_request(self._requests.make(call, headers, None, content))
-        return AsyncOpenAnswer(
-            response.status, _Headers(response.headers), response.aiter_stream(), response.aclose
-        )
-
-    async def close(self) -> None:
-        """Release the connections."""
-        await self._pool.aclose()
-
-
 class Session:
     """The connections of an httpx.Client.
 
@@ -365,20 +241,3 @@ def proxied(address: Address) -> bool:
     known = getproxies()
     named = known.get("https" if address.tls else "http") or known.get("all")
     return bool(named) and not proxy_bypass(address.host)
-
-
-def _settings(address: Address) -> dict[str, Any]:
-    if address.unix_path is not None:
-        return {**_LIMITS, "uds": address.unix_path}
-    return {**_LIMITS, "socket_options": SOCKET_OPTIONS, "ssl_context": _tls_context(address)}
-
-
-def _tls_context(address: Address) -> ssl.SSLContext | None:
-    return default_context() if address.tls else None
-
-
-class _Headers(dict[str, str]):
-    """Headers as httpcore has them, by name in lower case."""
-
-    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        super().__init__((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs)
