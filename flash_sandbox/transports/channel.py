@@ -27,6 +27,8 @@ from .http2 import (
     CONNECTION_WINDOW_BYTES,
     FRAME_BYTES,
     NOT_HTTP2,
+    PING_PATIENCE_SECONDS,
+    PING_SECONDS,
     STREAM_WINDOW_BYTES,
     is_server_preface,
 )
@@ -35,13 +37,11 @@ from .quiet_frames import describe_frames_briefly
 
 __all__ = ["Channel", "Stream", "WireDeadline"]
 
-# Servers in Go end a connection whose client sends HTTP/2 pings more than once in five minutes, so TCP's own
-# keepalive is what notices a dead link within a minute.
 _CONFIGURATION: Final = Configuration(
-    _keepalive_time=300.0,
-    _keepalive_timeout=20.0,
+    _keepalive_time=PING_SECONDS,
+    _keepalive_timeout=PING_PATIENCE_SECONDS,
     _http2_max_pings_without_data=0,
-    _http2_min_sent_ping_interval_without_data=290.0,
+    _http2_min_sent_ping_interval_without_data=PING_SECONDS - 10,
     http2_stream_window_size=STREAM_WINDOW_BYTES,
     http2_connection_window_size=CONNECTION_WINDOW_BYTES,
 )

@@ -36,6 +36,8 @@ __all__ = [
     "CONNECTION_WINDOW_BYTES",
     "FRAME_BYTES",
     "NOT_HTTP2",
+    "PING_PATIENCE_SECONDS",
+    "PING_SECONDS",
     "STREAM_WINDOW_BYTES",
     "Connection",
     "Limit",
@@ -52,6 +54,15 @@ CONNECTION_WINDOW_BYTES: Final = 2**31 - 1
 
 FRAME_BYTES: Final = 64 * 1024
 """Of one frame: with the usual 16 KiB both ends are busier with frames than with what is in them."""
+
+PING_SECONDS: Final = 300.0
+"""Of silence, after which a server is asked whether it is there.
+
+Servers in Go end a connection whose client pings more than once in five minutes, so TCP's own keepalive is
+what notices a dead link within a minute.
+"""
+
+PING_PATIENCE_SECONDS: Final = 20.0
 
 NOT_HTTP2: Final = "Protocol error"
 """Why a stream was ended whose server broke the protocol, in grpclib's words."""
@@ -239,15 +250,28 @@ class Connection:
                 self._feed(self._socket.recv(_READ_BYTES))
 
     def _receive(self) -> None:
-        self._socket.settimeout(self.limit.remaining())
+        data = self._read_within(PING_SECONDS)
+        if data is None:
+            self._h2.ping(b"are you?")
+            self._flush()
+            data = self._read_within(PING_PATIENCE_SECONDS)
+        if data is None:
+            raise StreamTerminatedError("the server does not answer a ping")
+        self._feed(data)
+
+    def _read_within(self, seconds: float) -> bytes | None:
+        """Return what comes, or None where nothing does within `seconds`."""
+        left = self.limit.remaining()
+        self._socket.settimeout(seconds if left is None else min(left, seconds))
         try:
-            data = self._socket.recv(_READ_BYTES)
+            return self._socket.recv(_READ_BYTES)
         except TimeoutError as error:
             # With a number it is the system's: the peer is gone.
-            if error.errno is None:
+            if error.errno is not None:
+                raise
+            if left is not None and left <= seconds:
                 raise self.limit.passed() from error
-            raise
-        self._feed(data)
+            return None
 
     def _feed(self, data: bytes) -> None:
         if not data:

@@ -18,7 +18,7 @@ from quartet import CLIENTS
 
 from flash_sandbox import OutcomeUnknownError, Sandbox, SandboxAPI
 from flash_sandbox.orchestrator import Orchestrator
-from flash_sandbox.transports import channel
+from flash_sandbox.transports import channel, http2
 
 PROGRAM = Path(__file__).parent / "programs" / "dead_link.py"
 # A user namespace, too, would let others than root do this; but not start sandboxes in it.
@@ -97,6 +97,8 @@ def test_grpc_call_ends_when_pings_find_a_middlebox_dead(
         _http2_min_sent_ping_interval_without_data=0.1,
     )
     monkeypatch.setattr(channel, "_CONFIGURATION", hasty)
+    monkeypatch.setattr(http2, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(http2, "PING_PATIENCE_SECONDS", 0.2)
     with relay(orchestrator.grpc_address) as (address, dead):
         client = connect(address, timeout=None)
         sandbox_id = client.start_sandbox(memory_mb=64)
