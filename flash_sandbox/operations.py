@@ -65,6 +65,7 @@ GET_METRICS: Final = Operation(
 SNAPSHOT_SANDBOX: Final = Operation(
     "snapshot_sandbox", "SnapshotSandbox", models.SnapshotRequest, models.SnapshotResult
 )
+PAUSE_SANDBOX: Final = Operation("pause_sandbox", "PauseSandbox", models.PauseRequest, models.PauseResult)
 RESUME_SANDBOX: Final = Operation(
     "resume_sandbox", "ResumeSandbox", models.ResumeRequest, models.ResumeResult
 )
@@ -187,6 +188,7 @@ OPERATIONS: Final = (
     GET_STATUS,
     GET_METRICS,
     SNAPSHOT_SANDBOX,
+    PAUSE_SANDBOX,
     RESUME_SANDBOX,
     EXEC_STREAM,
     START_PROCESS,

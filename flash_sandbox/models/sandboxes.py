@@ -45,6 +45,8 @@ __all__ = [
     "ListSandboxesResult",
     "MetricsRequest",
     "MetricsResult",
+    "PauseRequest",
+    "PauseResult",
     "ResumeRequest",
     "ResumeResult",
     "RunPythonRequest",
@@ -264,6 +266,16 @@ class SnapshotResult(Mapping[str, str]):
 
     def __len__(self) -> int:
         return 2
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequest(_OneSandbox):
+    """What `pause_sandbox` asks for: the ID of the sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseResult:
+    """The answer to `pause_sandbox`, which says nothing more."""
 
 
 @dataclass(frozen=True, slots=True)

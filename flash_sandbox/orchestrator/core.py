@@ -12,7 +12,7 @@ from .admission import Admission
 from .event_log import EventLog
 from .registry import Registry, Sandbox, State
 
-__all__ = ["ServiceCore", "end_commands", "retrieve", "settle", "unwritten"]
+__all__ = ["ServiceCore", "end_commands", "freeze", "retrieve", "settle", "thaw", "unwritten"]
 
 _Result = TypeVar("_Result")
 
@@ -86,6 +86,23 @@ async def end_commands(sandbox: Sandbox) -> None:
     for task in sandbox.execs:
         task.cancel()
     await settle(sandbox.execs)
+
+
+async def freeze(sandbox: Sandbox) -> None:
+    """Freeze what runs in a running sandbox, whose lock is held, and tell of it."""
+    await sandbox.runtime.pause(sandbox.id)
+    # Its main process may have ended meanwhile.
+    sandbox.require(State.RUNNING)
+    sandbox.state = State.PAUSED
+    sandbox.tell("paused")
+
+
+async def thaw(sandbox: Sandbox) -> None:
+    """Let what was frozen in a sandbox, whose lock is held, run on, and tell of it."""
+    await sandbox.runtime.resume(sandbox.id)
+    if sandbox.state is State.PAUSED:
+        sandbox.state = State.RUNNING
+        sandbox.tell("running")
 
 
 async def settle(tasks: set[asyncio.Task[Any]]) -> None:

@@ -1,8 +1,8 @@
 """The service core: one method an operation, the same for both front doors.
 
 It keeps the state machine of `registry.State` and leaves the running to the runtimes. Operations that
-change the state of one sandbox (stop, snapshot, resume) happen one after the other; commands run at the
-same time. What a caller that goes away has begun is completed or undone, never left half-made.
+change the state of one sandbox (stop, snapshot, pause, resume) happen one after the other; commands run
+at the same time. What a caller that goes away has begun is completed or undone, never left half-made.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from ..models import (
     ListSnapshotsResult,
     MetricsRequest,
     MetricsResult,
+    PauseRequest,
+    PauseResult,
     RemoveSnapshotRequest,
     RemoveSnapshotResult,
     ResumeRequest,
@@ -43,7 +45,7 @@ from ..models import (
 )
 from .admission import Admission
 from .completion import completed, is_being_cancelled
-from .core import end_commands, retrieve, settle, unwritten
+from .core import end_commands, freeze, retrieve, settle, thaw, unwritten
 from .expiry import Expiry
 from .file_service import FileOperations
 from .listing_service import ListingOperations
@@ -237,15 +239,17 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations):
             ran = sandbox.state is State.RUNNING
             try:
                 if ran:
-                    await sandbox.runtime.pause(sandbox.id)
-                    sandbox.require(State.RUNNING)
-                    sandbox.state = State.PAUSED
-                    sandbox.tell("paused")
+                    await freeze(sandbox)
                 return await sandbox.runtime.snapshot(sandbox.id)
             except BaseException:
                 if ran and sandbox.state in (State.RUNNING, State.PAUSED):
-                    await self._complete(_thaw(sandbox))
+                    await self._complete(thaw(sandbox))
                 raise
+
+    async def pause_sandbox(self, request: PauseRequest) -> PauseResult:
+        """Freeze every process of a running sandbox."""
+        await self._complete(self._pause(request.id))
+        return PauseResult()
 
     async def resume_sandbox(self, request: ResumeRequest) -> ResumeResult:
         """Let a paused sandbox run on."""
@@ -376,14 +380,17 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations):
             sandbox.tell("stopped", "its processes were ended")
         await end_commands(sandbox)
 
+    async def _pause(self, sandbox_id: str) -> None:
+        async with self._locked(sandbox_id) as sandbox:
+            sandbox.require(State.RUNNING)
+            try:
+                await freeze(sandbox)
+            except BaseException:
+                if sandbox.state is State.RUNNING:
+                    await sandbox.runtime.resume(sandbox.id)
+                raise
+
     async def _resume(self, sandbox_id: str) -> None:
         async with self._locked(sandbox_id) as sandbox:
             sandbox.require(State.PAUSED)
-            await _thaw(sandbox)
-
-
-async def _thaw(sandbox: Sandbox) -> None:
-    await sandbox.runtime.resume(sandbox.id)
-    if sandbox.state is State.PAUSED:
-        sandbox.state = State.RUNNING
-        sandbox.tell("running")
+            await thaw(sandbox)

@@ -113,6 +113,17 @@ ROUTES: Final[dict[str, Route]] = {
         success_status=200,
         secured=True,
     ),
+    "pause_sandbox": Route(
+        method="POST",
+        path="/sandboxes/{id}/pause",
+        path_params=("id",),
+        query_params=(),
+        negated_params=(),
+        body="",
+        answer="",
+        success_status=204,
+        secured=True,
+    ),
     "resume_sandbox": Route(
         method="POST",
         path="/sandboxes/{id}/resume",

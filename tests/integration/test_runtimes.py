@@ -7,6 +7,7 @@ what is expected of it.
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
@@ -216,6 +217,80 @@ class TestLimits:
             runtime.sandbox(cpu_cores=0.001),
         ):
             pass
+
+
+class TestPause:
+    def test_its_processes_stand_still_until_it_is_resumed(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            process_id = self.started(runtime, sandbox_id, "while :; do echo tick; sleep 0.01; done")
+            runtime.client.pause_sandbox(sandbox_id)
+            printed = self.settled(runtime, sandbox_id, process_id)
+            # A hundred of its steps.
+            threading.Event().wait(1.0)
+            assert self.printed(runtime, sandbox_id, process_id) == printed
+            runtime.client.resume_sandbox(sandbox_id)
+            wait_until(
+                lambda: self.printed(runtime, sandbox_id, process_id) > printed, "its processes to run on"
+            )
+
+    def test_what_was_in_memory_goes_on(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            process_id = self.started(runtime, sandbox_id, "word=kept; echo .; read line; echo $word $line")
+            runtime.client.pause_sandbox(sandbox_id)
+            runtime.client.resume_sandbox(sandbox_id)
+            runtime.client.write_stdin(sandbox_id, process_id, "on\n", end=True)
+            assert runtime.client.wait_process(sandbox_id, process_id).stdout == ".\nkept on\n"
+
+    def test_a_paused_sandbox_takes_nothing_but_what_is_said(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            runtime.client.pause_sandbox(sandbox_id)
+            for call in (
+                lambda: runtime.client.pause_sandbox(sandbox_id),
+                lambda: runtime.client.exec_command(sandbox_id, ["true"]),
+            ):
+                with pytest.raises(ConflictError, match="is paused") as caught:
+                    call()
+                assert caught.value.reason == Reason.WRONG_STATE
+            assert runtime.client.get_metrics(sandbox_id).pids_current >= 1
+            assert runtime.client.get_status(sandbox_id) == "paused"
+
+    def test_a_snapshot_can_be_made_of_it(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as original:
+            runtime.sh(original, "echo kept > /root/file")
+            runtime.client.pause_sandbox(original)
+            path = runtime.client.snapshot_sandbox(original).snapshot_path
+            assert runtime.client.get_status(original) == "paused"
+            with runtime.sandbox(snapshot_path=path) as copy:
+                assert runtime.sh(copy, "cat /root/file") == "kept\n"
+
+    def test_it_can_be_stopped(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id:
+            runtime.client.pause_sandbox(sandbox_id)
+        with pytest.raises(SandboxNotFoundError):
+            runtime.client.get_status(sandbox_id)
+
+    @staticmethod
+    def started(runtime: Runtime, sandbox_id: str, script: str) -> str:
+        """Start a script that prints something, and return the process's ID once it has."""
+        process_id = runtime.client.start_process(sandbox_id, ["sh", "-c", script], keep_stdin=True)
+        with runtime.client.follow_process(sandbox_id, process_id) as frames:
+            next(frame for frame in frames if frame.type == "stdout")
+        return process_id
+
+    @staticmethod
+    def printed(runtime: Runtime, sandbox_id: str, process_id: str) -> int:
+        """Return how many bytes a process has printed so far."""
+        with runtime.client.follow_process(sandbox_id, process_id, follow=False) as frames:
+            return sum(len(frame.data) for frame in frames)
+
+    @classmethod
+    def settled(cls, runtime: Runtime, sandbox_id: str, process_id: str) -> int:
+        """Return the same once what was on its way has come: twice the same in a row."""
+        before, now = -1, cls.printed(runtime, sandbox_id, process_id)
+        while before != now:
+            threading.Event().wait(0.1)
+            before, now = now, cls.printed(runtime, sandbox_id, process_id)
+        return now
 
 
 class TestSnapshot:

@@ -22,7 +22,14 @@ from flash_sandbox import (
 
 Connect = Callable[..., SandboxAPI]
 
-OF_ONE_SANDBOX = ("stop_sandbox", "get_status", "get_metrics", "snapshot_sandbox", "resume_sandbox")
+OF_ONE_SANDBOX = (
+    "stop_sandbox",
+    "get_status",
+    "get_metrics",
+    "snapshot_sandbox",
+    "pause_sandbox",
+    "resume_sandbox",
+)
 
 
 def test_start_returns_an_id_that_is_running(client: SandboxAPI, sandbox_id: str) -> None:
@@ -55,6 +62,17 @@ def test_snapshot_pauses_and_resume_runs_on(client: SandboxAPI, sandbox_id: str)
     snapshot = client.snapshot_sandbox(sandbox_id)
     assert snapshot["snapshot_path"] == snapshot.snapshot_path != ""
     assert client.get_status(sandbox_id) == "paused"
+    client.resume_sandbox(sandbox_id)
+    assert client.get_status(sandbox_id) == "running"
+
+
+def test_pause_freezes_and_resume_runs_on(client: SandboxAPI, sandbox_id: str) -> None:
+    client.pause_sandbox(sandbox_id)
+    assert client.get_status(sandbox_id) == "paused"
+    with pytest.raises(ConflictError) as caught:
+        client.pause_sandbox(sandbox_id)
+    assert (caught.value.reason, caught.value.status_code) == ("wrong_state", 409)
+    assert "is paused" in caught.value.detail
     client.resume_sandbox(sandbox_id)
     assert client.get_status(sandbox_id) == "running"
 

@@ -36,9 +36,11 @@ class TestWhatIsTold:
             one = client.start_sandbox(memory_mb=64)
             client.snapshot_sandbox(one)
             client.resume_sandbox(one)
+            client.pause_sandbox(one)
+            client.resume_sandbox(one)
             client.stop_sandbox(one)
             found = events.of(one, "removed")
-        assert types(found) == ["created", "running", "paused", "running", "removed"]
+        assert types(found) == ["created", *["running", "paused"] * 2, "running", "removed"]
         moments = [event.at for event in found]
         assert began <= moments[0]
         assert moments == sorted(moments)

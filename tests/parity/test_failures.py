@@ -139,7 +139,7 @@ def test_read_whose_answer_is_lost_is_asked_again(connect: Connect, answer: Answ
 
 
 @pytest.mark.parametrize("answer", LOSSES, ids=lambda answer: answer.__name__)
-@pytest.mark.parametrize("method", ["stop_sandbox", "snapshot_sandbox", "resume_sandbox"])
+@pytest.mark.parametrize("method", ["stop_sandbox", "snapshot_sandbox", "pause_sandbox", "resume_sandbox"])
 def test_change_whose_answer_is_lost_is_not_asked_again(
     connect: Connect, answer: Answer, method: str
 ) -> None:

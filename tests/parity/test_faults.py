@@ -47,7 +47,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 # It leaves its mark each time that it is run.
 MARK = ["/bin/sh", "-c", "echo ran >> /tmp/runs; echo done"]
-CHANGES = ["stop_sandbox", "snapshot_sandbox", "resume_sandbox"]
+CHANGES = ["stop_sandbox", "snapshot_sandbox", "pause_sandbox", "resume_sandbox"]
 
 losses = pytest.mark.parametrize("fault", LOSSES, ids=lambda fault: fault.__name__)
 

@@ -241,6 +241,7 @@ class TestKeptAfterItsEnd:
             lambda: client.exec_command(kept, ["true"]),
             lambda: client.start_process(kept, ["true"]),
             lambda: client.snapshot_sandbox(kept),
+            lambda: client.pause_sandbox(kept),
             lambda: client.resume_sandbox(kept),
             lambda: client.get_metrics(kept),
         ):

@@ -72,6 +72,7 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
         kind: st.builds(kind)
         for kind in (
             models.StopResult,
+            models.PauseResult,
             models.ResumeResult,
             models.ListSnapshotsRequest,
             models.RemoveSnapshotResult,
@@ -83,6 +84,7 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
             models.StatusRequest,
             models.MetricsRequest,
             models.SnapshotRequest,
+            models.PauseRequest,
             models.ResumeRequest,
         )
     },

@@ -41,6 +41,7 @@ OF_ONE_SANDBOX = (
     "get_status",
     "get_metrics",
     "snapshot_sandbox",
+    "pause_sandbox",
     "resume_sandbox",
     "exec_stream",
     "start_process",
@@ -460,6 +461,16 @@ class Machine(RuleBasedStateMachine):
         assert result.snapshot_path not in self.snapshots
         self.snapshots[result.snapshot_path] = (list(sandbox.words), dict(sandbox.files))
         sandbox.state = "paused"
+
+    @has_sandbox
+    @rule(client=clients, choice=choices)
+    def pause(self, client: str, choice: int) -> None:
+        sandbox = self.chosen(choice)
+        if sandbox.state == "running":
+            self.world.clients[client].pause_sandbox(sandbox.id)
+            sandbox.state = "paused"
+        else:
+            self.conflicts(sandbox, "running", "pause_sandbox")
 
     @has_sandbox
     @rule(client=clients, choice=choices)

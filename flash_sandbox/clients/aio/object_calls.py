@@ -83,6 +83,21 @@ class AsyncObjectCalls:
         """
         return await self._client.snapshot_sandbox(self._id, timeout=timeout)
 
+    async def pause_sandbox(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Freeze every process of a running sandbox; `resume_sandbox` lets them run on.
+
+        Its memory stays as it is, and so does the time at which it expires.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not running.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        await self._client.pause_sandbox(self._id, timeout=timeout)
+
     async def resume_sandbox(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
         """Let a paused sandbox run on.
 

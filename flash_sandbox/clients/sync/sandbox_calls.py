@@ -146,6 +146,22 @@ class SandboxCalls(Calls):
         """
         return self._perform(operations.SNAPSHOT_SANDBOX, models.SnapshotRequest(sandbox_id), timeout)
 
+    def pause_sandbox(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Freeze every process of a running sandbox; `resume_sandbox` lets them run on.
+
+        Its memory stays as it is, and so does the time at which it expires.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not running.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        self._perform(operations.PAUSE_SANDBOX, models.PauseRequest(sandbox_id), timeout)
+
     def resume_sandbox(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
         """Let a paused sandbox run on.
 

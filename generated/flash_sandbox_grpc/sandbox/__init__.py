@@ -36,6 +36,8 @@ __all__ = (
     "MetricsResponse",
     "MoveRequest",
     "MoveResponse",
+    "PauseRequest",
+    "PauseResponse",
     "ProcessInfo",
     "ReadFileRequest",
     "ReadFileResponse",
@@ -813,6 +815,25 @@ class MoveResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "MoveResponse", MoveResponse)
+
+
+@dataclass(eq=False, repr=False)
+class PauseRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+
+default_message_pool.register_message("sandbox", "PauseRequest", PauseRequest)
+
+
+@dataclass(eq=False, repr=False)
+class PauseResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "PauseResponse", PauseResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1688,6 +1709,27 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def pause_sandbox(
+        self,
+        message: "PauseRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "PauseResponse":
+        """
+        Freeze every process of a running sandbox; its memory stays as it is.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/PauseSandbox",
+            message,
+            PauseResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def resume_sandbox(
         self,
         message: "ResumeRequest",
@@ -2311,6 +2353,13 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def pause_sandbox(self, message: "PauseRequest") -> "PauseResponse":
+        """
+        Freeze every process of a running sandbox; its memory stays as it is.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def resume_sandbox(self, message: "ResumeRequest") -> "ResumeResponse":
         """
         Let a paused sandbox run on.
@@ -2546,6 +2595,12 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.snapshot_sandbox(request)
+        await stream.send_message(response)
+
+    async def __rpc_pause_sandbox(self, stream: "grpclib.server.Stream[PauseRequest, PauseResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.pause_sandbox(request)
         await stream.send_message(response)
 
     async def __rpc_resume_sandbox(
@@ -2794,6 +2849,12 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 SnapshotRequest,
                 SnapshotResponse,
+            ),
+            "/sandbox.SandboxService/PauseSandbox": grpclib.const.Handler(
+                self.__rpc_pause_sandbox,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                PauseRequest,
+                PauseResponse,
             ),
             "/sandbox.SandboxService/ResumeSandbox": grpclib.const.Handler(
                 self.__rpc_resume_sandbox,
