@@ -43,6 +43,7 @@ class OrchestratorOptions(TypedDict, total=False):
     limits: Limits
     image_roots: Sequence[Path]
     registries: Sequence[str] | None
+    image_store: Path | None
     image_store_bytes: int | None
     default_network: str
     max_ttl: float | None
@@ -68,6 +69,8 @@ class Orchestrator:
         image_roots: Directories from which images are taken, besides ``rootfs`` in the state directory.
         registries: Patterns of the registries that starts may pull from, such as ``docker.io`` (all there
             is where it is None), ``ghcr.io/owner/*`` or ``*``; ``docker-daemon`` for Docker Engine's images.
+        image_store: Where unpacked images are kept, which several orchestrators may share; None for a place
+            in the state directory.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
         max_ttl: Most seconds until a sandbox expires, and what one has whose start asks for none; None for no
@@ -103,6 +106,7 @@ class Orchestrator:
         limits: Limits = "enforce",
         image_roots: Sequence[Path] = (),
         registries: Sequence[str] | None = None,
+        image_store: Path | None = None,
         image_store_bytes: int | None = None,
         default_network: str = "none",
         max_ttl: float | None = None,
@@ -125,6 +129,7 @@ class Orchestrator:
         self._max_snapshot_age = None if max_snapshot_hours is None else max_snapshot_hours * 3600
         self._image_roots = tuple(image_roots)
         self._registries = registries
+        self._image_store = image_store
         self._image_store_bytes = image_store_bytes
         self._firecracker_runtime = firecracker_runtime
         self._api_key = api_key
@@ -169,6 +174,7 @@ class Orchestrator:
             limits=self._limits,
             image_roots=self._image_roots,
             registries=self._registries,
+            image_store=self._image_store,
             image_store_bytes=self._image_store_bytes,
             firecracker_runtime=self._firecracker_runtime,
             event=self._log.event,

@@ -16,7 +16,7 @@ import platformdirs
 
 from .sandboxing.archive import remove_tree
 
-__all__ = ["StateDirError", "default_state_dir", "state_directory"]
+__all__ = ["StateDirError", "default_image_store", "default_state_dir", "state_directory"]
 
 # A sandbox may leave programs with the set-user-ID bit in its layer: nobody else is to reach them.
 _MODE: Final = 0o700
@@ -36,6 +36,18 @@ def default_state_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/flash-sandbox")
     return platformdirs.user_state_path("flash-sandbox", appauthor=False)
+
+
+def default_image_store() -> Path | None:
+    """Return where the images of the default state directory are, made where that can be; else None.
+
+    An orchestrator that keeps nothing else shares it, so that an image is pulled once and not each time.
+    """
+    store = default_state_dir() / "images"
+    with suppress(OSError):
+        store.parent.mkdir(mode=_MODE, parents=True, exist_ok=True)
+        store.mkdir(mode=_MODE, exist_ok=True)
+    return store if os.access(store, os.R_OK | os.W_OK | os.X_OK) else None
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...address import parse_address
 from ...options import CallOptions, api_key_or_default
+from ..disk import AsyncDisk
 from .command_calls import AsyncCommandCalls
 from .file_calls import AsyncFileCalls
 from .sandbox_calls import AsyncSandboxCalls
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ...transports.base import AsyncSession, Metadata
     from .api import AsyncSandboxAPI
 
-__all__ = ["AsyncHTTPClient", "AsyncSandboxClient"]
+__all__ = ["AsyncHTTPClient", "AsyncSandboxClient", "own_client"]
 
 
 class _AsyncClient(AsyncSandboxCalls, AsyncCommandCalls, AsyncFileCalls):
@@ -95,6 +96,16 @@ class AsyncSandboxClient(_AsyncClient):
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl))
         self._transport = AsyncGRPCTransport(where, api_key_or_default(api_key), ssl, metadata or ())
+
+
+async def own_client() -> AsyncHTTPClient | AsyncSandboxClient:
+    """Return a client of the orchestrator that is used where none is named; see `AsyncSandbox`."""
+    # Rarely needed, and it starts processes.
+    from ...embedding import default_endpoint
+
+    endpoint = await AsyncDisk.run(default_endpoint)
+    kind = AsyncSandboxClient if endpoint.transport == "grpc" else AsyncHTTPClient
+    return kind(address=endpoint.address, api_key=endpoint.api_key)
 
 
 if TYPE_CHECKING:

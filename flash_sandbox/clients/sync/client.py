@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...address import parse_address
 from ...options import CallOptions, api_key_or_default
+from ..disk import Disk
 from .command_calls import CommandCalls
 from .file_calls import FileCalls
 from .sandbox_calls import SandboxCalls
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ...transports.base import Metadata, Session
     from .api import SandboxAPI
 
-__all__ = ["HTTPClient", "SandboxClient"]
+__all__ = ["HTTPClient", "SandboxClient", "own_client"]
 
 
 class _Client(SandboxCalls, CommandCalls, FileCalls):
@@ -96,6 +97,16 @@ class SandboxClient(_Client):
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl))
         self._transport = GRPCTransport(where, api_key_or_default(api_key), ssl, metadata or ())
+
+
+def own_client() -> HTTPClient | SandboxClient:
+    """Return a client of the orchestrator that is used where none is named; see `Sandbox`."""
+    # Rarely needed, and it starts processes.
+    from ...embedding import default_endpoint
+
+    endpoint = Disk.run(default_endpoint)
+    kind = SandboxClient if endpoint.transport == "grpc" else HTTPClient
+    return kind(address=endpoint.address, api_key=endpoint.api_key)
 
 
 if TYPE_CHECKING:

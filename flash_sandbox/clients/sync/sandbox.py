@@ -11,6 +11,7 @@ from ...errors import SandboxError, SandboxNotFoundError
 from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB
 from ...options import NOT_GIVEN, NotGiven
 from .api import SandboxAPI
+from .client import own_client
 from .object_calls import ObjectCalls
 
 __all__ = ["Sandbox"]
@@ -18,6 +19,12 @@ __all__ = ["Sandbox"]
 
 class Sandbox(ObjectCalls):
     """One sandbox. As a context manager it stops the sandbox at the end.
+
+    `create` needs no client: then the sandbox has one of its own, closed when it is stopped. It uses the
+    orchestrator that the environment names (FLASH_SANDBOX_ADDR: an address as clients take it, with
+    ``grpc://`` or ``grpcs://`` before it for gRPC; FLASH_SANDBOX_API_KEY), and where it names none, one that
+    this process starts for itself on first use. That ends with the process, as do its sandboxes, and keeps no
+    files but pulled images. It needs Linux and the extra ``flash-sandbox[orchestrator]``.
 
     Args:
         client: Performs the calls; it is not closed.
@@ -27,6 +34,7 @@ class Sandbox(ObjectCalls):
     def __init__(self, client: SandboxAPI, sandbox_id: str) -> None:
         self._client = client
         self._id = sandbox_id
+        self._owns_client = False
 
     @property
     def id(self) -> str:
@@ -36,7 +44,7 @@ class Sandbox(ObjectCalls):
     @classmethod
     def create(
         cls,
-        client: SandboxAPI,
+        client: SandboxAPI | None = None,
         type: str = "",
         image: str = "",
         command: Sequence[str] | None = None,
@@ -56,7 +64,7 @@ class Sandbox(ObjectCalls):
         """Start a sandbox and return it once its main process runs.
 
         Args:
-            client: Performs the calls; it is not closed.
+            client: Performs the calls, and is not closed; None for one of the sandbox's own.
             type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
                 empty) for the best one that the orchestrator's host has.
             image: Image to start from; empty is the runtime's default.
@@ -80,23 +88,33 @@ class Sandbox(ObjectCalls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        sandbox_id = client.start_sandbox(
-            type,
-            image,
-            command,
-            memory_mb,
-            cpu_cores,
-            kernel_image,
-            initrd_path,
-            snapshot_path,
-            mem_file_path,
-            network,
-            name=name,
-            labels=labels,
-            ttl_seconds=ttl_seconds,
-            timeout=timeout,
-        )
-        return cls(client, sandbox_id)
+        own = own_client() if client is None else None
+        user = own if client is None else client
+        assert user is not None
+        try:
+            sandbox_id = user.start_sandbox(
+                type,
+                image,
+                command,
+                memory_mb,
+                cpu_cores,
+                kernel_image,
+                initrd_path,
+                snapshot_path,
+                mem_file_path,
+                network,
+                name=name,
+                labels=labels,
+                ttl_seconds=ttl_seconds,
+                timeout=timeout,
+            )
+        except BaseException:
+            if own is not None:
+                own.close()
+            raise
+        sandbox = cls(user, sandbox_id)
+        sandbox._owns_client = own is not None
+        return sandbox
 
     @classmethod
     def connect(
@@ -116,6 +134,30 @@ class Sandbox(ObjectCalls):
         client.get_status(sandbox_id, timeout=timeout)
         return cls(client, sandbox_id)
 
+    def stop_sandbox(self, *, cleanup: bool = True, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
+
+        Args:
+            cleanup: False ends its processes but keeps what it holds, to be looked at: it is ``stopped``
+                then, until it is stopped again.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        try:
+            super().stop_sandbox(cleanup=cleanup, timeout=timeout)
+        except SandboxNotFoundError:
+            self._close_own_client()
+            raise
+        if cleanup:
+            self._close_own_client()
+
+    def _close_own_client(self) -> None:
+        if self._owns_client:
+            self._client.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -134,6 +176,8 @@ class Sandbox(ObjectCalls):
                 raise
             # What went wrong inside the block matters more.
             exc.add_note(f"the sandbox could not be stopped: {error}")
+        finally:
+            self._close_own_client()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._id!r}, {self._client!r})"

@@ -38,6 +38,7 @@ def all_runtimes(
     limits: Limits = "enforce",
     image_roots: Sequence[Path] = (),
     registries: Sequence[str] | None = None,
+    image_store: Path | None = None,
     image_store_bytes: int | None = None,
     firecracker_runtime: str = "",
     event: Callable[..., None] | None = None,
@@ -49,6 +50,7 @@ def all_runtimes(
         limits: What to do where the host gives no cgroup.
         image_roots: Directories from which images are taken, besides ``rootfs`` in `state_dir`.
         registries: Patterns of the registries that starts may pull from; None for Docker Hub alone.
+        image_store: Where images are kept, also for others; None for a place in `state_dir`.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         firecracker_runtime: Name of the engine's OCI runtime that boots Firecracker; empty for Kata's names.
         event: Writes a line of the log: a name, and fields by name; None for no log.
@@ -65,6 +67,7 @@ def all_runtimes(
         state_dir / "images",
         (state_dir / "rootfs", *image_roots),
         registries=allowed,
+        store=image_store,
         max_bytes=DEFAULT_MAX_BYTES if image_store_bytes is None else image_store_bytes,
         report=event,
     )

@@ -92,6 +92,7 @@ class Images:
         roots: Directories below which images of this host are taken.
         registries: Patterns of the registries that images are pulled from; see `ImageStore`.
         max_bytes: What the store may hold besides what is in use.
+        store: Where the image store is, which several processes may use; None for `directory`.
         report: Told of what goes on.
     """
 
@@ -100,13 +101,16 @@ class Images:
         directory: Path,
         roots: Sequence[Path],
         *,
+        store: Path | None = None,
         registries: Sequence[str] = DEFAULT_REGISTRIES,
         max_bytes: int = DEFAULT_MAX_BYTES,
         report: Report | None = None,
     ) -> None:
         self._directory = directory
         self._roots = [root.resolve() for root in roots]
-        self._store = ImageStore(directory, registries=registries, max_bytes=max_bytes, report=report)
+        self._store = ImageStore(
+            store or directory, registries=registries, max_bytes=max_bytes, report=report
+        )
         self._host: RootFilesystem | None = None
         # Runtimes that share it open in threads of their own.
         self._opening = threading.Lock()
