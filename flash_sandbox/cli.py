@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -22,7 +23,17 @@ _EXTRA: Final = "pip install 'flash-sandbox[orchestrator]'"
 try:
     import typer
 
-    from . import exec_command_cli, image_commands
+    from .command_line import (
+        copy_command,
+        image_commands,
+        life_commands,
+        look_commands,
+        run_commands,
+        start_commands,
+        usage_commands,
+    )
+    from .command_line.options import AsJson
+    from .command_line.output import print_json
 except ModuleNotFoundError:
     raise SystemExit(f"flash-sandbox: the command line needs the orchestrator extra: {_EXTRA}") from None
 
@@ -40,11 +51,34 @@ app = typer.Typer(
     help="Run untrusted code in sandboxes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    # Paragraphs are set anew for the width of the terminal.
+    rich_markup_mode="markdown",
 )
+# What comes after the ID, or the first word of a command, is the command's, also what looks like an option.
+_COMMAND_LAST: Final = {"allow_interspersed_args": False}
+
+app.command("run", context_settings=_COMMAND_LAST)(run_commands.run_command)
+app.command("start", context_settings=_COMMAND_LAST)(start_commands.start)
+app.command("exec", context_settings=_COMMAND_LAST)(run_commands.exec_command)
+app.command("ps")(look_commands.list_sandboxes)
+app.command("inspect")(look_commands.inspect)
+app.command("logs")(look_commands.logs)
+app.command("stats")(usage_commands.stats)
+app.command("top")(usage_commands.top)
+app.command("cp")(copy_command.copy)
+app.command("pause")(life_commands.pause)
+app.command("resume")(life_commands.resume)
+app.command("snapshot")(life_commands.snapshot)
+app.add_typer(life_commands.snapshots_app, name="snapshots", no_args_is_help=True)
+app.command("restore")(start_commands.restore)
+app.command("stop")(life_commands.stop)
+app.command("events")(look_commands.events)
 app.add_typer(image_commands.app, name="image")
-# What comes after the ID is the command's, also what looks like an option.
-app.command("exec", context_settings={"allow_interspersed_args": False})(exec_command_cli.exec_command)
+# What those look for who know other tools.
+app.command("ls", hidden=True)(look_commands.list_sandboxes)
+app.command("create", hidden=True, context_settings=_COMMAND_LAST)(start_commands.start)
+app.command("kill", hidden=True)(life_commands.stop)
+app.command("rm", hidden=True)(life_commands.stop)
 
 
 class LimitsChoice(StrEnum):
@@ -135,6 +169,7 @@ def serve(
     log_format: Annotated[
         LogFormatChoice, typer.Option(help="How the log is written to standard error.")
     ] = LogFormatChoice.TEXT,
+    as_json: AsJson = False,
 ) -> None:
     """Serve sandboxes over HTTP and gRPC until SIGTERM or SIGINT."""
     from .orchestrator.embedded import new_event_loop
@@ -167,12 +202,12 @@ def serve(
     log_to_stderr()
     _allow_many_descriptors()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        code = runner.run(_serve(options))
+        code = runner.run(_serve(options, as_json=as_json))
     raise typer.Exit(code)
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Tell which runtimes this host has and what they can do, or the one thing to do to have one."""
     from rich.console import Console
 
@@ -183,8 +218,13 @@ def doctor() -> None:
         runtimes = all_runtimes(default_state_dir()).values()
         return list(await asyncio.gather(*(runtime.check() for runtime in runtimes)))
 
-    console = Console(highlight=False, soft_wrap=True, markup=False)
     found = asyncio.run(check())
+    code = 0 if any(one.available for one in found) else 1
+    if as_json:
+        able = {name: capabilities.rows() for name, capabilities in CAPABILITIES.items()}
+        print_json([asdict(one) | {"capabilities": able[one.name]} for one in found])
+        raise typer.Exit(code)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     for one in found:
         mark, style = ("✓", "green") if one.available else ("✗", "red")
         console.print(f"{mark} {one.name:<12} {one.detail}", style=style)
@@ -193,30 +233,35 @@ def doctor() -> None:
         if one.remedy:
             console.print(f"  → {one.remedy}")
         else:
-            able = CAPABILITIES[one.name].rows().items()
-            console.print("  " + " · ".join(f"{what}: {how}" for what, how in able), style="dim")
-    raise typer.Exit(0 if any(one.available for one in found) else 1)
+            rows = CAPABILITIES[one.name].rows().items()
+            console.print("  " + " · ".join(f"{what}: {how}" for what, how in rows), style="dim")
+    raise typer.Exit(code)
 
 
 @app.command()
-def version() -> None:
+def version(as_json: AsJson = False) -> None:
     """Print the version."""
-    from .orchestrator.version import installed_version
+    from . import __version__
 
-    typer.echo(installed_version())
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        typer.echo(__version__)
 
 
 def main() -> None:
     """Run the command line."""
+    called = os.path.basename(sys.argv[0])
     try:
-        app(prog_name="flash-sandbox")
+        # The name decides whose completion it is.
+        app(prog_name="fsb" if called == "fsb" else "flash-sandbox")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("flash_sandbox"):
             raise
         raise SystemExit(f"flash-sandbox: {error.name} is not installed: {_EXTRA}") from None
 
 
-async def _serve(options: OrchestratorOptions) -> int:
+async def _serve(options: OrchestratorOptions, *, as_json: bool) -> int:
     from .errors import SandboxError
     from .orchestrator.embedded import Orchestrator
     from .orchestrator.state_dir import StateDirError
@@ -240,7 +285,11 @@ async def _serve(options: OrchestratorOptions) -> int:
         except (SandboxError, StateDirError, OSError, ValueError) as error:
             typer.echo(f"flash-sandbox serve: {error}", err=True)
             return 1
-        typer.echo(f"HTTP  {orchestrator.http_address}\ngRPC  {orchestrator.grpc_address}")
+        addresses = {"http_address": orchestrator.http_address, "grpc_address": orchestrator.grpc_address}
+        if as_json:
+            print_json(addresses)
+        else:
+            typer.echo("HTTP  {http_address}\ngRPC  {grpc_address}".format(**addresses))
         sys.stdout.flush()
         await stop.wait()
     return 0

@@ -20,7 +20,7 @@ from typing import IO, Any, Final, Literal
 
 from .errors import ClientClosedError, RuntimeUnavailableError
 
-__all__ = ["ADDRESS_VARIABLE", "Endpoint", "default_endpoint", "endpoint_at"]
+__all__ = ["ADDRESS_VARIABLE", "Endpoint", "default_endpoint", "endpoint_at", "own_endpoint"]
 
 ADDRESS_VARIABLE: Final = "FLASH_SANDBOX_ADDR"
 """Environment variable whose value is the address of the orchestrator, where none is named."""
@@ -75,7 +75,17 @@ def default_endpoint() -> Endpoint:
         ClientClosedError: The interpreter is exiting.
     """
     address = os.environ.get(ADDRESS_VARIABLE, "")
-    return endpoint_at(address) if address else _shared.endpoint()
+    return endpoint_at(address) if address else own_endpoint()
+
+
+def own_endpoint() -> Endpoint:
+    """Return the orchestrator of this process, started where there is none yet.
+
+    Raises:
+        RuntimeUnavailableError: This machine cannot run one.
+        ClientClosedError: The interpreter is exiting.
+    """
+    return _shared.endpoint()
 
 
 class _Companion:
@@ -84,7 +94,7 @@ class _Companion:
     def __init__(self) -> None:
         if sys.platform != "linux" or not sys.executable:
             raise RuntimeUnavailableError(
-                f"${ADDRESS_VARIABLE} names no orchestrator, and one can be run only on Linux, by Python"
+                f"${ADDRESS_VARIABLE} names no orchestrator, and one runs only on Linux"
             )
         key = secrets.token_urlsafe(32)
         self.process = subprocess.Popen(

@@ -2,83 +2,35 @@
 
 from __future__ import annotations
 
-import os
-import re
-import select
 import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
 
 import pytest
+from command_lines import CommandLine, Terminal
 from inside import wait_until
 
 from flash_sandbox import HTTPClient
 from flash_sandbox.orchestrator import Orchestrator
 
-# In a session of its own: what it opens first becomes its terminal (tty_ioctl(4)).
-ON_TERMINAL = ["/bin/sh", "-c", 'exec "$@" <> "$0" >&0 2>&0']
-
-
-class Terminal:
-    """What somebody types into and reads from a terminal."""
-
-    def __init__(self, rows: int, columns: int) -> None:
-        self.ours, self.theirs = os.openpty()
-        self.path = os.ttyname(self.theirs)
-        self.resize(rows, columns)
-        self._seen = ""
-
-    def resize(self, rows: int, columns: int) -> None:
-        termios.tcsetwinsize(self.ours, (rows, columns))
-
-    def type(self, text: str) -> None:
-        os.write(self.ours, text.encode())
-
-    def until(self, pattern: str, patience: float = 30.0) -> None:
-        """Read until what came since the last call matches, and forget that."""
-        deadline = time.monotonic() + patience
-        while (found := re.search(pattern, self._seen)) is None:
-            assert time.monotonic() < deadline, f"{pattern!r} did not come: {self._seen!r}"
-            if select.select([self.ours], [], [], 0.1)[0]:
-                self._seen += os.read(self.ours, 65536).decode()
-        self._seen = self._seen[found.end() :]
-
-    def close(self) -> None:
-        os.close(self.ours)
-        os.close(self.theirs)
-
 
 class Command:
-    """The command line for one sandbox."""
+    """``exec`` for one sandbox."""
 
     def __init__(self, transport: str, orchestrator: Orchestrator, sandbox_id: str) -> None:
         self.sandbox_id = sandbox_id
-        address = orchestrator.http_address if transport == "http" else orchestrator.grpc_address
-        self.line = [sys.executable, "-W", "error", "-m", "flash_sandbox.cli", "exec"]
-        self.line += ["--transport", transport]
-        self.environment = os.environ | {"FLASH_SANDBOX_ADDR": address, "TERM": "vt220"}
+        self._line = CommandLine(transport, orchestrator)
 
     def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        line = [*self.line, *arguments]
-        return subprocess.run(
-            line, env=self.environment, input=stdin, capture_output=True, timeout=60, check=False
-        )
+        return self._line.run("exec", *arguments, stdin=stdin)
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [*self.line, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        return self._line.begin("exec", *arguments)
 
     def begin_on(self, terminal: Terminal, *arguments: str) -> subprocess.Popen[bytes]:
-        line = [*ON_TERMINAL, terminal.path, *self.line, *arguments]
-        return subprocess.Popen(line, env=self.environment, start_new_session=True)
+        return self._line.begin_on(terminal, "exec", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +184,5 @@ class TestTerminal:
 
 
 def test_the_client_half_needs_no_terminal_of_this_system() -> None:
-    program = (
-        "import sys; sys.modules['termios'] = None; import flash_sandbox, flash_sandbox.exec_command_cli"
-    )
+    program = "import sys; sys.modules['termios'] = None; import flash_sandbox.command_line.execution"
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)

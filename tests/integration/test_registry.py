@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from command_lines import check_json
 from inside import running
 from layouts import (
     OCI_INDEX,
@@ -408,7 +409,11 @@ def test_images_are_pulled_listed_and_removed(registry, tmp_path):
     assert pulled.stdout.startswith(f"{name}@sha256:")
     assert "image pull progress" in pulled.stderr
     assert name in image_command(tmp_path, "ls").stdout
-    assert image_command(tmp_path, "rm", name).returncode == 0
+    assert image_command(tmp_path, "ls", "-q").stdout == f"{name}\n"
+    (listed,) = check_json("image ls", image_command(tmp_path, "ls", "--json").stdout)
+    again = check_json("image pull", image_command(tmp_path, "pull", "--json", name).stdout)
+    assert (again["digest"], listed["in_use"]) == (listed["digest"], False)
+    assert check_json("image rm", image_command(tmp_path, "rm", "--json", name).stdout) == [name]
     assert name not in image_command(tmp_path, "ls").stdout
     left = [path for path in (tmp_path / "images").rglob("*") if not path.is_dir()]
     assert left == []
@@ -428,7 +433,7 @@ def test_what_the_operator_pulled_may_be_started_and_is_not_removed_while_it_is_
     ):
         assert "in use" in image_command(tmp_path, "ls").stdout
         removed = image_command(tmp_path, "rm", name)
-        assert (removed.returncode, "a sandbox uses it" in removed.stderr) == (1, True)
+        assert (removed.returncode, "a sandbox uses it" in removed.stderr) == (125, True)
     assert image_command(tmp_path, "rm", name).returncode == 0
 
 
@@ -438,4 +443,4 @@ def test_what_the_operator_pulled_may_be_started_and_is_not_removed_while_it_is_
 def test_an_error_is_one_line(tmp_path, words):
     result = image_command(tmp_path, *words)
     lines = [line for line in result.stderr.splitlines() if not line.startswith("image refused")]
-    assert (result.returncode, len(lines)) == (1, 1)
+    assert (result.returncode, len(lines)) == (125, 1)

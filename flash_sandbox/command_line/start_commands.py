@@ -1,0 +1,161 @@
+"""``start`` and ``restore``: a sandbox that stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..models import SnapshotInfo
+from .connection import Connection, Failure, connected
+from .options import (
+    CPU_CORES,
+    MEMORY_MB,
+    Address,
+    ApiKey,
+    AsJson,
+    CpuCores,
+    Image,
+    InitrdPath,
+    KernelImage,
+    Labels,
+    MemoryMb,
+    Name,
+    Network,
+    RuntimeChoice,
+    Snapshot,
+    Transport,
+    Type,
+)
+from .output import print_json
+
+if TYPE_CHECKING:
+    from ..clients.sync.api import SandboxAPI
+
+__all__ = ["find_snapshot", "restore", "start"]
+
+Ttl = Annotated[
+    float,
+    typer.Option(
+        "--ttl-seconds",
+        "--ttl",
+        min=0,
+        help="Seconds after which the sandbox expires and is removed.",
+        metavar="SECONDS",
+        show_default="never",
+    ),
+]
+MemFile = Annotated[
+    str, typer.Option("--mem-file-path", help="Memory file of the snapshot.", show_default="none")
+]
+MainProcess = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Main process and its arguments, after --.",
+        metavar="[COMMAND...]",
+        show_default="the image's own",
+    ),
+]
+
+
+def start(
+    command: MainProcess = None,
+    image: Image = "",
+    type: Type = RuntimeChoice.AUTO,
+    memory_mb: MemoryMb = MEMORY_MB,
+    cpu_cores: CpuCores = CPU_CORES,
+    network: Network = None,
+    name: Name = "",
+    labels: Labels = None,
+    ttl_seconds: Ttl = 0.0,
+    kernel_image: KernelImage = None,
+    initrd_path: InitrdPath = None,
+    as_json: AsJson = False,
+    transport: Transport = None,
+    address: Address = "",
+    api_key: ApiKey = None,
+) -> None:
+    """Start a sandbox, which stays until it is stopped or expires, and print its ID.
+
+    Where neither a command is given nor the image has one, the sandbox idles.
+    """
+    words = command or []
+    with connected("start", Connection(transport, address, api_key)) as client:
+        sandbox_id = client.start_sandbox(
+            type.value,
+            image,
+            words[1:] if words[:1] == ["--"] else words,
+            memory_mb,
+            cpu_cores,
+            _text(kernel_image),
+            _text(initrd_path),
+            network=network.value if network else None,
+            name=name,
+            labels=labels,
+            ttl_seconds=ttl_seconds,
+        )
+        _tell(sandbox_id, as_json=as_json)
+
+
+def restore(
+    snapshot: Snapshot,
+    mem_file_path: MemFile = "",
+    memory_mb: MemoryMb = MEMORY_MB,
+    cpu_cores: CpuCores = CPU_CORES,
+    network: Network = None,
+    name: Name = "",
+    labels: Labels = None,
+    ttl_seconds: Ttl = 0.0,
+    as_json: AsJson = False,
+    transport: Transport = None,
+    address: Address = "",
+    api_key: ApiKey = None,
+) -> None:
+    """Start a sandbox from a snapshot, by the runtime that made it, and print its ID."""
+    with connected("restore", Connection(transport, address, api_key)) as client:
+        found = find_snapshot(client, snapshot)
+        sandbox_id = client.start_sandbox(
+            found.type,
+            memory_mb=memory_mb,
+            cpu_cores=cpu_cores,
+            snapshot_path=found.snapshot_path,
+            mem_file_path=mem_file_path,
+            network=network.value if network else None,
+            name=name,
+            labels=labels,
+            ttl_seconds=ttl_seconds,
+        )
+        _tell(sandbox_id, as_json=as_json)
+
+
+def find_snapshot(client: SandboxAPI, reference: str) -> SnapshotInfo:
+    """Return the snapshot that is meant: by its path, its last part, or the beginning of that.
+
+    Raises:
+        Failure: There is none, or there are several.
+    """
+    beginning = []
+    for info in client.list_snapshots():
+        name = info.snapshot_path.rpartition("/")[2]
+        if reference in (info.snapshot_path, name):
+            return info
+        if name.startswith(reference):
+            beginning.append(info)
+    if not beginning:
+        raise Failure(f"there is no snapshot {reference!r}")
+    if len(beginning) > 1:
+        shown = ", ".join(info.snapshot_path for info in beginning[:10])
+        raise Failure(f"{reference!r} may be any of {shown}")
+    return beginning[0]
+
+
+def _tell(sandbox_id: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": sandbox_id})
+    else:
+        typer.echo(sandbox_id)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
