@@ -7,7 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from command_lines import CommandLine, Terminal, check_json, check_json_lines
 from inside import wait_until
 
-from flash_sandbox import HTTPClient, SandboxNotFoundError
+from flash_sandbox import HTTPClient, SandboxEndedError, SandboxNotFoundError
 from flash_sandbox.orchestrator import Orchestrator
 
 FOREVER = "while :; do sleep 0.05; done"
@@ -257,7 +257,9 @@ class TestLogs:
                 assert process.stdout is not None
                 wait_until(lambda: bool(client.get_logs(sandbox_id).output), "its output")
                 before = process.stdout.readline().decode()
-                client.exec_command(sandbox_id, "touch /tmp/go")
+                # It may end before the command that lets it has.
+                with suppress(SandboxEndedError):
+                    client.exec_command(sandbox_id, "touch /tmp/go")
                 rest, said = process.communicate(timeout=30)
             told = check_json_lines("logs", before + rest.decode())
             assert "".join(piece["data"] for piece in told) == "first\nlast\n"

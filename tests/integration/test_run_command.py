@@ -1,0 +1,218 @@
+"""``flash-sandbox run``: a sandbox for the length of a command, with and without an orchestrator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from command_lines import CommandLine, Terminal, check_json_lines
+from inside import wait_until
+
+from flash_sandbox import HTTPClient, SandboxEndedError
+from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.orchestrator.runtimes import Limits
+
+MARK = "of=the-run-command"
+
+
+@pytest.fixture(scope="module", params=["http", "grpc"])
+def line(request: pytest.FixtureRequest, orchestrator: Orchestrator) -> CommandLine:
+    return CommandLine(request.param, orchestrator)
+
+
+@pytest.fixture(scope="module")
+def client(orchestrator: Orchestrator) -> Iterator[HTTPClient]:
+    with HTTPClient(address=orchestrator.http_address) as client:
+        yield client
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    terminal = Terminal(31, 97)
+    yield terminal
+    terminal.close()
+
+
+def its_own(client: HTTPClient) -> list[str]:
+    return [info.id for info in client.list_sandboxes(labels=[MARK]).sandboxes]
+
+
+class TestWithAnOrchestrator:
+    def test_what_it_prints_comes_as_it_happens(self, line: CommandLine, client: HTTPClient) -> None:
+        script = "echo begun; echo err >&2; until [ -e /tmp/go ]; do sleep 0.05; done; echo over; exit 7"
+        with line.begin("run", "-m", "64", "-l", MARK, "--", "sh", "-c", script) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            (sandbox_id,) = its_own(client)
+            info = client.get_info(sandbox_id)
+            assert info.memory_mb == 64
+            # It goes by itself where the one that runs it is killed.
+            assert 0 < info.expires_at - info.created_at <= 61
+            # It may end before the command that lets it has.
+            with suppress(SandboxEndedError):
+                client.exec_command(sandbox_id, "touch /tmp/go")
+            assert process.communicate(timeout=30) == (b"over\n", b"err\n")
+        assert process.returncode == 7
+        assert its_own(client) == []
+
+    def test_as_json_it_tells_what_becomes_of_it(self, line: CommandLine) -> None:
+        done = line.run("run", "-m", "64", "--json", "--", "sh", "-c", "printf 'a\\377'; kill -9 $$")
+        started, printed, end = check_json_lines("run", done.stdout.decode())
+        assert (started["type"], printed["data_base64"]) == ("started", "Yf8=")
+        assert (end["exit_code"], end["signal"], end["timed_out"]) == (137, 9, False)
+        assert (done.returncode, done.stderr) == (137, b"")
+
+    def test_its_time_ends_it(self, line: CommandLine, client: HTTPClient) -> None:
+        words = ["-m", "64", "-l", MARK, "--timeout", "0.5", "--", "sh", "-c", "echo begun; sleep 9601"]
+        done = line.run("run", *words)
+        assert (done.returncode, done.stdout) == (137, b"begun\n")
+        assert done.stderr == b"flash-sandbox run: the command was ended: its 0.5 s were over\n"
+        assert its_own(client) == []
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_ends_it_with_its_sandbox(
+        self, line: CommandLine, client: HTTPClient, number: signal.Signals
+    ) -> None:
+        words = ["-m", "64", "-l", MARK, "--", "sh", "-c", "echo begun; sleep 9602"]
+        with line.begin("run", *words) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            process.send_signal(number)
+            assert process.communicate(timeout=30) == (b"", b"")
+        assert process.returncode == 128 + number
+        assert its_own(client) == []
+
+    def test_a_terminal_is_its_own(self, line: CommandLine, client: HTTPClient, terminal: Terminal) -> None:
+        words = ["-it", "-m", "64", "-l", MARK, "-e", "PS1=prompt> ", "--", "sh"]
+        with line.begin_on(terminal, "run", *words) as process:
+            terminal.until("prompt> ")
+            terminal.type("stty size; exit 5\n")
+            terminal.until("31 97\r\n")
+            assert process.wait(30) == 5
+        assert its_own(client) == []
+
+    def test_what_cannot_be_started_is_125(self, line: CommandLine) -> None:
+        done = line.run("run", "--image", "/no/such/image", "--", "true")
+        assert (done.returncode, done.stdout) == (125, b"")
+        assert done.stderr.startswith(b"flash-sandbox run: ")
+
+    def test_what_is_not_there_is_127_as_of_any_shell(self, line: CommandLine) -> None:
+        assert line.run("run", "-m", "64", "--", "no-such-program").returncode == 127
+
+
+class Alone:
+    """The command line where no orchestrator is named; the usual port is another one here."""
+
+    def __init__(self, port: int, directory: Path) -> None:
+        self.directory = directory
+        program = (
+            "import sys\n"
+            "from flash_sandbox import AsyncHTTPClient, HTTPClient\n"
+            "for kind in (HTTPClient, AsyncHTTPClient):\n"
+            f"    kind.__init__.__defaults__ = ('localhost', {port}, *kind.__init__.__defaults__[2:])\n"
+            "from flash_sandbox.cli import main\n"
+            "main()\n"
+        )
+        self.line = [sys.executable, "-W", "error", "-c", program, "run"]
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("FLASH_SANDBOX_")
+        } | {"TMPDIR": str(directory), "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*self.line, *words],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def left(self) -> list[Path]:
+        return list(self.directory.glob("flash-sandbox-*"))
+
+
+@contextmanager
+def unused_port() -> Iterator[int]:
+    """Hold a port on which nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@contextmanager
+def port_of_another_server() -> Iterator[int]:
+    """Serve what is no orchestrator."""
+
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Nothing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class TestAlone:
+    @pytest.mark.parametrize("nobody", [unused_port, port_of_another_server])
+    def test_it_starts_an_orchestrator_and_leaves_nothing_behind(
+        self, nobody, limits: Limits, tmp_path: Path
+    ) -> None:
+        with nobody() as port:
+            alone = Alone(port, tmp_path)
+            with alone.begin("-m", "64", "--", "sh", "-c", "echo here; exit 3") as process:
+                printed, said = process.communicate(timeout=60)
+        assert (process.returncode, printed) == (3, b"here\n"), said
+        # Where limits are not enforced it says so, and nothing else.
+        assert (b"rlimits only" in said, said.count(b"\n")) == ((limits != "enforce"), limits != "enforce")
+        assert alone.left() == []
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_a_signal_leaves_nothing_behind(self, tmp_path: Path, number: signal.Signals) -> None:
+        with unused_port() as port:
+            alone = Alone(port, tmp_path)
+            with alone.begin("-m", "64", "--", "sh", "-c", "echo here; sleep 9603") as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"here\n"
+                assert len(alone.left()) == 1
+                process.send_signal(number)
+                process.communicate(timeout=30)
+        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+        wait_until(lambda: alone.left() == [], "its files to be gone")
+
+    def test_one_that_answers_at_the_usual_place_is_used(
+        self, orchestrator: Orchestrator, client: HTTPClient, tmp_path: Path
+    ) -> None:
+        alone = Alone(int(orchestrator.http_address.rpartition(":")[2]), tmp_path)
+        with alone.begin("-m", "64", "-l", MARK, "--", "sh", "-c", "echo here; sleep 9604") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"here\n"
+            assert len(its_own(client)) == 1
+            assert alone.left() == []
+            process.terminate()
+            process.communicate(timeout=30)
+        assert its_own(client) == []
+
+    def test_one_that_is_named_is_not_replaced(self, tmp_path: Path) -> None:
+        with unused_port() as port:
+            alone = Alone(port, tmp_path)
+            with alone.begin("--address", f"127.0.0.1:{port}", "--", "true") as process:
+                printed, said = process.communicate(timeout=60)
+        assert (process.returncode, printed) == (125, b"")
+        assert str(port).encode() in said
