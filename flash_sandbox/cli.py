@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shutil
 import signal
@@ -252,6 +253,9 @@ def version(as_json: AsJson = False) -> None:
 def main() -> None:
     """Run the command line."""
     called = os.path.basename(sys.argv[0])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What this terminal has no letters for is shown as standard error shows it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         # The name decides whose completion it is.
         app(prog_name="fsb" if called == "fsb" else "flash-sandbox")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OWN_FAILURE",
+    "PATIENCE_SECONDS",
     "SIGNALLED",
     "Connection",
     "Failure",
@@ -44,8 +45,9 @@ __all__ = [
 OWN_FAILURE: Final = 125
 SIGNALLED: Final = 128
 
-# An image may have to be pulled, and a large sandbox to be written down.
-_CALL_SECONDS: Final = 600.0
+PATIENCE_SECONDS: Final = 600.0
+"""What a start, a snapshot or an end may take: an image may have to be pulled, or much to be written."""
+
 _PROBE_SECONDS: Final = 5.0
 _STDOUT: Final = 1
 # What says that nobody listens, or somebody else.
@@ -93,7 +95,7 @@ class Connection:
 
         endpoint = self._endpoint()
         kind = SandboxClient if endpoint.transport == "grpc" else HTTPClient
-        return kind(address=endpoint.address or None, timeout=_CALL_SECONDS, api_key=endpoint.api_key)
+        return kind(address=endpoint.address or None, api_key=endpoint.api_key)
 
     def async_client(self) -> AsyncHTTPClient | AsyncSandboxClient:
         """Make a client for asyncio of it; raises what `client` does."""
@@ -101,7 +103,7 @@ class Connection:
 
         endpoint = self._endpoint()
         kind = AsyncSandboxClient if endpoint.transport == "grpc" else AsyncHTTPClient
-        return kind(address=endpoint.address or None, timeout=_CALL_SECONDS, api_key=endpoint.api_key)
+        return kind(address=endpoint.address or None, api_key=endpoint.api_key)
 
     def or_own(self) -> Connection:
         """Return this; where none was named and none answers, that of one of this process's own."""

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import SandboxNotFoundError
 from ..models import SnapshotResult
-from .connection import Connection, connected, done_to_each
+from .connection import PATIENCE_SECONDS, Connection, connected, done_to_each
 from .names import complete_sandboxes, complete_snapshots, every_sandbox, in_sandbox
 from .options import Address, ApiKey, AsJson, SandboxId, SandboxIds, Transport
 from .output import duration, fields_of, print_json, print_table, size
@@ -55,7 +55,7 @@ def stop(
     def end(sandbox_id: str) -> None:
         # What has gone by itself since it was listed is no failure.
         with suppress(*([SandboxNotFoundError] if every else [])):
-            client.stop_sandbox(sandbox_id, cleanup=not keep)
+            client.stop_sandbox(sandbox_id, cleanup=not keep, timeout=PATIENCE_SECONDS)
 
     with connected("stop", Connection(transport, address, api_key)) as client:
         references = sandbox_ids or [info.id for info in every_sandbox(client)]
@@ -100,9 +100,9 @@ def snapshot(
     """Freeze a sandbox, write what it holds to a snapshot, and print the snapshot's path."""
 
     def make(found: str) -> SnapshotResult:
-        made = client.snapshot_sandbox(found)
+        made = client.snapshot_sandbox(found, timeout=PATIENCE_SECONDS)
         if go_on:
-            client.resume_sandbox(found)
+            client.resume_sandbox(found, timeout=PATIENCE_SECONDS)
         return made
 
     with connected("snapshot", Connection(transport, address, api_key)) as client:

@@ -43,7 +43,7 @@ def payload(data: bytes) -> dict[str, str]:
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON, at once."""
-    typer.echo(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
+    typer.echo(json.dumps(value))
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

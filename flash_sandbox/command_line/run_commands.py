@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from ..errors import SandboxError, SandboxNotFoundError
-from .connection import Connection, reporting
+from .connection import PATIENCE_SECONDS, Connection, reporting
 from .execution import Execution, followed, raw_terminal
 from .names import in_sandbox_async
 from .options import (
@@ -126,13 +126,13 @@ def run_command(
 
 async def _in_its_own(connection: Connection, asked: dict[str, Any], execution: Execution) -> int:
     async with connection.async_client() as client:
-        sandbox_id = await client.start_sandbox(**asked, ttl_seconds=_LEASE_SECONDS)
+        sandbox_id = await client.start_sandbox(**asked, ttl_seconds=_LEASE_SECONDS, timeout=PATIENCE_SECONDS)
         try:
             async with _kept_alive(client, sandbox_id):
                 return await execution.run(client, sandbox_id)
         finally:
             with suppress(SandboxNotFoundError):
-                await client.stop_sandbox(sandbox_id)
+                await client.stop_sandbox(sandbox_id, timeout=PATIENCE_SECONDS)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..models import SnapshotInfo
-from .connection import Connection, Failure, connected
+from .connection import PATIENCE_SECONDS, Connection, Failure, connected
 from .options import (
     CPU_CORES,
     MEMORY_MB,
@@ -71,6 +71,10 @@ def start(
     ttl_seconds: Ttl = 0.0,
     kernel_image: KernelImage = None,
     initrd_path: InitrdPath = None,
+    snapshot_path: Annotated[
+        str, typer.Option("--snapshot-path", help="Snapshot to start from; see restore.", show_default="none")
+    ] = "",
+    mem_file_path: MemFile = "",
     as_json: AsJson = False,
     transport: Transport = None,
     address: Address = "",
@@ -90,10 +94,13 @@ def start(
             cpu_cores,
             _text(kernel_image),
             _text(initrd_path),
-            network=network.value if network else None,
+            snapshot_path,
+            mem_file_path,
+            network.value if network else None,
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,
+            timeout=PATIENCE_SECONDS,
         )
         _tell(sandbox_id, as_json=as_json)
 
@@ -125,6 +132,7 @@ def restore(
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,
+            timeout=PATIENCE_SECONDS,
         )
         _tell(sandbox_id, as_json=as_json)
 

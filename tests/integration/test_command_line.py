@@ -16,7 +16,8 @@ from command_lines import CommandLine, Terminal, check_json, check_json_lines
 from inside import wait_until
 
 from flash_sandbox import HTTPClient, SandboxEndedError, SandboxNotFoundError
-from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.runtimes import Limits
 
 FOREVER = "while :; do sleep 0.05; done"
 Operations = Callable[[], list[str]]
@@ -37,6 +38,12 @@ def line(request: pytest.FixtureRequest, orchestrator: Orchestrator) -> CommandL
 def either(orchestrator: Orchestrator) -> CommandLine:
     """The same for what is all the same whatever carries the calls."""
     return CommandLine("http", orchestrator)
+
+
+@pytest.fixture(scope="module")
+def orchestrator_with_key(limits: Limits) -> Iterator[Orchestrator]:
+    with running_orchestrator(limits=limits, api_key="sesame") as running:
+        yield running
 
 
 @contextmanager
@@ -176,6 +183,17 @@ class TestWhichSandbox:
     def test_an_orchestrator_that_does_not_answer_is_125(self, line: CommandLine) -> None:
         done = line.run("ps", "--address", "127.0.0.1:1")
         assert (done.returncode, b"127.0.0.1:1" in done.stderr) == (125, True)
+
+    def test_the_key_is_given_or_the_environments(
+        self, line: CommandLine, orchestrator_with_key: Orchestrator
+    ) -> None:
+        transport = line.options[-1]
+        keyed = CommandLine(transport, orchestrator_with_key)
+        refused = keyed.run("ps")
+        assert (refused.returncode, b"key" in refused.stderr) == (125, True)
+        assert keyed.json("ps", "--api-key", "sesame") == []
+        keyed.environment["FLASH_SANDBOX_API_KEY"] = "sesame"
+        assert keyed.json("ps") == []
 
     def test_the_address_can_tell_the_transport(self, orchestrator: Orchestrator, idle: str) -> None:
         line = CommandLine("grpc", orchestrator)
@@ -380,9 +398,9 @@ class TestPausing:
             assert [client.get_status(each) for each in (one, other)] == ["paused", "paused"]
             again = line.run("pause", one)
             assert (again.returncode, b"is paused" in again.stderr) == (125, True)
-            assert line.printed("resume", one, other) == f"{one}\n{other}\n"
-            assert line.json("pause", one) == [one]
-            assert line.json("resume", one) == [one]
+            assert line.json("resume", one, other) == [one, other]
+            assert line.printed("pause", one) == f"{one}\n"
+            assert line.printed("resume", one) == f"{one}\n"
             assert client.get_status(one) == "running"
 
 
