@@ -105,9 +105,8 @@ class _Companion:
             start_new_session=True,
         )
         try:
-            answer = self._begin({"path": sys.path, "api_key": key})
+            answer = self._begin({"path": [str(path) for path in sys.path], "api_key": key})
         except BaseException:
-            self.process.kill()
             self.end()
             raise
         self.endpoint = Endpoint("http", answer["address"], key)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..clients.aio.client import AsyncHTTPClient, AsyncSandboxClient
     from ..clients.aio.streams import AsyncExecStream
 
-__all__ = ["Execution", "followed", "raw_terminal"]
+__all__ = ["Execution", "followed"]
 
 _CHUNK: Final = 65536
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -81,10 +81,12 @@ class Execution:
             columns=columns or 80,
             limit=self.limit,
         )
+        # Until then Ctrl-C is a signal here, and ends what has not begun.
         async with stream, self._following_size(stream):
-            if self.interactive:
-                _pass_input_on(stream)
-            return await self._follow(stream)
+            with _raw_terminal(on=self.tty and self.interactive):
+                if self.interactive:
+                    _pass_input_on(stream)
+                return await self._follow(stream)
 
     async def _follow(self, stream: AsyncExecStream) -> int:
         """Write what it prints until it ends."""
@@ -208,7 +210,7 @@ def _signals(handle: Callable[[int], None], *names: str) -> Iterator[None]:
 
 
 @contextmanager
-def raw_terminal(*, on: bool) -> Iterator[None]:
+def _raw_terminal(*, on: bool) -> Iterator[None]:
     """Have this terminal pass on each key, Ctrl-C too, and echo nothing: the command's own does that."""
     if not on:
         yield

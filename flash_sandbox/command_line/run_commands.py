@@ -11,7 +11,7 @@ import typer
 
 from ..errors import SandboxError, SandboxNotFoundError
 from .connection import PATIENCE_SECONDS, Connection, reporting
-from .execution import Execution, followed, raw_terminal
+from .execution import Execution, followed
 from .names import in_sandbox_async
 from .options import (
     CPU_CORES,
@@ -75,8 +75,7 @@ def exec_command(
     with reporting("exec"):
         connection = Connection(transport, address, api_key)
         execution.require_possible()
-        with raw_terminal(on=tty and interactive):
-            code = followed(work())
+        code = followed(work())
     raise typer.Exit(code)
 
 
@@ -119,8 +118,7 @@ def run_command(
     with reporting("run"):
         execution.require_possible()
         connection = Connection(transport, address, api_key).or_own()
-        with raw_terminal(on=tty and interactive):
-            code = followed(_in_its_own(connection, asked, execution))
+        code = followed(_in_its_own(connection, asked, execution))
     raise typer.Exit(code)
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import ordinary_user
 import pytest
+from command_lines import check_json
 
+from flash_sandbox import HTTPClient
 from flash_sandbox.orchestrator.runtimes import CAPABILITIES, RUNTIME_NAMES
 
 
@@ -97,6 +99,36 @@ class TestDoctor:
 
 def test_version_is_one_line() -> None:
     assert re.fullmatch(r"\d+\S*\n", run("version").stdout)
+
+
+class TestAsJson:
+    def test_the_version(self) -> None:
+        told = check_json("version", run("version", "--json").stdout)
+        assert told["version"] == run("version").stdout.strip()
+
+    def test_what_the_host_has(self) -> None:
+        told = check_json("doctor", run("doctor", "--json", DOCKER_HOST="unix:///nowhere/docker.sock").stdout)
+        assert [one["name"] for one in told] == ["bubblewrap", "docker", "gvisor", "firecracker"]
+        assert (told[0]["available"], told[1]["available"]) == (True, False)
+        assert told[1]["remedy"] == "install docker.io and start its service, or set DOCKER_HOST"
+
+    def test_where_it_serves(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-W", "error", "-m", "flash_sandbox.cli", "serve", "--json"]
+        command += ["--http-port", "0", "--grpc-port", "0", "--limits", "best-effort"]
+        with subprocess.Popen(
+            [*command, "--state-dir", str(tmp_path)],
+            env=os.environ | {"DOCKER_HOST": "unix:///nowhere/docker.sock"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            told = check_json("serve", process.stdout.readline())
+            with HTTPClient(address=told["http_address"]) as client:
+                assert client.list_snapshots() == []
+            process.terminate()
+            assert process.communicate(timeout=30)[0] == ""
+        assert process.returncode == 0
 
 
 def test_help_imports_no_server(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import termios
 from collections.abc import Iterator
 
 import pytest
-from command_lines import CommandLine, Terminal
+from command_lines import CommandLine, Terminal, check_json_lines
 from inside import wait_until
 
 from flash_sandbox import HTTPClient
@@ -74,6 +74,14 @@ class TestPipes:
     def test_the_streams_are_apart(self, command: Command) -> None:
         done = command.run(command.sandbox_id, "--", "sh", "-c", "echo out; echo err >&2")
         assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
+
+    def test_as_json_it_tells_what_becomes_of_it(self, command: Command) -> None:
+        done = command.run("--json", command.sandbox_id, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+        told = check_json_lines("exec", done.stdout.decode())
+        assert (told[0]["type"], told[-1]["type"], told[-1]["exit_code"]) == ("started", "exit", 7)
+        printed = {(piece["type"], piece["data"]) for piece in told[1:-1]}
+        assert printed == {("stdout", "out\n"), ("stderr", "err\n")}
+        assert (done.returncode, done.stderr) == (7, b"")
 
     def test_what_follows_the_id_is_the_commands_own(self, command: Command) -> None:
         done = command.run(command.sandbox_id, "echo", "-n", "-t", "--", "--help")

@@ -100,6 +100,20 @@ class TestWithAnOrchestrator:
             assert process.wait(30) == 5
         assert its_own(client) == []
 
+    def test_ctrl_c_ends_it_also_while_it_is_being_started(
+        self, line: CommandLine, terminal: Terminal
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(30)
+            address = f"127.0.0.1:{server.getsockname()[1]}"
+            with line.begin_on(terminal, "run", "-it", "--address", address, "--", "sh") as process:
+                # It waits for the answer to its start, which does not come.
+                connection, _ = server.accept()
+                with connection:
+                    assert connection.recv(1)
+                    terminal.type("\x03")
+                    assert process.wait(30) == 130
+
     def test_what_cannot_be_started_is_125(self, line: CommandLine) -> None:
         done = line.run("run", "--image", "/no/such/image", "--", "true")
         assert (done.returncode, done.stdout) == (125, b"")
@@ -107,6 +121,34 @@ class TestWithAnOrchestrator:
 
     def test_what_is_not_there_is_127_as_of_any_shell(self, line: CommandLine) -> None:
         assert line.run("run", "-m", "64", "--", "no-such-program").returncode == 127
+
+
+class TestItsTime:
+    """A sandbox whose ``run`` has been killed expires; here within a second and not within a minute."""
+
+    @pytest.fixture
+    def hasty(self, orchestrator: Orchestrator) -> CommandLine:
+        line = CommandLine("http", orchestrator)
+        program = (
+            "from flash_sandbox.cli import main\n"
+            "from flash_sandbox.command_line import run_commands\n"
+            "run_commands._LEASE_SECONDS = 1.2\n"
+            "main()\n"
+        )
+        line.line = [sys.executable, "-W", "error", "-c", program]
+        return line
+
+    def test_is_set_anew_as_long_as_it_runs(self, hasty: CommandLine) -> None:
+        done = hasty.run("run", "-m", "64", "--", "sh", "-c", "sleep 3; echo there")
+        assert (done.returncode, done.stdout) == (0, b"there\n")
+
+    def test_is_over_soon_after_a_kill(self, hasty: CommandLine, client: HTTPClient) -> None:
+        words = ["-m", "64", "-l", MARK, "--", "sh", "-c", "echo here; sleep 9605"]
+        with hasty.begin("run", *words) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"here\n"
+            process.kill()
+        wait_until(lambda: its_own(client) == [], "the sandbox to expire")
 
 
 class Alone:

@@ -87,11 +87,9 @@ class AsyncSandbox(AsyncObjectCalls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        own = await own_client() if client is None else None
-        user = own if client is None else client
-        assert user is not None
+        performer = await own_client() if client is None else client
         try:
-            sandbox_id = await user.start_sandbox(
+            sandbox_id = await performer.start_sandbox(
                 type,
                 image,
                 command,
@@ -108,11 +106,11 @@ class AsyncSandbox(AsyncObjectCalls):
                 timeout=timeout,
             )
         except BaseException:
-            if own is not None:
-                await own.close()
+            if client is None:
+                await performer.close()
             raise
-        sandbox = cls(user, sandbox_id)
-        sandbox._owns_client = own is not None
+        sandbox = cls(performer, sandbox_id)
+        sandbox._owns_client = client is None
         return sandbox
 
     @classmethod

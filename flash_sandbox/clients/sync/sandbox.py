@@ -88,11 +88,9 @@ class Sandbox(ObjectCalls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        own = own_client() if client is None else None
-        user = own if client is None else client
-        assert user is not None
+        performer = own_client() if client is None else client
         try:
-            sandbox_id = user.start_sandbox(
+            sandbox_id = performer.start_sandbox(
                 type,
                 image,
                 command,
@@ -109,11 +107,11 @@ class Sandbox(ObjectCalls):
                 timeout=timeout,
             )
         except BaseException:
-            if own is not None:
-                own.close()
+            if client is None:
+                performer.close()
             raise
-        sandbox = cls(user, sandbox_id)
-        sandbox._owns_client = own is not None
+        sandbox = cls(performer, sandbox_id)
+        sandbox._owns_client = client is None
         return sandbox
 
     @classmethod
