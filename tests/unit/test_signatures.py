@@ -107,6 +107,14 @@ def use(client: SandboxAPI) -> str:
     with client.with_options(timeout=None) as other, Sandbox.create(other, image="host") as sandbox:
         return sandbox.exec_command(["true"]).stdout
 
+def use_no_client() -> str:
+    with Sandbox.create() as sandbox:
+        return sandbox.exec_command("true").stdout
+
+async def use_no_async_client() -> str:
+    async with await AsyncSandbox.create(image="host") as sandbox:
+        return (await sandbox.exec_command("true")).stdout
+
 async def use_async(client: AsyncSandboxAPI) -> str:
     async with client as other, await AsyncSandbox.create(other, image="host") as sandbox:
         return (await sandbox.exec_command(["true"])).stdout
