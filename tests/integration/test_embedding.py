@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import ordinary_user
@@ -189,6 +190,15 @@ time.sleep(600)
     wait_until(lambda: here.left() == [], "its files to be gone")
 
 
+def runs(words: bytes) -> bool:
+    """Tell whether any process has these words among its arguments."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if words in path.read_bytes().replace(b"\0", b" "):
+                return True
+    return False
+
+
 def test_ctrl_c_ends_the_program_and_not_what_cleans_up(here: Here) -> None:
     program = (
         PID
@@ -198,7 +208,7 @@ from flash_sandbox import Sandbox
 try:
     with Sandbox.create(memory_mb=64) as s:
         print(pid(), flush=True)
-        s.exec_command("sleep 600", timeout=None)
+        s.exec_command("sleep 4731", timeout=None)
 except KeyboardInterrupt:
     print("interrupted")
 """
@@ -207,6 +217,7 @@ except KeyboardInterrupt:
         assert process.stdout is not None
         companion = int(process.stdout.readline())
         assert os.getpgid(companion) != os.getpgid(process.pid)
+        wait_until(lambda: runs(b"sleep 4731"), "the command to run")
         process.send_signal(signal.SIGINT)
         printed, said = process.communicate(timeout=30)
     assert (process.returncode, printed, said) == (0, "interrupted\n", "")
