@@ -23,12 +23,11 @@ from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from ..errors import ProtocolError
 from .corked import Corked
 from .grpc_call import wire_seconds
-from .http2 import (
+from .http2 import PING_PATIENCE_SECONDS, PING_SECONDS
+from .http2_protocol import (
     CONNECTION_WINDOW_BYTES,
     FRAME_BYTES,
     NOT_HTTP2,
-    PING_PATIENCE_SECONDS,
-    PING_SECONDS,
     STREAM_WINDOW_BYTES,
     is_server_preface,
 )

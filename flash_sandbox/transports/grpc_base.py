@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..operations import Operation
 from .base import Metadata
-from .http2 import NOT_HTTP2, was_refused
+from .http2_protocol import NOT_HTTP2, was_refused
 from .retry import Deadline, lost_answer
 from .tls import default_context
 

@@ -15,7 +15,8 @@ from grpclib.metadata import USER_AGENT, decode_bin_value, decode_grpc_message, 
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from ..errors import ProtocolError
-from .http2 import Connection, Headers
+from .http2 import Connection
+from .http2_protocol import Headers
 
 __all__ = ["Call", "request_headers", "time_limit", "wire_seconds"]
 
@@ -36,7 +37,7 @@ def request_headers(scheme: str, authority: str, path: str, metadata: list[tuple
         ("user-agent", USER_AGENT),
         *metadata,
     ]
-    return [(name.encode("ascii"), value.encode("ascii")) for name, value in pairs]
+    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in pairs)
 
 
 def wire_seconds(seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Operations over gRPC, each in the thread of its caller: by h2, over blocking sockets.
+"""Operations over gRPC, each in the thread of its caller: over blocking sockets.
 
 Neither an event loop nor another thread takes part, so that a call costs a third less than by way of
 grpclib, and works alike in a notebook, in a thread of a pool and after a fork.
@@ -25,7 +25,8 @@ from .base import Metadata
 from .chunks import Chunks
 from .grpc_base import GRPCBase, tell
 from .grpc_call import Call, request_headers, time_limit
-from .http2 import Connection, Headers, Limit
+from .http2 import Connection, Limit
+from .http2_protocol import Headers
 from .limits import MOST_CONNECTIONS, MOST_IDLE
 from .retry import PATIENCE_SECONDS, Attempts, Deadline, lost_stream
 
@@ -169,7 +170,7 @@ class GRPCTransport(GRPCBase):
         """Make a call; `bounded` tells the server of the deadline."""
         with self._connection(deadline) as connection:
             remaining = deadline.remaining() if bounded else None
-            limited = headers if remaining is None else [*headers, time_limit(remaining)]
+            limited = headers if remaining is None else (*headers, time_limit(remaining))
             call = Call(connection, limited, message_classes(operation)[1])
             try:
                 yield call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from flash_sandbox_grpc import StatusResponse
@@ -91,6 +91,11 @@ def serving(
                 connection, _ = listener.accept()
                 with connection:
                     script(Server(connection, settings or {}))
+                    # Closed with something unread it would be reset, and what was sent be lost.
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(65536):
+                            pass
         except BaseException as error:
             failures.append(error)
 
