@@ -34,7 +34,7 @@ check: $(DEV) ## Lint, check format and types, and that the generated code is up
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/mypy $(wildcard benchmarks/*.py examples/*.py)
+	@$(BIN)/mypy $(wildcard benchmarks/*.py benchmarks/*/*.py examples/*.py)
 	@$(BIN)/python -m codegen --check
 
 generate: $(DEV) ## Regenerate generated/ from specs/

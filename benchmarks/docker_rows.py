@@ -7,85 +7,63 @@ benchmark's own, as the tests start it.
 from __future__ import annotations
 
 import importlib
-import os
-import random
-import re
 import secrets
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 
-from .measure import Series
+from .engines import IMAGE, running_engine
+from .measure import Times, Watch, measured
+from .report import Answer, Bars, Report, TimesTable
+from .serving import serving
 
-__all__ = ["PEER", "docker_rows", "serving"]
+__all__ = ["report"]
 
 PEER: Final = "docker-py"
-AIM: Final = 1.05
-WHATS: Final = ("start", "first exec", "exec", "metrics", "snapshot", "restore", "stop")
-_IMAGE: Final = "busybox:latest"
+AIM: Final = 1.0
 _MEMORY_MB: Final = 256
-_TESTS: Final = Path(__file__).resolve().parents[1] / "tests" / "integration"
+_TEXT: Final = f"""\
+The floor is {PEER} asking the same engine for the same. The rows of the clients have in
+addition a request to the orchestrator and its answer, and what is written down to go on
+after a kill. NOTES.md tells where the time goes."""
 
-Times = dict[str, float]
 
-
-def docker_rows(rounds: int) -> list[str]:
-    """Measure `rounds` times and return lines of a Markdown table; none where this host has no engine."""
-    sys.path.insert(0, str(_TESTS))
-    engines: Any = importlib.import_module("docker_engine")
-    try:
-        docker: Any = importlib.import_module("docker")
-    except ModuleNotFoundError:
-        print("docker rows skipped: pip install docker")
-        return []
-    missing = engines.missing()
-    if missing:
-        print(f"docker rows skipped: {missing}")
-        return []
-    table: dict[str, dict[str, Series]] = {}
-    with engines.running_engine() as engine, serving(engine.host) as (http, grpc):
+def report(rounds: int, short: bool) -> Report:
+    """Measure `rounds` times."""
+    docker: Any = importlib.import_module("docker")
+    with ExitStack() as stack:
+        engine = stack.enter_context(running_engine())
+        http, grpc, _ = stack.enter_context(serving(docker_host=engine.host))
         peer = docker.DockerClient(base_url=engine.host)
-        with HTTPClient(address=http) as over_http, SandboxClient(address=grpc) as over_grpc:
-            rows: dict[str, Callable[[], Times]] = {
-                PEER: lambda: _peer_round(peer),
-                "HTTPClient": lambda: _round(over_http),
-                "SandboxClient": lambda: _round(over_grpc),
-            }
-            for what in WHATS:
-                table[what] = {who: Series(what, who, None if who == PEER else AIM) for who in rows}
-            # The first round fills caches and is not counted.
-            for number in range(-1, rounds):
-                for who in random.sample(list(rows), len(rows)):
-                    for what, seconds in rows[who]().items():
-                        if number >= 0:
-                            table[what][who].seconds.append(seconds)
-        peer.close()
-    return [series.row(by_who[PEER]) for by_who in table.values() for series in by_who.values()]
-
-
-class _Watch:
-    """Notes the time between one call of it and the next, under a name."""
-
-    def __init__(self) -> None:
-        self.times: Times = {}
-        self._last = time.perf_counter()
-
-    def __call__(self, what: str) -> None:
-        now = time.perf_counter()
-        self.times[what] = now - self._last
-        self._last = time.perf_counter()
+        stack.callback(peer.close)
+        over_http = stack.enter_context(HTTPClient(address=http))
+        over_grpc = stack.enter_context(SandboxClient(address=grpc))
+        rows: dict[str, Callable[[], Times]] = {
+            PEER: lambda: _peer_round(peer),
+            "HTTPClient": lambda: _round(over_http),
+            "SandboxClient": lambda: _round(over_grpc),
+        }
+        table = measured(rows, rounds)
+    for by_who in table.values():
+        for series in by_who.values():
+            series.aim = None if series.who == PEER else AIM
+    ours = [series for by_who in table.values() for series in by_who.values() if series.who != PEER]
+    slowest = max(ours, key=lambda series: series.ratio(table[series.what][PEER]))
+    answer = Answer(
+        "docker rows",
+        f"p50 ÷ {PEER}'s, the greatest of them: {slowest.what}, {slowest.who}",
+        slowest.ratio(table[slowest.what][PEER]),
+        AIM,
+    )
+    plot = Bars.of("docker", f"Docker sandboxes beside {PEER}", table)
+    return Report("Docker", _TEXT, [TimesTable(table, PEER)], [answer], [plot])
 
 
 def _round(client: SandboxAPI) -> Times:
-    watch = _Watch()
-    sandbox_id = client.start_sandbox("docker", _IMAGE, memory_mb=_MEMORY_MB)
+    watch = Watch()
+    sandbox_id = client.start_sandbox("docker", IMAGE, memory_mb=_MEMORY_MB)
     watch("start")
     client.exec_command(sandbox_id, ["true"])
     watch("first exec")
@@ -105,8 +83,8 @@ def _round(client: SandboxAPI) -> Times:
 
 
 def _peer_round(peer: Any) -> Times:
-    watch = _Watch()
-    container = _peer_start(peer, _IMAGE)
+    watch = Watch()
+    container = _peer_start(peer, IMAGE)
     watch("start")
     container.exec_run(["true"], demux=True)
     watch("first exec")
@@ -146,23 +124,3 @@ def _peer_start(peer: Any, image: str) -> Any:
         pids_limit=512,
         security_opt=["no-new-privileges"],
     )
-
-
-@contextmanager
-def serving(docker_host: str) -> Iterator[tuple[str, str]]:
-    """Serve in a process of its own and yield the two addresses."""
-    with tempfile.TemporaryDirectory() as directory, open(os.devnull, "w") as nowhere:
-        command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", "best-effort"]
-        command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", directory]
-        environment = os.environ | {"DOCKER_HOST": docker_host}
-        server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=nowhere, text=True)
-        try:
-            assert server.stdout is not None
-            text = server.stdout.readline() + server.stdout.readline()
-            found = re.fullmatch(r"HTTP\s+(\S+)\ngRPC\s+(\S+)\n", text)
-            if found is None:
-                raise SystemExit(f"the orchestrator did not start: {text!r}")
-            yield found[1], found[2]
-        finally:
-            server.terminate()
-            server.wait()

@@ -2,105 +2,86 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import random
 import re
 import shutil
 import stat
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
 
-from .measure import Series
+from .engines import gvisor_found
+from .measure import Series, Table, Times, Watch, measured
+from .report import Answer, Bars, Report, TimesTable
+from .serving import serving
 
-__all__ = ["BARE", "BESIDE_START", "gvisor_rows"]
+__all__ = ["report"]
 
 BARE: Final = "bare runsc"
-AIMS: Final[dict[str, float | None]] = {
-    "start": 1.25,
-    "first exec": None,
-    "exec": 1.25,
-    "metrics": None,
-    "snapshot": None,
-    "restore": 1.25,
-    "stop": None,
-}
+AIM: Final = 1.15
 # A snapshot that was just made, and is in memory still.
-BESIDE_START: Final = "restore ÷ start"
 AIM_BESIDE_START: Final = 1.0
+_TEXT: Final = f"""\
+The floor is {BARE} doing the same with a bundle of the same kind, a process for each step.
+The rows of the clients have in addition limits and their reading back, and a snapshot that is
+authenticated, verified, and followed by a sandbox that can go on. `runsc delete` waits until
+the host's first process has reaped what it ended; the orchestrator reaps it itself.
 
-Times = dict[str, float]
-
-
-def gvisor_rows(rounds: int) -> list[str]:
-    """Measure `rounds` times and return lines of a Markdown table; none where this host has no gVisor."""
-    with tempfile.TemporaryDirectory() as directory:
-        found = asyncio.run(GvisorRuntime(Path(directory) / "probe").check())
-        if not found.available:
-            print(f"gvisor rows skipped: {found.detail}")
-            return []
-        platform = re.search(r"platform (\w+)", found.detail)
-        assert platform is not None
-        bare = _Bare(Path(directory) / "bare", platform[1])
-        with (
-            _serving(Path(directory) / "state") as (http, grpc),
-            HTTPClient(address=http, timeout=60) as over_http,
-            SandboxClient(address=grpc, timeout=60) as over_grpc,
-        ):
-            measures: dict[str, Callable[[], Times]] = {
-                BARE: bare.round,
-                "HTTPClient": lambda: _round(over_http),
-                "SandboxClient": lambda: _round(over_grpc),
-            }
-            table = _measure(rounds, measures)
-    rows = [series.row(by_who[BARE]) for by_who in table.values() for series in by_who.values()]
-    return rows + [_beside_start(table, who) for who in table["restore"]]
+The second table has restores beside starts by the same; NOTES.md tells what is in both."""
 
 
-def _beside_start(table: dict[str, dict[str, Series]], who: str) -> str:
-    aim = None if who == BARE else AIM_BESIDE_START
-    return Series(BESIDE_START, who, aim, table["restore"][who].seconds).row(table["start"][who])
+def report(rounds: int, short: bool) -> Report:
+    """Measure `rounds` times."""
+    platform = re.search(r"platform (\w+)", gvisor_found()[1])
+    assert platform is not None
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        serving() as (http, grpc, _),
+        HTTPClient(address=http, timeout=60) as over_http,
+        SandboxClient(address=grpc, timeout=60) as over_grpc,
+    ):
+        rows: dict[str, Callable[[], Times]] = {
+            BARE: _Bare(Path(directory), platform[1]).round,
+            "HTTPClient": lambda: _round(over_http),
+            "SandboxClient": lambda: _round(over_grpc),
+        }
+        table = measured(rows, rounds)
+    for by_who in table.values():
+        for series in by_who.values():
+            series.aim = None if series.who == BARE else AIM
+    ours = [series for by_who in table.values() for series in by_who.values() if series.who != BARE]
+    slowest = max(ours, key=lambda series: series.ratio(table[series.what][BARE]))
+    answer = Answer(
+        "gvisor rows",
+        f"p50 ÷ {BARE}'s, the greatest of them: {slowest.what}, {slowest.who}",
+        slowest.ratio(table[slowest.what][BARE]),
+        AIM,
+    )
+    # Its end by bare runsc takes longer than all the rest.
+    shown = {what: by_who for what, by_who in table.items() if what != "stop"}
+    plot = Bars.of("gvisor", f"gVisor sandboxes beside {BARE}", shown)
+    blocks = [TimesTable(table, BARE), TimesTable(_beside_start(table), "start")]
+    return Report("gVisor", _TEXT, blocks, [answer], [plot])
 
 
-def _measure(rounds: int, rows: dict[str, Callable[[], Times]]) -> dict[str, dict[str, Series]]:
-    table = {
-        what: {who: Series(what, who, None if who == BARE else aim) for who in rows}
-        for what, aim in AIMS.items()
-    }
-    # The first round fills caches and is not counted.
-    for number in range(-1, rounds):
-        for who in random.sample(list(rows), len(rows)):
-            for what, seconds in rows[who]().items():
-                if number >= 0:
-                    table[what][who].seconds.append(seconds)
-    return table
-
-
-class _Watch:
-    """Notes the time between one call of it and the next, under a name."""
-
-    def __init__(self) -> None:
-        self.times: Times = {}
-        self._last = time.perf_counter()
-
-    def __call__(self, what: str) -> None:
-        now = time.perf_counter()
-        self.times[what] = now - self._last
-        self._last = now
+def _beside_start(table: Table) -> Table:
+    beside: Table = {}
+    for who in table["restore"]:
+        aim = None if who == BARE else AIM_BESIDE_START
+        beside[who] = {
+            "start": Series(who, "start", None, table["start"][who].seconds),
+            "restore": Series(who, "restore", aim, table["restore"][who].seconds),
+        }
+    return beside
 
 
 def _round(client: SandboxAPI) -> Times:
-    watch = _Watch()
+    watch = Watch()
     sandbox_id = client.start_sandbox("gvisor", "host")
     watch("start")
     assert client.exec_command(sandbox_id, ["true"]).exit_code == 0
@@ -134,7 +115,7 @@ class _Bare:
         self._count += 1
         one, two, image = f"one{self._count}", f"two{self._count}", self._images / str(self._count)
         image.mkdir(parents=True)
-        watch = _Watch()
+        watch = Watch()
         self._run("run", "--detach", f"--bundle={self._bundle}", one)
         watch("start")
         self._run("exec", one, "true")
@@ -183,19 +164,3 @@ class _Bare:
             "linux": {"namespaces": [{"type": name} for name in ("pid", "network", "ipc", "uts", "mount")]},
         }
         (self._bundle / "config.json").write_text(json.dumps(config))
-
-
-@contextmanager
-def _serving(state_dir: Path) -> Iterator[tuple[str, str]]:
-    command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--http-port", "0", "--grpc-port", "0"]
-    command += ["--state-dir", str(state_dir)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stdout is not None
-            text = server.stdout.readline() + server.stdout.readline()
-            found = re.fullmatch(r"HTTP\s+(\S+)\ngRPC\s+(\S+)\n", text)
-            if found is None:
-                raise SystemExit(f"the orchestrator did not start: {text!r}")
-            yield found[1], found[2]
-        finally:
-            server.terminate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import subprocess
 import sys
@@ -19,69 +18,70 @@ import httpx
 
 from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 
-from .measure import Series
+from .measure import Times, measured
+from .report import Bars, Report, TimesTable
+from .serving import serving
 
-__all__ = ["MANY", "STATIC", "listing_rows"]
+__all__ = ["report"]
 
-MANY: Final = 1000
 STATIC: Final = "a file over HTTP"
-_WHAT: Final = f"list of {MANY:,}"
 
 
-def listing_rows(http: str, grpc: str, rounds: int) -> list[str]:
-    """Measure `rounds` times and return lines of a Markdown table.
-
-    Args:
-        http: Where an orchestrator listens that has no sandbox.
-        grpc: The same, for gRPC.
-        rounds: How often each is measured.
-    """
+def report(rounds: int, short: bool) -> Report:
+    """Measure `rounds` times."""
+    many = 20 if short else 1000
     with (
+        serving() as (http, grpc, _),
         HTTPClient(address=http, timeout=60) as over_http,
         SandboxClient(address=grpc, timeout=60) as over_grpc,
         ThreadPoolExecutor(4) as pool,
     ):
-        ids = list(pool.map(lambda number: _start(over_http, number), range(MANY)))
+        ids = list(pool.map(lambda number: _start(over_http, number), range(many)))
         try:
-            with _file_server(http) as file:
-                rows: dict[str, Callable[[], int]] = {
-                    STATIC: file,
-                    "HTTPClient": lambda: _list(over_http),
-                    "SandboxClient": lambda: _list(over_grpc),
+            with _file_server(http, many) as file:
+                rows: dict[str, Callable[[], Times]] = {
+                    STATIC: _timed(many, file),
+                    "HTTPClient": _timed(many, lambda: _list(over_http, many)),
+                    "SandboxClient": _timed(many, lambda: _list(over_grpc, many)),
                 }
-                table = _measure(rounds, rows)
+                table = measured(rows, rounds)
         finally:
             list(pool.map(over_http.stop_sandbox, ids))
-    return [series.row(table[STATIC]) for series in table.values()]
+    text = "\n".join(
+        (
+            f"{many:,} sandboxes in one page. The floor is {STATIC}, with the same bytes, from Python's own",
+            "server, got by httpx and read by json. The rows of the clients have in addition what is known",
+            "of each sandbox, checked at both ends, as a frozen model.",
+        )
+    )
+    plot = Bars.of("lists", f"A list of {many:,} sandboxes beside the same bytes", table)
+    return Report("Lists", text, [TimesTable(table, STATIC)], plots=[plot])
 
 
 def _start(client: SandboxAPI, number: int) -> str:
     return client.start_sandbox("bubblewrap", "host", labels={"number": str(number)}, memory_mb=64)
 
 
-def _list(client: SandboxAPI) -> int:
-    return len(client.list_sandboxes(page_size=MANY).sandboxes)
+def _list(client: SandboxAPI, many: int) -> int:
+    return len(client.list_sandboxes(page_size=many).sandboxes)
 
 
-def _measure(rounds: int, rows: dict[str, Callable[[], int]]) -> dict[str, Series]:
-    table = {who: Series(_WHAT, who) for who in rows}
-    # The first round fills caches and is not counted.
-    for number in range(-1, rounds):
-        for who in random.sample(list(rows), len(rows)):
-            begun = time.perf_counter()
-            found = rows[who]()
-            seconds = time.perf_counter() - begun
-            assert found == MANY, found
-            if number >= 0:
-                table[who].seconds.append(seconds)
-    return table
+def _timed(many: int, count: Callable[[], int]) -> Callable[[], Times]:
+    def once() -> Times:
+        began = time.perf_counter()
+        found = count()
+        seconds = time.perf_counter() - began
+        assert found == many, found
+        return {f"list of {many:,}": seconds}
+
+    return once
 
 
 @contextmanager
-def _file_server(http: str) -> Iterator[Callable[[], int]]:
+def _file_server(http: str, many: int) -> Iterator[Callable[[], int]]:
     """Serve what the orchestrator answers as a file, and yield what gets and reads it once."""
     with tempfile.TemporaryDirectory() as directory, httpx.Client(trust_env=False) as client:
-        answer = client.get(f"{http}/sandboxes", params={"page_size": MANY})
+        answer = client.get(f"{http}/sandboxes", params={"page_size": many})
         Path(directory, "sandboxes").write_bytes(answer.content)
         command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
         command += ["--directory", directory]

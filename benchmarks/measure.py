@@ -1,10 +1,20 @@
-"""Figures of one measure: percentiles, and their ratio to a floor's."""
+"""Times of the same thing done by several, in rounds whose order is random, and their ratios."""
 
 from __future__ import annotations
 
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Series"]
+__all__ = ["Series", "Table", "Times", "Watch", "measured"]
+
+Times = dict[str, float]
+"""What was done in one round, and the seconds that it took."""
+
+Table = dict[str, dict[str, "Series"]]
+"""Series by what was done, then by who did it."""
 
 
 @dataclass(slots=True)
@@ -30,29 +40,64 @@ class Series:
         ordered = sorted(self.seconds)
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
-    def row(self, floor: Series) -> str:
-        """Return a line of a Markdown table, with the ratio to a floor."""
-        p50, p95, p99 = (self.percentile(share) for share in (0.5, 0.95, 0.99))
-        ratio, ratio95 = p50 / floor.percentile(0.5), p95 / floor.percentile(0.95)
-        total = len(self.seconds) + self.failures
-        aim, met = "", ""
-        if self.aim is not None:
-            aim, met = f"≤ {self.aim:g}", "met" if ratio <= self.aim else "**not met**"
-        cells = (
-            self.what,
-            self.who,
-            f"{ratio:.2f}",
-            f"{ratio95:.2f}",
-            aim,
-            met,
-            *(f"{1000 * value:.2f}" for value in (p50, p95, p99)),
-            f"{100 * len(self.seconds) / total:.0f} %",
-            str(total),
-        )
-        return "| " + " | ".join(cells) + " |"
+    def ratio(self, floor: Series, share: float = 0.5) -> float:
+        """Return its median, or another percentile, over a floor's."""
+        return self.percentile(share) / floor.percentile(share)
+
+    @property
+    def rounds(self) -> int:
+        """How often it was done, or tried."""
+        return len(self.seconds) + self.failures
+
+    @property
+    def success(self) -> float:
+        """The share of the rounds that succeeded, 0 to 1."""
+        return len(self.seconds) / self.rounds
 
 
-HEADER = (
-    "| what | who | p50 ÷ floor | p95 ÷ floor | aim | | p50 ms | p95 ms | p99 ms | success | rounds |\n"
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-)
+class Watch:
+    """Notes the time between one call of it and the next, under a name."""
+
+    def __init__(self) -> None:
+        self.times: Times = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, what: str) -> None:
+        now = time.perf_counter()
+        self.times[what] = now - self._last
+        self._last = time.perf_counter()
+
+
+def measured(rows: Mapping[str, Callable[[], Times | Mapping[str, list[float]]]], rounds: int) -> Table:
+    """Let each of the rows do its own once a round, in a random order, and return what it took.
+
+    Whatever else the machine does meets all of them alike. One round before the others fills caches and is
+    not counted; a failure in it is raised, one in the others counts as such.
+
+    Args:
+        rows: By who does it, what does it once and returns the time of each step, or several times of it.
+        rounds: How often.
+    """
+    table: Table = {}
+    failures = dict.fromkeys(rows, 0)
+    for number in range(-1, rounds):
+        for who in random.sample(list(rows), len(rows)):
+            try:
+                times = rows[who]()
+            except Exception as error:
+                if number < 0:
+                    raise
+                print(f"{who}: {error!r}", file=sys.stderr)
+                failures[who] += 1
+                continue
+            for what, seconds in times.items():
+                by_who = table.setdefault(what, {})
+                series = by_who.setdefault(who, Series(what, who))
+                if number >= 0:
+                    series.seconds += seconds if isinstance(seconds, list) else [seconds]
+    for what, by_who in table.items():
+        # In the order in which they were named, whoever came first.
+        table[what] = {who: by_who[who] for who in rows if who in by_who}
+        for who, series in by_who.items():
+            series.failures += failures[who]
+    return table

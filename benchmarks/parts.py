@@ -1,0 +1,52 @@
+"""The table of parts: what each needs of the host, how many rounds it has, and who measures it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from . import docker_rows, file_rows, floor_rows, gvisor_rows, listing_rows, output_rows
+from .engines import lacks_docker, lacks_docker_program, lacks_gvisor
+from .report import Report
+
+__all__ = ["PARTS", "Part"]
+
+Need = Callable[[], str | None]
+"""Returns what the host lacks, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One question, or a few of the same kind.
+
+    Attributes:
+        report: Measures it, in this many rounds; where True follows, with small numbers of everything.
+        rounds: How many of them a whole run has.
+        needs: What it cannot be measured without, by the name that $FLASH_SANDBOX_REQUIRE_ENGINES has for it.
+    """
+
+    report: Callable[[int, bool], Report]
+    rounds: int
+    needs: Mapping[str, Need] = field(default_factory=dict)
+
+    def missing(self) -> tuple[str, str] | None:
+        """Return what this host lacks to measure it, its name first, or None."""
+        for name, lacks in self.needs.items():
+            if (found := lacks()) is not None:
+                return name, found
+        return None
+
+
+_ENGINE: Final = {"docker": lacks_docker}
+_ENGINE_AND_PROGRAM: Final = {"docker": lacks_docker_program}
+
+# In the order of RESULTS.md.
+PARTS: Final[dict[str, Part]] = {
+    "bubblewrap": Part(floor_rows.report, 150),
+    "lists": Part(listing_rows.report, 30),
+    "docker": Part(docker_rows.report, 30, _ENGINE),
+    "files": Part(file_rows.report, 8, _ENGINE_AND_PROGRAM),
+    "output": Part(output_rows.report, 15, _ENGINE_AND_PROGRAM),
+    "gvisor": Part(gvisor_rows.report, 20, {"gvisor": lacks_gvisor}),
+}
