@@ -43,8 +43,8 @@ generate: $(DEV) ## Regenerate generated/ from specs/
 check-generated: $(DEV) ## Fail where generated/ differs from specs/, or the specs from each other
 	@$(BIN)/python -m codegen --check
 
-bench: $(DEV) ## Measure start, exec and stop beside bare bwrap
-	@$(BIN)/python -m benchmarks
+bench: $(DEV) ## Measure beside floors and peers, and write benchmarks/RESULTS.md (15 minutes; ONLY=calls one part)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove .venv, caches and builds
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -6,8 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from . import docker_rows, file_rows, floor_rows, gvisor_rows, listing_rows, output_rows
+from . import (
+    async_rows,
+    call_rows,
+    docker_rows,
+    door_rows,
+    file_rows,
+    floor_rows,
+    gvisor_rows,
+    import_rows,
+    listing_rows,
+    output_rows,
+)
 from .engines import lacks_docker, lacks_docker_program, lacks_gvisor
+from .peers import lacks_peer
 from .report import Report
 
 __all__ = ["PARTS", "Part"]
@@ -43,6 +55,10 @@ _ENGINE_AND_PROGRAM: Final = {"docker": lacks_docker_program}
 
 # In the order of RESULTS.md.
 PARTS: Final[dict[str, Part]] = {
+    "calls": Part(call_rows.report, 40, {"pypi": lambda: lacks_peer("published")}),
+    "async": Part(async_rows.report, 12),
+    "import": Part(import_rows.report, 40, {"pypi": lambda: lacks_peer("alone")}),
+    "doors": Part(door_rows.report, 40),
     "bubblewrap": Part(floor_rows.report, 150),
     "lists": Part(listing_rows.report, 30),
     "docker": Part(docker_rows.report, 30, _ENGINE),

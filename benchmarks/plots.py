@@ -15,6 +15,7 @@ __all__ = ["draw"]
 # Told apart without seeing colours, too (Okabe and Ito's).
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#f0e442")
 _STYLE: Final = {
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -80,7 +81,7 @@ def _draw_bars(plot: Bars, directory: Path) -> None:
 
 def _draw_stacks(plot: Stacks, directory: Path) -> None:
     colour = _colour_of()
-    with _axes(plot, directory, 1.5 + 0.35 * len(plot.bars)) as axes:
+    with _axes(plot, directory, 1.4 + 0.4 * len(plot.bars)) as axes:
         for place, parts in enumerate(plot.bars.values()):
             left = 0.0
             for part, value in parts.items():
@@ -93,7 +94,7 @@ def _draw_stacks(plot: Stacks, directory: Path) -> None:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(plot.unit)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        axes.legend(handles.values(), handles, loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4)
+        axes.figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)
 
 
 def _draw_lines(plot: Lines, directory: Path) -> None:

@@ -259,9 +259,9 @@ class Report:
 
     title: str
     text: str
-    blocks: Sequence[Block] = ()
-    answers: Sequence[Answer] = ()
-    plots: Sequence[Plot] = field(default_factory=tuple)
+    blocks: list[Block] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
 
     @property
     def series(self) -> list[Series]:
