@@ -15,6 +15,7 @@ from . import (
     floor_rows,
     gvisor_rows,
     import_rows,
+    layer_rows,
     listing_rows,
     output_rows,
 )
@@ -56,6 +57,7 @@ _ENGINE_AND_PROGRAM: Final = {"docker": lacks_docker_program}
 # In the order of RESULTS.md.
 PARTS: Final[dict[str, Part]] = {
     "calls": Part(call_rows.report, 40, {"pypi": lambda: lacks_peer("published")}),
+    "layers": Part(layer_rows.report, 4, {"py-spy": layer_rows.lacks_py_spy}),
     "async": Part(async_rows.report, 12),
     "import": Part(import_rows.report, 40, {"pypi": lambda: lacks_peer("alone")}),
     "doors": Part(door_rows.report, 40),

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["REQUIREMENTS", "Worker", "environment", "lacks_peer", "running_program"]
+__all__ = ["PROGRAMS", "REQUIREMENTS", "Worker", "environment", "lacks_peer", "running_program"]
 
 _PROJECT: Final = Path(__file__).resolve().parents[1]
 _ENVIRONMENTS: Final = _PROJECT / "build" / "peers"
-_PROGRAMS: Final = Path(__file__).with_name("programs")
+PROGRAMS: Final = Path(__file__).with_name("programs")
 
 REQUIREMENTS: Final = {
     "published": ("flash-sandbox==0.1.0",),
@@ -71,7 +71,7 @@ def running_program(python: Path | str, program: str, *arguments: str) -> Iterat
 
     It is isolated (-I): neither this project's folder nor PYTHONPATH is where it looks for modules.
     """
-    command = [str(python), "-I", str(_PROGRAMS / program), *arguments]
+    command = [str(python), "-I", str(PROGRAMS / program), *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process

@@ -17,6 +17,7 @@ __all__ = [
     "Plot",
     "RatesTable",
     "Report",
+    "SharesTable",
     "Stacks",
     "TimesTable",
     "questions",
@@ -170,6 +171,38 @@ class RatesTable:
         return _line(
             series.what, series.who, p50, f"{share:.2f}", *aimed, p95, p99, success, str(series.rounds)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SharesTable:
+    """What something is made of, in a column for each.
+
+    Attributes:
+        unit: Of the figures.
+        bars: By column, by part.
+    """
+
+    unit: str
+    bars: Mapping[str, Mapping[str, float]]
+
+    @property
+    def series(self) -> Sequence[Series]:
+        """None: these are shares, not times of rounds."""
+        return ()
+
+    def lines(self) -> list[str]:
+        """Return it as lines of Markdown."""
+        parts = list(dict.fromkeys(part for bar in self.bars.values() for part in bar))
+        rows = {part: [bar.get(part) for bar in self.bars.values()] for part in parts}
+        rows["together"] = [sum(bar.values()) for bar in self.bars.values()]
+        return [
+            _line(self.unit, *self.bars),
+            _line(*["---"] * (len(self.bars) + 1)),
+            *(
+                _line(part, *("" if value is None else f"{value:.0f}" for value in row))
+                for part, row in rows.items()
+            ),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
