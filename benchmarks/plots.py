@@ -12,8 +12,11 @@ from .report import Bars, Lines, Plot, Stacks
 
 __all__ = ["draw"]
 
-# Told apart without seeing colours, too (Okabe and Ito's).
-_COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#f0e442")
+# Told apart without seeing colours, too (the first eight are Okabe and Ito's).
+_COLOURS: Final = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#f0e442"),
+    *("#332288", "#882255", "#44aa99", "#ddcc77"),
+)
 _STYLE: Final = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -55,6 +58,10 @@ def _colour_of() -> Callable[[str], str]:
     return lambda who: given.setdefault(who, _COLOURS[len(given) % len(_COLOURS)])
 
 
+def _figure(value: float) -> str:
+    return f" {value:,.0f}" if value >= 100 else f" {value:.3g}"
+
+
 def _draw_bars(plot: Bars, directory: Path) -> None:
     colour = _colour_of()
     many = len(plot.groups) > 1
@@ -68,7 +75,7 @@ def _draw_bars(plot: Bars, directory: Path) -> None:
             for who, (p50, p95) in by_who.items():
                 axes.barh(place, p50, color=colour(who), height=0.8)
                 axes.hlines(place, p50, max(p95, p50), color="#444444", linewidth=1)
-                axes.text(max(p50, p95), place, f" {p50:.3g}", va="center")
+                axes.text(max(p50, p95), place, _figure(p50), va="center")
                 ticks.append(place)
                 names.append(who)
                 place += 1
@@ -87,7 +94,7 @@ def _draw_stacks(plot: Stacks, directory: Path) -> None:
             for part, value in parts.items():
                 axes.barh(place, value, left=left, color=colour(part), height=0.7, label=part)
                 left += value
-            axes.text(left, place, f" {left:.3g}", va="center")
+            axes.text(left, place, _figure(left), va="center")
         axes.set_yticks(range(len(plot.bars)), list(plot.bars))
         axes.invert_yaxis()
         axes.margins(x=0.12)
