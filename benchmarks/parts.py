@@ -58,7 +58,7 @@ _ENGINE_AND_PROGRAM: Final = {"docker": lacks_docker_program}
 PARTS: Final[dict[str, Part]] = {
     "calls": Part(call_rows.report, 40, {"pypi": lambda: lacks_peer("published")}),
     "layers": Part(layer_rows.report, 4, {"py-spy": layer_rows.lacks_py_spy}),
-    "async": Part(async_rows.report, 12),
+    "async": Part(async_rows.report, 10),
     "import": Part(import_rows.report, 40, {"pypi": lambda: lacks_peer("alone")}),
     "doors": Part(door_rows.report, 40),
     "bubblewrap": Part(floor_rows.report, 150),
