@@ -65,6 +65,6 @@ PARTS: Final[dict[str, Part]] = {
     "lists": Part(listing_rows.report, 30),
     "docker": Part(docker_rows.report, 30, _ENGINE),
     "files": Part(file_rows.report, 8, _ENGINE_AND_PROGRAM),
-    "output": Part(output_rows.report, 15, _ENGINE_AND_PROGRAM),
+    "output": Part(output_rows.report, 8, _ENGINE_AND_PROGRAM),
     "gvisor": Part(gvisor_rows.report, 20, {"gvisor": lacks_gvisor}),
 }
