@@ -6,7 +6,6 @@
     bundle      OCI bundles: what runsc is to run
     container   one container: started, restored, paused, saved and ended, with its cgroup
     commands    commands in a container, and their end
-    idle        the main process of a sandbox that was given none
     orphans     runsc started, and the end of it and of the processes that it leaves behind
     records     what the next orchestrator must know of a container
 """

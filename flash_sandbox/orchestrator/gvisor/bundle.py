@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..runtimes.base import Program
+from ..sandboxing import idle
 from ..sandboxing.bwrap import environment
 from ..sandboxing.images import RootFilesystem
-from . import idle
 
 __all__ = ["command_mark", "program_process", "write_bundle"]
 

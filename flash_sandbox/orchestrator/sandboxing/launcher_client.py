@@ -64,6 +64,7 @@ class LauncherClient:
         self._settings = json.dumps({"seccomp_filter": str(seccomp_filter)})
         self._on_death = on_death
         self._next_key = 0
+        self._gone: list[int] = []
         self._started: dict[int, asyncio.Future[int]] = {}
         self._exited: dict[int, asyncio.Future[Exit]] = {}
         self._received = bytearray()
@@ -116,10 +117,9 @@ class LauncherClient:
         """Send a signal to a process, unless it has ended."""
         await self._ask({"do": "signal", "process": process.key, "signal": number}, ())
 
-    async def forget(self, process: Process) -> None:
-        """Tell that nothing is left of a sandbox that would have to be cleaned up."""
-        with suppress(InternalServerError):
-            await self._ask({"do": "forget", "sandbox": process.key}, ())
+    def forget(self, process: Process) -> None:
+        """Tell, with the next request, that nothing is left of a sandbox that would have to be cleaned up."""
+        self._gone.append(process.key)
 
     async def _ask(self, request: dict[str, Any], descriptors: Sequence[int]) -> Process:
         if self._socket is None:
@@ -130,7 +130,8 @@ class LauncherClient:
         exited: asyncio.Future[Exit] = self._loop.create_future()
         if request["do"] in ("start", "exec"):
             self._exited[key] = exited
-        body = json.dumps({"id": key, **request}).encode()
+        gone, self._gone = self._gone, []
+        body = json.dumps({"id": key, "gone": gone, **request}).encode()
         try:
             async with self._sending:
                 await self._send(body, descriptors)
