@@ -157,6 +157,15 @@ def serve(
             help="Docker Engine's name of the OCI runtime that boots Firecracker.", show_default="Kata's own"
         ),
     ] = "",
+    warm: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Bubblewrap sandboxes kept ready for starts that ask for no more than the warm image."
+        ),
+    ] = 0,
+    warm_image: Annotated[
+        str, typer.Option(help="That image.", metavar="IMAGE", show_default="the host's /usr")
+    ] = "",
     api_key: Annotated[
         str | None,
         typer.Option(envvar="FLASH_SANDBOX_API_KEY", show_default=False, help="Key that callers must carry."),
@@ -196,6 +205,8 @@ def serve(
         "max_sandboxes": max_sandboxes,
         "max_snapshot_hours": max_snapshot_age,
         "firecracker_runtime": firecracker_runtime,
+        "warm": warm,
+        "warm_image": warm_image,
         "api_key": api_key or None,
         "insecure": insecure,
         "log_format": log_format.value,

@@ -50,6 +50,8 @@ class OrchestratorOptions(TypedDict, total=False):
     max_sandboxes: int | None
     max_snapshot_hours: float | None
     firecracker_runtime: str
+    warm: int
+    warm_image: str
     api_key: str | None
     insecure: bool
     log_format: LogFormat
@@ -79,6 +81,9 @@ class Orchestrator:
         max_snapshot_hours: Hours after which a snapshot is removed, above 0; None to keep them until they are
             removed.
         firecracker_runtime: Docker Engine's name of the OCI runtime that boots Firecracker; empty: Kata's.
+        warm: How many bubblewrap sandboxes are kept ready for starts that ask for `warm_image`, and nothing
+            else but a name, labels and a time to live.
+        warm_image: That image; empty for the default one.
         api_key: Key that callers must carry; None for none.
         insecure: Listen beyond loopback also without a key.
         log_format: ``text`` or ``json``.
@@ -113,6 +118,8 @@ class Orchestrator:
         max_sandboxes: int | None = None,
         max_snapshot_hours: float | None = None,
         firecracker_runtime: str = "",
+        warm: int = 0,
+        warm_image: str = "",
         api_key: str | None = None,
         insecure: bool = False,
         log_format: LogFormat = "text",
@@ -132,6 +139,8 @@ class Orchestrator:
         self._image_store = image_store
         self._image_store_bytes = image_store_bytes
         self._firecracker_runtime = firecracker_runtime
+        self._warm = warm
+        self._warm_image = warm_image
         self._api_key = api_key
         self._insecure = insecure
         self._gatekeeper = Gatekeeper(api_key, insecure=insecure)
@@ -177,6 +186,8 @@ class Orchestrator:
             image_store=self._image_store,
             image_store_bytes=self._image_store_bytes,
             firecracker_runtime=self._firecracker_runtime,
+            warm=self._warm,
+            warm_image=self._warm_image,
             event=self._log.event,
         )
 

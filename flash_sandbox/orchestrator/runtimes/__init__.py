@@ -41,6 +41,8 @@ def all_runtimes(
     image_store: Path | None = None,
     image_store_bytes: int | None = None,
     firecracker_runtime: str = "",
+    warm: int = 0,
+    warm_image: str = "",
     event: Callable[..., None] | None = None,
 ) -> dict[str, Runtime]:
     """Make every runtime, none of them opened yet.
@@ -53,6 +55,8 @@ def all_runtimes(
         image_store: Where images are kept, also for others; None for a place in `state_dir`.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         firecracker_runtime: Name of the engine's OCI runtime that boots Firecracker; empty for Kata's names.
+        warm: How many bubblewrap sandboxes are kept ready for starts that ask for no more than an image.
+        warm_image: That image; empty for the default one.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
     from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES
@@ -72,7 +76,9 @@ def all_runtimes(
         report=event,
     )
     return {
-        "bubblewrap": BubblewrapRuntime(state_dir, limits=limits, images=images),
+        "bubblewrap": BubblewrapRuntime(
+            state_dir, limits=limits, images=images, warm=warm, warm_image=warm_image, event=event
+        ),
         "docker": DockerRuntime(state_dir, registries=allowed, event=event or unwritten),
         "gvisor": GvisorRuntime(state_dir, images=images),
         "firecracker": FirecrackerRuntime(

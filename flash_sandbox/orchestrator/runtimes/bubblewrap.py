@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Literal
@@ -29,7 +31,7 @@ from ..completion import completed
 from ..sandboxing import archive, bwrap, cgroup_files, cgroups, seccomp
 from ..sandboxing.commands import run_program
 from ..sandboxing.host import check_host
-from ..sandboxing.images import Images, RootFilesystem
+from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
 from ..sandboxing.limits import Group, Limits
 from ..sandboxing.network import interface_bytes
@@ -38,6 +40,7 @@ from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.snapshots import Snapshots
 from ..sandboxing.users import user_pool
+from ..sandboxing.warm import WarmPool
 from .base import LOG_BYTES, Availability, Control, Happening, Program, Register, Started
 
 __all__ = ["BubblewrapRuntime"]
@@ -59,6 +62,9 @@ class BubblewrapRuntime:
         limits: ``enforce`` needs a cgroup; ``best-effort`` does with resource limits where there is none.
         image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
         images: Where root file systems come from, shared with other runtimes; None for one of its own.
+        warm: How many sandboxes are kept ready for starts that ask for no more than an image.
+        warm_image: That image.
+        event: Writes a line of the log: a name, and fields by name; None for no log.
     """
 
     name = "bubblewrap"
@@ -70,6 +76,9 @@ class BubblewrapRuntime:
         limits: Literal["enforce", "best-effort"] = "enforce",
         image_roots: Sequence[Path] = (),
         images: Images | None = None,
+        warm: int = 0,
+        warm_image: str = HOST,
+        event: Callable[..., None] | None = None,
     ) -> None:
         self._layers = state_dir / "sandboxes"
         self._rootfs = state_dir / "rootfs"
@@ -82,6 +91,8 @@ class BubblewrapRuntime:
         self._users = user_pool()
         self._launcher = LauncherClient(self._filter, self._on_launcher_death)
         self._sandboxes: dict[str, RunningSandbox] = {}
+        self._warm_request = StartRequest(image=warm_image or HOST, network="none")
+        self._warm = WarmPool(warm, self._make_warm, self._discard, event)
 
     # What this host can do
 
@@ -98,6 +109,7 @@ class BubblewrapRuntime:
         self._find_hierarchy()
         await asyncio.to_thread(self._prepare)
         await self._launcher.open()
+        self._warm.open()
 
     async def adopt(self, register: Register) -> None:
         """Do nothing: these sandboxes die with their orchestrator."""
@@ -129,6 +141,7 @@ class BubblewrapRuntime:
 
     async def close(self) -> None:
         """End what is still there and release everything."""
+        await self._warm.close()
         for sandbox_id in list(self._sandboxes):
             with suppress(SandboxError):
                 await self.stop(sandbox_id)
@@ -156,6 +169,45 @@ class BubblewrapRuntime:
         created_at: float = 0.0,
     ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
+        sandbox = await self._take_warm(sandbox_id, request) or await self._make(sandbox_id, request)
+        sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
+        return Started(image=sandbox.root.image)
+
+    async def _make_warm(self) -> RunningSandbox:
+        return await self._make(secrets.token_hex(10), self._warm_request)
+
+    async def _take_warm(self, sandbox_id: str, request: StartRequest) -> RunningSandbox | None:
+        """Return a sandbox that was made beforehand and is what is asked for, under its ID; or None."""
+        image, network = request.image or HOST, request.network or "none"
+        # What is told of it, and when it ends, is the service core's.
+        plain = replace(request, type="", image=image, network=network, name="", labels=(), ttl_seconds=0.0)
+        if not len(self._warm) or plain != self._warm_request:
+            return None
+        # What the image's name means may have changed since.
+        root = await self._images.resolve(image)
+        root.release()
+        while sandbox := self._warm.take():
+            try:
+                if root.same_as(sandbox.root) and await self._renamed(sandbox, sandbox_id):
+                    return sandbox
+            except BaseException:
+                await asyncio.shield(self._discard(sandbox))
+                raise
+            await completed(self._discard(sandbox))
+        return None
+
+    async def _renamed(self, sandbox: RunningSandbox, sandbox_id: str) -> bool:
+        """Give a sandbox another ID; tell whether that was possible: it may have ended just now."""
+        try:
+            await self._launcher.name(sandbox.handle, sandbox_id)
+        except SandboxError:
+            return False
+        del self._sandboxes[sandbox.id]
+        sandbox.id = sandbox_id
+        self._sandboxes[sandbox_id] = sandbox
+        return True
+
+    async def _make(self, sandbox_id: str, request: StartRequest) -> RunningSandbox:
         async with self._snapshots.verified(request.snapshot_path) as snapshot:
             if snapshot:
                 snapshot.require_runtime(self.name)
@@ -176,8 +228,7 @@ class BubblewrapRuntime:
             except BaseException:
                 await asyncio.shield(self._discard(sandbox))
                 raise
-        sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
-        return Started(image=root.image)
+        return sandbox
 
     def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> RunningSandbox:
         sandbox = RunningSandbox(

@@ -190,8 +190,10 @@ class CgroupV1:
         """End what is left in the group and remove it."""
 
         def gone() -> bool:
+            if self.remove_directories():
+                return True
             files.kill(pid for path in self._distinct for pid in files.pids(path))
-            return self.remove_directories()
+            return False
 
         with suppress(OSError):
             files.write(self._paths["freezer"] / "freezer.state", "THAWED")

@@ -205,7 +205,14 @@ class CgroupV2:
 
     async def remove(self) -> None:
         """End what is left in the group and remove it."""
-        if not await files.until(lambda: _end_v2(self._path) and files.remove_tree(self._path)):
+
+        def gone() -> bool:
+            if files.remove_tree(self._path):
+                return True
+            _end_v2(self._path)
+            return False
+
+        if not await files.until(gone):
             raise InternalServerError("a process of the sandbox could not be ended")
 
 

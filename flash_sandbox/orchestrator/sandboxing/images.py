@@ -11,7 +11,7 @@ import posixpath
 import shutil
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +76,10 @@ class RootFilesystem:
         """Say that nobody uses it any more. Twice does no more."""
         if self.lease is not None:
             self.lease.release()
+
+    def same_as(self, other: RootFilesystem) -> bool:
+        """Tell whether a sandbox of the other is one of this, too."""
+        return replace(self, lease=None) == replace(other, lease=None)
 
     @property
     def working_dir(self) -> str:

@@ -28,7 +28,8 @@ import time
 
 # os.execvpe imports it to search PATH, which a process that has joined a sandbox cannot do any more.
 import warnings  # noqa: F401
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 # Constants of the kernel: linux/sched.h, linux/prctl.h, linux/mount.h, linux/capability.h.
@@ -137,9 +138,12 @@ class Launcher:
             self._confinement = Confinement(file.read())
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._clone = SYS_CLONE[os.uname().machine]
-        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        # Only root may have its children in another PID namespace without joining the user namespace first.
-        self._forks_into = libc.setns(self._own_pids, CLONE_NEWPID) == 0
+        self._own = {
+            kind: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            for kind, name in ((CLONE_NEWPID, "pid"), (CLONE_NEWUTS, "uts"))
+        }
+        # Only root may join one of a sandbox without its user namespace, from which nobody comes back.
+        self._comes_back = libc.setns(self._own[CLONE_NEWPID], CLONE_NEWPID) == 0
         self._running: dict[int, int] = {}
         self._remains: dict[int, dict[str, Any]] = {}
         self._id_maps: dict[int, int] = {}
@@ -331,7 +335,7 @@ class Launcher:
     def _do_exec(self, request: dict[str, Any], descriptors: list[int]) -> int:
         cgroups = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in request["cgroups"]]
         try:
-            enter = self._fork_into if self._forks_into else self._fork_from_within
+            enter = self._fork_into if self._comes_back else self._fork_from_within
             pid = enter(request, descriptors, cgroups)
         finally:
             for descriptor in cgroups:
@@ -341,14 +345,20 @@ class Launcher:
 
     def _fork_into(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> int:
         """Fork a child that is in the sandbox's PID namespace, and that joins the others itself."""
-        check(libc.setns(descriptors[0], CLONE_NEWPID), "join the sandbox")
-        try:
+        with self._in(descriptors[0], CLONE_NEWPID):
             pid = os.fork()
             if pid == 0:
                 self._become_command(request, descriptors, cgroups, ALL_BUT_PID_NAMESPACE)
-        finally:
-            check(libc.setns(self._own_pids, CLONE_NEWPID), "leave the sandbox")
         return pid
+
+    @contextmanager
+    def _in(self, init: int, namespace: int) -> Iterator[None]:
+        """Be in a namespace of a sandbox, for a PID namespace what is forked, for the length of the block."""
+        check(libc.setns(init, namespace), "join the sandbox")
+        try:
+            yield
+        finally:
+            check(libc.setns(self._own[namespace], namespace), "leave the sandbox")
 
     def _fork_from_within(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> int:
         """Have a child join the sandbox and leave there a child of its own, whose parent is the launcher."""
@@ -433,6 +443,24 @@ class Launcher:
         for pid, key in self._running.items():
             if key == request["process"]:
                 os.kill(pid, request["signal"])
+        return 0
+
+    def _do_name(self, request: dict[str, Any], descriptors: list[int]) -> int:
+        """Give a sandbox another host name."""
+        if self._comes_back:
+            with self._in(descriptors[0], CLONE_NEWUTS):
+                socket.sethostname(request["name"])
+            return 0
+        pid = os.fork()
+        if pid == 0:
+            try:
+                check(libc.setns(descriptors[0], CLONE_NEWUSER | CLONE_NEWUTS), "join the sandbox")
+                socket.sethostname(request["name"])
+                os._exit(0)
+            finally:
+                os._exit(NOT_RUNNABLE)
+        if os.waitpid(pid, 0)[1] != 0:
+            raise OSError(errno.EIO, "the sandbox could not be given its name")
         return 0
 
     # The end

@@ -117,6 +117,10 @@ class LauncherClient:
         """Send a signal to a process, unless it has ended."""
         await self._ask({"do": "signal", "process": process.key, "signal": number}, ())
 
+    async def name(self, sandbox_init: int, name: str) -> None:
+        """Give a sandbox, by a descriptor of its PID 1, another host name."""
+        await self._ask({"do": "name", "name": name}, (sandbox_init,))
+
     def forget(self, process: Process) -> None:
         """Tell, with the next request, that nothing is left of a sandbox that would have to be cleaned up."""
         self._gone.append(process.key)

@@ -15,7 +15,7 @@ from .output import Output
 __all__ = ["RunningSandbox"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RunningSandbox:
     """What is known of one sandbox.
 
