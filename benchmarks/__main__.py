@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from .parts import PARTS
+from .parts import ALONE, PARTS
 from .plots import draw
 from .report import Answer, Report, questions
 from .serving import limits
@@ -25,7 +25,7 @@ RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=PARTS, help="measure one part alone, and write no file")
+    parser.add_argument("--only", choices=[*PARTS, *ALONE], help="measure one part alone, and write no file")
     parser.add_argument("--rounds", type=int, help="how many rounds each part has; each its own number")
     parser.add_argument("--short", action="store_true", help="one round of little of everything, and no file")
     parser.add_argument("--dry", action="store_true", help="print the table, write no file")
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     reports, missing = [], []
     for name in [arguments.only] if arguments.only else PARTS:
-        part = PARTS[name]
+        part = (PARTS | ALONE)[name]
         if (lacks := part.missing()) is not None:
             missing.append(f"{name}: {lacks[1]}")
             continue

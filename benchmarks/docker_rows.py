@@ -19,7 +19,7 @@ from .measure import Times, Watch, measured
 from .report import Answer, Bars, Report, TimesTable
 from .serving import serving
 
-__all__ = ["report"]
+__all__ = ["PEER", "peer_start", "report"]
 
 PEER: Final = "docker-py"
 AIM: Final = 1.0
@@ -84,7 +84,7 @@ def _round(client: SandboxAPI) -> Times:
 
 def _peer_round(peer: Any) -> Times:
     watch = Watch()
-    container = _peer_start(peer, IMAGE)
+    container = peer_start(peer, IMAGE)
     watch("start")
     container.exec_run(["true"], demux=True)
     watch("first exec")
@@ -96,7 +96,7 @@ def _peer_round(peer: Any) -> Times:
     tag = secrets.token_hex(8)
     image = container.commit("peer", tag, pause=False)
     watch("snapshot")
-    copy = _peer_start(peer, image.id)
+    copy = peer_start(peer, image.id)
     watch("restore")
     copy.remove(force=True, v=True)
     watch("stop")
@@ -106,7 +106,8 @@ def _peer_round(peer: Any) -> Times:
     return watch.times
 
 
-def _peer_start(peer: Any, image: str) -> Any:
+def peer_start(peer: Any, image: str) -> Any:
+    """Have docker-py start a container like those of our docker runtime."""
     return peer.containers.run(
         image,
         ["tail", "-f", "/dev/null"],

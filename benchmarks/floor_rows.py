@@ -24,7 +24,7 @@ from .measure import Times, Watch, measured
 from .report import Bars, Report, TimesTable
 from .serving import serving
 
-__all__ = ["report"]
+__all__ = ["report", "running_floor"]
 
 FLOOR: Final = "bare bwrap, setns, kill"
 AIMS: Final = {"start": 4.0, "exec": 3.0, "stop": None}
@@ -39,7 +39,7 @@ def report(rounds: int, short: bool) -> Report:
     """Measure `rounds` times."""
     with ExitStack() as stack:
         http, grpc, _ = stack.enter_context(serving())
-        floor = stack.enter_context(_floor())
+        floor = stack.enter_context(running_floor())
         runner = stack.enter_context(asyncio.Runner())
         rows: dict[str, Callable[[], Times]] = {FLOOR: lambda: {what: floor(what) for what in AIMS}}
         for client in (HTTPClient(address=http), SandboxClient(address=grpc)):
@@ -92,7 +92,7 @@ def _async(runner: asyncio.Runner, client: AsyncSandboxAPI) -> Callable[[], Time
 
 
 @contextmanager
-def _floor() -> Iterator[Callable[[str], float]]:
+def running_floor() -> Iterator[Callable[[str], float]]:
     """Run the floor in a bare interpreter and yield what measures it once."""
     program = Path(__file__).with_name("programs") / "floor.py"
     command = [sys.executable, "-I", "-S", str(program), str(installed_program())]

@@ -9,21 +9,26 @@ from typing import Final
 from . import (
     async_rows,
     call_rows,
+    create_rows,
+    density_rows,
     docker_rows,
     door_rows,
+    embedded_rows,
     file_rows,
     floor_rows,
+    growth_rows,
     gvisor_rows,
     import_rows,
     layer_rows,
     listing_rows,
     output_rows,
+    soak,
 )
 from .engines import lacks_docker, lacks_docker_program, lacks_gvisor
 from .peers import lacks_peer
 from .report import Report
 
-__all__ = ["PARTS", "Part"]
+__all__ = ["ALONE", "PARTS", "Part"]
 
 Need = Callable[[], str | None]
 """Returns what the host lacks, or None."""
@@ -62,9 +67,16 @@ PARTS: Final[dict[str, Part]] = {
     "import": Part(import_rows.report, 40, {"pypi": lambda: lacks_peer("alone")}),
     "doors": Part(door_rows.report, 40),
     "bubblewrap": Part(floor_rows.report, 150),
+    "embedded": Part(embedded_rows.report, 40, _ENGINE | {"pypi": lambda: lacks_peer("llm-sandbox")}),
+    "create": Part(create_rows.report, 3),
+    "density": Part(density_rows.report, 10),
+    "growth": Part(growth_rows.report, 25),
     "lists": Part(listing_rows.report, 30),
     "docker": Part(docker_rows.report, 30, _ENGINE),
     "files": Part(file_rows.report, 8, _ENGINE_AND_PROGRAM),
     "output": Part(output_rows.report, 8, _ENGINE_AND_PROGRAM),
     "gvisor": Part(gvisor_rows.report, 20, {"gvisor": lacks_gvisor}),
 }
+
+# What is too long for a whole run; the rounds are minutes.
+ALONE: Final[dict[str, Part]] = {"soak": Part(soak.report, 15)}

@@ -31,7 +31,7 @@ class Floor:
     def start(self) -> float:
         """Return the seconds from nothing to a command that has run."""
         begun = time.perf_counter()
-        pid = self._spawn(["/bin/true"], None)
+        pid = self.spawn(["/bin/true"], None)
         os.waitpid(pid, 0)
         return time.perf_counter() - begun
 
@@ -61,7 +61,7 @@ class Floor:
 
     def _sandbox(self, command: list[str]) -> tuple[int, int]:
         status_read, status_write = os.pipe()
-        pid = self._spawn(command, status_write)
+        pid = self.spawn(command, status_write)
         os.close(status_write)
         text = ""
         while "\n" not in text:
@@ -79,7 +79,8 @@ class Floor:
             if children:
                 return children[0]
 
-    def _spawn(self, command: list[str], status: int | None) -> int:
+    def spawn(self, command: list[str], status: int | None) -> int:
+        """Start bwrap with a command, and return its process ID."""
         line = [self._bwrap, "--unshare-user", "--uid", "0", "--gid", "0", "--unshare-ipc", "--unshare-pid"]
         line += ["--unshare-net", "--unshare-uts", "--unshare-cgroup", "--die-with-parent", "--new-session"]
         line += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"]

@@ -9,17 +9,17 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Final, Generic, Protocol, TypeVar
 
-from ..errors import ConflictError, SandboxEndedError, SandboxError
+from ..errors import ConflictError, InternalServerError, SandboxEndedError, SandboxError
 from ..models import ExecResult
 from .runtimes.base import Control, Ended, Happening, Kill, Printed, Program, Runtime
 from .sandboxing.output import BoundedBytes
 
-__all__ = ["Execution", "Place", "interruption"]
+__all__ = ["HEARD_SECONDS", "Execution", "Place", "ended_within", "interruption"]
 
 _Item = TypeVar("_Item")
 
-# How much later than of a command's end may be heard of that of its sandbox.
-_HEARD_SECONDS: Final = 0.2
+HEARD_SECONDS: Final = 0.2
+"""How much later than of a command's end may be heard of that of its sandbox."""
 
 
 def interruption(sandbox_id: str) -> str:
@@ -41,6 +41,17 @@ class Place(Protocol):
     @property
     def has_ended(self) -> bool:
         """Whether nothing runs in it any more."""
+
+
+async def ended_within(place: Place, patience: float = HEARD_SECONDS) -> bool:
+    """Tell whether a sandbox has ended, or is heard of to have within so many seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    while not place.has_ended:
+        if loop.time() >= deadline:
+            return False
+        await asyncio.sleep(0.005)
+    return True
 
 
 class _Mailbox(Generic[_Item]):
@@ -117,10 +128,11 @@ class Execution:
                 async for happening in running:
                     if isinstance(happening, Ended):
                         was_ended = happening.signal == signal.SIGKILL and not self._killed
-                        await self._require_alive(_HEARD_SECONDS if was_ended else 0)
+                        await self._require_alive(HEARD_SECONDS if was_ended else 0)
                     yield happening
         except SandboxError as error:
-            await self._require_alive(_HEARD_SECONDS if isinstance(error, ConflictError) else 0)
+            may_have_ended = isinstance(error, ConflictError | InternalServerError)
+            await self._require_alive(HEARD_SECONDS if may_have_ended else 0)
             raise
         finally:
             if timer is not None:
@@ -191,13 +203,8 @@ class Execution:
 
     async def _require_alive(self, patience: float) -> None:
         """Raise where the sandbox has ended, which may be heard of a little later than of its programs."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience
-        while not self._place.has_ended:
-            if loop.time() >= deadline:
-                return
-            await asyncio.sleep(0.005)
-        raise SandboxEndedError(interruption(self._place.id)) from None
+        if await ended_within(self._place, patience):
+            raise SandboxEndedError(interruption(self._place.id)) from None
 
     def _require_running(self) -> None:
         if self.ended.done():

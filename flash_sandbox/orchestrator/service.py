@@ -46,6 +46,7 @@ from ..models import (
 from .admission import Admission
 from .completion import completed, is_being_cancelled
 from .core import end_commands, freeze, retrieve, settle, thaw, unwritten
+from .executions import ended_within
 from .expiry import Expiry
 from .file_service import FileOperations
 from .listing_service import ListingOperations
@@ -226,6 +227,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations):
             return await sandbox.runtime.metrics(sandbox.id)
         except Exception:
             # What a sandbox that has ended in the meantime leaves to read is no failure of the reading.
+            await ended_within(sandbox)
             self.registry.get(request.id).require(State.RUNNING, State.PAUSED)
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,13 @@ def test_arguments_reach_the_command_as_they_are(client, sandbox_id):
 
 def test_a_command_that_a_signal_ends_reports_it(client, sandbox_id):
     assert client.exec_command(sandbox_id, ["sh", "-c", "kill -TERM $$"]).exit_code == 128 + 15
+
+
+def test_a_signal_is_not_lost_however_early_it_comes(client, sandbox_id):
+    for _ in range(30):
+        process = client.start_process(sandbox_id, ["sleep", "9391"])
+        client.signal_process(sandbox_id, process, "TERM")
+        assert client.wait_process(sandbox_id, process, timeout=10).signal == signal.SIGTERM
 
 
 def test_a_command_that_is_not_there_is_127(client, sandbox_id):

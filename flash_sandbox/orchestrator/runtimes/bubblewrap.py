@@ -407,6 +407,7 @@ class BubblewrapRuntime:
             usage = sandbox.group.usage()
             received, sent = interface_bytes(sandbox.init)
         except OSError as error:
+            sandbox.require_alive()
             raise InternalServerError(f"cannot read the sandbox's figures: {error}") from error
         now = monotonic()
         then, used_before = sandbox.cpu_reading

@@ -170,8 +170,7 @@ async def _process(
     launcher: LauncherClient, sandbox: RunningSandbox, program: Program, streams: _Streams
 ) -> AsyncIterator[tuple[Process, CommandGroup]]:
     """Run a program for the length of the block; what still runs is ended when the block is left."""
-    if sandbox.handle < 0:
-        raise InternalServerError("the sandbox has ended")
+    sandbox.require_alive()
     sandbox.commands += 1
     group = sandbox.group.command_group(f"exec-{sandbox.commands}")
     tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
@@ -188,9 +187,14 @@ async def _process(
     }
     starting = asyncio.ensure_future(launcher.exec(request, (sandbox.handle, *streams.theirs)))
     try:
-        process = await completed(starting)
-        yield process, group
-        streams.raise_report()
+        try:
+            process = await completed(starting)
+            yield process, group
+            streams.raise_report()
+        except InternalServerError:
+            # Who joins a sandbox that has just ended finds no process to join.
+            sandbox.require_alive()
+            raise
     finally:
         try:
             if starting.done() and not starting.cancelled() and starting.exception() is None:

@@ -83,6 +83,7 @@ COMMAND_OOM_SCORE = "500"
 BWRAP_FAILED = 1
 # Descriptors are copied by each fork, so that it takes as long as there are many.
 KEPT_ID_MAPS = 16
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STACK_BYTES = 65536
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -153,7 +154,9 @@ class Launcher:
         wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Blocked, too: one that is sent to a command before it has undone this waits, and is not lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+        for ignored in IGNORED:
             signal.signal(ignored, signal.SIG_IGN)
         parent = os.pidfd_open(os.getppid())
         poll = select.poll()
@@ -489,8 +492,9 @@ def duplicate_high(descriptor: int) -> int:
 
 def restore_signals() -> None:
     """Undo the launcher's own treatment of signals, which execve would hand on."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (*IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
 
 
 def open_terminal(report: int, rows: int, columns: int) -> int:

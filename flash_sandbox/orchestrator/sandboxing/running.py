@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from ...errors import SandboxEndedError
 from .images import RootFilesystem
 from .launcher_client import Process
 from .limits import Group
@@ -49,3 +51,11 @@ class RunningSandbox:
     commands: int = 0
     watcher: asyncio.Task[None] | None = None
     cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
+
+    def require_alive(self) -> None:
+        """Raise SandboxEndedError where its PID 1 has ended, be that heard of or not."""
+        poll = select.poll()
+        if self.handle >= 0:
+            poll.register(self.handle, select.POLLIN)
+        if self.handle < 0 or poll.poll(0):
+            raise SandboxEndedError(f"sandbox {self.id} has ended")
