@@ -30,8 +30,8 @@ POINTS = [
     "after runtimes.bubblewrap BubblewrapRuntime._make_layer 1",
     "after sandboxing.launcher_client LauncherClient._send 1",
     "before sandboxing.launcher_client LauncherClient._on_readable 1",
-    "before runtimes.bubblewrap BubblewrapRuntime._read_init 1",
-    "after runtimes.bubblewrap BubblewrapRuntime._read_init 1",
+    "before sandboxing.beginning read_init 1",
+    "after sandboxing.beginning read_init 1",
     "after runtimes.bubblewrap BubblewrapRuntime.start 1",
     # The command.
     "after sandboxing.launcher_client LauncherClient._send 2",

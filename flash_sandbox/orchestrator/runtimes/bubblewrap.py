@@ -7,7 +7,6 @@ the same way; cgroups limit, count and freeze. Started by root, a sandbox runs a
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 import signal
@@ -21,14 +20,13 @@ from typing import Any, Final, Literal
 from ...errors import (
     InternalServerError,
     InvalidArgumentError,
-    Reason,
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
 )
 from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
-from ..sandboxing import archive, bwrap, cgroup_files, cgroups, seccomp
+from ..sandboxing import archive, beginning, bwrap, cgroup_files, cgroups, seccomp
 from ..sandboxing.commands import run_program
 from ..sandboxing.host import check_host
 from ..sandboxing.images import HOST, Images, RootFilesystem
@@ -49,7 +47,6 @@ _PIDS: Final = 512
 # With less address space no program is loaded, with its libraries.
 _LEAST_MEMORY_MB: Final = 16
 _IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
-_START_PATIENCE_SECONDS: Final = 30.0
 # What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
 _END_PATIENCE_SECONDS: Final = 1.0
 
@@ -292,13 +289,13 @@ class BubblewrapRuntime:
             os.close(ready_write)
             status_write = ready_write = -1
             sandbox.log.handed_over()
-            sandbox.init = await self._read_init(sandbox)
-            sandbox.handle = self._handle(sandbox)
+            sandbox.init = await beginning.read_init(sandbox)
+            sandbox.handle = beginning.handle_of(sandbox)
             if tree:
                 tree.attach(sandbox.init)
                 os.write(block_write, b"1")
-            if not idler or not await _received(ready_read, b""):
-                await self._main_process_runs(sandbox)
+            if not idler or not await beginning.received(ready_read, b""):
+                await beginning.main_process_runs(sandbox, self._program.path)
         finally:
             for descriptor in (status_write, block_read, block_write, ready_read, ready_write):
                 if descriptor >= 0:
@@ -331,58 +328,6 @@ class BubblewrapRuntime:
             "cpus": tree.cpus if tree else [],
             "remains": {"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
         }
-
-    async def _read_init(self, sandbox: RunningSandbox) -> int:
-        """Return the process ID of the sandbox's PID 1, which bwrap tells once the namespaces are there."""
-        first, newline, _ = (await _received(sandbox.status, b"\n")).partition(b"\n")
-        if not newline:
-            raise await self._start_error(sandbox)
-        init: int = json.loads(first)["child-pid"]
-        return init
-
-    def _handle(self, sandbox: RunningSandbox) -> int:
-        """Open PID 1, or return -1 where it has ended already.
-
-        What is opened is PID 1, and no later process of its number, if it still is a child of bwrap then.
-        """
-        assert sandbox.process is not None
-        try:
-            handle = os.pidfd_open(sandbox.init)
-        except ProcessLookupError:
-            return -1
-        if sandbox.init in _children(sandbox.process.pid):
-            return handle
-        os.close(handle)
-        return -1
-
-    async def _main_process_runs(self, sandbox: RunningSandbox) -> None:
-        """Wait until PID 1's first child is another program than bwrap: the command that was asked for."""
-        assert sandbox.process is not None
-        exited = sandbox.process.exited
-        own = os.stat(self._program.path)
-        deadline = monotonic() + _START_PATIENCE_SECONDS
-        pause = 0.0002
-        while not exited.done():
-            if any(_runs_another(pid, own) for pid in _children(sandbox.init)):
-                return
-            if monotonic() > deadline:
-                raise InternalServerError("the sandbox did not start in time")
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.02)
-        # It has ended already: well, if it was the command that ended.
-        await drained(sandbox.log)
-        if "bwrap: " in sandbox.log.text or "launcher: " in sandbox.log.text:
-            raise await self._start_error(sandbox)
-
-    async def _start_error(self, sandbox: RunningSandbox) -> SandboxError:
-        await drained(sandbox.log)
-        said = sandbox.log.text.strip()
-        if "bwrap: execvp" in said:
-            name, _, why = said.rpartition("bwrap: execvp ")[2].partition(": ")
-            return InvalidArgumentError(
-                f"the main process {name!r} cannot be run: {why}", reason=Reason.START_FAILED
-            )
-        return InternalServerError(f"bubblewrap failed: {said or 'it said nothing'}")
 
     async def _watch(self, sandbox: RunningSandbox, on_exit: Callable[[int], None]) -> None:
         assert sandbox.process is not None
@@ -520,41 +465,3 @@ class BubblewrapRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
-
-
-async def _received(descriptor: int, mark: bytes) -> bytes:
-    """Return what comes from a pipe as soon as `mark` is in it; less where the pipe ends, or patience."""
-    os.set_blocking(descriptor, False)
-    loop = asyncio.get_running_loop()
-    enough: asyncio.Future[None] = loop.create_future()
-    received = bytearray()
-
-    def on_readable() -> None:
-        chunk = os.read(descriptor, 4096)
-        received.extend(chunk)
-        if not enough.done() and (not chunk or mark in received):
-            enough.set_result(None)
-
-    loop.add_reader(descriptor, on_readable)
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_START_PATIENCE_SECONDS):
-                await enough
-    finally:
-        loop.remove_reader(descriptor)
-    return bytes(received)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def _runs_another(pid: int, program: os.stat_result) -> bool:
-    try:
-        status = os.stat(f"/proc/{pid}/exe")
-    except OSError:
-        return False
-    return (status.st_dev, status.st_ino) != (program.st_dev, program.st_ino)
