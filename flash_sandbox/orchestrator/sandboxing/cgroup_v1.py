@@ -103,7 +103,9 @@ class CgroupV1:
         with_swap = memory / "memory.memsw.limit_in_bytes"
         if with_swap.exists():
             files.write(with_swap, str(limits.memory_bytes))
-        files.write(cpu / "cpu.cfs_period_us", str(files.PERIOD_MICROSECONDS))
+        # Each write of these two has the kernel look at every cgroup that there is.
+        if int(files.read(cpu / "cpu.cfs_period_us")) != files.PERIOD_MICROSECONDS:
+            files.write(cpu / "cpu.cfs_period_us", str(files.PERIOD_MICROSECONDS))
         files.write(cpu / "cpu.cfs_quota_us", str(quota))
         files.write(pids / "pids.max", str(limits.pids))
         # The kernel rounds memory down to whole pages, and caps it at what the machine can address.

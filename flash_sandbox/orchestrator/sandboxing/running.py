@@ -7,6 +7,7 @@ import select
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Final
 
 from ...errors import SandboxEndedError
 from .images import RootFilesystem
@@ -15,6 +16,9 @@ from .limits import Group
 from .output import Output
 
 __all__ = ["RunningSandbox"]
+
+# linux/sched.h
+_PF_EXITING: Final = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -53,9 +57,19 @@ class RunningSandbox:
     cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
 
     def require_alive(self) -> None:
-        """Raise SandboxEndedError where its PID 1 has ended, be that heard of or not."""
+        """Raise SandboxEndedError where its PID 1 has ended, or is about to, be that heard of or not."""
         poll = select.poll()
         if self.handle >= 0:
             poll.register(self.handle, select.POLLIN)
-        if self.handle < 0 or poll.poll(0):
+        if self.handle < 0 or poll.poll(0) or _is_exiting(self.init):
             raise SandboxEndedError(f"sandbox {self.id} has ended")
+
+
+def _is_exiting(pid: int) -> bool:
+    """Tell whether a process has given up its namespaces; it ends once all in its PID namespace have."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return True
+    # Field 9 (proc_pid_stat(5)).
+    return bool(int(fields[6]) & _PF_EXITING)
