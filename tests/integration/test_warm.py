@@ -90,8 +90,11 @@ class TestHandingOut:
     async def test_one_that_has_ended_is_not_handed_out(self, tmp_path: Path, limits: Limits) -> None:
         async with warm_runtime(tmp_path, limits) as runtime:
             before = layers(tmp_path)
-            for sandbox in list(runtime._sandboxes.values()):
-                os.kill(sandbox.init, signal.SIGKILL)
+            ended = [sandbox.init for sandbox in runtime._sandboxes.values()]
+            for pid in ended:
+                os.kill(pid, signal.SIGKILL)
+            # The event loop has heard of none of it.
+            wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ended), "them to end")
             await runtime.start("one", PLAIN, lambda code: None)
             assert (await run_in(runtime, "one", "echo", "alive")).stdout == "alive\n"
             await full(runtime)

@@ -196,6 +196,7 @@ class BubblewrapRuntime:
     async def _renamed(self, sandbox: RunningSandbox, sandbox_id: str) -> bool:
         """Give a sandbox another ID; tell whether that was possible: it may have ended just now."""
         try:
+            sandbox.require_alive()
             await self._launcher.name(sandbox.handle, sandbox_id)
         except SandboxError:
             return False
