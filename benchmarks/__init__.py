@@ -15,5 +15,6 @@ How to add a question:
    minutes, and what it needs of the host (`engines.lacks_docker`, ...).
 7. ``short`` asks for small numbers of everything (10 sandboxes in place of 1,000, seconds for minutes). The
    tests run that, and hold it to having measured every row with success.
-8. A peer that cannot be in this interpreter is a program in ``programs/``, run by `peers.Worker`.
+8. What is too long for a whole run is a row in `parts.ALONE`, and measured by ``--only``.
+9. A peer that cannot be in this interpreter is a program in ``programs/``, run by `peers.Worker`.
 """
