@@ -57,11 +57,12 @@ def _answers(table: Table, who: str, many: int) -> list[Answer]:
     # Three times as long as one alone, for each ten of them that come for each core.
     allowed = 3 * one.percentile(0.95) * max(many / cores / 10, 1)
     measure = f"burst p95 ÷ (sequential p95 · 3 · {many} / {cores} cores / 10)"
-    answers = [Answer(f"create modes, {who}", measure, burst.percentile(0.95) / allowed, 1.0)]
-    if who != FLOOR:
-        share = 100 * min(by_who[who].success for by_who in table.values())
-        answers.append(Answer(f"create modes, {who}", "success", share, 100, "%", at_least=True))
-    return answers
+    question = f"create modes, {who}{' (the floor)' if who == FLOOR else ''}"
+    share = 100 * min(by_who[who].success for by_who in table.values())
+    return [
+        Answer(question, measure, burst.percentile(0.95) / allowed, 1.0),
+        Answer(question, "success", share, 100, "%", at_least=True),
+    ]
 
 
 def _burst(many: int) -> str:

@@ -115,6 +115,24 @@ class TestHandingOut:
             await runtime.start("one", asked, lambda code: None)
             assert (await run_in(runtime, "one", "cat", "/etc/motd")).stdout == "new"
 
+    async def test_an_image_that_cannot_be_had_is_told_of_and_holds_nobody_up(
+        self, tmp_path: Path, limits: Limits
+    ) -> None:
+        told: asyncio.Queue[object] = asyncio.Queue()
+        runtime = BubblewrapRuntime(
+            tmp_path,
+            limits=limits,
+            warm=WARM,
+            warm_image="/nowhere",
+            event=lambda name, **fields: told.put_nowait(fields["error"]),
+        )
+        await runtime.open()
+        try:
+            assert "/nowhere" in str(await asyncio.wait_for(told.get(), 10))
+            await runtime.start("own", PLAIN, lambda code: None)
+        finally:
+            await runtime.close()
+
 
 class TestOverTheWire:
     @pytest.fixture
