@@ -27,6 +27,7 @@ from .serving import Serving, serving
 __all__ = ["report"]
 
 _WORKERS: Final = 3
+_AT_ONCE: Final = 20
 _KILL_SECONDS: Final = 0.5
 # Each cycle ends with nothing running, when what is there is counted.
 _CYCLE_SECONDS: Final = 30.0
@@ -87,6 +88,9 @@ class _Soak:
                 await stack.enter_async_context(AsyncHTTPClient(address=self._server.http)),
                 await stack.enter_async_context(AsyncSandboxClient(address=self._server.grpc)),
             ]
+            # What is made when it is first needed, and kept: threads, ID maps of users.
+            ids = await asyncio.gather(*(_start(clients[0]) for _ in range(_AT_ONCE)))
+            await asyncio.gather(*(clients[0].stop_sandbox(each) for each in ids))
             for _ in range(cycles):
                 deadline = time.monotonic() + seconds
                 killing = asyncio.create_task(self._kill_until(deadline))
@@ -98,7 +102,7 @@ class _Soak:
         while time.monotonic() < deadline:
             name, sandbox_id = "start", ""
             try:
-                sandbox_id = await self._counted(name, client.start_sandbox("bubblewrap", memory_mb=64))
+                sandbox_id = await self._counted(name, _start(client))
                 self._running.add(sandbox_id)
                 for _ in range(random.randint(1, 8)):
                     name, operation = random.choice(list(_OPERATIONS.items()))
@@ -155,6 +159,10 @@ class _Soak:
             "cgroups": _cgroups(pid),
             "files": sum(1 for _ in _state_dir(pid).rglob("*")),
         }
+
+
+async def _start(client: AsyncSandboxAPI) -> str:
+    return await client.start_sandbox("bubblewrap", memory_mb=64)
 
 
 def _bwraps(orchestrator: int) -> list[tuple[int, str]]:
@@ -254,8 +262,6 @@ def _told(soak: _Soak, short: bool) -> Report:
     middle = soak.counts[len(soak.counts) // 2]
     question = f"soak of {last['minutes']:.2g} minutes"
     answers = [Answer(question, "errors that were not injected", len(soak.errors), 0)]
-    # asyncio makes the threads of its pool when they are first needed.
-    first = first | {"threads": max(first["threads"], _AT_REST + min(32, (os.cpu_count() or 1) + 4))}
     answers += [
         Answer(question, f"growth: {name}", max(last[name] - first[name], 0), 0)
         for name in ("descriptors", "threads", "processes", "mounts", "cgroups", "files")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -40,6 +41,9 @@ async def run_program(
         async for printed in outputs.printed(process.exited):
             yield printed
         end = await asyncio.shield(process.exited)
+    if end.signal == signal.SIGKILL:
+        # By then its PID 1 is ending, if that is what has ended it.
+        sandbox.require_alive()
     yield Ended(end.status, end.signal)
 
 
