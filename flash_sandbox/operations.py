@@ -62,6 +62,13 @@ GET_STATUS: Final = Operation(
 GET_METRICS: Final = Operation(
     "get_metrics", "GetMetrics", models.MetricsRequest, models.MetricsResult, repeatable=True
 )
+GET_METRICS_HISTORY: Final = Operation(
+    "get_metrics_history",
+    "GetMetricsHistory",
+    models.GetMetricsHistoryRequest,
+    models.GetMetricsHistoryResult,
+    repeatable=True,
+)
 SNAPSHOT_SANDBOX: Final = Operation(
     "snapshot_sandbox", "SnapshotSandbox", models.SnapshotRequest, models.SnapshotResult
 )
@@ -187,6 +194,7 @@ OPERATIONS: Final = (
     EXEC_COMMAND,
     GET_STATUS,
     GET_METRICS,
+    GET_METRICS_HISTORY,
     SNAPSHOT_SANDBOX,
     PAUSE_SANDBOX,
     RESUME_SANDBOX,

@@ -21,6 +21,7 @@ __all__ = [
     "command_line",
     "content",
     "integer",
+    "milliseconds",
     "number",
     "refuse",
     "sandbox_id",
@@ -126,6 +127,14 @@ def number(name: str, value: object) -> float:
         raise refuse(f"{name} must be finite, not {checked}")
     # The wire of gRPC does not tell -0.0 from 0.0.
     return checked + 0.0
+
+
+def milliseconds(name: str, seconds: object) -> int:
+    """Check a time in seconds that milliseconds tell, too, and make it those."""
+    checked = number(name, seconds)
+    if not 0 <= checked <= INT64[1] // 1000:
+        raise refuse(f"{name} must be 0 to {INT64[1] // 1000} seconds, not {checked}")
+    return round(checked * 1000)
 
 
 def command_line(value: object, *, may_be_empty: bool) -> tuple[str, ...]:

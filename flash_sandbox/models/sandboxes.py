@@ -28,6 +28,7 @@ __all__ = [
     "DEFAULT_CPU_CORES",
     "DEFAULT_MEMORY_MB",
     "MAX_CPU_CORES",
+    "MAX_HISTORY_POINTS",
     "MAX_MEMORY_MB",
     "MAX_PAGE_SIZE",
     "MAX_TTL_SECONDS",
@@ -37,12 +38,15 @@ __all__ = [
     "GetInfoResult",
     "GetLogsRequest",
     "GetLogsResult",
+    "GetMetricsHistoryRequest",
+    "GetMetricsHistoryResult",
     "GetPlatformInfoRequest",
     "GetPlatformInfoResult",
     "KeepAliveRequest",
     "KeepAliveResult",
     "ListSandboxesRequest",
     "ListSandboxesResult",
+    "MetricsPoint",
     "MetricsRequest",
     "MetricsResult",
     "PauseRequest",
@@ -70,6 +74,7 @@ NETWORKS: Final = ("none", "bridge")
 MAX_MEMORY_MB: Final = 2**31 - 1
 MAX_CPU_CORES: Final = 1024.0
 MAX_PAGE_SIZE: Final = 1000
+MAX_HISTORY_POINTS: Final = 720
 MAX_TTL_SECONDS: Final = 10 * 366 * 86400.0
 
 
@@ -228,10 +233,50 @@ class MetricsResult:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.endswith("_percent"):
+            # Annotations are kept as texts.
+            if field.type == "float":
                 object.__setattr__(self, field.name, number(field.name, value))
             else:
                 integer(field.name, value, UINT64)
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetricsHistoryRequest(_OneSandbox):
+    """What `get_metrics_history` asks for: the ID of the sandbox, and these.
+
+    Attributes:
+        since_ms: Only samples after this moment, in milliseconds of Unix time; 0 for all that are kept.
+        max_points: Most points to answer, 1 to 720, evenly chosen; 0 for all.
+    """
+
+    since_ms: int = 0
+    max_points: int = 0
+
+    def __post_init__(self) -> None:
+        _OneSandbox.__post_init__(self)
+        integer("since_ms", self.since_ms, (0, INT64[1]))
+        integer("max_points", self.max_points, (0, MAX_HISTORY_POINTS))
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPoint(MetricsResult):
+    """What a sandbox used at one moment, told as in `MetricsResult`, but for two figures.
+
+    `cpu_percent` is that since the point before; `pids_current` of ``gvisor`` is what `get_metrics` has
+    counted last.
+
+    Attributes:
+        at: When that was, in seconds of Unix time, to the millisecond.
+    """
+
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetricsHistoryResult:
+    """The answer to `get_metrics_history`: the points, the oldest first."""
+
+    points: tuple[MetricsPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ConflictError, Reason, SandboxNotFoundError
 from ..models import SandboxInfo, StartRequest
 from .event_log import EventLog
+from .history import History
 from .processes import Processes
 from .runtimes.base import Runtime
 
@@ -54,6 +55,8 @@ class Sandbox:
         events: Where what happens to it is told; None for nowhere.
         oom_kills: How often the kernel is known to have ended a process of it for want of memory.
         telling: Tells of the end of its main process, while that takes.
+        cpu_reading: When its CPU time was last asked for, in seconds of `time.monotonic`, and what it was.
+        history: What it has used.
     """
 
     runtime: Runtime
@@ -71,6 +74,8 @@ class Sandbox:
     events: EventLog | None = None
     oom_kills: int = 0
     telling: asyncio.Task[None] | None = None
+    cpu_reading: tuple[float, float] | None = None
+    history: History = field(default_factory=History)
 
     def require(self, *states: State) -> None:
         """Raise ConflictError, which names the state, unless the sandbox is in one of `states`."""

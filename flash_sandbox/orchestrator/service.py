@@ -26,8 +26,6 @@ from ..errors import (
 from ..models import (
     ListSnapshotsRequest,
     ListSnapshotsResult,
-    MetricsRequest,
-    MetricsResult,
     PauseRequest,
     PauseResult,
     RemoveSnapshotRequest,
@@ -46,10 +44,10 @@ from ..models import (
 from .admission import Admission
 from .completion import completed, is_being_cancelled
 from .core import end_commands, freeze, retrieve, settle, thaw, unwritten
-from .executions import ended_within
 from .expiry import Expiry
 from .file_service import FileOperations
 from .listing_service import ListingOperations
+from .metrics_service import MetricsOperations
 from .process_service import ProcessOperations
 from .registry import Sandbox, State
 from .runtimes import AUTO_ORDER, CAPABILITIES, OPTIONS
@@ -69,7 +67,7 @@ class _Start:
     waiters: int = 0
 
 
-class SandboxService(ProcessOperations, FileOperations, ListingOperations):
+class SandboxService(ProcessOperations, FileOperations, ListingOperations, MetricsOperations):
     """Start, use and stop sandboxes.
 
     Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.
@@ -110,6 +108,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations):
         for runtime in opened:
             await runtime.adopt(self._registering(runtime))
         self._expiry.open()
+        self._sampling = asyncio.create_task(self._sample_for_ever())
 
     def _registering(self, runtime: Runtime) -> Register:
         def register(adopted: Adopted) -> Callable[[int], None]:
@@ -148,6 +147,9 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations):
         for start in self._starts.values():
             start.task.cancel()
         await settle({start.task for start in self._starts.values()})
+        if self._sampling is not None:
+            self._sampling.cancel()
+            await settle({self._sampling})
         await self._expiry.close()
         await settle(self._background)
 
@@ -218,18 +220,6 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations):
         """Tell the state of a sandbox."""
         sandbox = self.registry.get(request.id)
         return StatusResult(sandbox.id, sandbox.state)
-
-    async def get_metrics(self, request: MetricsRequest) -> MetricsResult:
-        """Read what a running or paused sandbox uses now."""
-        sandbox = self.registry.get(request.id)
-        sandbox.require(State.RUNNING, State.PAUSED)
-        try:
-            return await sandbox.runtime.metrics(sandbox.id)
-        except Exception:
-            # What a sandbox that has ended in the meantime leaves to read is no failure of the reading.
-            await ended_within(sandbox)
-            self.registry.get(request.id).require(State.RUNNING, State.PAUSED)
-            raise
 
     async def snapshot_sandbox(self, request: SnapshotRequest) -> SnapshotResult:
         """Freeze a sandbox and write what it holds to the store.

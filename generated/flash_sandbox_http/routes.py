@@ -102,6 +102,17 @@ ROUTES: Final[dict[str, Route]] = {
         success_status=200,
         secured=True,
     ),
+    "get_metrics_history": Route(
+        method="GET",
+        path="/sandboxes/{id}/metrics/history",
+        path_params=("id",),
+        query_params=("since_ms", "max_points"),
+        negated_params=(),
+        body="",
+        answer="json",
+        success_status=200,
+        secured=True,
+    ),
     "snapshot_sandbox": Route(
         method="POST",
         path="/sandboxes/{id}/snapshot",

@@ -26,7 +26,6 @@ from flash_sandbox.errors import (
 from flash_sandbox.models import (
     ExecRequest,
     GetLogsResult,
-    MetricsResult,
     ResumeRequest,
     SnapshotInfo,
     SnapshotRequest,
@@ -48,6 +47,7 @@ from flash_sandbox.orchestrator.runtimes.base import (
     Register,
     Started,
 )
+from flash_sandbox.orchestrator.sandboxing.limits import Usage
 from flash_sandbox.orchestrator.service import SandboxService
 
 
@@ -124,9 +124,9 @@ class SteppedRuntime:
         yield Printed("stdout", b"done")
         yield Ended(0)
 
-    async def metrics(self, sandbox_id: str) -> MetricsResult:
-        await self._step("metrics")
-        return MetricsResult()
+    async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
+        await self._step("usage")
+        return Usage(1, 2, 3.0, 4, 5, 6)
 
     async def pause(self, sandbox_id: str) -> None:
         await self._step("pause")

@@ -34,6 +34,23 @@ sandboxes = st.builds(
     exit_code=int32,
 )
 
+points = st.builds(
+    models.MetricsPoint,
+    **dict.fromkeys(
+        (
+            "memory_usage_bytes",
+            "memory_limit_bytes",
+            "pids_current",
+            "net_rx_bytes",
+            "net_tx_bytes",
+            "block_read_bytes",
+            "block_write_bytes",
+        ),
+        uint64,
+    ),
+    **dict.fromkeys(("memory_percent", "cpu_percent", "at"), doubles),
+)
+
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     models.StopRequest: st.builds(models.StopRequest, ids, st.booleans()),
     models.ListSandboxesRequest: st.builds(
@@ -51,6 +68,15 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     models.GetInfoResult: st.builds(models.GetInfoResult, sandboxes),
     models.GetLogsRequest: st.builds(models.GetLogsRequest, ids),
     models.GetLogsResult: st.builds(models.GetLogsResult, st.binary(), uint64),
+    models.GetMetricsHistoryRequest: st.builds(
+        models.GetMetricsHistoryRequest,
+        ids,
+        st.integers(0, 2**63 - 1),
+        st.integers(0, models.MAX_HISTORY_POINTS),
+    ),
+    models.GetMetricsHistoryResult: st.builds(
+        models.GetMetricsHistoryResult, st.lists(points, max_size=4).map(tuple)
+    ),
     models.KeepAliveRequest: st.builds(models.KeepAliveRequest, ids, ttls),
     models.KeepAliveResult: st.builds(models.KeepAliveResult, doubles),
     models.WatchEventsRequest: st.builds(models.WatchEventsRequest, arguments),

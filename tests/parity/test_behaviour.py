@@ -26,6 +26,7 @@ OF_ONE_SANDBOX = (
     "stop_sandbox",
     "get_status",
     "get_metrics",
+    "get_metrics_history",
     "snapshot_sandbox",
     "pause_sandbox",
     "resume_sandbox",

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ OF_ONE_SANDBOX = (
     "exec_command",
     "get_status",
     "get_metrics",
+    "get_metrics_history",
     "snapshot_sandbox",
     "pause_sandbox",
     "resume_sandbox",
@@ -449,6 +451,18 @@ class Machine(RuleBasedStateMachine):
             self.conflicts(sandbox, "running or paused", "get_metrics")
         else:
             assert self.world.clients[client].get_metrics(sandbox.id).pids_current >= 1
+
+    @has_sandbox
+    @rule(choice=choices)
+    def look_back(self, choice: int) -> None:
+        sandbox = self.chosen(choice)
+        histories = [client.get_metrics_history(sandbox.id) for client in self.world.clients.values()]
+        # Whoever asks later may find one sample more.
+        for former, later in pairwise(histories):
+            assert later[: len(former)] == former
+        times = [point.at for point in histories[-1]]
+        assert times == sorted(times)
+        assert times or sandbox.state == "stopped"
 
     @has_sandbox
     @rule(client=clients, choice=choices)

@@ -12,7 +12,7 @@ from flash_sandbox import InvalidArgumentError, Reason
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.docker_engine.api import EngineVersion
 from flash_sandbox.orchestrator.docker_engine.commands import why_not_run
-from flash_sandbox.orchestrator.docker_engine.containers import Container, reading_of_engine
+from flash_sandbox.orchestrator.docker_engine.containers import Container, usage_of_engine
 from flash_sandbox.orchestrator.docker_engine.pull import checked_name
 from flash_sandbox.orchestrator.docker_engine.records import Record, Records
 from flash_sandbox.orchestrator.docker_engine.streams import Demultiplexer
@@ -82,7 +82,7 @@ class TestVersions:
 
 class TestFigures:
     def test_of_cgroup_v1(self) -> None:
-        reading = reading_of_engine(
+        usage = usage_of_engine(
             {
                 "memory_stats": {
                     "usage": 1000,
@@ -101,7 +101,6 @@ class TestFigures:
                 },
             }
         )
-        usage = reading.usage
         assert (usage.memory_bytes, usage.memory_limit_bytes, usage.cpu_seconds, usage.pids) == (
             700,
             5000,
@@ -109,20 +108,20 @@ class TestFigures:
             3,
         )
         assert (usage.block_read_bytes, usage.block_write_bytes) == (10, 20)
-        assert (reading.rx_bytes, reading.tx_bytes) == (6, 7)
+        assert (usage.net_rx_bytes, usage.net_tx_bytes) == (6, 7)
 
     def test_of_cgroup_v2(self) -> None:
-        reading = reading_of_engine(
+        usage = usage_of_engine(
             {
                 "memory_stats": {"usage": 1000, "limit": 5000, "stats": {"inactive_file": 400}},
                 "cpu_stats": {"cpu_usage": {"total_usage": 0}},
                 "blkio_stats": {"io_service_bytes_recursive": [{"op": "read", "value": 10}]},
             }
         )
-        assert (reading.usage.memory_bytes, reading.usage.block_read_bytes) == (600, 10)
+        assert (usage.memory_bytes, usage.block_read_bytes) == (600, 10)
 
     def test_of_what_has_ended(self) -> None:
-        assert reading_of_engine({"cpu_stats": {}, "blkio_stats": None}).usage.memory_bytes == 0
+        assert usage_of_engine({"cpu_stats": {}, "blkio_stats": None}).memory_bytes == 0
 
 
 class TestContainers:

@@ -17,6 +17,7 @@ from ...models import (
     FileInfo,
     GetLogsResult,
     ListSandboxesResult,
+    MetricsPoint,
     MetricsResult,
     ProcessInfo,
     SandboxInfo,
@@ -113,6 +114,35 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def get_metrics_history(
+        self,
+        sandbox_id: str,
+        *,
+        since: float = 0.0,
+        max_points: int = 0,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> list[MetricsPoint]:
+        """Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+
+        A sandbox that was asked about in the last minute is sampled every 5 seconds. All others together are
+        sampled 5 times a second at most, each every 5 seconds at most, so that many idle ones take less than
+        0.3 % of a core: 100 have a sample every 20 seconds each, 1,000 every 200. At most 720 samples of 72
+        bytes are kept of each, none longer than an hour, and none where the orchestrator was started anew.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            since: Only samples after this moment, in seconds of Unix time, such as `at` of the last point
+                that was seen; 0 for all that are kept.
+            max_points: Most points to return, 1 to 720; where there are more samples, some are left out
+                evenly, but never the last one. 0 for all.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..sandboxing.cgroups import usage_of_process
@@ -17,10 +17,9 @@ __all__ = [
     "PIDS",
     "Container",
     "Labels",
-    "Reading",
-    "reading_of_engine",
-    "reading_of_host",
     "refused_limits",
+    "usage_of_engine",
+    "usage_of_host",
 ]
 
 PIDS: Final = 512
@@ -134,22 +133,7 @@ def refused_limits(asked: Container, inspected: Mapping[str, Any]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a container has used and uses at one moment.
-
-    Attributes:
-        usage: Memory, CPU, PIDs and block devices.
-        rx_bytes: Bytes received.
-        tx_bytes: Bytes sent.
-    """
-
-    usage: Usage
-    rx_bytes: int
-    tx_bytes: int
-
-
-def reading_of_host(container_id: str, init: int) -> Reading | None:
+def usage_of_host(container_id: str, init: int) -> Usage | None:
     """Read the cgroup's files, where the container's processes are this host's; else return None.
 
     An engine before 23.0 answers with what it read up to a second ago, or waits for as long.
@@ -157,12 +141,13 @@ def reading_of_host(container_id: str, init: int) -> Reading | None:
     if not on_this_host(container_id, init):
         return None
     try:
-        return Reading(usage_of_process(init), *interface_bytes(init))
+        received, sent = interface_bytes(init)
+        return replace(usage_of_process(init), net_rx_bytes=received, net_tx_bytes=sent)
     except (OSError, ValueError):
         return None
 
 
-def reading_of_engine(stats: Mapping[str, Any]) -> Reading:
+def usage_of_engine(stats: Mapping[str, Any]) -> Usage:
     """Return the figures of an answer to ``GET /containers/ID/stats``."""
     memory = stats.get("memory_stats") or {}
     detail = memory.get("stats") or {}
@@ -174,16 +159,13 @@ def reading_of_engine(stats: Mapping[str, Any]) -> Reading:
     def block_bytes(operation: str) -> int:
         return sum(entry.get("value", 0) for entry in blocks if entry.get("op", "").lower() == operation)
 
-    usage = Usage(
+    return Usage(
         memory_bytes=max(memory.get("usage", 0) - cache, 0),
         memory_limit_bytes=memory.get("limit", 0),
         cpu_seconds=((stats.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage", 0) / 1e9,
         pids=(stats.get("pids_stats") or {}).get("current", 0),
         block_read_bytes=block_bytes("read"),
         block_write_bytes=block_bytes("write"),
-    )
-    return Reading(
-        usage,
-        rx_bytes=sum(network.get("rx_bytes", 0) for network in networks),
-        tx_bytes=sum(network.get("tx_bytes", 0) for network in networks),
+        net_rx_bytes=sum(network.get("rx_bytes", 0) for network in networks),
+        net_tx_bytes=sum(network.get("tx_bytes", 0) for network in networks),
     )

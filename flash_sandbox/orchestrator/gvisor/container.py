@@ -63,7 +63,7 @@ class Container:
         self.record = record
         self.output = MainOutput(directory)
         self.end: ProcessEnd | None = None
-        self._last_pids = 0
+        self.last_pids = 0
 
     @property
     def id(self) -> str:
@@ -211,10 +211,10 @@ class Container:
         if self.phase != "saved":
             try:
                 answer = json.loads(await self.runsc.run("events", "--stats", self.id))
-                self._last_pids = int(answer["data"]["pids"]["current"])
+                self.last_pids = int(answer["data"]["pids"]["current"])
             except (RunscError, ValueError, KeyError, TypeError) as error:
                 raise InternalServerError(f"gVisor does not tell its figures: {error}") from error
-        return self._last_pids
+        return self.last_pids
 
     def usage(self) -> Usage:
         """Read from its cgroup what it uses, gVisor's kernel included."""

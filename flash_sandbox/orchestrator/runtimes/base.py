@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, TypeAlias
 
-from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ..sandboxing.limits import Usage
 
 __all__ = [
     "LOG_BYTES",
@@ -227,8 +228,12 @@ class Runtime(Protocol):
             controls: What is done to it meanwhile.
         """
 
-    async def metrics(self, sandbox_id: str) -> MetricsResult:
-        """Read what the sandbox uses now from the kernel."""
+    async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
+        """Read what the sandbox uses now from the kernel.
+
+        `sampled` for what is asked for all the time, and so must cost next to nothing: no program is run to
+        count, what only one tells is what it told last.
+        """
 
     async def pause(self, sandbox_id: str) -> None:
         """Freeze every process of the sandbox."""

@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 from typing import Any, Final, Literal
 
 from ...errors import (
@@ -24,14 +23,14 @@ from ...errors import (
     SandboxError,
     SandboxNotFoundError,
 )
-from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
 from ..sandboxing import archive, beginning, bwrap, cgroup_files, cgroups, seccomp
 from ..sandboxing.commands import run_program
 from ..sandboxing.host import check_host
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
-from ..sandboxing.limits import Group, Limits
+from ..sandboxing.limits import Group, Limits, Usage
 from ..sandboxing.network import interface_bytes
 from ..sandboxing.output import Output, drained
 from ..sandboxing.process_tree import ProcessTree
@@ -346,30 +345,15 @@ class BubblewrapRuntime:
         """Run a program, confined as the main process is, and tell what becomes of it."""
         return run_program(self._launcher, self._sandbox(sandbox_id), program, stdin, controls)
 
-    async def metrics(self, sandbox_id: str) -> MetricsResult:
+    async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         """Read what the sandbox uses now from the kernel."""
         sandbox = self._sandbox(sandbox_id)
         try:
-            usage = sandbox.group.usage()
             received, sent = interface_bytes(sandbox.init)
+            return replace(sandbox.group.usage(), net_rx_bytes=received, net_tx_bytes=sent)
         except OSError as error:
             sandbox.require_alive()
             raise InternalServerError(f"cannot read the sandbox's figures: {error}") from error
-        now = monotonic()
-        then, used_before = sandbox.cpu_reading
-        sandbox.cpu_reading = (now, usage.cpu_seconds)
-        limit = usage.memory_limit_bytes
-        return MetricsResult(
-            memory_usage_bytes=usage.memory_bytes,
-            memory_limit_bytes=limit,
-            memory_percent=100 * usage.memory_bytes / limit if limit else 0.0,
-            cpu_percent=100 * max(usage.cpu_seconds - used_before, 0.0) / max(now - then, 1e-6),
-            pids_current=usage.pids,
-            net_rx_bytes=received,
-            net_tx_bytes=sent,
-            block_read_bytes=usage.block_read_bytes,
-            block_write_bytes=usage.block_write_bytes,
-        )
 
     async def pause(self, sandbox_id: str) -> None:
         """Freeze every process of the sandbox."""

@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any, Final
 
 from ...errors import (
@@ -26,7 +25,7 @@ from ...errors import (
     SandboxNotFoundError,
     UnavailableError,
 )
-from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
 from ..docker_engine.api import Engine, EngineError, EngineMissing
 from ..docker_engine.commands import Command
@@ -34,9 +33,8 @@ from ..docker_engine.containers import (
     LEAST_CPU_CORES,
     Container,
     Labels,
-    Reading,
-    reading_of_engine,
-    reading_of_host,
+    usage_of_engine,
+    usage_of_host,
 )
 from ..docker_engine.ends import CommandEnds
 from ..docker_engine.lifecycle import Running, create, exit_code, halt, remove, running_container, start
@@ -45,6 +43,7 @@ from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
 from ..images.store import DEFAULT_REGISTRIES
+from ..sandboxing.limits import Usage
 from ..sandboxing.snapshots import Snapshots
 from .base import Availability, Control, Happening, Program, Register, Started
 
@@ -59,7 +58,6 @@ class _Sandbox:
     record: Record
     container: str
     running: Running
-    cpu_reading: tuple[float, float]
     watcher: asyncio.Task[None] | None = None
 
 
@@ -196,10 +194,7 @@ class DockerRuntime:
             await halt(self._engine, container_id)
         inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
         running = running_container(inspected, look=self._look and not record.halted)
-        used = 0.0
-        if not record.halted:
-            used = (await self._read(container_id, running.init)).usage.cpu_seconds
-        sandbox = _Sandbox(record, container_id, running, (monotonic(), used))
+        sandbox = _Sandbox(record, container_id, running)
         self._sandboxes[record.id] = sandbox
         adopted = record.adopted(state)
         on_exit = self._register(adopted)
@@ -233,7 +228,7 @@ class DockerRuntime:
             raise InternalServerError(f"Docker Engine: {error.message}") from error
         finally:
             self._starting.discard(sandbox_id)
-        sandbox = _Sandbox(record, container_id, running, (monotonic(), 0.0))
+        sandbox = _Sandbox(record, container_id, running)
         self._sandboxes[sandbox_id] = sandbox
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
         return Started(image=image)
@@ -310,34 +305,19 @@ class DockerRuntime:
             async for happening in happenings:
                 yield happening
 
-    async def metrics(self, sandbox_id: str) -> MetricsResult:
-        """Read what the sandbox uses now from the kernel, through the engine."""
+    async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
+        """Read what the sandbox uses now from the kernel, through the engine where it runs elsewhere."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
-            reading = await self._read(sandbox.container, sandbox.running.init)
-        now, usage = monotonic(), reading.usage
-        then, used_before = sandbox.cpu_reading
-        sandbox.cpu_reading = (now, usage.cpu_seconds)
-        limit = usage.memory_limit_bytes
-        return MetricsResult(
-            memory_usage_bytes=usage.memory_bytes,
-            memory_limit_bytes=limit,
-            memory_percent=100 * usage.memory_bytes / limit if limit else 0.0,
-            cpu_percent=100 * max(usage.cpu_seconds - used_before, 0.0) / max(now - then, 1e-6),
-            pids_current=usage.pids,
-            net_rx_bytes=reading.rx_bytes,
-            net_tx_bytes=reading.tx_bytes,
-            block_read_bytes=usage.block_read_bytes,
-            block_write_bytes=usage.block_write_bytes,
-        )
+            return await self._read(sandbox.container, sandbox.running.init)
 
-    async def _read(self, container_id: str, init: int) -> Reading:
-        reading = reading_of_host(container_id, init)
-        if reading is not None:
-            return reading
+    async def _read(self, container_id: str, init: int) -> Usage:
+        usage = usage_of_host(container_id, init)
+        if usage is not None:
+            return usage
         # Without one-shot the engine waits a second for another reading, to compute a percentage from.
         query = {"stream": "false", "one-shot": "true"}
-        return reading_of_engine(
+        return usage_of_engine(
             await self._engine.call("GET", f"/containers/{container_id}/stats", query=query)
         )
 

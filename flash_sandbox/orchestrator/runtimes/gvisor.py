@@ -14,9 +14,8 @@ import shutil
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from ...errors import (
@@ -27,7 +26,7 @@ from ...errors import (
     SandboxError,
     SandboxNotFoundError,
 )
-from ...models import GetLogsResult, MetricsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..gvisor import bundle
 from ..gvisor.commands import run_program, why_not_run
 from ..gvisor.container import Container
@@ -36,7 +35,7 @@ from ..gvisor.records import Record, read_record
 from ..sandboxing import cgroups, idle
 from ..sandboxing.archive import remove_tree
 from ..sandboxing.images import HOST, Images, RootFilesystem
-from ..sandboxing.limits import Limits
+from ..sandboxing.limits import Limits, Usage
 from ..sandboxing.snapshots import Snapshot, Snapshots
 from .base import Availability, Control, Happening, Program, Register, Started
 
@@ -57,7 +56,6 @@ class _Sandbox:
     on_exit: Callable[[int], None]
     commands: int = 0
     watcher: asyncio.Task[None] | None = None
-    cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
 
 
 class GvisorRuntime:
@@ -303,27 +301,14 @@ class GvisorRuntime:
         container = sandbox.container
         return run_program(container.runsc, container, program, name, stdin, controls)
 
-    async def metrics(self, sandbox_id: str) -> MetricsResult:
+    async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         """Read what the sandbox uses now, gVisor's own kernel included; it has no network to count."""
-        sandbox = self._sandbox(sandbox_id)
-        pids = await sandbox.container.processes()
+        container = self._sandbox(sandbox_id).container
+        pids = container.last_pids if sampled else await container.processes()
         try:
-            usage = sandbox.container.usage()
+            return replace(container.usage(), pids=pids)
         except OSError as error:
             raise InternalServerError(f"cannot read the sandbox's figures: {error}") from error
-        now = monotonic()
-        then, used_before = sandbox.cpu_reading
-        sandbox.cpu_reading = (now, usage.cpu_seconds)
-        limit = usage.memory_limit_bytes
-        return MetricsResult(
-            memory_usage_bytes=usage.memory_bytes,
-            memory_limit_bytes=limit,
-            memory_percent=100 * usage.memory_bytes / limit if limit else 0.0,
-            cpu_percent=100 * max(usage.cpu_seconds - used_before, 0.0) / max(now - then, 1e-6),
-            pids_current=pids,
-            block_read_bytes=usage.block_read_bytes,
-            block_write_bytes=usage.block_write_bytes,
-        )
 
     async def pause(self, sandbox_id: str) -> None:
         """Stop every process of the sandbox."""

@@ -34,6 +34,8 @@ class Usage:
         pids: Processes and threads.
         block_read_bytes: Bytes read from block devices.
         block_write_bytes: Bytes written to block devices.
+        net_rx_bytes: Bytes received, loopback left out.
+        net_tx_bytes: Bytes sent, loopback left out.
     """
 
     memory_bytes: int
@@ -42,6 +44,8 @@ class Usage:
     pids: int
     block_read_bytes: int
     block_write_bytes: int
+    net_rx_bytes: int = 0
+    net_tx_bytes: int = 0
 
 
 class Group(Protocol):

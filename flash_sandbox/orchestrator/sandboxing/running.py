@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from ...errors import SandboxEndedError
@@ -38,7 +37,6 @@ class RunningSandbox:
         status: Descriptor from which bwrap's reports are read.
         commands: How many commands have been run in it.
         watcher: Waits for its end.
-        cpu_reading: When its CPU time was last read, and what it was.
     """
 
     id: str
@@ -54,7 +52,6 @@ class RunningSandbox:
     status: int = -1
     commands: int = 0
     watcher: asyncio.Task[None] | None = None
-    cpu_reading: tuple[float, float] = field(default_factory=lambda: (monotonic(), 0.0))
 
     def require_alive(self) -> None:
         """Raise SandboxEndedError where its PID 1 has ended, or is about to, be that heard of or not."""

@@ -18,6 +18,8 @@ __all__ = (
     "GetInfoResponse",
     "GetLogsRequest",
     "GetLogsResponse",
+    "GetMetricsHistoryRequest",
+    "GetMetricsHistoryResponse",
     "GetPlatformInfoRequest",
     "GetPlatformInfoResponse",
     "KeepAliveRequest",
@@ -32,6 +34,7 @@ __all__ = (
     "ListSnapshotsResponse",
     "MakeDirRequest",
     "MakeDirResponse",
+    "MetricsPoint",
     "MetricsRequest",
     "MetricsResponse",
     "MoveRequest",
@@ -529,6 +532,38 @@ default_message_pool.register_message("sandbox", "GetLogsResponse", GetLogsRespo
 
 
 @dataclass(eq=False, repr=False)
+class GetMetricsHistoryRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    since_ms: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    Only samples after this moment, in milliseconds of Unix time. 0 is all that are kept.
+    """
+
+    max_points: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Most points to answer, 1 to 720; where there are more samples, some are left out evenly, but never the last one. 0 is all.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetMetricsHistoryRequest", GetMetricsHistoryRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetMetricsHistoryResponse(betterproto2.Message):
+    points: "list[MetricsPoint]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The points, the oldest first.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetMetricsHistoryResponse", GetMetricsHistoryResponse)
+
+
+@dataclass(eq=False, repr=False)
 class GetPlatformInfoRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -724,6 +759,66 @@ class MakeDirResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "MakeDirResponse", MakeDirResponse)
+
+
+@dataclass(eq=False, repr=False)
+class MetricsPoint(betterproto2.Message):
+    """
+    What a sandbox used at one moment.
+    """
+
+    memory_usage_bytes: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    """
+    Memory in use, in bytes, without file cache that the kernel can drop at once.
+    """
+
+    memory_limit_bytes: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    Memory limit in bytes; 0 where none is enforced.
+    """
+
+    memory_percent: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
+    """
+    Memory in use as a percentage of the limit; 0 where none is enforced.
+    """
+
+    cpu_percent: "float" = betterproto2.field(4, betterproto2.TYPE_DOUBLE)
+    """
+    CPU time used since the point before (since the sample before, for the first), as a percentage of one core.
+    """
+
+    pids_current: "int" = betterproto2.field(5, betterproto2.TYPE_UINT64)
+    """
+    Processes and threads in the sandbox; of gvisor as many as get_metrics counted last.
+    """
+
+    net_rx_bytes: "int" = betterproto2.field(6, betterproto2.TYPE_UINT64)
+    """
+    Bytes received over the sandbox's network interfaces, loopback left out.
+    """
+
+    net_tx_bytes: "int" = betterproto2.field(7, betterproto2.TYPE_UINT64)
+    """
+    Bytes sent over the sandbox's network interfaces, loopback left out.
+    """
+
+    block_read_bytes: "int" = betterproto2.field(8, betterproto2.TYPE_UINT64)
+    """
+    Bytes read from block devices.
+    """
+
+    block_write_bytes: "int" = betterproto2.field(9, betterproto2.TYPE_UINT64)
+    """
+    Bytes written to block devices.
+    """
+
+    at: "float" = betterproto2.field(10, betterproto2.TYPE_DOUBLE)
+    """
+    When that was, in seconds of Unix time, to the millisecond.
+    """
+
+
+default_message_pool.register_message("sandbox", "MetricsPoint", MetricsPoint)
 
 
 @dataclass(eq=False, repr=False)
@@ -1688,6 +1783,27 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def get_metrics_history(
+        self,
+        message: "GetMetricsHistoryRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetMetricsHistoryResponse":
+        """
+        Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/GetMetricsHistory",
+            message,
+            GetMetricsHistoryResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def snapshot_sandbox(
         self,
         message: "SnapshotRequest",
@@ -2346,6 +2462,13 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def get_metrics_history(self, message: "GetMetricsHistoryRequest") -> "GetMetricsHistoryResponse":
+        """
+        Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def snapshot_sandbox(self, message: "SnapshotRequest") -> "SnapshotResponse":
         """
         Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
@@ -2587,6 +2710,14 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.get_metrics(request)
+        await stream.send_message(response)
+
+    async def __rpc_get_metrics_history(
+        self, stream: "grpclib.server.Stream[GetMetricsHistoryRequest, GetMetricsHistoryResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_metrics_history(request)
         await stream.send_message(response)
 
     async def __rpc_snapshot_sandbox(
@@ -2843,6 +2974,12 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 MetricsRequest,
                 MetricsResponse,
+            ),
+            "/sandbox.SandboxService/GetMetricsHistory": grpclib.const.Handler(
+                self.__rpc_get_metrics_history,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetMetricsHistoryRequest,
+                GetMetricsHistoryResponse,
             ),
             "/sandbox.SandboxService/SnapshotSandbox": grpclib.const.Handler(
                 self.__rpc_snapshot_sandbox,

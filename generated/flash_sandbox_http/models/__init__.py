@@ -9,6 +9,7 @@ from .exec_stream_request import ExecStreamRequest
 from .file_info import FileInfo
 from .get_info_response import GetInfoResponse
 from .get_logs_response import GetLogsResponse
+from .get_metrics_history_response import GetMetricsHistoryResponse
 from .get_platform_info_response import GetPlatformInfoResponse
 from .health_response import HealthResponse
 from .keep_alive_request import KeepAliveRequest
@@ -18,6 +19,7 @@ from .list_processes_response import ListProcessesResponse
 from .list_sandboxes_response import ListSandboxesResponse
 from .list_snapshots_response import ListSnapshotsResponse
 from .make_dir_request import MakeDirRequest
+from .metrics_point import MetricsPoint
 from .metrics_request import MetricsRequest
 from .metrics_response import MetricsResponse
 from .move_request import MoveRequest
@@ -55,6 +57,7 @@ __all__ = (
     "FileInfo",
     "GetInfoResponse",
     "GetLogsResponse",
+    "GetMetricsHistoryResponse",
     "GetPlatformInfoResponse",
     "HealthResponse",
     "KeepAliveRequest",
@@ -64,6 +67,7 @@ __all__ = (
     "ListSandboxesResponse",
     "ListSnapshotsResponse",
     "MakeDirRequest",
+    "MetricsPoint",
     "MetricsRequest",
     "MetricsResponse",
     "MoveRequest",

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+T = TypeVar("T", bound="MetricsPoint")
+
+
+@_attrs_define
+class MetricsPoint:
+    """What a sandbox used at one moment.
+
+    Attributes:
+        memory_usage_bytes (int): Memory in use, in bytes, without file cache that the kernel can drop at once.
+        memory_limit_bytes (int): Memory limit in bytes; 0 where none is enforced.
+        memory_percent (float): Memory in use as a percentage of the limit; 0 where none is enforced.
+        cpu_percent (float): CPU time used since the point before (since the sample before, for the first), as a
+            percentage of one core.
+        pids_current (int): Processes and threads in the sandbox; of gvisor as many as get_metrics counted last.
+        net_rx_bytes (int): Bytes received over the sandbox's network interfaces, loopback left out.
+        net_tx_bytes (int): Bytes sent over the sandbox's network interfaces, loopback left out.
+        block_read_bytes (int): Bytes read from block devices.
+        block_write_bytes (int): Bytes written to block devices.
+        at (float): When that was, in seconds of Unix time, to the millisecond.
+    """
+
+    memory_usage_bytes: int
+    memory_limit_bytes: int
+    memory_percent: float
+    cpu_percent: float
+    pids_current: int
+    net_rx_bytes: int
+    net_tx_bytes: int
+    block_read_bytes: int
+    block_write_bytes: int
+    at: float
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        memory_usage_bytes = self.memory_usage_bytes
+
+        memory_limit_bytes = self.memory_limit_bytes
+
+        memory_percent = self.memory_percent
+
+        cpu_percent = self.cpu_percent
+
+        pids_current = self.pids_current
+
+        net_rx_bytes = self.net_rx_bytes
+
+        net_tx_bytes = self.net_tx_bytes
+
+        block_read_bytes = self.block_read_bytes
+
+        block_write_bytes = self.block_write_bytes
+
+        at = self.at
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "memory_usage_bytes": memory_usage_bytes,
+                "memory_limit_bytes": memory_limit_bytes,
+                "memory_percent": memory_percent,
+                "cpu_percent": cpu_percent,
+                "pids_current": pids_current,
+                "net_rx_bytes": net_rx_bytes,
+                "net_tx_bytes": net_tx_bytes,
+                "block_read_bytes": block_read_bytes,
+                "block_write_bytes": block_write_bytes,
+                "at": at,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+        d = dict(src_dict)
+        memory_usage_bytes = d.pop("memory_usage_bytes")
+
+        memory_limit_bytes = d.pop("memory_limit_bytes")
+
+        memory_percent = d.pop("memory_percent")
+
+        cpu_percent = d.pop("cpu_percent")
+
+        pids_current = d.pop("pids_current")
+
+        net_rx_bytes = d.pop("net_rx_bytes")
+
+        net_tx_bytes = d.pop("net_tx_bytes")
+
+        block_read_bytes = d.pop("block_read_bytes")
+
+        block_write_bytes = d.pop("block_write_bytes")
+
+        at = d.pop("at")
+
+        metrics_point = cls(
+            memory_usage_bytes=memory_usage_bytes,
+            memory_limit_bytes=memory_limit_bytes,
+            memory_percent=memory_percent,
+            cpu_percent=cpu_percent,
+            pids_current=pids_current,
+            net_rx_bytes=net_rx_bytes,
+            net_tx_bytes=net_tx_bytes,
+            block_read_bytes=block_read_bytes,
+            block_write_bytes=block_write_bytes,
+            at=at,
+        )
+
+        metrics_point.additional_properties = d
+        return metrics_point
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties
