@@ -83,10 +83,10 @@ def write(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
-def table(text: str) -> dict[str, int]:
-    """Return lines of name and number as a mapping."""
-    rows = (line.split() for line in text.splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2}
+def entry(text: str, name: str) -> int:
+    """Return the number of one line of name and number; 0 where there is no such line."""
+    _, _, rest = f"\n{text}".partition(f"\n{name} ")
+    return int(rest.partition("\n")[0] or 0)
 
 
 def quota(cores: float) -> int:

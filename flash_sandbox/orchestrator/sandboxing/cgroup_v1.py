@@ -133,7 +133,7 @@ class CgroupV1:
         """Read what the group uses now."""
         memory = self._paths["memory"]
         used = int(files.read(memory / "memory.usage_in_bytes"))
-        cache = files.table(files.read(memory / "memory.stat")).get("total_inactive_file", 0)
+        cache = files.entry(files.read(memory / "memory.stat"), "total_inactive_file")
         read, written = self._block_bytes()
         return Usage(
             memory_bytes=max(used - cache, 0),
@@ -146,7 +146,7 @@ class CgroupV1:
 
     def oom_kills(self) -> int:
         """Read how many processes the kernel has ended for want of memory (Linux 4.13)."""
-        return files.table(files.read(self._paths["memory"] / "memory.oom_control")).get("oom_kill", 0)
+        return files.entry(files.read(self._paths["memory"] / "memory.oom_control"), "oom_kill")
 
     def _block_bytes(self) -> tuple[int, int]:
         path = self._paths.get("blkio")

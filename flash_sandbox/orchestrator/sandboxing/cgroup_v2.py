@@ -145,12 +145,12 @@ class CgroupV2:
         """Read what the group uses now."""
         path = self._path
         used = int(files.read(path / "memory.current"))
-        cache = files.table(files.read(path / "memory.stat")).get("inactive_file", 0)
+        cache = files.entry(files.read(path / "memory.stat"), "inactive_file")
         read, written = self._block_bytes()
         return Usage(
             memory_bytes=max(used - cache, 0),
             memory_limit_bytes=int(files.read(path / "memory.max")),
-            cpu_seconds=files.table(files.read(path / "cpu.stat"))["usage_usec"] / 1e6,
+            cpu_seconds=files.entry(files.read(path / "cpu.stat"), "usage_usec") / 1e6,
             pids=int(files.read(path / "pids.current")),
             block_read_bytes=read,
             block_write_bytes=written,
@@ -158,7 +158,7 @@ class CgroupV2:
 
     def oom_kills(self) -> int:
         """Read how many processes the kernel has ended for want of memory."""
-        return files.table(files.read(self._path / "memory.events")).get("oom_kill", 0)
+        return files.entry(files.read(self._path / "memory.events"), "oom_kill")
 
     def _block_bytes(self) -> tuple[int, int]:
         try:
@@ -185,7 +185,7 @@ class CgroupV2:
     async def _set_frozen(self, frozen: int) -> None:
         files.write(self._path / "cgroup.freeze", str(frozen))
         events = self._path / "cgroup.events"
-        if not await files.until(lambda: files.table(files.read(events)).get("frozen") == frozen):
+        if not await files.until(lambda: files.entry(files.read(events), "frozen") == frozen):
             files.write(self._path / "cgroup.freeze", "0")
             state = "frozen" if frozen else "thawed"
             raise InternalServerError(f"the sandbox did not become {state} in {files.PATIENCE_SECONDS:g} s")
