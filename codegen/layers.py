@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -57,7 +58,13 @@ def http_layer(root: Path) -> dict[Path, bytes]:
         )
         files = _read(output, HTTP)
     routes = openapi.routes_module(openapi.load(root))
-    return files | {HTTP / "py.typed": b"", HTTP / "routes.py": tools.format_python(routes).encode()}
+    # What ships, and is read without a YAML library.
+    document = json.dumps(openapi.document_of(root), indent=1, ensure_ascii=False) + "\n"
+    return files | {
+        HTTP / "py.typed": b"",
+        HTTP / "routes.py": tools.format_python(routes).encode(),
+        HTTP / "openapi.json": document.encode(),
+    }
 
 
 def grpc_layer(root: Path) -> dict[Path, bytes]:

@@ -12,7 +12,7 @@ import yaml
 
 from .vocabulary import Field, Message, Operation, Place, Route, SpecError, Vocabulary, fold
 
-__all__ = ["PATH", "load", "routes_module"]
+__all__ = ["PATH", "document_of", "load", "routes_module"]
 
 PATH: Final = Path("specs/openapi.yaml")
 
@@ -94,6 +94,11 @@ class _Document:
             except (KeyError, TypeError):
                 raise SpecError(f"{self.place(*path)}: reference {reference} leads nowhere") from None
         return path, value
+
+
+def document_of(root: Path) -> Any:
+    """Return specs/openapi.yaml under `root` as it is, which `load` reads."""
+    return yaml.safe_load((root / PATH).read_text(encoding="utf-8"))
 
 
 def load(root: Path) -> Vocabulary:

@@ -173,6 +173,13 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond loopback also without a key.")
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name that browsers may call it by without a key, such as a proxy's.",
+            show_default="localhost and IP addresses",
+        ),
+    ] = None,
     limits: Annotated[
         LimitsChoice, typer.Option(help="Without cgroups: refuse to serve, or use rlimits.")
     ] = LimitsChoice.ENFORCE,
@@ -209,6 +216,7 @@ def serve(
         "warm_image": warm_image,
         "api_key": api_key or None,
         "insecure": insecure,
+        "hosts": allow_host or (),
         "log_format": log_format.value,
     }
     log_to_stderr()

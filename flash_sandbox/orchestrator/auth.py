@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from ..errors import AuthenticationError, PermissionDeniedError
 __all__ = ["Gatekeeper", "require_safe_bind"]
 
 _LOCALHOST: Final = "localhost"
+# The second is what the user has typed in or opened from a bookmark.
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
 class Gatekeeper:
@@ -22,13 +25,17 @@ class Gatekeeper:
     Args:
         api_key: The key; None lets every caller in.
         insecure: Whether to do without a key also beyond loopback, and so to take any ``Host``.
+        hosts: Names that it answers to as ``Host``, also without a key, besides this machine's own.
     """
 
-    def __init__(self, api_key: str | None = None, *, insecure: bool = False) -> None:
+    def __init__(
+        self, api_key: str | None = None, *, insecure: bool = False, hosts: Collection[str] = ()
+    ) -> None:
         if api_key is not None and not re.fullmatch(r"[!-~]+", api_key):
             raise ValueError("the API key must be visible ASCII characters, at least one")
         self._expected = None if api_key is None else f"Bearer {api_key}".encode()
         self._any_host = insecure or api_key is not None
+        self._hosts = {host.lower() for host in hosts}
 
     def check_key(self, authorization: str | None) -> None:
         """Raise AuthenticationError unless `authorization`, the header's value, carries the key."""
@@ -42,19 +49,38 @@ class Gatekeeper:
         if not hmac.compare_digest(given, self._expected):
             raise AuthenticationError("the API key is wrong")
 
-    def check_browser(self, host: str | None, origin: str | None) -> None:
-        """Raise PermissionDeniedError for what only a web page would send.
+    def check_browser(self, host: str | None, origin: str | None, site: str | None = None) -> None:
+        """Raise PermissionDeniedError for what only a web page of another origin would send.
 
-        A page of another site may make a browser call a port on this machine: it gives itself away by
-        its ``Origin``, or, where its own name was made to resolve to this machine (DNS rebinding), by
-        its ``Host``.
+        Such a page may make a browser call a port on this machine. Browsers then tell so themselves, in
+        `site`, the header ``Sec-Fetch-Site`` (Fetch Metadata Request Headers), and that of the page itself
+        is told, too, where a proxy has changed ``Host``. Where that header is missing, as in plain HTTP from
+        another machine, such a page gives itself away by its ``Origin``.
         """
-        if origin is not None and (host is None or urlsplit(origin).netloc.lower() != host.lower()):
-            raise PermissionDeniedError("a web page of another origin may not call the orchestrator")
-        if not self._any_host and host and not _names_this_machine(host):
-            raise PermissionDeniedError(
-                "without an API key the orchestrator answers only to an IP address or localhost as Host"
+        if site is not None:
+            is_foreign = site not in _OWN_SITES
+        else:
+            is_foreign = origin is not None and (
+                host is None or urlsplit(origin).netloc.lower() != host.lower()
             )
+        if is_foreign:
+            raise PermissionDeniedError("a web page of another origin may not call the orchestrator")
+        self.check_host(host)
+
+    def check_host(self, host: str | None) -> None:
+        """Raise PermissionDeniedError for a ``Host`` that is not this orchestrator's.
+
+        It is that of a web page whose own name was made to resolve to this machine (DNS rebinding), which
+        so has the same origin.
+        """
+        if not self._any_host and host and not self._is_ours(host):
+            raise PermissionDeniedError(
+                "without an API key the orchestrator answers only to an IP address, localhost, or what "
+                "--allow-host names, as Host"
+            )
+
+    def _is_ours(self, host: str) -> bool:
+        return _names_this_machine(host) or (urlsplit(f"//{host}").hostname or "") in self._hosts
 
 
 @lru_cache(maxsize=256)

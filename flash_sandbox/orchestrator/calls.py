@@ -67,15 +67,21 @@ class Call:
         return cls(transport, request_id, operation)
 
 
+def uncounted(call: Call, reason: str) -> None:
+    """Count nothing."""
+
+
 class Calls:
     """The calls in flight.
 
     Args:
         log: Where each call leaves its line.
+        count: Counts a call that has ended, with the reason of its error.
     """
 
-    def __init__(self, log: RequestLog) -> None:
+    def __init__(self, log: RequestLog, count: Callable[[Call, str], None] = uncounted) -> None:
         self.log = log
+        self._count = count
         self._in_flight: dict[asyncio.Task[object], Call] = {}
         self._draining = False
         self._idle = asyncio.Event()
@@ -115,6 +121,11 @@ class Calls:
             del self._in_flight[task]
             if not self._in_flight:
                 self._idle.set()
+
+    def ended(self, call: Call, status: str | int, reason: str = "") -> None:
+        """Write the line of a call that has ended, with what `RequestLog.write` takes, and count it."""
+        self.log.write(call, status, reason)
+        self._count(call, reason)
 
     async def drain(self, grace: float) -> None:
         """Refuse new calls, wait up to `grace` seconds for those in flight, then give them up."""

@@ -20,6 +20,7 @@ from .grpc_service import GRPCService
 from .http_app import HTTPApp
 from .http_server import HTTPServer
 from .logs import LogFormat, RequestLog
+from .measures import Measures
 from .runtimes import Limits, all_runtimes
 from .runtimes.base import Runtime
 from .service import SandboxService
@@ -54,6 +55,7 @@ class OrchestratorOptions(TypedDict, total=False):
     warm_image: str
     api_key: str | None
     insecure: bool
+    hosts: Sequence[str]
     log_format: LogFormat
 
 
@@ -86,6 +88,7 @@ class Orchestrator:
         warm_image: That image; empty for the default one.
         api_key: Key that callers must carry; None for none.
         insecure: Listen beyond loopback also without a key.
+        hosts: Names that browsers may call it by, also without a key, besides ``localhost`` and IP addresses.
         log_format: ``text`` or ``json``.
 
     Attributes:
@@ -122,6 +125,7 @@ class Orchestrator:
         warm_image: str = "",
         api_key: str | None = None,
         insecure: bool = False,
+        hosts: Sequence[str] = (),
         log_format: LogFormat = "text",
     ) -> None:
         self.http_address = ""
@@ -143,7 +147,7 @@ class Orchestrator:
         self._warm_image = warm_image
         self._api_key = api_key
         self._insecure = insecure
-        self._gatekeeper = Gatekeeper(api_key, insecure=insecure)
+        self._gatekeeper = Gatekeeper(api_key, insecure=insecure, hosts=hosts)
         self._log = RequestLog(log_format)
         self._stack = AsyncExitStack()
 
@@ -202,9 +206,10 @@ class Orchestrator:
     async def _front_doors(
         self, service: SandboxService, http_socket: socket.socket, grpc_socket: socket.socket
     ) -> AsyncIterator[None]:
-        calls = Calls(self._log)
+        measures = Measures(service.registry)
+        calls = Calls(self._log, measures.count)
         grpc_service = GRPCService(service, calls, self._gatekeeper)
-        http = HTTPServer(HTTPApp(service, calls, self._gatekeeper))
+        http = HTTPServer(HTTPApp(service, calls, self._gatekeeper, measures))
         grpc = GRPCServer(grpc_service, grpc_service.unknown)
         try:
             await http.start(http_socket)

@@ -128,7 +128,7 @@ class GRPCService(SandboxServiceBase):
             if isinstance(gone, asyncio.CancelledError):
                 raise
         finally:
-            self._calls.log.write(call, status, reason)
+            self._calls.ended(call, status, reason)
 
 
 async def _send(stream: _Stream, call: Call, message: Any) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP front door: one raw ASGI application, its routes those of the OpenAPI document.
+"""The HTTP front door: one raw ASGI application, its routes those of the OpenAPI document and the page's.
 
 It decodes, calls the service core and encodes. Every answer that is not 2xx has the ``Error`` body.
 """
@@ -25,6 +25,8 @@ from ..errors import PayloadTooLargeError, Reason, SandboxError, error_for
 from ..operations import OPERATIONS, START_SANDBOX, Operation
 from .auth import Gatekeeper
 from .calls import Call, Calls, timeout_of_milliseconds
+from .measures import CONTENT_TYPE, Measures
+from .pages import page_routes
 from .service import SandboxService
 from .streaming import send_all
 from .version import installed_version
@@ -36,6 +38,18 @@ _WATCH_AFTER_SECONDS: Final = 0.02
 
 _JSON: Final = (b"content-type", b"application/json")
 _STREAMED: Final = {"frames": b"application/x-ndjson", "bytes": b"application/octet-stream"}
+# Prometheus asks for it by this path; it is no operation, since its answer is no model's.
+_MEASURES: Final = Route(
+    method="GET",
+    path="/metrics",
+    path_params=(),
+    query_params=(),
+    negated_params=(),
+    body="",
+    answer="bytes",
+    success_status=200,
+    secured=True,
+)
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 _Headers = dict[bytes, bytes]
@@ -51,12 +65,16 @@ class HTTPApp:
         service: The service core.
         calls: The calls in flight, shared with the other front door.
         gatekeeper: Who may call.
+        measures: What Prometheus may ask for.
     """
 
-    def __init__(self, service: SandboxService, calls: Calls, gatekeeper: Gatekeeper) -> None:
+    def __init__(
+        self, service: SandboxService, calls: Calls, gatekeeper: Gatekeeper, measures: Measures
+    ) -> None:
         self._service = service
         self._calls = calls
         self._gatekeeper = gatekeeper
+        self._measures = measures
         self._health = json.dumps({"status": "ok", "version": installed_version()}).encode()
         resources: defaultdict[str, _Resource] = defaultdict(lambda: _Resource(self))
         for operation in OPERATIONS:
@@ -64,7 +82,9 @@ class HTTPApp:
             resources[route.path].add(operation.name, route, self._endpoint(operation, route))
         health = ROUTES["get_health"]
         resources[health.path].add("get_health", health, self._answer_health)
+        resources[_MEASURES.path].add("measures", _MEASURES, self._answer_measures)
         routes = [routing.Route(path, resource) for path, resource in resources.items()]
+        routes += page_routes(gatekeeper)
         self._router = routing.Router(routes, redirect_slashes=False, default=_Resource(self))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +104,9 @@ class HTTPApp:
         answer: _Answer
         try:
             try:
-                self._gatekeeper.check_browser(_text(headers, b"host"), _text(headers, b"origin"))
+                self._gatekeeper.check_browser(
+                    _text(headers, b"host"), _text(headers, b"origin"), _text(headers, b"sec-fetch-site")
+                )
                 if secured:
                     self._gatekeeper.check_key(_text(headers, b"authorization"))
                 timeout_ms = _text(headers, b"x-request-timeout-ms")
@@ -106,7 +128,7 @@ class HTTPApp:
             if not client.gone:
                 raise
             status, reason = 499, Reason.CANCELLED
-        self._calls.log.write(call, status, reason)
+        self._calls.ended(call, status, reason)
 
     def _endpoint(self, operation: Operation[Any, Any], route: Route) -> _Endpoint:
         perform = getattr(self._service, operation.name)
@@ -153,6 +175,12 @@ class HTTPApp:
 
     async def _answer_health(self, client: _Client, call: Call, headers: _Headers) -> _Answer:
         return 200, self._health
+
+    async def _answer_measures(self, client: _Client, call: Call, headers: _Headers) -> _Answer:
+        await client.reply.begin(CONTENT_TYPE)
+        await client.reply.send(self._measures.text())
+        await client.reply.end()
+        return None
 
 
 class _Resource:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import browsing
 import docker_engine as docker
 import pytest
 from every_runtime import Runtime
@@ -40,6 +41,14 @@ class EngineOrchestrator:
         """Where the orchestrator keeps its files."""
         assert self.orchestrator.state_dir is not None
         return self.orchestrator.state_dir
+
+
+@pytest.fixture(scope="session")
+def browser(need: Need) -> Iterator[browsing.Browser]:
+    """Run one Chromium for all tests that need a browser."""
+    need("chromium", browsing.missing())
+    with browsing.running_browser() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,10 @@ from pathlib import Path
 from string import Template
 
 import pytest
+from browsing import Browser, Keys
 
 from flash_sandbox import (
+    HTTPClient,
     PayloadTooLargeError,
     Sandbox,
     SandboxAPI,
@@ -242,6 +244,27 @@ def test_stream_that_is_left_ends_its_command_behind_nginx(client: SandboxAPI) -
         deadline = time.monotonic() + 30
         while "4712" in sandbox.exec_command(["sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout:
             assert time.monotonic() < deadline, "the command runs on"
+
+
+def test_page_works_under_the_path_of_nginx(browser: Browser, nginx: Served) -> None:
+    address = f"http://127.0.0.1:{nginx.http}{PREFIX}"
+    with (
+        HTTPClient(address=address) as client,
+        Sandbox.create(client, name="proxied", memory_mb=64) as sandbox,
+    ):
+        browser.open(f"{address}/#{sandbox.id}")
+        browser.until_text(".details h2", "proxied")
+        browser.click("#tab-Terminal")
+        browser.until(lambda: "#" in browser.text(".screen") or "$" in browser.text(".screen"), "a prompt")
+        browser.type("echo $((6 * 7))", Keys.ENTER)
+        browser.until_text(".screen", "\n42\n")
+        # What changes something carries the page's origin, which is not what the orchestrator is called by.
+        browser.click(".details button", "Snapshot")
+        browser.until_text(".details .badge", "paused")
+        assert browser.console() == []
+        browser.open(f"{address}/docs")
+        browser.until_text("#content", "get_metrics_history")
+        assert browser.console() == []
 
 
 def test_page_of_nginx_about_an_absent_orchestrator_is_an_unavailable_error(
