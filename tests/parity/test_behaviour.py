@@ -59,6 +59,35 @@ def test_metrics_are_measured(client: SandboxAPI, sandbox_id: str) -> None:
     assert metrics.pids_current >= 1
 
 
+def test_history_is_told_from_any_moment_on(client: SandboxAPI, sandbox_id: str) -> None:
+    began = time.time()
+    (*_, last) = client.get_metrics_history(sandbox_id)
+    assert began - 10 < last.at <= time.time()
+    assert last.pids_current >= 1
+    assert [point.at for point in client.get_metrics_history(sandbox_id, max_points=1)] >= [last.at]
+    assert last not in client.get_metrics_history(sandbox_id, since=last.at)
+    assert last in client.get_metrics_history(sandbox_id, since=last.at - 0.001)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("since", -1),
+        ("since", math.nan),
+        ("since", 1e300),
+        ("since", "1"),
+        ("max_points", -1),
+        ("max_points", 721),
+    ],
+)
+def test_history_that_cannot_be_is_refused_before_any_transport(
+    client: SandboxAPI, name: str, value: Any
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=name) as caught:
+        client.get_metrics_history("some", **{name: value})
+    assert caught.value.transport is None
+
+
 def test_snapshot_pauses_and_resume_runs_on(client: SandboxAPI, sandbox_id: str) -> None:
     snapshot = client.snapshot_sandbox(sandbox_id)
     assert snapshot["snapshot_path"] == snapshot.snapshot_path != ""
