@@ -103,6 +103,7 @@ class TestList:
         other = start(client, started, name="later")
         page.until_text(ROW, "running")
         page.until(lambda: "running" in page.texts("#events .what"), "the event")
+        page.until(lambda: page.texts("#events .who") == ["later", "later"], "its name")
         other.snapshot_sandbox()
         page.until_text(ROW, "paused")
         other.stop_sandbox()

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import ordinary_user
 import pytest
 
@@ -292,6 +293,14 @@ class TestKey:
     def test_the_right_key_is_let_in(self, guarded: Serving, transport: str) -> None:
         with guarded.client(transport, "right") as client, pytest.raises(SandboxNotFoundError):
             client.get_status("unknown")
+
+
+class TestHosts:
+    def test_a_browser_may_call_it_by_the_name_that_is_given(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, "--allow-host", "proxy.example.com", limits=limits) as serving:
+            for host, status in (("proxy.example.com", 200), ("localhost", 200), ("evil.example", 403)):
+                response = httpx.get(f"{serving.http}/sandboxes", headers={"host": host})
+                assert response.status_code == status
 
 
 class TestRefusal:

@@ -50,6 +50,7 @@ function draw() {
     el("li", {}, el("b", { text: all.length }), ` ${all.length === 1 ? "sandbox" : "sandboxes"}`),
     ...counts.filter(([, count]) => count).map(([name, count]) => el("li", { class: `is-${name}` }, el("b", { text: count }), ` ${name}`)),
   );
+  events.rename();
   const info = details && sandboxes.get(details.id);
   if (info) details.update(info);
   else select(location.hash.slice(1));

@@ -1,6 +1,6 @@
 // Follows what happens to sandboxes, and goes on where it was after a connection is lost.
 
-import { clock, el } from "./dom.js";
+import { clock, el, setText } from "./dom.js";
 import { stream } from "./api.js";
 
 const SHOWN = 200;
@@ -50,6 +50,15 @@ export class EventList {
   constructor(node, nameOf) {
     this.node = node;
     this.nameOf = nameOf;
+  }
+
+  /** Show the names of sandboxes that were not known yet when something happened to them. */
+  rename() {
+    for (const link of this.node.querySelectorAll(".who")) {
+      const name = this.nameOf(link.title);
+      // One that is gone keeps the name that it had.
+      if (!link.title.startsWith(name)) setText(link, name);
+    }
   }
 
   add(event) {

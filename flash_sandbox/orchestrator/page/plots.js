@@ -4,6 +4,8 @@ import { bytes, clock, duration, setText, svg } from "./dom.js";
 
 const SPARK = { width: 112, height: 26 };
 const PAD = { left: 8, right: 8, top: 10, bottom: 20 };
+// Samples are five seconds apart, and are asked for as often.
+const CURRENT_SECONDS = 12;
 const STEPS = [1, 2, 4, 5, 8, 10];
 
 /** What is plotted: of each, how its lines come from a point and the one before. */
@@ -50,7 +52,7 @@ function rate(field) {
 function paths(values, x, y, floor) {
   if (!values.length) return { line: "", area: "" };
   const places = values.map((value, index) => `${x(index).toFixed(1)},${y(value).toFixed(1)}`);
-  const line = places.length === 1 ? `M${places[0]}h1` : `M${places.join("L")}`;
+  const line = places.length === 1 ? `M${places[0]}h2` : `M${places.join("L")}`;
   const last = x(values.length - 1).toFixed(1);
   return { line, area: `M${x(0).toFixed(1)},${floor}L${places.join("L")}L${last},${floor}Z` };
 }
@@ -127,8 +129,8 @@ export class Plot {
       parts.push(svg("path", { d: area, class: `area${second}` }), svg("path", { d: line, class: `line${second}` }));
     });
     if (points.length > 1) {
-      parts.push(svg("text", { x: PAD.left, y: height - 5, text: `${duration(span)} ago` }));
-      parts.push(svg("text", { x: width - PAD.right, y: height - 5, class: "end", text: "now" }));
+      parts.push(svg("text", { x: PAD.left, y: height - 5, text: ago(start) }));
+      parts.push(svg("text", { x: width - PAD.right, y: height - 5, class: "end", text: ago(points.at(-1).at) }));
     }
     this.marker = svg("line", { class: "marker", y1: PAD.top, y2: floor, visibility: "hidden" });
     this.drawing.replaceChildren(...parts, this.marker);
@@ -171,6 +173,11 @@ export class Plot {
     this.marker.setAttribute("x2", this.x(index));
     setText(this.value, this.told(index) + (offset === null ? "" : ` at ${clock(this.points[index].at)}`));
   }
+}
+
+function ago(moment) {
+  const seconds = Date.now() / 1000 - moment;
+  return seconds < CURRENT_SECONDS ? "now" : `${duration(seconds)} ago`;
 }
 
 /** Return the next round number: a small multiple of a power of ten (of 1024, for bytes). */
