@@ -179,16 +179,20 @@ class TestDetails:
         with pytest.raises(SandboxError, match="there is no sandbox"):
             sandbox.get_status()
 
-    def test_snapshot_pauses_and_resume_runs_on(
+    def test_snapshot_and_pause_freeze_and_resume_runs_on(
         self, client: HTTPClient, sandbox: Sandbox, page: Browser
     ) -> None:
         select(page)
+        snapshots = len(client.list_snapshots())
         page.click(".details button", "Snapshot")
         page.until_text(".details .badge", "paused")
         snapshot = client.list_snapshots()[-1]
         page.until_text(".message", snapshot.snapshot_path)
         page.click(".details button", "Resume")
         page.until_text(".details .badge", "running")
+        page.click(".details button", "Pause")
+        page.until_text(".details .badge", "paused")
+        assert len(client.list_snapshots()) == snapshots + 1
 
     def test_what_fails_says_why(self, sandbox: Sandbox, page: Browser) -> None:
         select(page)

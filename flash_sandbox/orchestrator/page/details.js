@@ -16,6 +16,7 @@ export class Details {
     this.badge = el("span");
     this.facts = el("dl");
     this.actions = {
+      pause: this.action("Pause", "POST", "pause", () => "All of its processes are frozen."),
       resume: this.action("Resume", "POST", "resume", () => "It runs on."),
       snapshot: this.action("Snapshot", "POST", "snapshot", (answer) => `It is paused; the snapshot is ${answer.snapshot_path}`),
       stop: el("button", { type: "button", class: "danger", text: "Stop", onclick: () => this.stop() }),
@@ -76,6 +77,7 @@ export class Details {
       this.facts.replaceChildren(...pairs);
     }
     this.told = told;
+    this.actions.pause.hidden = info.status !== "running";
     this.actions.resume.hidden = info.status !== "paused";
     this.actions.snapshot.disabled = !["running", "paused"].includes(info.status);
   }
