@@ -15,7 +15,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python -m pip insta
 READY := $(if $(wildcard $(DEV)),$(DEV),$(RUN))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long check generate check-generated bench clean
+.PHONY: help demo test test-long check generate check-generated docs dist bench clean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -34,7 +34,7 @@ check: $(DEV) ## Lint, check format and types, and that the generated code is up
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/mypy $(wildcard benchmarks/*.py benchmarks/*/*.py examples/*.py)
+	@$(BIN)/mypy $(wildcard benchmarks/*.py benchmarks/*/*.py docs/*.py docs/ext/*.py examples/*.py)
 	@$(BIN)/python -m codegen --check
 
 generate: $(DEV) ## Regenerate generated/ from specs/
@@ -42,6 +42,16 @@ generate: $(DEV) ## Regenerate generated/ from specs/
 
 check-generated: $(DEV) ## Fail where generated/ differs from specs/, or the specs from each other
 	@$(BIN)/python -m codegen --check
+
+docs: $(DEV) ## Build the documentation: build/docs/index.html
+	@$(BIN)/python -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --quiet docs build/docs
+	@echo "build/docs/index.html"
+
+dist: $(DEV) ## Build the packages into dist/ and check them
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist . >/dev/null
+	@FLASH_SANDBOX_DIST=$(CURDIR)/dist $(BIN)/python -m pytest --quiet tests/integration/test_package.py $(PYTEST_ARGS)
+	@ls dist/*
 
 bench: $(DEV) ## Measure beside floors and peers, and write benchmarks/RESULTS.md (15 minutes; ONLY=calls one part)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))

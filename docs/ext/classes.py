@@ -1,0 +1,33 @@
+"""The classes of the package that there are many of, each by its docstring: none can be forgotten."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import flash_sandbox
+from flash_sandbox import errors as error_module
+from flash_sandbox import models as model_module
+
+__all__ = ["errors", "models"]
+
+
+def errors() -> str:
+    """Return every error class, in the order of `flash_sandbox.errors`."""
+    found = [
+        one for one in vars(error_module).values() if isinstance(one, type) and issubclass(one, Exception)
+    ]
+    return _documented(found, "members", "show-inheritance")
+
+
+def models() -> str:
+    """Return every model that a call returns, in the order of `flash_sandbox.models`."""
+    found = [one for one in vars(model_module).values() if dataclasses.is_dataclass(one)]
+    return _documented([one for one in found if isinstance(one, type)], "members")
+
+
+def _documented(classes: Iterable[type], *options: str) -> str:
+    named = [one.__name__ for one in classes if getattr(flash_sandbox, one.__name__, None) is one]
+    lines = "".join(f"   :{option}:\n" for option in options)
+    parts = "".join(f".. autoclass:: {name}\n{lines}\n" for name in named)
+    return f"```{{eval-rst}}\n.. currentmodule:: flash_sandbox\n\n{parts}```"
