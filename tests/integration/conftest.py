@@ -11,6 +11,7 @@ from pathlib import Path
 
 import browsing
 import docker_engine as docker
+import packages
 import pytest
 from every_runtime import Runtime
 
@@ -72,6 +73,12 @@ def docker_orchestrator(docker_engine) -> Iterator[Orchestrator]:
         patch.setenv("DOCKER_HOST", docker_engine.host)
         with running_orchestrator(limits="best-effort", registries=["docker.io", "127.0.0.1:*"]) as running:
             yield running
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> packages.Packages:
+    """Return what is published: the packages that `make dist` has built, or else built now."""
+    return packages.packages(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="session", params=["bubblewrap", "docker", "gvisor"])
