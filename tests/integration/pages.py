@@ -123,7 +123,13 @@ class Page:
             "XDG_STATE_HOME": str(self.directory / ".state"),
             **self.environment,
         }
+        if self.ports:
+            self._orchestrator_runs()
         return self
+
+    def _orchestrator_runs(self) -> None:
+        """Have the commands of the page find the orchestrator of the page."""
+        self._environment["FLASH_SANDBOX_ADDR"] = f"127.0.0.1:{self._ports['8080']}"
 
     def _commands(self) -> Path:
         """Make the commands that pages call: what these start listens and writes where nobody else does."""
@@ -194,13 +200,15 @@ class Page:
         with (self.directory / "background.log").open("a") as log:
             process = self._spawn(self._shell(text), stdin=subprocess.DEVNULL, output=log)
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        waiting = list(self._ports.values())[:2] if "serve" in text else [self._ports["8443"]]
+        waiting = list(self._ports.values())[:2] if "flash-sandbox serve" in text else [self._ports["8443"]]
         while waiting:
             log_text = (self.directory / "background.log").read_text()
             assert process.poll() is None, f"docs/{block.page}:{block.line} ended: {log_text}"
             assert time.monotonic() < deadline, f"docs/{block.page}:{block.line} does not listen: {log_text}"
             with suppress(OSError), socket.create_connection(("127.0.0.1", int(waiting[0])), 1):
                 waiting.pop(0)
+        if "flash-sandbox serve" in text:
+            self._orchestrator_runs()
 
     def _spawn(
         self, command: list[str], stdin: int, output: IO[str] | int = subprocess.PIPE
