@@ -49,7 +49,7 @@ docs: $(DEV) ## Build the documentation: build/docs/index.html
 
 dist: $(DEV) ## Build the packages into dist/ and check them
 	@rm -rf dist
-	@$(BIN)/python -m build --outdir dist . >/dev/null
+	@$(BIN)/python -m build --quiet --outdir dist .
 	@FLASH_SANDBOX_DIST=$(CURDIR)/dist $(BIN)/python -m pytest --quiet tests/integration/test_package.py $(PYTEST_ARGS)
 	@ls dist/*
 

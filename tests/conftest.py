@@ -31,6 +31,13 @@ Connect = Callable[..., flash_sandbox.SandboxAPI]
 """Makes a client of the kind under test for an address; keyword arguments are the constructor's."""
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what tests have measured, which nothing is asserted of."""
+    for report in terminalreporter.getreports("passed"):
+        for name, measured in report.user_properties:
+            terminalreporter.write_line(f"{name}: {measured}")
+
+
 @pytest.fixture(scope="session")
 def need() -> Need:
     """Skip where an engine is missing, but fail where $FLASH_SANDBOX_REQUIRE_ENGINES names it."""

@@ -14,7 +14,7 @@ import pytest
 from command_lines import check_json
 
 from flash_sandbox import HTTPClient
-from flash_sandbox.orchestrator.runtimes import CAPABILITIES, RUNTIME_NAMES
+from flash_sandbox.orchestrator.runtimes import CAPABILITIES
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -46,12 +46,6 @@ class TestDoctor:
         rows = CAPABILITIES["bubblewrap"].rows()
         line = "  " + " · ".join(f"{what}: {how}" for what, how in rows.items())
         assert line in run("doctor").stdout.splitlines()
-
-    def test_what_each_can_do_is_in_the_readme(self) -> None:
-        readme = (Path(__file__).parents[2] / "README.md").read_text().splitlines()
-        tables = [CAPABILITIES[name].rows() for name in RUNTIME_NAMES]
-        for what in tables[0]:
-            assert "| " + " | ".join([what, *(table[what] for table in tables)]) + " |" in readme
 
     def test_a_missing_engine_comes_with_the_one_thing_to_do(self) -> None:
         output = run("doctor", DOCKER_HOST="unix:///nonexistent/docker.sock").stdout

@@ -16,6 +16,7 @@ from docs.ext import fill_in, operations, tables
 from flash_sandbox import __all__ as PUBLIC
 from flash_sandbox.errors import TABLE
 from flash_sandbox.operations import OPERATIONS
+from flash_sandbox.orchestrator.runtimes import CAPABILITIES, RUNTIME_NAMES
 
 # Proxies that are not there: what asks for anything outside of this machine fails.
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:1")
@@ -119,6 +120,14 @@ def test_every_operation_says_whether_it_is_repeated() -> None:
     assert [row.name for row in OPERATIONS if f"[`{row.name}`]" not in text] == []
     (exec_row,) = [line for line in text.splitlines() if "[`exec_command`]" in line]
     assert exec_row.split(" | ")[1:4] == ["yes", "no", "no"]
+
+
+def test_what_each_runtime_can_do_is_in_the_reference() -> None:
+    assert "<!-- generated: capabilities -->" in (pages.DOCS / "reference" / "runtimes.md").read_text()
+    able = [CAPABILITIES[name].rows() for name in RUNTIME_NAMES]
+    lines = tables.capabilities().splitlines()
+    for what in able[0]:
+        assert "| " + " | ".join([what, *(each[what] for each in able)]) + " |" in lines
 
 
 def test_what_a_page_asks_for_must_be_known() -> None:
