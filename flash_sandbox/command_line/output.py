@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..display import printable, size
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from rich.table import Table
@@ -65,15 +67,6 @@ def make_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def printable(text: str) -> str:
-    """Return a text without what could command a terminal: such characters are escaped as Python does."""
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode()
-
-
 def moment(seconds: float) -> str:
     """Return a moment of Unix time as this machine's clock on the wall shows it; ``-`` for none."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else "-"
@@ -85,12 +78,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds // length:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes with its unit."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

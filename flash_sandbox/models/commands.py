@@ -6,6 +6,7 @@ import signal as signals
 from dataclasses import dataclass
 from typing import Final
 
+from ..display import html_table, shortened
 from ..errors import CommandFailedError
 from .checks import (
     INT32,
@@ -192,6 +193,39 @@ class ExecResult:
     def ok(self) -> bool:
         """Whether the command ended by itself with status 0."""
         return self.exit_code == 0 and not self.timed_out
+
+    def __repr__(self) -> str:
+        # Of megabytes of output the beginning: a repr is printed by debuggers and by failed tests.
+        told = [f"exit_code={self.exit_code}"]
+        for name in ("stdout", "stderr"):
+            value = getattr(self, name)
+            if value:
+                told.append(f"{name}={shortened(value)}")
+        for name in ("stdout_dropped", "stderr_dropped", "signal", "timed_out", "duration_ms"):
+            value = getattr(self, name)
+            if value:
+                told.append(f"{name}={value}")
+        return f"{type(self).__name__}({', '.join(told)})"
+
+    def _repr_html_(self) -> str:
+        rows = [("ended", self._ending())]
+        if self.duration_ms:
+            rows.append(("duration", f"{self.duration_ms} ms"))
+        for name in ("stdout", "stderr"):
+            printed, dropped = getattr(self, name), getattr(self, f"{name}_dropped")
+            if printed:
+                rows.append((name, printed.removesuffix("\n")))
+            if dropped:
+                rows.append((f"{name} dropped", f"{dropped} bytes"))
+        return html_table("Command", rows)
+
+    def _ending(self) -> str:
+        how = f"with exit status {self.exit_code}"
+        if self.signal:
+            how += f", by {_signal_name(self.signal)}"
+        if self.timed_out:
+            how += ", when its time had passed"
+        return how
 
     def check(self) -> ExecResult:
         """Return this result if the command succeeded.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
+from ..display import html_table, size
 from .checks import (
     INT32,
     INT64,
@@ -238,6 +239,24 @@ class MetricsResult:
                 object.__setattr__(self, field.name, number(field.name, value))
             else:
                 integer(field.name, value, UINT64)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self._rows())
+
+    def _repr_html_(self) -> str:
+        return html_table("Metrics", self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        memory = size(self.memory_usage_bytes)
+        if self.memory_limit_bytes:
+            memory += f" of {size(self.memory_limit_bytes)} ({self.memory_percent:.1f} %)"
+        return [
+            ("memory", memory),
+            ("CPU", f"{self.cpu_percent:.1f} % of a core"),
+            ("processes and threads", str(self.pids_current)),
+            ("network", f"{size(self.net_rx_bytes)} received / {size(self.net_tx_bytes)} sent"),
+            ("disk", f"{size(self.block_read_bytes)} read / {size(self.block_write_bytes)} written"),
+        ]
 
 
 @dataclass(frozen=True, slots=True)

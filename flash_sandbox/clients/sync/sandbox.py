@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
 from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB
 from ...options import NOT_GIVEN, NotGiven
@@ -179,3 +180,6 @@ class Sandbox(ObjectCalls):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._id!r}, {self._client!r})"
+
+    def _repr_html_(self) -> str:
+        return html_table(type(self).__name__, [("id", self._id), ("client", repr(self._client))])
