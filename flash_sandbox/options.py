@@ -7,12 +7,20 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol, TypeAlias
 
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, SandboxError
 
-__all__ = ["API_KEY_VARIABLE", "NOT_GIVEN", "CallOptions", "NotGiven", "Progress", "api_key_or_default"]
+__all__ = [
+    "API_KEY_VARIABLE",
+    "NOT_GIVEN",
+    "CallOptions",
+    "CallWatch",
+    "NotGiven",
+    "Progress",
+    "api_key_or_default",
+]
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Is told of the bytes that are done, and of those that there are, where that is known."""
@@ -39,6 +47,18 @@ NOT_GIVEN: Final = NotGiven.NOT_GIVEN
 """Says that an argument was left out, where None has a meaning of its own (no time-out)."""
 
 
+class CallWatch(Protocol):
+    """Watches one call."""
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return headers that go with the call; names in lower case."""
+        ...
+
+    def add_retry(self, error: SandboxError, delay: float) -> None:
+        """Note that the call failed and is made again after `delay` seconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class CallOptions:
     """How a call is made.
@@ -46,10 +66,12 @@ class CallOptions:
     Attributes:
         timeout: Seconds for the whole call, connecting and repeating included; None for no time-out.
         max_retries: How often a failed call may be repeated.
+        watch: Watches this one call; None where nothing does.
     """
 
     timeout: float | None = 30.0
     max_retries: int = 2
+    watch: CallWatch | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "timeout", _timeout(self.timeout))

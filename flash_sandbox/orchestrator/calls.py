@@ -10,9 +10,10 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from ..errors import (
     CancelledByServerError,
@@ -22,6 +23,7 @@ from ..errors import (
     SandboxTimeoutError,
     UnavailableError,
 )
+from ..tracing import CallSpan, TransportName, server_span
 from .logs import RequestLog
 
 __all__ = ["Call", "Calls", "timeout_of_milliseconds"]
@@ -30,6 +32,9 @@ _Result = TypeVar("_Result")
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+
+# The statuses of gRPC that a server counts as its own errors, those of 500 and above in the table.
+_FAULTS: Final = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN")
 
 
 def timeout_of_milliseconds(value: str) -> float:
@@ -50,21 +55,29 @@ class Call:
         sandbox: ID of the sandbox; empty where there is none (yet).
         started: When it came, in seconds of `time.perf_counter`.
         abandoned: Whether the orchestrator itself gave it up.
+        span: Its span; None where nobody collects them.
     """
 
-    transport: Literal["http", "grpc"]
+    transport: TransportName
     request_id: str
     operation: str
     sandbox: str = ""
     started: float = field(default_factory=time.perf_counter)
     abandoned: bool = False
+    span: CallSpan | None = None
 
     @classmethod
-    def begin(cls, transport: Literal["http", "grpc"], request_id: str | None, operation: str) -> Call:
-        """Make a call that keeps the caller's request ID if it is well-formed."""
+    def begin(
+        cls,
+        transport: TransportName,
+        request_id: str | None,
+        operation: str,
+        headers: Callable[[], Mapping[str, str]] = dict,
+    ) -> Call:
+        """Make a call that keeps the caller's request ID if it is well-formed, and joins its trace."""
         if request_id is None or not _REQUEST_ID.fullmatch(request_id):
             request_id = secrets.token_hex(8)
-        return cls(transport, request_id, operation)
+        return cls(transport, request_id, operation, span=server_span(operation, transport, headers))
 
 
 def uncounted(call: Call, reason: str) -> None:
@@ -94,6 +107,8 @@ class Calls:
 
         CancelledError passes where the caller went away.
         """
+        if call.span is not None:
+            work = partial(call.span.around, work)
         task = asyncio.current_task()
         assert task is not None
         self._in_flight[task] = call
@@ -123,9 +138,12 @@ class Calls:
                 self._idle.set()
 
     def ended(self, call: Call, status: str | int, reason: str = "") -> None:
-        """Write the line of a call that has ended, with what `RequestLog.write` takes, and count it."""
+        """Tell of a call that has ended, with what `RequestLog.write` takes: in the log, the count, its span."""
         self.log.write(call, status, reason)
         self._count(call, reason)
+        if call.span is not None:
+            failed = status in _FAULTS if isinstance(status, str) else status >= 500
+            call.span.end(status, reason, failed=failed, sandbox=call.sandbox, request_id=call.request_id)
 
     async def drain(self, grace: float) -> None:
         """Refuse new calls, wait up to `grace` seconds for those in flight, then give them up."""

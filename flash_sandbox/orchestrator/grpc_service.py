@@ -110,7 +110,7 @@ class GRPCService(SandboxServiceBase):
         return lambda stream: self._answer(stream, operation.name, answer)
 
     async def _answer(self, stream: _Stream, operation: str, respond: _Respond) -> None:
-        call = Call.begin("grpc", _text(stream, "x-request-id"), operation)
+        call = Call.begin("grpc", _text(stream, "x-request-id"), operation, lambda: _texts(stream))
         status, reason = "OK", ""
         try:
             try:
@@ -190,6 +190,11 @@ async def _send_error(stream: _Stream, error: SandboxError) -> None:
 def _text(stream: _Stream, key: str) -> str | None:
     value = None if stream.metadata is None else stream.metadata.get(key)
     return value if isinstance(value, str) else None
+
+
+def _texts(stream: _Stream) -> dict[str, str]:
+    pairs = () if stream.metadata is None else stream.metadata.items()
+    return {name: value for name, value in pairs if isinstance(value, str)}
 
 
 def _timeout(stream: _Stream) -> float | None:

@@ -97,7 +97,7 @@ class HTTPApp:
         """Answer one request by `endpoint`: its name, whether it needs the key, and what answers it."""
         name, secured, respond = endpoint
         headers: _Headers = dict(scope["headers"])
-        call = Call.begin("http", _text(headers, b"x-request-id"), name)
+        call = Call.begin("http", _text(headers, b"x-request-id"), name, lambda: _texts(headers))
         client = _Client(scope, receive, _Reply(send, call))
         more: list[tuple[bytes, bytes]] = []
         reason = ""
@@ -332,6 +332,10 @@ def _too_large() -> PayloadTooLargeError:
 def _text(headers: _Headers, name: bytes) -> str | None:
     value = headers.get(name)
     return None if value is None else value.decode("latin-1")
+
+
+def _texts(headers: _Headers) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
 
 
 def _error_headers(error: SandboxError, allow: str) -> list[tuple[bytes, bytes]]:

@@ -29,6 +29,7 @@ _KEYS: Final = (
     "sandbox",
     "status",
     "reason",
+    "trace_id",
 )
 
 
@@ -99,6 +100,8 @@ def _fields(call: Call) -> dict[str, object]:
     }
     if call.sandbox:
         fields["sandbox"] = call.sandbox
+    if call.span is not None:
+        fields["trace_id"] = call.span.trace_id
     return fields
 
 

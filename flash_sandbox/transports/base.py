@@ -13,11 +13,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
 
 from ..address import Address
 from ..operations import Operation
 from ..options import CallOptions
+from ..tracing import TransportName
 
 if TYPE_CHECKING:
     import httpx
@@ -48,6 +49,7 @@ AsyncStream: TypeAlias = AsyncGenerator[Res, None]
 class Transport(Protocol):
     """Performs operations for a synchronous client."""
 
+    name: ClassVar[TransportName]
     address: Address
 
     def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
@@ -92,6 +94,7 @@ class Transport(Protocol):
 class AsyncTransport(Protocol):
     """Performs operations for an asynchronous client."""
 
+    name: ClassVar[TransportName]
     address: Address
 
     async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:

@@ -19,7 +19,7 @@ from ..operations import KEEPALIVE, Operation
 from ..options import CallOptions
 from .channel import Channel, Stream, WireDeadline
 from .chunks import AsyncChunks
-from .grpc_base import GRPCBase, tell
+from .grpc_base import GRPCBase, replaced, tell
 from .grpc_streams import Received, patiently
 from .retry import Attempts, Deadline, lost_answer, lost_stream
 
@@ -48,7 +48,7 @@ class AsyncGRPCTransport(GRPCBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         message = encode_request(operation, request)
-        metadata = self._metadata_for(operation)
+        metadata = self._watched_metadata(operation, options)
         while True:
             try:
                 return await self._attempt(operation, message, metadata, deadline)
@@ -66,10 +66,11 @@ class AsyncGRPCTransport(GRPCBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         message = encode_request(operation, request)
+        metadata = self._watched_metadata(operation, options)
         begun = False
         while True:
             received: Received[Res] = Received()
-            call = asyncio.create_task(self._receive(operation, message, received, deadline))
+            call = asyncio.create_task(self._receive(operation, message, metadata, received, deadline))
             try:
                 batch = await self._in_time(received.take, deadline)
                 while batch:
@@ -99,10 +100,11 @@ class AsyncGRPCTransport(GRPCBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         message = encode_request(operation, request)
+        metadata = self._watched_metadata(operation, options)
         more = AsyncChunks(chunks)
         while True:
             try:
-                return await asyncio.create_task(self._send(operation, message, more, deadline))
+                return await asyncio.create_task(self._send(operation, message, metadata, more, deadline))
             except SandboxError as error:
                 if more.failure is not None:
                     raise more.failure from None
@@ -111,6 +113,12 @@ class AsyncGRPCTransport(GRPCBase):
                 if delay is None:
                     raise
             await asyncio.sleep(delay)
+
+    def _watched_metadata(
+        self, operation: Operation[Any, Any], options: CallOptions
+    ) -> list[tuple[str, str]]:
+        metadata = self._metadata_for(operation)
+        return metadata if options.watch is None else replaced(metadata, options.watch.headers())
 
     async def _attempt(
         self,
@@ -157,6 +165,7 @@ class AsyncGRPCTransport(GRPCBase):
         self,
         operation: Operation[Any, Res],
         message: Message,
+        metadata: list[tuple[str, str]],
         received: Received[Res],
         deadline: Deadline,
     ) -> None:
@@ -167,7 +176,7 @@ class AsyncGRPCTransport(GRPCBase):
                 method_path(operation),
                 message_classes(operation),
                 None,
-                self._metadata,
+                metadata,
                 Cardinality.UNARY_STREAM,
             )
             complete = operation.streams == "bytes"
@@ -189,11 +198,16 @@ class AsyncGRPCTransport(GRPCBase):
             raise
 
     async def _send(
-        self, operation: Operation[Any, Res], message: Message, chunks: AsyncChunks, deadline: Deadline
+        self,
+        operation: Operation[Any, Res],
+        message: Message,
+        metadata: list[tuple[str, str]],
+        chunks: AsyncChunks,
+        deadline: Deadline,
     ) -> Res:
         channel = await self._connected()
         classes = message_classes(operation)
-        stream = channel.call(method_path(operation), classes, None, self._metadata, Cardinality.STREAM_UNARY)
+        stream = channel.call(method_path(operation), classes, None, metadata, Cardinality.STREAM_UNARY)
         answer = None
         with self._translating(operation, stream, deadline):
             async with stream:

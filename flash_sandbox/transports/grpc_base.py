@@ -6,7 +6,7 @@ import re
 import ssl
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import grpclib.exceptions
 import h2.exceptions
@@ -21,12 +21,15 @@ from ..errors import (
     SandboxError,
 )
 from ..operations import Operation
+from ..tracing import TransportName
 from .base import Metadata
 from .http2_protocol import NOT_HTTP2, was_refused
 from .retry import Deadline, lost_answer
 from .tls import default_context
 
-__all__ = ["GRPCBase", "tell"]
+__all__ = ["GRPCBase", "replaced", "tell"]
+
+T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]+")
@@ -56,6 +59,8 @@ class GRPCBase:
         context: TLS settings; True for the usual ones; None to go by the address.
         metadata: Headers that go with every call.
     """
+
+    name: ClassVar[TransportName] = "grpc"
 
     def __init__(
         self,
@@ -102,6 +107,12 @@ class GRPCBase:
         if isinstance(error, OSError | h2.exceptions.H2Error):
             return lost_answer(operation, lost) if call.sent else SandboxConnectionError(lost)
         return ProtocolError(f"unexpected answer: {text}")
+
+
+def replaced(pairs: list[tuple[T, T]], others: list[tuple[T, T]]) -> list[tuple[T, T]]:
+    """Return `pairs` with `others` in place of those of the same names."""
+    names = {name for name, _ in others}
+    return [*(pair for pair in pairs if pair[0] not in names), *others]
 
 
 def tell(error: SandboxError, operation: Operation[Any, Any]) -> None:

@@ -23,7 +23,7 @@ from ..operations import KEEPALIVE, Operation
 from ..options import CallOptions
 from .base import Metadata
 from .chunks import Chunks
-from .grpc_base import GRPCBase, tell
+from .grpc_base import GRPCBase, replaced, tell
 from .grpc_call import Call, request_headers, time_limit
 from .http2 import Connection, Limit
 from .http2_protocol import Headers
@@ -80,7 +80,7 @@ class GRPCTransport(GRPCBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         message = encode_request(operation, request)
-        headers = self._headers_for(operation)
+        headers = self._headers_for(operation, options)
         while True:
             try:
                 with self._call(operation, headers, deadline, bounded=True) as call:
@@ -100,7 +100,7 @@ class GRPCTransport(GRPCBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         message = encode_request(operation, request)
-        headers = self._headers_for(operation)
+        headers = self._headers_for(operation, options)
         begun = False
         while True:
             try:
@@ -135,7 +135,7 @@ class GRPCTransport(GRPCBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         message = encode_request(operation, request)
-        headers = self._headers_for(operation)
+        headers = self._headers_for(operation, options)
         content = Chunks(chunks)
         while True:
             try:
@@ -180,7 +180,7 @@ class GRPCTransport(GRPCBase):
                     raise
                 raise translated from error
 
-    def _headers_for(self, operation: Operation[Any, Any]) -> Headers:
+    def _headers_for(self, operation: Operation[Any, Any], options: CallOptions) -> Headers:
         known = self._headers.get(operation.name)
         if known is None or operation.keyed:
             address = self.address
@@ -191,7 +191,10 @@ class GRPCTransport(GRPCBase):
                 self._metadata_for(operation),
             )
             self._headers[operation.name] = known
-        return known
+        if options.watch is None:
+            return known
+        more = [(name.encode("ascii"), value.encode("ascii")) for name, value in options.watch.headers()]
+        return replaced(known, more)
 
     @contextmanager
     def _connection(self, limit: Limit) -> Iterator[Connection]:

@@ -19,7 +19,7 @@ from collections.abc import (
     Generator,
     Iterable,
 )
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import httpcore
 import httpx
@@ -35,6 +35,7 @@ from ..errors import (
 )
 from ..operations import Operation
 from ..options import CallOptions
+from ..tracing import TransportName
 from .chunks import AsyncChunks, Chunks
 from .http_exchange import (
     Answer,
@@ -90,6 +91,8 @@ _FAILURES: Final = (
 class _HTTPBase:
     """What both halves share: everything but the waiting."""
 
+    name: ClassVar[TransportName] = "http"
+
     def __init__(self, address: Address, api_key: str | None) -> None:
         self.address = address
         self._closed = False
@@ -97,12 +100,16 @@ class _HTTPBase:
         if api_key is not None:
             self._headers.append(("authorization", f"Bearer {api_key}"))
 
-    def _headers_for(self, operation: Operation[Any, Any], call: HTTPCall) -> list[tuple[str, str]]:
+    def _headers_for(
+        self, operation: Operation[Any, Any], call: HTTPCall, options: CallOptions
+    ) -> list[tuple[str, str]]:
         headers = list(self._headers)
         if call.body is not None:
             headers.append(("content-type", "application/json"))
         if operation.keyed:
             headers.append(("idempotency-key", uuid.uuid4().hex))
+        if options.watch is not None:
+            headers += options.watch.headers()
         return headers
 
     def _refuse_if_closed(self) -> None:
@@ -186,7 +193,7 @@ class HTTPTransport(_HTTPBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         call = encode_request(operation, request)
-        headers = self._headers_for(operation, call)
+        headers = self._headers_for(operation, call, options)
         while True:
             try:
                 self._refuse_if_closed()
@@ -206,7 +213,7 @@ class HTTPTransport(_HTTPBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         call = encode_request(operation, request)
-        headers = self._headers_for(operation, call)
+        headers = self._headers_for(operation, call, options)
         begun = False
         while True:
             try:
@@ -242,7 +249,7 @@ class HTTPTransport(_HTTPBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         call = encode_request(operation, request)
-        headers = [*self._headers_for(operation, call), _BINARY]
+        headers = [*self._headers_for(operation, call, options), _BINARY]
         content = Chunks(chunks)
         while True:
             try:
@@ -306,7 +313,7 @@ class AsyncHTTPTransport(_HTTPBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         call = encode_request(operation, request)
-        headers = self._headers_for(operation, call)
+        headers = self._headers_for(operation, call, options)
         while True:
             try:
                 self._refuse_other_loop()
@@ -331,7 +338,7 @@ class AsyncHTTPTransport(_HTTPBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         call = encode_request(operation, request)
-        headers = self._headers_for(operation, call)
+        headers = self._headers_for(operation, call, options)
         begun = False
         while True:
             try:
@@ -367,7 +374,7 @@ class AsyncHTTPTransport(_HTTPBase):
         deadline = Deadline(options.timeout)
         attempts = Attempts(operation, options, deadline)
         call = encode_request(operation, request)
-        headers = [*self._headers_for(operation, call), _BINARY]
+        headers = [*self._headers_for(operation, call, options), _BINARY]
         content = AsyncChunks(chunks)
         while True:
             try:

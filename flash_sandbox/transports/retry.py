@@ -69,6 +69,7 @@ class Attempts:
         self._left = options.max_retries
         self._deadline = deadline
         self._delay = _FIRST_DELAY
+        self._watch = options.watch
 
     def delay_after(self, error: SandboxError) -> float | None:
         """Return the seconds to wait before the next attempt, or None where `error` is final."""
@@ -81,6 +82,8 @@ class Attempts:
             return None
         self._left -= 1
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
+        if self._watch is not None:
+            self._watch.add_retry(error, delay)
         return delay
 
     def _worth_repeating(self, error: SandboxError) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import AsyncIterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from ...operations import Operation
 from ...options import MAX_TIMEOUT, NOT_GIVEN, CallOptions, NotGiven
 from ...transports.base import AsyncStream, AsyncTransport
+from ..watching import Watch, watch_call
 
 __all__ = ["AsyncCalls"]
 
@@ -62,12 +64,33 @@ class AsyncCalls:
     async def _perform(
         self, operation: Operation[Req, Res], request: Req, timeout: float | NotGiven | None
     ) -> Res:
-        return await self._transport.perform(operation, request, self._chosen(timeout))
+        options = self._chosen(timeout)
+        watch = watch_call(self._transport, operation, request)
+        if watch is None:
+            return await self._transport.perform(operation, request, options)
+        with watch:
+            options = replace(options, watch=watch)
+            return watch.answered(await self._transport.perform(operation, request, options))
 
     def _stream(
         self, operation: Operation[Req, Res], request: Req, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> AsyncStream[Res]:
-        return self._transport.stream(operation, request, self._chosen(timeout))
+        options = self._chosen(timeout)
+        watch = watch_call(self._transport, operation, request)
+        if watch is None:
+            return self._transport.stream(operation, request, options)
+        return self._watched_stream(watch, operation, request, replace(options, watch=watch))
+
+    async def _watched_stream(
+        self, watch: Watch, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> AsyncStream[Res]:
+        pieces = self._transport.stream(operation, request, options)
+        with watch:
+            try:
+                async for piece in pieces:
+                    yield piece
+            finally:
+                await pieces.aclose()
 
     async def _send(
         self,
@@ -76,7 +99,12 @@ class AsyncCalls:
         chunks: AsyncIterable[bytes],
         timeout: float | NotGiven | None,
     ) -> Res:
-        return await self._transport.send(operation, request, chunks, self._chosen(timeout))
+        options = self._chosen(timeout)
+        watch = watch_call(self._transport, operation, request)
+        if watch is None:
+            return await self._transport.send(operation, request, chunks, options)
+        with watch:
+            return await self._transport.send(operation, request, chunks, replace(options, watch=watch))
 
     def _chosen(self, timeout: float | NotGiven | None) -> CallOptions:
         return self._options if timeout is NOT_GIVEN else self._options.replace(timeout)

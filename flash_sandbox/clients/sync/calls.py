@@ -6,12 +6,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from ...operations import Operation
 from ...options import MAX_TIMEOUT, NOT_GIVEN, CallOptions, NotGiven
 from ...transports.base import Stream, Transport
+from ..watching import Watch, watch_call
 
 __all__ = ["Calls"]
 
@@ -61,12 +63,33 @@ class Calls:
         return f"{type(self).__name__}({str(self._transport.address)!r}, {options})"
 
     def _perform(self, operation: Operation[Req, Res], request: Req, timeout: float | NotGiven | None) -> Res:
-        return self._transport.perform(operation, request, self._chosen(timeout))
+        options = self._chosen(timeout)
+        watch = watch_call(self._transport, operation, request)
+        if watch is None:
+            return self._transport.perform(operation, request, options)
+        with watch:
+            options = replace(options, watch=watch)
+            return watch.answered(self._transport.perform(operation, request, options))
 
     def _stream(
         self, operation: Operation[Req, Res], request: Req, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> Stream[Res]:
-        return self._transport.stream(operation, request, self._chosen(timeout))
+        options = self._chosen(timeout)
+        watch = watch_call(self._transport, operation, request)
+        if watch is None:
+            return self._transport.stream(operation, request, options)
+        return self._watched_stream(watch, operation, request, replace(options, watch=watch))
+
+    def _watched_stream(
+        self, watch: Watch, operation: Operation[Req, Res], request: Req, options: CallOptions
+    ) -> Stream[Res]:
+        pieces = self._transport.stream(operation, request, options)
+        with watch:
+            try:
+                for piece in pieces:
+                    yield piece
+            finally:
+                pieces.close()
 
     def _send(
         self,
@@ -75,7 +98,12 @@ class Calls:
         chunks: Iterable[bytes],
         timeout: float | NotGiven | None,
     ) -> Res:
-        return self._transport.send(operation, request, chunks, self._chosen(timeout))
+        options = self._chosen(timeout)
+        watch = watch_call(self._transport, operation, request)
+        if watch is None:
+            return self._transport.send(operation, request, chunks, options)
+        with watch:
+            return self._transport.send(operation, request, chunks, replace(options, watch=watch))
 
     def _chosen(self, timeout: float | NotGiven | None) -> CallOptions:
         return self._options if timeout is NOT_GIVEN else self._options.replace(timeout)
