@@ -138,7 +138,7 @@ class Calls:
                 self._idle.set()
 
     def ended(self, call: Call, status: str | int, reason: str = "") -> None:
-        """Tell of a call that has ended, with what `RequestLog.write` takes: in the log, the count, its span."""
+        """Write the line of a call that has ended, as `RequestLog.write` does, count it and end its span."""
         self.log.write(call, status, reason)
         self._count(call, reason)
         if call.span is not None:

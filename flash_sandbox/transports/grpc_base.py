@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import grpclib.exceptions
@@ -109,7 +109,7 @@ class GRPCBase:
         return ProtocolError(f"unexpected answer: {text}")
 
 
-def replaced(pairs: list[tuple[T, T]], others: list[tuple[T, T]]) -> list[tuple[T, T]]:
+def replaced(pairs: Iterable[tuple[T, T]], others: list[tuple[T, T]]) -> list[tuple[T, T]]:
     """Return `pairs` with `others` in place of those of the same names."""
     names = {name for name, _ in others}
     return [*(pair for pair in pairs if pair[0] not in names), *others]

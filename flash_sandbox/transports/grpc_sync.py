@@ -194,7 +194,7 @@ class GRPCTransport(GRPCBase):
         if options.watch is None:
             return known
         more = [(name.encode("ascii"), value.encode("ascii")) for name, value in options.watch.headers()]
-        return replaced(known, more)
+        return tuple(replaced(known, more))
 
     @contextmanager
     def _connection(self, limit: Limit) -> Iterator[Connection]:
