@@ -179,11 +179,14 @@ class TestStream:
                 stream.write("d\n")
 
     def test_leaving_it_ends_the_command(self, client: SandboxAPI, sandbox_id: str) -> None:
-        with client.exec_stream(sandbox_id, "setsid sleep 7301 & sleep 7302") as stream:
+        with client.exec_stream(sandbox_id, "setsid sleep 7301 & echo begun; sleep 7302") as stream:
             frames = iter(stream)
-            assert next(frames).type == "started"
+            assert [next(frames).type, next(frames).type] == ["started", "stdout"]
         until_gone(client, sandbox_id, "730")
-        assert client.list_processes(sandbox_id) == ()
+        deadline = time.monotonic() + 30
+        while client.list_processes(sandbox_id):
+            assert time.monotonic() < deadline, "it is still known"
+            time.sleep(0.01)
 
     def test_reader_that_stops_stops_the_writer(self, client: SandboxAPI, sandbox_id: str) -> None:
         script = "i=0; while :; do head -c 65536 /dev/zero; i=$((i+1)); echo $i > /tmp/written; done"
