@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Final, cast
@@ -21,6 +22,10 @@ from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hier
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("long", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile("ci")
+
+# Who runs this in the background of a shell has it ignored, by every program that is started from here, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_ENGINE: Final = "unix:///nowhere/docker.sock"
 
