@@ -28,8 +28,8 @@ from h2.settings import SettingCodes
 
 from ..codecs.grpc import SERVER_CODEC, ErrorDetailsCodec, encode_error
 from ..errors import InvalidArgumentError
-from ..transports.corked import Corked
 from ..transports.quiet_frames import describe_frames_briefly
+from .corked import Corked
 
 if TYPE_CHECKING:
     from grpclib._typing import IServable

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from ..codecs.http import encode_error
 from ..errors import InvalidArgumentError
-from ..transports.corked import Corked
+from .corked import Corked
 
 __all__ = ["HTTPServer"]
 

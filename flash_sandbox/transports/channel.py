@@ -21,7 +21,6 @@ from ..address import Address
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from ..errors import ProtocolError
-from .corked import Corked
 from .grpc_call import wire_seconds
 from .http2 import PING_PATIENCE_SECONDS, PING_SECONDS
 from .http2_protocol import (
@@ -123,7 +122,7 @@ class _Protocol(H2Protocol):
     _head: bytes | None = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, Corked(transport)))
+        super().connection_made(transport)
         self._transport = cast(asyncio.Transport, transport)
         self._lost = asyncio.Event()
         self.processor = _Processor(self.handler, self.connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from flash_sandbox.transports.corked import Corked
+from flash_sandbox.orchestrator.corked import Corked
 
 
 class Sink(asyncio.Transport):
