@@ -1,8 +1,9 @@
 # make demo and make test need only Python 3.11 or newer: each makes .venv and installs into it.
 PYTHON ?= python3
 VENV ?= .venv
-# How many processes run tests, each its own modules with engines of its own; 0: this one alone, for a debugger.
-WORKERS ?= 2
+# How many processes run tests, each its own modules with engines of its own: more than there are CPUs, since most of
+# the time is waiting. 0: this one alone, for a debugger.
+WORKERS ?= 4
 
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-orchestrator
