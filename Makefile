@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # How many processes run tests, each its own modules with engines of its own: more than there are CPUs, since most of
 # the time is waiting. 0: this one alone, for a debugger.
-WORKERS ?= 4
+WORKERS ?= 3
 
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-orchestrator

@@ -104,7 +104,7 @@ def _upload(
         path = target
         if path.endswith("/") or _is_directory(client, sandbox_id, path):
             path = posixpath.join(path, source.resolve().name)
-        with _progress(f"{source}", shown=not (quiet or as_json)) as (progress, count):
+        with _progress(source.resolve().name, shown=not (quiet or as_json)) as (progress, count):
             client.upload(sandbox_id, source, path, progress=progress)
         return {"source": str(source), "target": f"{sandbox_id}:{path}", "bytes": count.done}
 
@@ -115,10 +115,10 @@ def _download(
     client: SandboxAPI, source: str, target: str, quiet: bool, as_json: bool
 ) -> Callable[[str], dict[str, str | int]]:
     def download(sandbox_id: str) -> dict[str, str | int]:
-        path = Path(target)
+        path, name = Path(target), posixpath.basename(posixpath.normpath(source))
         if target.endswith(os.sep) or path.is_dir():
-            path /= posixpath.basename(posixpath.normpath(source))
-        with _progress(source, shown=not (quiet or as_json)) as (progress, count):
+            path /= name
+        with _progress(name, shown=not (quiet or as_json)) as (progress, count):
             client.download(sandbox_id, source, path, progress=progress)
         return {"source": f"{sandbox_id}:{source}", "target": str(path), "bytes": count.done}
 

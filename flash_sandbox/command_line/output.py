@@ -62,6 +62,9 @@ def make_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     from rich.text import Text
 
     table = Table(*headers, box=None, pad_edge=False, header_style="")
+    # What a row is of, which is to be copied, is not cut where a terminal is narrow.
+    table.columns[0].no_wrap = True
+    table.columns[0].overflow = "ignore"
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table

@@ -184,10 +184,10 @@ async def test_metrics_come_from_the_engine_where_the_processes_are_not_the_host
     runtime: FirecrackerRuntime,
 ) -> None:
     await runtime.start("one", StartRequest(image=IMAGE, memory_mb=64), lambda code: None)
-    metrics = await runtime.metrics("one")
-    assert metrics.memory_limit_bytes == 64 * 1024 * 1024
-    assert 0 < metrics.memory_usage_bytes < metrics.memory_limit_bytes
-    assert metrics.pids_current >= 1
+    usage = await runtime.usage("one")
+    assert usage.memory_limit_bytes == 64 * 1024 * 1024
+    assert 0 < usage.memory_bytes < usage.memory_limit_bytes
+    assert usage.pids >= 1
 
 
 def test_it_is_reached_by_its_name(docker_orchestrator) -> None:

@@ -236,6 +236,7 @@ class TestTerminal:
         page.type("cat", Keys.ENTER, "again")
         page.type(Keys.CONTROL, "c", Keys.NULL)
         page.until_text(".screen", "^C")
+        page.until(lambda: re.search(r"\^C.*[#$]\s*$", page.text(".screen"), re.DOTALL), "the prompt")
         page.type(Keys.ARROW_UP, Keys.ARROW_UP, Keys.ENTER)
         page.until(
             lambda: len(set(re.findall(r"^\d+ \d+$", page.text(".screen"), re.MULTILINE))) == 2,

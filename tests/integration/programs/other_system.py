@@ -11,6 +11,8 @@ import tempfile
 # What Python's own modules take of these, they have taken: only what imports them from here on misses them.
 _LOADED = (asyncio, subprocess, tempfile)
 _MODULES = ("uvloop", "fcntl", "termios", "tty", "pty", "pwd", "grp", "resource", "readline", "syslog")
+# Comes with what drives browsers in the tests, and is loaded by httpcore where it is there.
+_NOT_OURS = ("trio",)
 _OF_OS = (
     *("fork", "forkpty", "register_at_fork", "getuid", "geteuid", "getgid", "getegid", "setsid", "killpg"),
     *("waitid", "pidfd_open", "memfd_create", "eventfd", "pipe2", "sched_getaffinity", "sendfile", "uname"),
@@ -18,7 +20,7 @@ _OF_OS = (
 
 
 def main() -> None:
-    for name in _MODULES:
+    for name in (*_MODULES, *_NOT_OURS):
         sys.modules[name] = None  # type: ignore[assignment]
     for name in _OF_OS:
         if hasattr(os, name):
