@@ -245,6 +245,8 @@ class _CommandV1:
 
         with suppress(OSError):
             files.kill(files.pids(self._path))
+        # Whatever became of that: what is frozen cannot end.
+        with suppress(OSError):
             files.write(self._path / "freezer.state", "THAWED")
         await files.until(gone)
 
