@@ -331,7 +331,7 @@ class TestStats:
         self, either: CommandLine, idle: str, terminal: Terminal
     ) -> None:
         with either.begin_on(terminal, "stats", "--interval", "0.1", idle) as process:
-            terminal.until(f"{idle}.*iB")
+            terminal.until(f"{idle}.*%")
             terminal.until("\x1b\\[1A(.|\n)*" + idle)
             terminal.type("\x03")
             assert process.wait(20) == 130

@@ -179,7 +179,8 @@ async def _failed(container: Container, error: str, program: Program) -> list[Ha
 
 async def _end(runsc: Runsc, container: Container, name: str, process: ProcessEnd, pid_file: Path) -> None:
     """End a command and what it started: by parent and, for what has lost its own, by the command's mark."""
-    known = set(await _first(process, pid_file))
+    first = set(await _first(process, pid_file))
+    known = set(first)
     killed: set[int] = set()
     with suppress(RunscError):
         for _ in range(_ROUNDS):
@@ -189,8 +190,10 @@ async def _end(runsc: Runsc, container: Container, name: str, process: ProcessEn
             alive = known & parents.keys() - killed
             if not alive:
                 break
-            kills = (runsc.run("kill", f"--pid={pid}", container.id, "KILL") for pid in sorted(alive))
-            await asyncio.gather(*kills, return_exceptions=True)
+            # A shell whose children ended before it would go on, and end as if it had not been ended.
+            for pids in (alive & first, alive - first):
+                kills = (runsc.run("kill", f"--pid={pid}", container.id, "KILL") for pid in sorted(pids))
+                await asyncio.gather(*kills, return_exceptions=True)
             killed |= alive
     with suppress(RunscError):
         # Where the image has no shell, or none that does this, what has lost its parents stays.
