@@ -182,7 +182,7 @@ class GRPCTransport(GRPCBase):
 
     def _headers_for(self, operation: Operation[Any, Any], options: CallOptions) -> Headers:
         known = self._headers.get(operation.name)
-        if known is None or operation.keyed:
+        if known is None:
             address = self.address
             known = request_headers(
                 "https" if address.tls else "http",
@@ -190,7 +190,8 @@ class GRPCTransport(GRPCBase):
                 address.prefix + method_path(operation),
                 self._metadata_for(operation),
             )
-            self._headers[operation.name] = known
+            if not operation.keyed:
+                self._headers[operation.name] = known
         if options.watch is None:
             return known
         more = [(name.encode("ascii"), value.encode("ascii")) for name, value in options.watch.headers()]
