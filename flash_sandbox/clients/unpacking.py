@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import stat
 import tarfile
@@ -249,7 +248,7 @@ def _refusal(path: str | Path, why: str) -> ConflictError:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".flash-sandbox-{secrets.token_hex(8)}")
+    return path.with_name(f".flash-sandbox-{os.urandom(8).hex()}")
 
 
 def _put(path: Path, make: Callable[[Path], None]) -> None:

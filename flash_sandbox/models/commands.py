@@ -8,6 +8,7 @@ from typing import Final
 
 from ..display import html_table, shortened
 from ..errors import CommandFailedError
+from .bases import Empty, OneSandbox
 from .checks import (
     INT32,
     INT64,
@@ -303,9 +304,10 @@ class ExecStreamRequest:
         integer("columns", self.columns, _TERMINAL_SIDE)
 
 
-@dataclass(frozen=True, slots=True)
 class StartProcessRequest(ExecStreamRequest):
     """What `start_process` asks for: the same as `exec_stream`."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,14 +361,10 @@ class ExecFrame:
         return self.data.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True, slots=True)
-class ListProcessesRequest:
+class ListProcessesRequest(OneSandbox):
     """What `list_processes` asks for: the ID of the sandbox."""
 
-    id: str
-
-    def __post_init__(self) -> None:
-        sandbox_id(self.id)
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,9 +423,10 @@ class _OneProcess:
         sandbox_id(self.process_id, "process ID")
 
 
-@dataclass(frozen=True, slots=True)
 class WaitProcessRequest(_OneProcess):
     """What `wait_process` asks for: the IDs of sandbox and process."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,9 +471,10 @@ def signal_number(value: object) -> int:
     return integer("signal", value, (1, _LAST_SIGNAL))
 
 
-@dataclass(frozen=True, slots=True)
-class SignalProcessResult:
+class SignalProcessResult(Empty):
     """The answer to `signal_process`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -497,9 +497,10 @@ class WriteStdinRequest(_OneProcess):
         boolean("end", self.end)
 
 
-@dataclass(frozen=True, slots=True)
-class WriteStdinResult:
+class WriteStdinResult(Empty):
     """The answer to `write_stdin`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -515,6 +516,7 @@ class ResizeProcessRequest(_OneProcess):
         integer("columns", self.columns, (1, _TERMINAL_SIDE[1]))
 
 
-@dataclass(frozen=True, slots=True)
-class ResizeProcessResult:
+class ResizeProcessResult(Empty):
     """The answer to `resize_process`, which says nothing more."""
+
+    __slots__ = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from .bases import Empty
 from .checks import UINT64, argument, boolean, content, integer, number, refuse, sandbox_id, text
 
 __all__ = [
@@ -57,9 +58,10 @@ class _OnePath:
         path_in_sandbox("path", self.path)
 
 
-@dataclass(frozen=True, slots=True)
 class ReadFileRequest(_OnePath):
     """What `read_file` asks for: the ID of the sandbox and the path of the file."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +97,16 @@ class WriteFileRequest(_OnePath):
         boolean("parents", self.parents)
 
 
-@dataclass(frozen=True, slots=True)
-class WriteFileResult:
+class WriteFileResult(Empty):
     """The answer to `write_file`, which says nothing more."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class StatRequest(_OnePath):
     """What `stat` asks for: the ID of the sandbox and the path."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +150,10 @@ class StatResult:
     file: FileInfo = FileInfo()
 
 
-@dataclass(frozen=True, slots=True)
 class ListDirRequest(_OnePath):
     """What `list_dir` asks for: the ID of the sandbox and the path of the directory."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +183,10 @@ class MakeDirRequest(_OnePath):
         boolean("parents", self.parents)
 
 
-@dataclass(frozen=True, slots=True)
-class MakeDirResult:
+class MakeDirResult(Empty):
     """The answer to `make_dir`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +200,10 @@ class RemoveRequest(_OnePath):
         boolean("recursive", self.recursive)
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveResult:
+class RemoveResult(Empty):
     """The answer to `remove`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +226,10 @@ class MoveRequest:
         path_in_sandbox("target", self.target)
 
 
-@dataclass(frozen=True, slots=True)
-class MoveResult:
+class MoveResult(Empty):
     """The answer to `move`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +249,16 @@ class UploadArchiveRequest(_OnePath):
         content("data", self.data, limit=None)
 
 
-@dataclass(frozen=True, slots=True)
-class UploadArchiveResult:
+class UploadArchiveResult(Empty):
     """The answer to `upload_archive`, which says nothing more."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class DownloadArchiveRequest(_OnePath):
     """What `download_archive` asks for: the ID of the sandbox, and the path of a file or directory."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from ..display import html_table, size
+from .bases import Empty, OneSandbox
 from .checks import (
     INT32,
     INT64,
@@ -148,15 +149,7 @@ class StartResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _OneSandbox:
-    id: str
-
-    def __post_init__(self) -> None:
-        sandbox_id(self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class StopRequest(_OneSandbox):
+class StopRequest(OneSandbox):
     """What `stop_sandbox` asks for.
 
     Attributes:
@@ -167,18 +160,20 @@ class StopRequest(_OneSandbox):
     skip_cleanup: bool = False
 
     def __post_init__(self) -> None:
-        _OneSandbox.__post_init__(self)
+        OneSandbox.__post_init__(self)
         boolean("skip_cleanup", self.skip_cleanup)
 
 
-@dataclass(frozen=True, slots=True)
-class StopResult:
+class StopResult(Empty):
     """The answer to `stop_sandbox`, which says nothing more."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class StatusRequest(_OneSandbox):
+
+class StatusRequest(OneSandbox):
     """What `get_status` asks for: the ID of the sandbox."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +194,10 @@ class StatusResult:
         text("status", self.status)
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsRequest(_OneSandbox):
+class MetricsRequest(OneSandbox):
     """What `get_metrics` asks for: the ID of the sandbox."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +256,7 @@ class MetricsResult:
 
 
 @dataclass(frozen=True, slots=True)
-class GetMetricsHistoryRequest(_OneSandbox):
+class GetMetricsHistoryRequest(OneSandbox):
     """What `get_metrics_history` asks for: the ID of the sandbox, and these.
 
     Attributes:
@@ -272,7 +268,7 @@ class GetMetricsHistoryRequest(_OneSandbox):
     max_points: int = 0
 
     def __post_init__(self) -> None:
-        _OneSandbox.__post_init__(self)
+        OneSandbox.__post_init__(self)
         integer("since_ms", self.since_ms, (0, INT64[1]))
         integer("max_points", self.max_points, (0, MAX_HISTORY_POINTS))
 
@@ -298,9 +294,10 @@ class GetMetricsHistoryResult:
     points: tuple[MetricsPoint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRequest(_OneSandbox):
+class SnapshotRequest(OneSandbox):
     """What `snapshot_sandbox` asks for: the ID of the sandbox."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,24 +329,28 @@ class SnapshotResult(Mapping[str, str]):
         return 2
 
 
-@dataclass(frozen=True, slots=True)
-class PauseRequest(_OneSandbox):
+class PauseRequest(OneSandbox):
     """What `pause_sandbox` asks for: the ID of the sandbox."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class PauseResult:
+
+class PauseResult(Empty):
     """The answer to `pause_sandbox`, which says nothing more."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class ResumeRequest(_OneSandbox):
+
+class ResumeRequest(OneSandbox):
     """What `resume_sandbox` asks for: the ID of the sandbox."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
-class ResumeResult:
+
+class ResumeResult(Empty):
     """The answer to `resume_sandbox`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,9 +439,10 @@ class ListSandboxesResult:
         text("next_page_token", self.next_page_token)
 
 
-@dataclass(frozen=True, slots=True)
-class GetInfoRequest(_OneSandbox):
+class GetInfoRequest(OneSandbox):
     """What `get_info` asks for: the ID of the sandbox."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,9 +452,10 @@ class GetInfoResult:
     sandbox: SandboxInfo = SandboxInfo()
 
 
-@dataclass(frozen=True, slots=True)
-class GetLogsRequest(_OneSandbox):
+class GetLogsRequest(OneSandbox):
     """What `get_logs` asks for: the ID of the sandbox."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,13 +481,13 @@ class GetLogsResult:
 
 
 @dataclass(frozen=True, slots=True)
-class KeepAliveRequest(_OneSandbox):
+class KeepAliveRequest(OneSandbox):
     """What `keep_alive` asks for: the sandbox, and the seconds from now after which it expires, above 0."""
 
     ttl_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        _OneSandbox.__post_init__(self)
+        OneSandbox.__post_init__(self)
         ttl = number("ttl_seconds", self.ttl_seconds)
         if not 0 < ttl <= MAX_TTL_SECONDS:
             raise refuse(f"ttl_seconds must be above 0 and at most {MAX_TTL_SECONDS:.0f}, not {ttl}")
@@ -538,13 +541,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class RunPythonRequest(_OneSandbox):
+class RunPythonRequest(OneSandbox):
     """What `run_python` asks for: the ID of the sandbox, and Python code."""
 
     code: str = ""
 
     def __post_init__(self) -> None:
-        _OneSandbox.__post_init__(self)
+        OneSandbox.__post_init__(self)
         argument("code", self.code)
         if not self.code:
             raise refuse("code must not be empty")
@@ -562,9 +565,10 @@ class RunPythonResult:
         text("result", self.result)
 
 
-@dataclass(frozen=True, slots=True)
-class GetPlatformInfoRequest(_OneSandbox):
+class GetPlatformInfoRequest(OneSandbox):
     """What `get_platform_info` asks for: the ID of the sandbox."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .bases import Empty
 from .checks import UINT64, argument, integer, number, refuse, text
 from .files import MAX_PATH_BYTES
 
@@ -16,9 +17,10 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ListSnapshotsRequest:
+class ListSnapshotsRequest(Empty):
     """What `list_snapshots` asks for, which is everything."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class RemoveSnapshotRequest:
             raise refuse(f"snapshot_path must be 1 to {MAX_PATH_BYTES} bytes")
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveSnapshotResult:
+class RemoveSnapshotResult(Empty):
     """The answer to `remove_snapshot`, which says nothing more."""
+
+    __slots__ = ()

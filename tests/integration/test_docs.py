@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pages
 import pytest
 from pages import Block, Page
 
-from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.orchestrator import running_orchestrator
 from flash_sandbox.orchestrator.runtimes import Limits
 
 Need = Callable[[str, str | None], None]
@@ -60,7 +61,12 @@ def test_what_is_not_run_is_at_least_well_formed(block: Block) -> None:
 
 @pytest.mark.parametrize("name", sorted({block.page for block in RUN}))
 def test_a_page_runs(
-    name: str, tmp_path: Path, need: Need, limits: Limits, request: pytest.FixtureRequest
+    name: str,
+    tmp_path: Path,
+    need: Need,
+    limits: Limits,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if name in PROGRAMS:
         engine, program, package = PROGRAMS[name]
@@ -70,12 +76,16 @@ def test_a_page_runs(
     wanted = [block for block in RUN if block.page == name]
     if "docker" in name:
         environment["DOCKER_HOST"] = request.getfixturevalue("docker_engine").host
-    if not any(block.in_background and "serve" in block.text for block in wanted):
-        source = "docker_orchestrator" if "docker" in name else "orchestrator"
-        running: Orchestrator = request.getfixturevalue(source)
-        ports = {"8080": running.http_address, "50051": running.grpc_address}
-        ports = {said: address.rpartition(":")[2] for said, address in ports.items()}
-    with Page(tmp_path, ports, environment, in_a_loop="notebook" in name) as page:
+    with ExitStack() as stack:
+        if not any(block.in_background and "serve" in block.text for block in wanted):
+            # Of its own: what it prints of all sandboxes is of those that it starts.
+            monkeypatch.setenv("DOCKER_HOST", environment["DOCKER_HOST"])
+            running = stack.enter_context(
+                running_orchestrator(limits="best-effort" if "docker" in name else limits)
+            )
+            ports = {"8080": running.http_address, "50051": running.grpc_address}
+            ports = {said: address.rpartition(":")[2] for said, address in ports.items()}
+        page = stack.enter_context(Page(tmp_path, ports, environment, in_a_loop="notebook" in name))
         for block in wanted:
             printed = page.run(block)
             if block.prints is not None:

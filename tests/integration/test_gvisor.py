@@ -405,10 +405,10 @@ class TestAfterAKill:
         assert_nothing_left(sandbox_id, state_dir)
 
     def test_the_end_of_an_adopted_sandbox_is_noticed(self, killed_and_followed):
+        # It goes on for a while, so that it does not take the command with it that ends it.
+        script = "until [ -e /end ]; do sleep 0.05; done; sleep 2"
         client, sandbox_id = killed_and_followed(
-            lambda client: client.start_sandbox(
-                "gvisor", "host", ["sh", "-c", "until [ -e /end ]; do sleep 0.05; done"]
-            )
+            lambda client: client.start_sandbox("gvisor", "host", ["sh", "-c", script])
         )
         shell(client, sandbox_id, "touch /end")
         wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end of the main process")

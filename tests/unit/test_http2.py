@@ -77,6 +77,10 @@ class Server:
         self.h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
         self.flush()
 
+    def leave(self) -> None:
+        """Send no more."""
+        self._socket.shutdown(socket.SHUT_WR)
+
 
 @contextmanager
 def serving(
@@ -162,8 +166,20 @@ def test_connection_of_a_server_that_is_leaving_is_not_used_again() -> None:
 
 
 def test_connection_that_was_closed_meanwhile_is_not_used_again() -> None:
-    with serving(answer_one, answer_one) as address, SandboxClient(address=address, max_retries=0) as client:
-        assert [client.get_status("a"), client.get_status("a")] == ["running", "running"]
+    left = threading.Event()
+
+    def answer_and_leave(server: Server) -> None:
+        answer_one(server)
+        server.leave()
+        left.set()
+
+    with (
+        serving(answer_and_leave, answer_one) as address,
+        SandboxClient(address=address, max_retries=0) as client,
+    ):
+        assert client.get_status("a") == "running"
+        assert left.wait(30)
+        assert client.get_status("a") == "running"
 
 
 @pytest.mark.parametrize("refuse", [refuse_one, leave_before_one])

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from ... import models, operations
 from ...errors import ConflictError, Reason, SandboxNotFoundError
 from ...models import FileInfo, path_in_sandbox
 from ...options import NOT_GIVEN, NotGiven, Progress
 from ..disk import AsyncDisk
-from ..packing import Packing
-from ..unpacking import Unpacking
 from .calls import AsyncCalls
 from .streams import AsyncArchive
+
+# Their libraries are loaded when they are used.
+if TYPE_CHECKING:
+    from ..packing import Packing
 
 __all__ = ["AsyncFileCalls"]
 
@@ -226,6 +229,8 @@ class AsyncFileCalls(AsyncCalls):
             OutcomeUnknownError: The connection was lost; any part may have been copied.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        from ..packing import Packing
+
         packing = await AsyncDisk.run(Packing, local, path_in_sandbox("path", path))
         request = models.UploadArchiveRequest(sandbox_id, packing.directory)
         if not packing.is_tree:
@@ -265,6 +270,8 @@ class AsyncFileCalls(AsyncCalls):
             SandboxConnectionError: It broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        from ..unpacking import Unpacking
+
         request = models.DownloadArchiveRequest(sandbox_id, path)
         unpacking = Unpacking(local)
         try:

@@ -6,16 +6,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from ... import models, operations
 from ...errors import ConflictError, Reason, SandboxNotFoundError
 from ...models import FileInfo, path_in_sandbox
 from ...options import NOT_GIVEN, NotGiven, Progress
 from ..disk import Disk
-from ..packing import Packing
-from ..unpacking import Unpacking
 from .calls import Calls
 from .streams import Archive
+
+# Their libraries are loaded when they are used.
+if TYPE_CHECKING:
+    from ..packing import Packing
 
 __all__ = ["FileCalls"]
 
@@ -223,6 +226,8 @@ class FileCalls(Calls):
             OutcomeUnknownError: The connection was lost; any part may have been copied.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        from ..packing import Packing
+
         packing = Disk.run(Packing, local, path_in_sandbox("path", path))
         request = models.UploadArchiveRequest(sandbox_id, packing.directory)
         if not packing.is_tree:
@@ -262,6 +267,8 @@ class FileCalls(Calls):
             SandboxConnectionError: It broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        from ..unpacking import Unpacking
+
         request = models.DownloadArchiveRequest(sandbox_id, path)
         unpacking = Unpacking(local)
         try:
