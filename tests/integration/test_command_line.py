@@ -35,12 +35,6 @@ def line(request: pytest.FixtureRequest, orchestrator: Orchestrator) -> CommandL
 
 
 @pytest.fixture(scope="module")
-def either(orchestrator: Orchestrator) -> CommandLine:
-    """The same for what is all the same whatever carries the calls."""
-    return CommandLine("http", orchestrator)
-
-
-@pytest.fixture(scope="module")
 def orchestrator_with_key(limits: Limits) -> Iterator[Orchestrator]:
     with running_orchestrator(limits=limits, api_key="sesame") as running:
         yield running
@@ -104,10 +98,10 @@ class TestStartAndStop:
         with pytest.raises(SandboxNotFoundError):
             client.get_info(sandbox_id)
 
-    def test_what_is_started_is_told_by_its_id_alone(self, either: CommandLine, client: HTTPClient) -> None:
-        sandbox_id = either.printed("start", "-m", "64").strip()
+    def test_what_is_started_is_told_by_its_id_alone(self, line: CommandLine, client: HTTPClient) -> None:
+        sandbox_id = line.printed("start", "-m", "64").strip()
         assert client.get_status(sandbox_id) == "running"
-        assert either.json("stop", sandbox_id) == [sandbox_id]
+        assert line.json("stop", sandbox_id) == [sandbox_id]
 
     def test_one_that_is_kept_can_be_looked_at(self, line: CommandLine, client: HTTPClient) -> None:
         with started(client, command=["sh", "-c", f"echo kept; {FOREVER}"]) as sandbox_id:
@@ -128,12 +122,12 @@ class TestStartAndStop:
             assert done.stderr.count(b"\n") == 1
 
     @pytest.mark.parametrize("arguments", [[], ["--all", "x"]])
-    def test_which_ones_must_be_said(self, either: CommandLine, arguments: list[str]) -> None:
-        done = either.run("stop", *arguments)
+    def test_which_ones_must_be_said(self, line: CommandLine, arguments: list[str]) -> None:
+        done = line.run("stop", *arguments)
         assert (done.returncode, done.stdout) == (2, b"")
 
-    def test_its_refusal_is_125_and_one_line(self, either: CommandLine) -> None:
-        done = either.run("start", "--image", "/no/such/image")
+    def test_its_refusal_is_125_and_one_line(self, line: CommandLine) -> None:
+        done = line.run("start", "--image", "/no/such/image")
         assert (done.returncode, done.stdout) == (125, b"")
         assert done.stderr.startswith(b"flash-sandbox start: ")
         assert done.stderr.count(b"\n") == 1
@@ -155,7 +149,7 @@ class TestWhichSandbox:
         assert operations() == ["get_info", "list_sandboxes", "get_info"]
 
     def test_one_of_several_is_refused_with_the_candidates(
-        self, either: CommandLine, client: HTTPClient
+        self, line: CommandLine, client: HTTPClient
     ) -> None:
         made: list[str] = []
         try:
@@ -163,7 +157,7 @@ class TestWhichSandbox:
             while len({sandbox_id[0] for sandbox_id in made}) == len(made):
                 made.append(client.start_sandbox("bubblewrap", memory_mb=64))
             one, other = (each for each in made if each[0] == made[-1][0])
-            done = either.run("exec", one[0], "--", "true")
+            done = line.run("exec", one[0], "--", "true")
         finally:
             for sandbox_id in made:
                 client.stop_sandbox(sandbox_id)
@@ -174,8 +168,8 @@ class TestWhichSandbox:
     @pytest.mark.parametrize(
         "verb", ["inspect", "logs", "stats", "top", "pause", "resume", "snapshot", "stop"]
     )
-    def test_one_that_is_not_there_is_125(self, either: CommandLine, verb: str) -> None:
-        done = either.run(verb, "no-such-sandbox")
+    def test_one_that_is_not_there_is_125(self, line: CommandLine, verb: str) -> None:
+        done = line.run(verb, "no-such-sandbox")
         assert (done.returncode, done.stdout) == (125, b"")
         assert done.stderr.startswith(f"flash-sandbox {verb}: ".encode())
         assert b"there is no sandbox no-such-sandbox" in done.stderr
@@ -204,8 +198,8 @@ class TestWhichSandbox:
 
 
 class TestLooking:
-    def test_the_list_tells_each_in_a_row(self, either: CommandLine, idle: str) -> None:
-        first, *rows = either.printed("ps").splitlines()
+    def test_the_list_tells_each_in_a_row(self, line: CommandLine, idle: str) -> None:
+        first, *rows = line.printed("ps").splitlines()
         assert first.split() == ["ID", "NAME", "TYPE", "IMAGE", "STATUS", "AGE", "EXPIRES"]
         (row,) = (row for row in rows if row.startswith(idle))
         assert row.split()[1:5] == ["idle-one", "bubblewrap", "host", "running"]
@@ -218,16 +212,16 @@ class TestLooking:
         assert found["id"] == idle
         assert found["created_at"] == client.get_info(idle).created_at
 
-    def test_it_can_be_of_ids_alone_and_of_some(self, either: CommandLine, idle: str) -> None:
+    def test_it_can_be_of_ids_alone_and_of_some(self, line: CommandLine, idle: str) -> None:
         of = ["--label", "of=the-command-line", "-q"]
-        assert either.printed("ps", *of, "--status", "running", "--type", "bubblewrap") == f"{idle}\n"
-        assert either.printed("ls", *of, "--status", "paused") == ""
+        assert line.printed("ps", *of, "--status", "running", "--type", "bubblewrap") == f"{idle}\n"
+        assert line.printed("ls", *of, "--status", "paused") == ""
 
     def test_what_a_name_would_do_to_the_terminal_is_shown_instead(
-        self, either: CommandLine, client: HTTPClient
+        self, line: CommandLine, client: HTTPClient
     ) -> None:
         with started(client, labels={"x": "\x1b[31m[red]"}) as sandbox_id:
-            assert r"x=\x1b[31m[red]" in either.printed("inspect", sandbox_id)
+            assert r"x=\x1b[31m[red]" in line.printed("inspect", sandbox_id)
 
     def test_all_that_is_known_of_one(self, line: CommandLine, client: HTTPClient, idle: str) -> None:
         info = line.json("inspect", idle)
@@ -252,21 +246,21 @@ class TestLooking:
             assert [row for row in rows if row.rstrip().endswith("sleep 9502")]
 
     def test_the_processes_of_a_paused_one_cannot_be_listed(
-        self, either: CommandLine, client: HTTPClient
+        self, line: CommandLine, client: HTTPClient
     ) -> None:
         with started(client) as sandbox_id:
             client.pause_sandbox(sandbox_id)
-            done = either.run("top", sandbox_id)
+            done = line.run("top", sandbox_id)
             assert (done.returncode, b"is paused" in done.stderr) == (125, True)
 
 
 class TestLogs:
-    def test_what_is_no_text_is_told_as_base64(self, either: CommandLine, client: HTTPClient) -> None:
+    def test_what_is_no_text_is_told_as_base64(self, line: CommandLine, client: HTTPClient) -> None:
         with started(client, command=["sh", "-c", f"printf 'a\\377'; {FOREVER}"]) as sandbox_id:
             wait_until(lambda: len(client.get_logs(sandbox_id).output) == 2, "its output")
-            (told,) = either.json_lines("logs", sandbox_id)
+            (told,) = line.json_lines("logs", sandbox_id)
             assert base64.b64decode(told["data_base64"]) == b"a\xff"
-            assert either.run("logs", sandbox_id).stdout == b"a\xff"
+            assert line.run("logs", sandbox_id).stdout == b"a\xff"
 
     def test_following_goes_on_until_the_sandbox_ends(self, line: CommandLine, client: HTTPClient) -> None:
         script = "echo first; until [ -e /tmp/go ]; do sleep 0.05; done; echo last"
@@ -300,10 +294,10 @@ class TestStats:
         assert (reading["id"], reading["name"]) == (idle, "idle-one")
         assert reading["pids_current"] >= 1
 
-    def test_all_that_run_have_a_row(self, either: CommandLine, client: HTTPClient, idle: str) -> None:
+    def test_all_that_run_have_a_row(self, line: CommandLine, client: HTTPClient, idle: str) -> None:
         with started(client) as running, started(client, command=["true"]) as stopped:
             wait_until(lambda: client.get_status(stopped) == "stopped", "its end")
-            first, *rows = either.printed("stats", "--no-stream").splitlines()
+            first, *rows = line.printed("stats", "--no-stream").splitlines()
         assert first.split()[:4] == ["ID", "NAME", "CPU", "MEMORY"]
         shown = {row.split()[0] for row in rows}
         assert {running, idle} <= shown
@@ -319,8 +313,8 @@ class TestStats:
         assert readings[0]["at"] < readings[1]["at"] < readings[2]["at"]
         assert (process.returncode, said) == (130, b"")
 
-    def test_a_reader_that_goes_away_ends_them(self, either: CommandLine, idle: str) -> None:
-        with either.begin("stats", "--json", "--interval", "0.05", idle) as process:
+    def test_a_reader_that_goes_away_ends_them(self, line: CommandLine, idle: str) -> None:
+        with line.begin("stats", "--json", "--interval", "0.05", idle) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             process.stdout.readline()
@@ -328,9 +322,9 @@ class TestStats:
             assert (process.stderr.read(), process.wait(20)) == (b"", 128 + signal.SIGPIPE)
 
     def test_on_a_terminal_the_table_is_drawn_anew(
-        self, either: CommandLine, idle: str, terminal: Terminal
+        self, line: CommandLine, idle: str, terminal: Terminal
     ) -> None:
-        with either.begin_on(terminal, "stats", "--interval", "0.1", idle) as process:
+        with line.begin_on(terminal, "stats", "--interval", "0.1", idle) as process:
             terminal.until(f"{idle}.*%")
             terminal.until("\x1b\\[1A(.|\n)*" + idle)
             terminal.type("\x03")
@@ -366,10 +360,10 @@ class TestCopying:
         assert (tmp_path / "back" / "below" / "file").read_text() == "x"
 
     def test_its_progress_is_shown_on_a_terminal(
-        self, either: CommandLine, idle: str, terminal: Terminal, tmp_path: Path
+        self, line: CommandLine, idle: str, terminal: Terminal, tmp_path: Path
     ) -> None:
         (tmp_path / "large").write_bytes(bytes(20_000_000))
-        with either.begin_on(terminal, "cp", str(tmp_path / "large"), f"{idle}:/tmp/large") as process:
+        with line.begin_on(terminal, "cp", str(tmp_path / "large"), f"{idle}:/tmp/large") as process:
             terminal.until(r"large.*20\.0/20\.0 MB")
             assert process.wait(20) == 0
 
@@ -384,9 +378,9 @@ class TestCopying:
         ],
     )
     def test_what_cannot_be_copied_is_told(
-        self, either: CommandLine, idle: str, tmp_path: Path, source: str, target: str, status: int, what: str
+        self, line: CommandLine, idle: str, tmp_path: Path, source: str, target: str, status: int, what: str
     ) -> None:
-        done = either.run("cp", *(each.format(id=idle, tmp=tmp_path) for each in (source, target)))
+        done = line.run("cp", *(each.format(id=idle, tmp=tmp_path) for each in (source, target)))
         assert (done.returncode, what in done.stderr.decode()) == (status, True)
         assert list(tmp_path.iterdir()) == []
 
@@ -460,6 +454,6 @@ class TestEvents:
         ("arguments", "status"), [([], 2), (["--since", "x"], 125), (["--since", f"{'0' * 16}-1"], 125)]
     )
     def test_a_token_must_be_one_and_known(
-        self, either: CommandLine, arguments: list[str], status: int
+        self, line: CommandLine, arguments: list[str], status: int
     ) -> None:
-        assert either.run("events", *arguments).returncode == status
+        assert line.run("events", *arguments).returncode == status

@@ -1,4 +1,4 @@
-"""Shell completion, as the shells ask for it, and in a real bash."""
+"""Shell completion, as the shells ask for it, and in the shells themselves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command_lines import ON_TERMINAL, Terminal
 
 from flash_sandbox import HTTPClient
 from flash_sandbox.orchestrator import Orchestrator
@@ -125,34 +126,81 @@ def test_each_shell_has_a_script(shell: str, orchestrator: Orchestrator) -> None
     assert f"complete_{shell}" in script
 
 
-@pytest.mark.parametrize("called", ["flash-sandbox", "fsb"])
-def test_a_real_bash_completes(
-    called: str, orchestrator: Orchestrator, sandbox_id: str, tmp_path: Path
-) -> None:
-    shell = shutil.which("bash")
-    if shell is None:
-        pytest.skip("this host has no bash")
-    program = tmp_path / called
-    program.write_text(f"#!{sys.executable}\nfrom flash_sandbox.cli import main\nmain()\n")
-    program.chmod(0o755)
-    variable = f"_{called.upper().replace('-', '_')}_COMPLETE"
-    script = f"""
-eval "$({variable}=source_bash {called})"
+CALLED = pytest.mark.parametrize("called", ["flash-sandbox", "fsb"])
+BASH = """
+eval "$(_{variable}_COMPLETE=source_bash {called})"
 function=$(complete -p {called} | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
 COMP_WORDS=({called} inspect completed-) COMP_CWORD=2
 $function {called} completed- inspect
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
+FISH = """
+_{variable}_COMPLETE=source_fish {called} | source
+complete --do-complete '{called} inspect completed-'
+"""
+
+
+@pytest.fixture
+def environment(orchestrator: Orchestrator, called: str, tmp_path: Path) -> dict[str, str]:
+    """The command line is a program on the path, under its name or its other one."""
+    program = tmp_path / called
+    program.write_text(f"#!{sys.executable}\nfrom flash_sandbox.cli import main\nmain()\n")
+    program.chmod(0o755)
+    return os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "FLASH_SANDBOX_ADDR": orchestrator.http_address,
+        "HOME": str(tmp_path),
+        "TERM": "vt220",
+    }
+
+
+def variable(called: str) -> str:
+    return called.upper().replace("-", "_")
+
+
+@CALLED
+@pytest.mark.parametrize(
+    ("shell", "options", "script"), [("bash", ["--norc"], BASH), ("fish", ["--no-config"], FISH)]
+)
+def test_a_real_shell_completes(
+    shell: str,
+    options: list[str],
+    script: str,
+    called: str,
+    environment: dict[str, str],
+    sandbox_id: str,
+    need: Callable[[str, str | None], None],
+) -> None:
+    need(shell, None if shutil.which(shell) else f"this host has no {shell}")
     done = subprocess.run(
-        [shell, "--norc", "-c", script],
-        env=os.environ
-        | {
-            "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "FLASH_SANDBOX_ADDR": orchestrator.http_address,
-        },
+        [shell, *options, "-c", script.format(called=called, variable=variable(called))],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert (done.stdout, done.stderr) == ("completed-one\n", "")
+    # fish tells what each is, too.
+    assert (done.stdout.split()[0], done.stderr) == ("completed-one", "")
+    assert done.stdout.count("\n") == 1
+
+
+@CALLED
+def test_a_real_zsh_completes(
+    called: str,
+    environment: dict[str, str],
+    sandbox_id: str,
+    need: Callable[[str, str | None], None],
+) -> None:
+    # It completes only where somebody types.
+    need("zsh", None if shutil.which("zsh") else "this host has no zsh")
+    terminal = Terminal(40, 200)
+    line = [*ON_TERMINAL, terminal.path, "zsh", "--no-rcs", "--interactive"]
+    with subprocess.Popen(line, env=environment, start_new_session=True) as process:
+        terminal.type("PS1='ready$ '; autoload -U compinit && compinit -D\n")
+        terminal.type(f'eval "$(_{variable(called)}_COMPLETE=source_zsh {called})"; echo it is "set"\n')
+        terminal.until("it is set")
+        terminal.type(f"{called} inspect completed-\t")
+        terminal.until("completed-one")
+        process.kill()
+    terminal.close()
