@@ -11,10 +11,10 @@ from typing import Any
 
 import httpcore
 
-__all__ = ["DeadlineBackend", "Patience"]
+__all__ = ["DeadlineBackend", "EachStep"]
 
 
-class Patience(float):
+class EachStep(float):
     """Seconds for each step of a stream, in place of a moment for the whole."""
 
 
@@ -119,7 +119,7 @@ class _UnixStream(httpcore.NetworkStream):
 
 
 def _left(at: float | None, passed: type[Exception]) -> float | None:
-    if at is None or isinstance(at, Patience):
+    if at is None or isinstance(at, EachStep):
         return at
     left = at - time.monotonic()
     if left <= 0:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import grpclib.exceptions
@@ -19,15 +20,15 @@ from ..operations import KEEPALIVE, Operation
 from ..options import CallOptions
 from .channel import Channel, Stream, WireDeadline
 from .chunks import AsyncChunks
-from .grpc_base import GRPCBase, replaced, tell
-from .grpc_streams import Received, patiently
-from .retry import Attempts, Deadline, lost_answer, lost_stream
+from .grpc_base import GRPCBase, replaced
+from .grpc_streams import Received
+from .retry import Attempts, Deadline, Patience, lost_answer, lost_stream
+from .waiting import within
 
 __all__ = ["AsyncGRPCTransport"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
-T = TypeVar("T")
 
 
 class AsyncGRPCTransport(GRPCBase):
@@ -45,26 +46,23 @@ class AsyncGRPCTransport(GRPCBase):
 
     async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
         """Perform an operation, repeating it as `options` allow."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         message = encode_request(operation, request)
         metadata = self._watched_metadata(operation, options)
         while True:
             try:
                 return await self._attempt(operation, message, metadata, deadline)
             except SandboxError as error:
-                tell(error, operation)
-                delay = attempts.delay_after(error)
-                if delay is None:
-                    raise
+                delay = self._delay_after(error, attempts)
             await asyncio.sleep(delay)
 
     async def stream(
         self, operation: Operation[Req, Res], request: Req, options: CallOptions
     ) -> AsyncGenerator[Res]:
         """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         message = encode_request(operation, request)
         metadata = self._watched_metadata(operation, options)
         begun = False
@@ -72,7 +70,7 @@ class AsyncGRPCTransport(GRPCBase):
             received: Received[Res] = Received()
             call = asyncio.create_task(self._receive(operation, message, metadata, received, deadline))
             try:
-                batch = await self._in_time(received.take, deadline)
+                batch = await within(deadline, received.take)
                 while batch:
                     begun = True
                     for piece in batch:
@@ -80,10 +78,7 @@ class AsyncGRPCTransport(GRPCBase):
                     batch = await received.take()
                 return
             except SandboxError as error:
-                tell(error, operation)
-                delay = None if begun else attempts.delay_after(error)
-                if delay is None:
-                    raise
+                delay = self._delay_after(error, attempts, final=begun)
             finally:
                 call.cancel()
                 await asyncio.wait({call})
@@ -97,8 +92,8 @@ class AsyncGRPCTransport(GRPCBase):
         options: CallOptions,
     ) -> Res:
         """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         message = encode_request(operation, request)
         metadata = self._watched_metadata(operation, options)
         more = AsyncChunks(chunks)
@@ -108,10 +103,7 @@ class AsyncGRPCTransport(GRPCBase):
             except SandboxError as error:
                 if more.failure is not None:
                     raise more.failure from None
-                tell(error, operation)
-                delay = None if more.begun else attempts.delay_after(error)
-                if delay is None:
-                    raise
+                delay = self._delay_after(error, attempts, final=more.begun)
             await asyncio.sleep(delay)
 
     def _watched_metadata(
@@ -129,19 +121,9 @@ class AsyncGRPCTransport(GRPCBase):
     ) -> Res:
         # In a task of its own: grpclib cancels the task of a call whose connection is lost, and does not
         # take that back, which would break the time-outs and task groups of the caller.
-        return await self._in_time(
-            lambda: asyncio.create_task(self._call(operation, message, metadata, deadline)), deadline
+        return await within(
+            deadline, lambda: asyncio.create_task(self._call(operation, message, metadata, deadline))
         )
-
-    async def _in_time(self, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
-        remaining = deadline.remaining()
-        try:
-            async with asyncio.timeout(remaining):
-                return await work()
-        except SandboxError:
-            raise
-        except TimeoutError as error:
-            raise deadline.passed() from error
 
     async def _call(
         self,
@@ -179,17 +161,17 @@ class AsyncGRPCTransport(GRPCBase):
                 metadata,
                 Cardinality.UNARY_STREAM,
             )
-            complete = operation.streams == "bytes"
+            complete, patience = operation.streams == "bytes", Patience(operation)
             with self._translating(operation, stream, deadline):
                 async with stream:
                     await stream.send_message(message, end=True)
-                    while (answer := await patiently(stream.recv_message())) is not None:
+                    while (answer := await within(patience, stream.recv_message)) is not None:
                         piece = decode_result(operation, answer)
                         complete = complete or operation.is_last(piece)
                         if getattr(piece, "type", "") != KEEPALIVE:
                             await received.put(piece)
             if stream.trailing_metadata is None or not complete:
-                raise lost_stream()
+                raise lost_stream(operation)
             received.finish(None)
         except SandboxError as error:
             received.finish(error)
@@ -205,24 +187,25 @@ class AsyncGRPCTransport(GRPCBase):
         chunks: AsyncChunks,
         deadline: Deadline,
     ) -> Res:
-        channel = await self._connected()
-        classes = message_classes(operation)
+        channel = await within(deadline, self._connected)
+        classes, patience = message_classes(operation), Patience(operation)
         stream = channel.call(method_path(operation), classes, None, metadata, Cardinality.STREAM_UNARY)
         answer = None
         with self._translating(operation, stream, deadline):
             async with stream:
                 try:
-                    await stream.send_message(message)
+                    await within(patience, partial(stream.send_message, message))
                     async for chunk in chunks:
                         if stream.answered:
                             break
-                        await patiently(stream.send_message(classes[0](data=chunk)))
+                        message = classes[0](data=chunk)
+                        await within(patience, partial(stream.send_message, message))
                     else:
                         await stream.end()
                 except h2.exceptions.NoSuchStreamError as error:
                     # The server has ended the call before all was sent. grpclib tells its answer then.
                     raise grpclib.exceptions.StreamTerminatedError(str(error)) from error
-                answer = await patiently(stream.recv_message())
+                answer = await within(patience, stream.recv_message)
         return self._concluded(operation, stream, answer)
 
     async def _connected(self) -> Channel:

@@ -24,10 +24,10 @@ from ..operations import Operation
 from ..tracing import TransportName
 from .base import Metadata
 from .http2_protocol import NOT_HTTP2, was_refused
-from .retry import Deadline, lost_answer
+from .retry import Attempts, Deadline, lost_answer
 from .tls import default_context
 
-__all__ = ["GRPCBase", "replaced", "tell"]
+__all__ = ["GRPCBase", "replaced"]
 
 T = TypeVar("T")
 
@@ -87,6 +87,15 @@ class GRPCBase:
         if self._closed:
             raise ClientClosedError("the client was closed")
 
+    def _delay_after(self, error: SandboxError, attempts: Attempts, *, final: bool = False) -> float:
+        """Return the seconds to wait before the next attempt; raise `error` where it is final."""
+        error.transport = error.transport or "grpc"
+        error.operation = error.operation or attempts.operation.name
+        delay = None if final else attempts.delay_after(error)
+        if delay is None:
+            raise error
+        return delay
+
     def _translated(
         self, operation: Operation[Any, Any], error: Exception, call: Begun, deadline: Deadline
     ) -> SandboxError:
@@ -113,12 +122,6 @@ def replaced(pairs: Iterable[tuple[T, T]], others: list[tuple[T, T]]) -> list[tu
     """Return `pairs` with `others` in place of those of the same names."""
     names = {name for name, _ in others}
     return [*(pair for pair in pairs if pair[0] not in names), *others]
-
-
-def tell(error: SandboxError, operation: Operation[Any, Any]) -> None:
-    """Note in an error which call it is of."""
-    error.transport = error.transport or "grpc"
-    error.operation = error.operation or operation.name
 
 
 def _checked(metadata: Metadata) -> list[tuple[str, str]]:

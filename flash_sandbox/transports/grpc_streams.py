@@ -1,15 +1,13 @@
-"""What streams over gRPC need: pieces handed over no faster than they are taken, and patience."""
+"""Pieces of a stream over gRPC, handed over no faster than they are taken."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Final, Generic, TypeVar
 
-from ..errors import SandboxConnectionError, SandboxError
-from .retry import PATIENCE_SECONDS
+from ..errors import SandboxError
 
-__all__ = ["Received", "patiently"]
+__all__ = ["Received"]
 
 # What is taken from the connection ahead of the reader.
 _ROOM: Final = 8
@@ -55,19 +53,3 @@ class Received(Generic[T]):
         if not pieces and self._error is not None:
             raise self._error
         return pieces
-
-
-async def patiently(work: Awaitable[T]) -> T:
-    """Wait for a step of a stream, but not for ever.
-
-    Raises:
-        SandboxConnectionError: Nothing happened.
-    """
-    bound = asyncio.timeout(PATIENCE_SECONDS)
-    try:
-        async with bound:
-            return await work
-    except TimeoutError as error:
-        if bound.expired():
-            raise SandboxConnectionError(f"nothing came for {PATIENCE_SECONDS:g} s") from error
-        raise

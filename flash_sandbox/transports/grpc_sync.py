@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from ..address import Address
 from ..codecs.grpc import decode_result, encode_request, message_classes, method_path
@@ -23,30 +23,17 @@ from ..operations import KEEPALIVE, Operation
 from ..options import CallOptions
 from .base import Metadata
 from .chunks import Chunks
-from .grpc_base import GRPCBase, replaced, tell
+from .grpc_base import GRPCBase, replaced
 from .grpc_call import Call, request_headers, time_limit
-from .http2 import Connection, Limit
+from .http2 import Connection
 from .http2_protocol import Headers
 from .limits import MOST_CONNECTIONS, MOST_IDLE
-from .retry import PATIENCE_SECONDS, Attempts, Deadline, lost_stream
+from .retry import Attempts, Deadline, Limit, Patience, lost_stream
 
 __all__ = ["GRPCTransport"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
-
-
-class _Patience:
-    """How long a step of a stream may take."""
-
-    def remaining(self) -> float:
-        return PATIENCE_SECONDS
-
-    def passed(self) -> SandboxConnectionError:
-        return SandboxConnectionError(f"nothing came for {PATIENCE_SECONDS:g} s")
-
-
-_PATIENCE: Final = _Patience()
 
 
 class GRPCTransport(GRPCBase):
@@ -77,8 +64,8 @@ class GRPCTransport(GRPCBase):
 
     def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
         """Perform an operation, repeating it as `options` allow."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         message = encode_request(operation, request)
         headers = self._headers_for(operation, options)
         while True:
@@ -87,20 +74,18 @@ class GRPCTransport(GRPCBase):
                     call.send(message, end=True)
                     return decode_result(operation, call.receive_only())
             except SandboxError as error:
-                tell(error, operation)
-                delay = attempts.delay_after(error)
-                if delay is None:
-                    raise
+                delay = self._delay_after(error, attempts)
             time.sleep(delay)
 
     def stream(
         self, operation: Operation[Req, Res], request: Req, options: CallOptions
     ) -> Generator[Res, None, None]:
         """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         message = encode_request(operation, request)
         headers = self._headers_for(operation, options)
+        patience = Patience(operation)
         begun = False
         while True:
             try:
@@ -112,16 +97,13 @@ class GRPCTransport(GRPCBase):
                         complete = complete or operation.is_last(piece)
                         if getattr(piece, "type", "") != KEEPALIVE:
                             begun = True
-                            call.connection.limit = _PATIENCE
+                            call.connection.limit = patience
                             yield piece
                     if not complete:
-                        raise lost_stream()
+                        raise lost_stream(operation)
                     return
             except SandboxError as error:
-                tell(error, operation)
-                delay = None if begun else attempts.delay_after(error)
-                if delay is None:
-                    raise
+                delay = self._delay_after(error, attempts, final=begun)
             time.sleep(delay)
 
     def send(
@@ -132,15 +114,15 @@ class GRPCTransport(GRPCBase):
         options: CallOptions,
     ) -> Res:
         """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         message = encode_request(operation, request)
         headers = self._headers_for(operation, options)
-        content = Chunks(chunks)
+        content, patience = Chunks(chunks), Patience(operation)
         while True:
             try:
                 with self._call(operation, headers, deadline) as call:
-                    call.connection.limit = _PATIENCE
+                    call.connection.limit = patience
                     call.send(message)
                     for chunk in content:
                         if call.connection.is_answered():
@@ -152,10 +134,7 @@ class GRPCTransport(GRPCBase):
             except SandboxError as error:
                 if content.failure is not None:
                     raise content.failure from None
-                tell(error, operation)
-                delay = None if content.begun else attempts.delay_after(error)
-                if delay is None:
-                    raise
+                delay = self._delay_after(error, attempts, final=content.begun)
             time.sleep(delay)
 
     @contextmanager

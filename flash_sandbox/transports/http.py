@@ -13,12 +13,10 @@ import warnings
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
     Generator,
     Iterable,
 )
+from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 import httpcore
@@ -43,21 +41,23 @@ from .http_exchange import (
     AsyncSession,
     Exchange,
     Session,
+    Timeouts,
     proxied,
 )
 from .http_pool import AsyncPool, Pool
 from .pieces import Pieces
-from .retry import PATIENCE_SECONDS, Attempts, Deadline, lost_answer
+from .retry import Attempts, Deadline, Limit, Patience, lost_answer
+from .waiting import within
 
 __all__ = ["AsyncHTTPTransport", "HTTPTransport"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
-T = TypeVar("T")
 
 _BINARY: Final = ("content-type", "application/octet-stream")
 _TIMEOUTS: Final = (httpx.TimeoutException, httpcore.TimeoutException)
 _NOT_CONNECTED: Final = (httpx.ConnectTimeout, httpcore.ConnectTimeout)
+_NOT_BEGUN: Final = (*_NOT_CONNECTED, httpx.PoolTimeout, httpcore.PoolTimeout)
 _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ProxyError,
@@ -116,9 +116,21 @@ class _HTTPBase:
         if self._closed:
             raise ClientClosedError("the client was closed")
 
-    def _translated(
-        self, operation: Operation[Any, Any], error: Exception, deadline: Deadline
-    ) -> SandboxError:
+    def _delay_after(
+        self, failure: Exception, attempts: Attempts, limit: Limit, *, final: bool = False
+    ) -> float:
+        """Return the seconds to wait before the next attempt; raise what `failure` means if it is final."""
+        operation = attempts.operation
+        bound = attempts.deadline if isinstance(failure, _NOT_BEGUN) else limit
+        error = self._translated(operation, failure, bound)
+        error.transport = error.transport or "http"
+        error.operation = error.operation or operation.name
+        delay = None if final else attempts.delay_after(error)
+        if delay is None:
+            raise error from (failure if failure is not error else failure.__cause__)
+        return delay
+
+    def _translated(self, operation: Operation[Any, Any], error: Exception, limit: Limit) -> SandboxError:
         if isinstance(error, SandboxError):
             return error
         if self._closed:
@@ -126,7 +138,7 @@ class _HTTPBase:
         text = str(error) or type(error).__name__
         dead_link = _found_dead_by_tcp(error)
         if isinstance(error, _TIMEOUTS) and not dead_link:
-            return deadline.passed()
+            return limit.passed()
         if isinstance(error, (*_NEVER_SENT, *_NOT_CONNECTED)):
             return SandboxConnectionError(f"cannot connect to {self.address}: {text}")
         if isinstance(error, _NOT_HTTP) and not text.startswith(_CUT_OFF):
@@ -165,12 +177,6 @@ def _found_dead_by_tcp(error: BaseException | None) -> bool:
     return False
 
 
-def _told(error: SandboxError, operation: Operation[Any, Any]) -> SandboxError:
-    error.transport = error.transport or "http"
-    error.operation = error.operation or operation.name
-    return error
-
-
 class HTTPTransport(_HTTPBase):
     """Perform operations over HTTP.
 
@@ -190,8 +196,8 @@ class HTTPTransport(_HTTPBase):
 
     def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
         """Perform an operation, repeating it as `options` allow."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         call = encode_request(operation, request)
         headers = self._headers_for(operation, call, options)
         while True:
@@ -200,25 +206,24 @@ class HTTPTransport(_HTTPBase):
                 opened = self._exchange_here().open(call, _with_deadline(headers, deadline), deadline)
                 return _conclude(operation, opened.collect(deadline))
             except _FAILURES as failure:
-                error = _told(self._translated(operation, failure, deadline), operation)
-                delay = attempts.delay_after(error)
-                if delay is None:
-                    raise error from (failure if failure is not error else failure.__cause__)
+                delay = self._delay_after(failure, attempts, deadline)
             time.sleep(delay)
 
     def stream(
         self, operation: Operation[Req, Res], request: Req, options: CallOptions
     ) -> Generator[Res, None, None]:
         """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         call = encode_request(operation, request)
         headers = self._headers_for(operation, call, options)
         begun = False
         while True:
+            limit: Limit = deadline
             try:
                 self._refuse_if_closed()
                 opened = self._exchange_here().open(call, headers, deadline, endless=True)
+                limit = Patience(operation)
                 try:
                     if not _is_success(opened.status_code):
                         _conclude(operation, opened.collect(deadline))
@@ -232,10 +237,7 @@ class HTTPTransport(_HTTPBase):
                 finally:
                     opened.close()
             except _FAILURES as failure:
-                error = _told(self._translated(operation, failure, deadline), operation)
-                delay = None if begun else attempts.delay_after(error)
-                if delay is None:
-                    raise error from (failure if failure is not error else failure.__cause__)
+                delay = self._delay_after(failure, attempts, limit, final=begun)
             time.sleep(delay)
 
     def send(
@@ -246,11 +248,11 @@ class HTTPTransport(_HTTPBase):
         options: CallOptions,
     ) -> Res:
         """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         call = encode_request(operation, request)
         headers = [*self._headers_for(operation, call, options), _BINARY]
-        content = Chunks(chunks)
+        content, patience = Chunks(chunks), Patience(operation)
         while True:
             try:
                 self._refuse_if_closed()
@@ -259,10 +261,7 @@ class HTTPTransport(_HTTPBase):
             except _FAILURES as failure:
                 if content.failure is not None:
                     raise content.failure from None
-                error = _told(self._translated(operation, failure, deadline), operation)
-                delay = None if content.begun else attempts.delay_after(error)
-                if delay is None:
-                    raise error from (failure if failure is not error else failure.__cause__)
+                delay = self._delay_after(failure, attempts, patience, final=content.begun)
             time.sleep(delay)
 
     def _exchange_here(self) -> Exchange:
@@ -310,20 +309,17 @@ class AsyncHTTPTransport(_HTTPBase):
 
     async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
         """Perform an operation, repeating it as `options` allow."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         call = encode_request(operation, request)
         headers = self._headers_for(operation, call, options)
         while True:
             try:
                 self._refuse_other_loop()
-                answer = await self._in_time(lambda: self._exchanged(call, headers, deadline), deadline)
+                answer = await within(deadline, lambda: self._exchanged(call, headers, deadline))
                 return _conclude(operation, answer)
             except _FAILURES as failure:
-                error = _told(self._translated(operation, failure, deadline), operation)
-                delay = attempts.delay_after(error)
-                if delay is None:
-                    raise error from (failure if failure is not error else failure.__cause__)
+                delay = self._delay_after(failure, attempts, deadline)
             await asyncio.sleep(delay)
 
     async def _exchanged(self, call: HTTPCall, headers: list[tuple[str, str]], deadline: Deadline) -> Answer:
@@ -335,20 +331,22 @@ class AsyncHTTPTransport(_HTTPBase):
         self, operation: Operation[Req, Res], request: Req, options: CallOptions
     ) -> AsyncGenerator[Res]:
         """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         call = encode_request(operation, request)
         headers = self._headers_for(operation, call, options)
         begun = False
         while True:
+            limit: Limit = deadline
             try:
                 self._refuse_other_loop()
-                opened = await self._in_time(lambda: self._exchange.open(call, headers), deadline)
+                opened = await within(deadline, lambda: self._exchange.open(call, headers))
+                limit = patience = Patience(operation)
                 try:
                     if not _is_success(opened.status_code):
                         _conclude(operation, await opened.collect(deadline))
-                    pieces = Pieces(operation)
-                    async for chunk in self._patiently(opened.chunks):
+                    pieces, chunks = Pieces(operation), opened.chunks
+                    while (chunk := await within(patience, partial(anext, chunks, None))) is not None:
                         for piece in pieces.feed(chunk):
                             begun = True
                             yield piece
@@ -357,10 +355,7 @@ class AsyncHTTPTransport(_HTTPBase):
                 finally:
                     await opened.close()
             except _FAILURES as failure:
-                error = _told(self._translated(operation, failure, deadline), operation)
-                delay = None if begun else attempts.delay_after(error)
-                if delay is None:
-                    raise error from (failure if failure is not error else failure.__cause__)
+                delay = self._delay_after(failure, attempts, limit, final=begun)
             await asyncio.sleep(delay)
 
     async def send(
@@ -371,49 +366,29 @@ class AsyncHTTPTransport(_HTTPBase):
         options: CallOptions,
     ) -> Res:
         """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
-        deadline = Deadline(options.timeout)
-        attempts = Attempts(operation, options, deadline)
+        attempts = Attempts(operation, options)
+        deadline = attempts.deadline
         call = encode_request(operation, request)
         headers = [*self._headers_for(operation, call, options), _BINARY]
-        content = AsyncChunks(chunks)
+        content, patience = AsyncChunks(chunks), Patience(operation)
         while True:
             try:
                 self._refuse_other_loop()
                 self._refuse_if_closed()
-                opened = await self._exchange.open(call, headers, aiter(content))
+                seconds = deadline.remaining()
+                timeouts: Timeouts = {
+                    "pool": seconds,
+                    "connect": seconds,
+                    "read": patience.seconds,
+                    "write": patience.seconds,
+                }
+                opened = await self._exchange.open(call, headers, aiter(content), timeouts)
                 return _conclude(operation, await opened.collect(Deadline(None)))
             except _FAILURES as failure:
                 if content.failure is not None:
                     raise content.failure from None
-                error = _told(self._translated(operation, failure, deadline), operation)
-                delay = None if content.begun else attempts.delay_after(error)
-                if delay is None:
-                    raise error from (failure if failure is not error else failure.__cause__)
+                delay = self._delay_after(failure, attempts, patience, final=content.begun)
             await asyncio.sleep(delay)
-
-    async def _in_time(self, work: Callable[[], Awaitable[T]], deadline: Deadline) -> T:
-        bound = asyncio.timeout(deadline.remaining())
-        try:
-            async with bound:
-                return await work()
-        except TimeoutError as error:
-            if bound.expired():
-                raise deadline.passed() from error
-            raise
-
-    async def _patiently(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        while True:
-            bound = asyncio.timeout(PATIENCE_SECONDS)
-            try:
-                async with bound:
-                    chunk = await anext(chunks, None)
-            except TimeoutError as error:
-                if bound.expired():
-                    raise SandboxConnectionError(f"nothing came for {PATIENCE_SECONDS:g} s") from error
-                raise
-            if chunk is None:
-                return
-            yield chunk
 
     def _refuse_other_loop(self) -> None:
         loop = asyncio.get_running_loop()

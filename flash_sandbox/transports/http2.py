@@ -9,15 +9,16 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from grpclib.exceptions import StreamTerminatedError
 
 from ..address import Address
 from .http2_protocol import Headers, OneCallProtocol
 from .keepalive import keep_alive
+from .retry import Limit
 
-__all__ = ["PING_PATIENCE_SECONDS", "PING_SECONDS", "Connection", "Limit"]
+__all__ = ["PING_PATIENCE_SECONDS", "PING_SECONDS", "Connection"]
 
 PING_SECONDS: Final = 300.0
 """Of silence, after which a server is asked whether it is there.
@@ -30,18 +31,6 @@ PING_PATIENCE_SECONDS: Final = 20.0
 
 # More would be asked of the system, page by page, for each read.
 _READ_BYTES: Final = 64 * 1024
-
-
-class Limit(Protocol):
-    """How long a step may take."""
-
-    def remaining(self) -> float | None:
-        """Return the seconds that are left, or None for as long as it takes; raise where none are."""
-        ...
-
-    def passed(self) -> Exception:
-        """Return the error that says that none are left."""
-        ...
 
 
 class Connection:

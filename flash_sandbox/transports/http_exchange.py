@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -17,7 +17,7 @@ from ..address import Address
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.http import HTTPCall
 from ..errors import ProtocolError
-from .retry import PATIENCE_SECONDS, Deadline
+from .retry import Deadline, Patience
 
 __all__ = [
     "Answer",
@@ -28,10 +28,20 @@ __all__ = [
     "Headers",
     "OpenAnswer",
     "Session",
+    "Timeouts",
     "proxied",
 ]
 
 Headers = list[tuple[str, str]]
+
+
+class Timeouts(TypedDict):
+    """Seconds for each kind of step, as httpcore and httpx name them; None for as long as it takes."""
+
+    pool: float | None
+    connect: float | None
+    read: float | None
+    write: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +138,20 @@ class AsyncExchange(Protocol):
     """Sends a request and returns the answer; the caller bounds the time. Failures as with `Exchange`."""
 
     async def open(
-        self, call: HTTPCall, headers: Headers, content: AsyncIterator[bytes] | None = None
+        self,
+        call: HTTPCall,
+        headers: Headers,
+        content: AsyncIterator[bytes] | None = None,
+        timeouts: Timeouts | None = None,
     ) -> AsyncOpenAnswer:
-        """Send a request and return the answer once its body begins."""
+        """Send a request and return the answer once its body begins.
+
+        Args:
+            call: The request.
+            headers: Its headers.
+            content: What the request carries in place of its body.
+            timeouts: What each step may take, where the caller does not bound the whole.
+        """
         ...
 
     async def close(self) -> None:
@@ -182,12 +203,15 @@ class Session:
     ) -> OpenAnswer:
         """Send a request and return the answer once its body begins."""
         # httpx waits this long for each step, and the whole is looked at between the pieces of the body.
+        # requests cannot wait longer for the body than for its beginning.
+        remaining = deadline.remaining()
+        each = Patience.seconds if endless else remaining
         request = self._client.build_request(
             call.method,
             self._base_url + call.path,
             content=call.body if content is None else content,
             headers=headers,
-            timeout=PATIENCE_SECONDS if endless else deadline.remaining(),
+            timeout=httpx.Timeout(each, connect=remaining, pool=remaining),
         )
         response = self._client.send(request, stream=True, follow_redirects=False)
         return OpenAnswer(response.status_code, response.headers, response.iter_bytes(), response.close)
@@ -213,7 +237,11 @@ class AsyncSession:
         self._owned = owned
 
     async def open(
-        self, call: HTTPCall, headers: Headers, content: AsyncIterator[bytes] | None = None
+        self,
+        call: HTTPCall,
+        headers: Headers,
+        content: AsyncIterator[bytes] | None = None,
+        timeouts: Timeouts | None = None,
     ) -> AsyncOpenAnswer:
         """Send a request and return the answer once its body begins."""
         request = self._client.build_request(
@@ -221,7 +249,7 @@ class AsyncSession:
             self._base_url + call.path,
             content=call.body if content is None else content,
             headers=headers,
-            timeout=None,
+            timeout=None if timeouts is None else httpx.Timeout(**timeouts),
         )
         response = await self._client.send(request, stream=True, follow_redirects=False)
         return AsyncOpenAnswer(

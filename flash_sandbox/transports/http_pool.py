@@ -17,19 +17,17 @@ import httpcore
 
 from ..address import Address
 from ..codecs.http import HTTPCall
-from .deadline_backend import DeadlineBackend, Patience
-from .http_exchange import AsyncOpenAnswer, Headers, OpenAnswer
+from .deadline_backend import DeadlineBackend, EachStep
+from .http_exchange import AsyncOpenAnswer, Headers, OpenAnswer, Timeouts
 from .keepalive import SOCKET_OPTIONS
 from .limits import MOST_CONNECTIONS, MOST_IDLE
-from .retry import PATIENCE_SECONDS, Deadline
+from .retry import Deadline, Patience
 from .tls import default_context
 
 __all__ = ["AsyncPool", "Pool"]
 
 # Less than the five seconds after which some servers close an idle connection.
 _KEEPALIVE_SECONDS: Final = 4.0
-
-_PATIENCE: Final = Patience(PATIENCE_SECONDS)
 
 
 class _Requests:
@@ -58,7 +56,7 @@ class _Requests:
         self,
         call: HTTPCall,
         headers: Headers,
-        timeouts: dict[str, float] | None,
+        timeouts: Timeouts | None,
         content: Iterator[bytes] | AsyncIterator[bytes] | None,
     ) -> httpcore.Request:
         url = httpcore.URL(
@@ -104,17 +102,11 @@ class Pool:
     ) -> OpenAnswer:
         """Send a request and return the answer once its body begins."""
         remaining = deadline.remaining()
-        timeouts: dict[str, float] | None = None
-        if remaining is not None:
-            # `DeadlineBackend` takes these for moments rather than durations.
-            at = time.monotonic() + remaining
-            timeouts = {"connect": at, "read": at, "write": at}
-        if endless and content is not None:
-            timeouts = {
-                **(timeouts or {}),
-                "read": Patience(PATIENCE_SECONDS),
-                "write": Patience(PATIENCE_SECONDS),
-            }
+        # `DeadlineBackend` takes a number for a moment rather than a duration.
+        at = None if remaining is None else time.monotonic() + remaining
+        patience = EachStep(Patience.seconds)
+        sending = at if content is None else patience
+        timeouts: Timeouts = {"pool": at, "connect": at, "read": sending, "write": sending}
         request = self._requests.make(call, headers, timeouts, content)
         connection = self._take(remaining)
         try:
@@ -122,9 +114,9 @@ class Pool:
         except BaseException:
             self._release(connection)
             raise
-        if endless and timeouts is not None:
+        if endless:
             # Looked up once more when the body is read.
-            timeouts["read"] = _PATIENCE
+            timeouts["read"] = patience
 
         def close() -> None:
             try:
@@ -193,11 +185,15 @@ class AsyncPool:
         self._closed = False
 
     async def open(
-        self, call: HTTPCall, headers: Headers, content: AsyncIterator[bytes] | None = None
+        self,
+        call: HTTPCall,
+        headers: Headers,
+        content: AsyncIterator[bytes] | None = None,
+        timeouts: Timeouts | None = None,
     ) -> AsyncOpenAnswer:
         """Send a request and return the answer once its body begins."""
-        request = self._requests.make(call, headers, None, content)
-        connection = await self._take()
+        request = self._requests.make(call, headers, timeouts, content)
+        connection = await self._take(None if timeouts is None else timeouts["pool"])
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
@@ -212,9 +208,16 @@ class AsyncPool:
 
         return AsyncOpenAnswer(response.status, _Headers(response.headers), response.aiter_stream(), close)
 
-    async def _take(self) -> httpcore.AsyncHTTPConnection:
+    async def _take(self, seconds: float | None) -> httpcore.AsyncHTTPConnection:
         """Take a connection that no other call uses; it is connected when it is used first."""
-        await self._room.acquire()
+        if self._room.locked() and seconds is not None:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._room.acquire()
+            except TimeoutError as error:
+                raise httpcore.PoolTimeout from error
+        else:
+            await self._room.acquire()
         while True:
             connection = self._idle.pop() if self._idle else None
             if connection is None:

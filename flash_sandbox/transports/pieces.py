@@ -62,4 +62,4 @@ class Pieces(Generic[Res]):
             SandboxConnectionError: It was cut.
         """
         if self._begun or not self._complete:
-            raise lost_stream()
+            raise lost_stream(self._operation)

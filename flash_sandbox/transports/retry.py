@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from ..errors import OutcomeUnknownError, SandboxConnectionError, SandboxError, SandboxTimeoutError
 from ..operations import Operation
 from ..options import CallOptions
 
-__all__ = ["PATIENCE_SECONDS", "Attempts", "Deadline", "lost_answer", "lost_stream"]
-
-PATIENCE_SECONDS: Final = 60.0
-"""Nothing comes of a stream for longer only where the server is dead: it would tell that nothing happens."""
-
+__all__ = ["Attempts", "Deadline", "Limit", "Patience", "lost_answer", "lost_stream"]
 
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 5.0
 # A server that asks for longer than this is told to the caller rather than waited for.
 _LONGEST_RETRY_AFTER: Final = 60.0
+
+
+class Limit(Protocol):
+    """How long a step of a call may take."""
+
+    def remaining(self) -> float | None:
+        """Return the seconds that are left, or None for as long as it takes; raise where none are."""
+        ...
+
+    def passed(self) -> SandboxError:
+        """Return the error that says that none are left."""
+        ...
 
 
 class Deadline:
@@ -56,18 +64,46 @@ class Deadline:
         )
 
 
+class Patience:
+    """How long each step of a stream may take, once that has begun.
+
+    Nothing happens for longer only where the server is dead: it would tell that it has nothing to tell.
+
+    Attributes:
+        seconds: So many.
+    """
+
+    seconds: ClassVar[float] = 60.0
+
+    def __init__(self, operation: Operation[Any, Any]) -> None:
+        self._operation = operation
+
+    def remaining(self) -> float:
+        """Return the seconds for the next step."""
+        return self.seconds
+
+    def passed(self) -> SandboxConnectionError:
+        """Return the error that says that nothing has happened for so long."""
+        return lost_answer(self._operation, f"nothing came for {self.seconds:g} s")
+
+
 class Attempts:
     """Decides, for one call, whether a failure is final.
 
     A read is repeated on a lost answer and on every error that says that it is worth it; anything is
     repeated where its connection was never made; a keyed operation is repeated on both, since the
     orchestrator knows the key again. Nothing else is, so that no command runs twice.
+
+    Attributes:
+        operation: What is called.
+        deadline: When the call's time-out passes.
     """
 
-    def __init__(self, operation: Operation[Any, Any], options: CallOptions, deadline: Deadline) -> None:
+    def __init__(self, operation: Operation[Any, Any], options: CallOptions) -> None:
+        self.operation = operation
+        self.deadline = Deadline(options.timeout)
         self._safe = operation.repeatable or operation.keyed
         self._left = options.max_retries
-        self._deadline = deadline
         self._delay = _FIRST_DELAY
         self._watch = options.watch
 
@@ -78,7 +114,7 @@ class Attempts:
         # Half of the delay is random, so that clients that failed together do not return together.
         delay = self._delay * (0.5 + random.random() / 2)
         delay = max(delay, error.retry_after or 0.0)
-        if delay > _LONGEST_RETRY_AFTER or self._deadline.passes_within(delay):
+        if delay > _LONGEST_RETRY_AFTER or self.deadline.passes_within(delay):
             return None
         self._left -= 1
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
@@ -101,6 +137,6 @@ def lost_answer(operation: Operation[Any, Any], detail: str) -> SandboxConnectio
     return OutcomeUnknownError(f"{detail}; the request may have been carried out")
 
 
-def lost_stream() -> SandboxConnectionError:
+def lost_stream(operation: Operation[Any, Any]) -> SandboxConnectionError:
     """Return the error for a streamed answer that ended before its last piece."""
-    return SandboxConnectionError("the stream broke off before its end")
+    return lost_answer(operation, "the stream broke off before its end")

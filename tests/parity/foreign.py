@@ -22,7 +22,7 @@ from loop_server import LoopServer
 
 from flash_sandbox.errors import GRPC_STATUS
 
-__all__ = ["SETTINGS", "Answer", "Error", "ForeignServer", "Message", "Page", "Raw"]
+__all__ = ["SETTINGS", "Answer", "Error", "ForeignServer", "Message", "Page", "Raw", "Stream"]
 
 _Headers = list[tuple[str, str]]
 SETTINGS: Final = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -110,7 +110,26 @@ class Raw:
         return self.http2
 
 
-Answer = Page | Message | Error | Raw
+@dataclass(frozen=True)
+class Stream:
+    """The beginning of a streamed answer: pieces, each as JSON and in binary form, and perhaps the end."""
+
+    pieces: tuple[tuple[bytes, bytes], ...] = ()
+    ends: bool = False
+
+    def over_http(self) -> bytes:
+        """Return the answer in HTTP/1.1."""
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
+        chunks = [b"%x\r\n%s\n\r\n" % (len(piece) + 1, piece) for piece, _ in self.pieces]
+        return b"".join([head, *chunks, b"0\r\n\r\n" if self.ends else b""])
+
+    def over_http2(self, request: bytes) -> bytes:
+        """Return the answer in HTTP/2."""
+        body = b"".join(b"\x00" + len(piece).to_bytes(4, "big") + piece for _, piece in self.pieces)
+        return _http2(request, _GRPC_HEADERS, body, [("grpc-status", "0")] if self.ends else (), ends=False)
+
+
+Answer = Page | Message | Error | Raw | Stream
 
 _GRPC_HEADERS: Final[_Headers] = [(":status", "200"), ("content-type", GRPC_CONTENT_TYPE)]
 
@@ -132,7 +151,7 @@ class ForeignServer(LoopServer):
         answer = self._answer
         writer.write(answer.over_http2(request) if request.startswith(PREFACE) else answer.over_http())
         await writer.drain()
-        if isinstance(answer, Raw):
+        if isinstance(answer, Raw) or (isinstance(answer, Stream) and answer.ends):
             writer.write_eof()
         while await reader.read(65536):
             pass
@@ -146,7 +165,12 @@ def _phrase(status: int) -> str:
 
 
 def _http2(
-    request: bytes, headers: _Headers, body: bytes | None, trailers: Iterable[tuple[str, str]] = ()
+    request: bytes,
+    headers: _Headers,
+    body: bytes | None,
+    trailers: Iterable[tuple[str, str]] = (),
+    *,
+    ends: bool = True,
 ) -> bytes:
     connection = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
     connection.initiate_connection()
@@ -154,7 +178,7 @@ def _http2(
     connection.send_headers(1, headers)
     trailers = list(trailers)
     if body is not None:
-        connection.send_data(1, body, end_stream=not trailers)
+        connection.send_data(1, body, end_stream=ends and not trailers)
     if trailers:
         connection.send_headers(1, trailers, end_stream=True)
     return connection.data_to_send()

@@ -24,7 +24,7 @@ from flash_sandbox.transports.retry import Attempts, Deadline, lost_answer
 def attempts(
     operation: Operation[Any, Any], *, max_retries: int = 3, timeout: float | None = 30.0
 ) -> Attempts:
-    return Attempts(operation, CallOptions(timeout, max_retries), Deadline(timeout))
+    return Attempts(operation, CallOptions(timeout, max_retries))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
