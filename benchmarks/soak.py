@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -83,20 +83,25 @@ class _Soak:
 
     async def run(self, cycles: int, seconds: float) -> None:
         """Load it in cycles of so many seconds."""
-        async with AsyncExitStack() as stack:
-            clients: list[AsyncSandboxAPI] = [
-                await stack.enter_async_context(AsyncHTTPClient(address=self._server.http)),
-                await stack.enter_async_context(AsyncSandboxClient(address=self._server.grpc)),
-            ]
+        async with AsyncHTTPClient(address=self._server.http) as client:
             # What is made when it is first needed, and kept: threads, ID maps of users.
-            ids = await asyncio.gather(*(_start(clients[0]) for _ in range(_AT_ONCE)))
-            await asyncio.gather(*(clients[0].stop_sandbox(each) for each in ids))
-            for _ in range(cycles):
-                deadline = time.monotonic() + seconds
-                killing = asyncio.create_task(self._kill_until(deadline))
-                await asyncio.gather(*(self._work(client, deadline) for client in clients * _WORKERS))
-                await killing
-                self.counts.append(await self._count())
+            ids = await asyncio.gather(*(_start(client) for _ in range(_AT_ONCE)))
+            await asyncio.gather(*(client.stop_sandbox(each) for each in ids))
+        for _ in range(cycles):
+            await self._cycle(seconds)
+            self.counts.append(await self._count())
+
+    async def _cycle(self, seconds: float) -> None:
+        """Load it for so many seconds, by clients that are closed then: what they keep open varies."""
+        async with (
+            AsyncHTTPClient(address=self._server.http) as http,
+            AsyncSandboxClient(address=self._server.grpc) as grpc,
+        ):
+            clients: list[AsyncSandboxAPI] = [http, grpc]
+            deadline = time.monotonic() + seconds
+            killing = asyncio.create_task(self._kill_until(deadline))
+            await asyncio.gather(*(self._work(client, deadline) for client in clients * _WORKERS))
+            await killing
 
     async def _work(self, client: AsyncSandboxAPI, deadline: float) -> None:
         while time.monotonic() < deadline:
@@ -143,11 +148,12 @@ class _Soak:
 
     async def _count(self) -> dict[str, float]:
         pid = self._server.pid
-        # The kernel takes down in the background what the last stop has left to it.
+        # The kernel takes down in the background what the last stop has left to it, and the orchestrator
+        # notices in its turn that the clients have gone.
         for _ in range(50):
+            await asyncio.sleep(0.1)
             if len(list(tree(pid))) == _AT_REST:
                 break
-            await asyncio.sleep(0.1)
         processes = list(tree(pid))
         return {
             "minutes": (time.monotonic() - self._began) / 60,
