@@ -33,6 +33,8 @@ _Result = TypeVar("_Result")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
+# A client that gives a call up says so itself, in its own words, before it could read ours.
+_GRACE_SECONDS: Final = 0.25
 # The statuses of gRPC that a server counts as its own errors, those of 500 and above in the table.
 _FAULTS: Final = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN")
 
@@ -160,7 +162,7 @@ class Calls:
 
 async def _within(timeout: float, work: Callable[[], Awaitable[_Result]]) -> _Result:
     try:
-        async with asyncio.timeout(timeout) as deadline:
+        async with asyncio.timeout(timeout + _GRACE_SECONDS) as deadline:
             return await work()
     except TimeoutError:
         if not deadline.expired():

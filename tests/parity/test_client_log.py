@@ -17,6 +17,7 @@ from flash_sandbox import (
     SandboxNotFoundError,
 )
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.runtimes import Limits
 
 Connect = Callable[..., SandboxAPI]
 
@@ -144,8 +145,10 @@ class TestLine:
 
 
 class TestSecrets:
-    def test_hold_nothing_of_keys_bodies_and_output(self, lines: Lines, connect: Connect, kind: str) -> None:
-        with running_orchestrator(api_key="the-key") as own:
+    def test_hold_nothing_of_keys_bodies_and_output(
+        self, lines: Lines, connect: Connect, kind: str, limits: Limits
+    ) -> None:
+        with running_orchestrator(limits=limits, api_key="the-key") as own:
             address = own.http_address if "HTTP" in kind else own.grpc_address
             client = connect(address, api_key="the-key")
             sandbox = client.start_sandbox(labels={"a": "the-label"})

@@ -189,7 +189,8 @@ class TestStream:
             time.sleep(0.01)
 
     def test_reader_that_stops_stops_the_writer(self, client: SandboxAPI, sandbox_id: str) -> None:
-        script = "i=0; while :; do head -c 65536 /dev/zero; i=$((i+1)); echo $i > /tmp/written; done"
+        count = "i=$((i+1)); echo $i > /tmp/new; mv /tmp/new /tmp/written"
+        script = f"i=0; while :; do head -c 65536 /dev/zero; {count}; done"
         with client.exec_stream(sandbox_id, script) as stream:
             assert next(iter(stream)).type == "started"
             before, written = -1, 0

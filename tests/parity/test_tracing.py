@@ -37,6 +37,7 @@ from flash_sandbox import (
 from flash_sandbox.orchestrator import Orchestrator, calls, running_orchestrator
 from flash_sandbox.orchestrator.calls import Call, Calls
 from flash_sandbox.orchestrator.logs import RequestLog
+from flash_sandbox.orchestrator.runtimes import Limits
 
 Connect = Callable[..., SandboxAPI]
 
@@ -177,9 +178,9 @@ class TestCall:
         assert (mine.status.status_code, theirs.status.status_code) == (StatusCode.ERROR, StatusCode.ERROR)
 
     def test_without_the_key_has_a_span_at_both_ends(
-        self, spans: Spans, connect: Connect, transport: str
+        self, spans: Spans, connect: Connect, transport: str, limits: Limits
     ) -> None:
-        with running_orchestrator(api_key="the-key") as own:
+        with running_orchestrator(limits=limits, api_key="the-key") as own:
             address = own.http_address if transport == "http" else own.grpc_address
             with pytest.raises(AuthenticationError):
                 connect(address, api_key="the-wrong-key").list_sandboxes()
