@@ -1,9 +1,9 @@
 # make demo and make test need only Python 3.11 or newer: each makes .venv and installs into it.
 PYTHON ?= python3
 VENV ?= .venv
-# How many processes run tests, each its own modules with engines of its own. More are faster where nothing else runs,
-# and tests of time-outs then meet a busy machine. 0: this one alone, for a debugger.
-WORKERS ?= 2
+# How many processes run tests, each its own modules with engines of its own: many tests wait, so that three keep two
+# CPUs busy. 0: this one alone, for a debugger.
+WORKERS ?= 3
 
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-orchestrator

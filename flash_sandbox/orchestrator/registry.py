@@ -170,8 +170,8 @@ class Registry:
 
     def after(self, place: tuple[float, str]) -> Iterator[Sandbox]:
         """Yield the sandboxes that come after a place, the oldest first, none of which may go meanwhile."""
-        for _, sandbox_id in self._places[bisect_right(self._places, place) :]:
-            yield self._sandboxes[sandbox_id]
+        for index in range(bisect_right(self._places, place), len(self._places)):
+            yield self._sandboxes[self._places[index][1]]
 
     def require_free(self, name: str) -> None:
         """Raise ConflictError where a sandbox that is there has that name."""
