@@ -73,6 +73,28 @@ class TestDoctor:
         output = run("doctor", PATH=f"{tmp_path}:{os.environ['PATH']}").stdout
         assert line.format(runsc=runsc) in output
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user needs no capability")
+    def test_root_without_what_its_sandboxes_need_is_told_what(self) -> None:
+        less = "-sys_ptrace,-kill"
+        line = ["setpriv", f"--inh-caps={less}", f"--bounding-set={less}", sys.executable, "-m"]
+        environment = os.environ | {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+        def ran(*words: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*line, "flash_sandbox.cli", *words],
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+                timeout=60,
+            )
+
+        first, second, *_ = ran("doctor").stdout.splitlines()
+        assert first == "✗ bubblewrap   root lacks CAP_KILL, CAP_SYS_PTRACE"
+        assert "as an ordinary user" in second
+        refused = ran("run", "--type", "bubblewrap", "--", "true")
+        assert (refused.returncode, "root lacks CAP_KILL" in refused.stderr) == (125, True)
+
     def test_it_works_as_an_ordinary_user(self, need: Callable[[str, str | None], None]) -> None:
         found = ordinary_user.command()
         if isinstance(found, str):

@@ -36,7 +36,7 @@ from ..sandboxing.output import Output, drained
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.snapshots import Snapshots
-from ..sandboxing.users import user_pool
+from ..sandboxing.users import missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
 from .base import LOG_BYTES, Availability, Control, Happening, Program, Register, Started
 
@@ -85,6 +85,7 @@ class BubblewrapRuntime:
         self._limits = limits
         self._hierarchy: cgroups.Hierarchy | None = None
         self._users = user_pool()
+        self._lacking = missing_capabilities()
         self._launcher = LauncherClient(self._filter, self._on_launcher_death)
         self._sandboxes: dict[str, RunningSandbox] = {}
         self._warm_request = StartRequest(image=warm_image or HOST, network="none")
@@ -205,6 +206,10 @@ class BubblewrapRuntime:
         return True
 
     async def _make(self, sandbox_id: str, request: StartRequest) -> RunningSandbox:
+        if self._lacking:
+            raise RuntimeUnavailableError(
+                f"root lacks {', '.join(self._lacking)}; `flash-sandbox doctor` tells more"
+            )
         async with self._snapshots.verified(request.snapshot_path) as snapshot:
             if snapshot:
                 snapshot.require_runtime(self.name)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..runtimes.base import Availability
 from . import bwrap, cgroups, syscalls
+from .users import missing_capabilities
 
 __all__ = ["check_host"]
 
@@ -26,6 +27,10 @@ def check_host(name: str) -> Availability:
     except KeyError:
         machine = platform.machine()
         return Availability(name, False, f"has no seccomp filter for {machine}", "use x86_64 or aarch64")
+    missing = missing_capabilities()
+    if missing:
+        remedy = "give it these, or run the orchestrator as an ordinary user"
+        return Availability(name, False, f"root lacks {', '.join(missing)}", remedy)
     try:
         version = bwrap.probe(bwrap.installed_program())
     except bwrap.BubblewrapMissing as error:

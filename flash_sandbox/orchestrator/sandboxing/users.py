@@ -8,12 +8,24 @@ from typing import Final
 
 from ...errors import AtCapacityError
 
-__all__ = ["UserPool", "user_pool"]
+__all__ = ["UserPool", "missing_capabilities", "user_pool"]
 
 # Above the ranges that systemd lists as used by anything (uid-gid.md: containers end at 0x6FFFFFFF).
 _FIRST: Final = 0x70000000
 _EACH: Final = 4096
 _POOLS: Final = 4096
+# What root does for its sandboxes: give files away, join namespaces, mount, signal (capabilities(7)).
+_NEEDED: Final = {
+    "CHOWN": 0,
+    "DAC_OVERRIDE": 1,
+    "FOWNER": 3,
+    "KILL": 5,
+    "SETGID": 6,
+    "SETUID": 7,
+    "SYS_CHROOT": 18,
+    "SYS_PTRACE": 19,
+    "SYS_ADMIN": 21,
+}
 
 
 def user_pool() -> UserPool | None:
@@ -22,6 +34,18 @@ def user_pool() -> UserPool | None:
     if os.geteuid() != 0 or not _is_mapped(first, _EACH):
         return None
     return UserPool(first)
+
+
+def missing_capabilities() -> list[str]:
+    """Return the capabilities that this process lacks to run sandboxes as users of their own.
+
+    An ordinary user, whose sandboxes all are that user's, needs none.
+    """
+    if user_pool() is None:
+        return []
+    lines = Path("/proc/self/status").read_text().splitlines()
+    effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+    return [f"CAP_{name}" for name, number in _NEEDED.items() if not effective >> number & 1]
 
 
 def _is_mapped(first: int, count: int) -> bool:
