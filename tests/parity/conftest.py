@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -32,3 +33,19 @@ def sandbox_id(client: flash_sandbox.SandboxAPI) -> Iterator[str]:
     yield started
     with suppress(flash_sandbox.SandboxNotFoundError, flash_sandbox.ClientClosedError):
         client.stop_sandbox(started)
+
+
+@pytest.fixture
+def unreachable() -> Iterator[str]:
+    """Listen on a port whose queue is full: connecting to it neither succeeds nor fails."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        place = listener.getsockname()
+        while True:
+            one_more = stack.enter_context(socket.socket())
+            one_more.settimeout(0.2)
+            try:
+                one_more.connect(place)
+            except TimeoutError:
+                break
+        yield f"127.0.0.1:{place[1]}"

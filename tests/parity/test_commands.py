@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from seen_inside import until_gone
 
 from flash_sandbox import (
     CommandFailedError,
@@ -32,14 +33,6 @@ def shell(client: SandboxAPI, sandbox_id: str, script: str) -> str:
 def printed(frames: list[ExecFrame], stream: str = "stdout") -> bytes:
     """Put together what came of one stream."""
     return b"".join(frame.data for frame in frames if frame.type == stream)
-
-
-def until_gone(client: SandboxAPI, sandbox_id: str, word: str) -> None:
-    """Wait until no process of a sandbox has `word` among its arguments."""
-    deadline = time.monotonic() + 30
-    while word in client.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout:
-        assert time.monotonic() < deadline, "it runs on"
-        time.sleep(0.01)
 
 
 class TestExec:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
 from typing import Final
 
 import flash_sandbox_grpc
@@ -45,19 +43,6 @@ def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Patience, "seconds", 0.5)
 
 
-@pytest.fixture
-def full_address() -> Iterator[str]:
-    """Tell where connections are not taken: so many wait there that the system answers no other one."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(3):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with suppress(BlockingIOError):
-                waiting.connect(listener.getsockname())
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-
-
 def test_upload_that_nobody_answers_is_given_up(connect: Connect) -> None:
     with SilentServer() as server:
         client = connect(server.address, timeout=None, max_retries=3)
@@ -67,8 +52,8 @@ def test_upload_that_nobody_answers_is_given_up(connect: Connect) -> None:
         assert server.connections == 1
 
 
-def test_upload_is_begun_in_time_or_not_at_all(connect: Connect, full_address: str) -> None:
-    client = connect(full_address, max_retries=0)
+def test_upload_is_begun_in_time_or_not_at_all(connect: Connect, unreachable: str) -> None:
+    client = connect(unreachable, max_retries=0)
     with pytest.raises(SandboxTimeoutError, match=r"no answer within 0\.3 s"):
         client.upload_archive("a", "/tmp", iter([b"x"]), timeout=0.3)
     client.close()

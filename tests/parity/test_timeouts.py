@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 
 import pytest
 from faults import FaultProxy, hold, keep_secret
 from quartet import failure_of, quartet
+from seen_inside import until_gone
 
 from flash_sandbox import OutcomeUnknownError, SandboxAPI, SandboxError, SandboxTimeoutError
 from flash_sandbox.orchestrator import Orchestrator
@@ -21,22 +20,6 @@ WAYS: dict[str, Callable[[Connect, str, float | None], SandboxAPI]] = {
     "client": lambda connect, address, timeout: connect(address, timeout=timeout),
     "options": lambda connect, address, timeout: connect(address).with_options(timeout=timeout),
 }
-
-
-@pytest.fixture
-def unreachable() -> Iterator[str]:
-    """Listen on a port whose queue is full: connecting to it neither succeeds nor fails."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        place = listener.getsockname()
-        while True:
-            one_more = stack.enter_context(socket.socket())
-            one_more.settimeout(0.2)
-            try:
-                one_more.connect(place)
-            except TimeoutError:
-                break
-        yield f"127.0.0.1:{place[1]}"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -108,13 +91,6 @@ def test_answer_of_a_command_that_is_held_back_is_given_up_some_seconds_after_it
             connect(proxy.address).exec_command(sandbox_id, ["true"], timeout=0.1)
         assert 0.1 < time.monotonic() - began < 30
         assert proxy.connections == 1
-
-
-def until_gone(client: SandboxAPI, sandbox_id: str, word: str) -> None:
-    """Wait until no process of a sandbox has `word` among its arguments."""
-    deadline = time.monotonic() + 60
-    while word in client.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout:
-        assert time.monotonic() < deadline, "the command runs on"
 
 
 def test_command_ends_at_its_time_also_where_nothing_tells_that_the_client_left(
