@@ -1,11 +1,12 @@
-"""A grpclib channel that notices dead links, keeps a path prefix and limits what it takes."""
+"""A grpclib channel that notices dead links, leaves a server that takes no more calls, keeps a path prefix
+and limits what it takes."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import grpclib.client
@@ -13,8 +14,12 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.metadata import Deadline
 from grpclib.protocol import EventsProcessor, H2Protocol
-from h2.events import StreamEnded
+from grpclib.protocol import Stream as H2Stream
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event, StreamEnded
 from h2.settings import SettingCodes
+from hyperframe.frame import Frame, GoAwayFrame
 from multidict import MultiDict
 
 from ..address import Address
@@ -28,6 +33,7 @@ from .http2_protocol import (
     FRAME_BYTES,
     NOT_HTTP2,
     STREAM_WINDOW_BYTES,
+    RefusedError,
     is_server_preface,
 )
 from .keepalive import keep_alive
@@ -43,6 +49,8 @@ _CONFIGURATION: Final = Configuration(
     http2_stream_window_size=STREAM_WINDOW_BYTES,
     http2_connection_window_size=CONNECTION_WINDOW_BYTES,
 )
+
+_REFUSED: Final = "the server has said that it takes no more calls on this connection"
 
 # How long a server may take to answer the end of TLS before its connection is cut.
 _FAREWELL_SECONDS: Final = 1.0
@@ -75,6 +83,14 @@ class Stream(grpclib.client.Stream[Any, Any]):
         """Tell whether the answer has begun, as it may do with an error before all is sent."""
         return bool(self._stream.headers_received.is_set())
 
+    async def _maybe_finish(self) -> None:
+        # grpclib forgets an answer that has come whole where the connection has ended since.
+        if _is_whole(self._stream) and not self._recv_trailing_metadata_done:
+            if not self._recv_initial_metadata_done:
+                await self.recv_initial_metadata()
+            await self.recv_trailing_metadata()
+        await super()._maybe_finish()
+
     async def recv_message(self) -> Any:
         """Return the next message of the answer, or None where there is none."""
         if not self._recv_initial_metadata_done:
@@ -95,10 +111,45 @@ class Stream(grpclib.client.Stream[Any, Any]):
             return self._codec.decode(data, self._recv_type)
 
 
-class _Processor(EventsProcessor):
-    """Tells every stream why it has ended, where grpclib would wait for trailers or forget the reason."""
+def _is_whole(stream: H2Stream) -> bool:
+    """Tell whether an answer has come to its end, with its status."""
+    return stream.trailers is not None or "grpc-status" in dict(stream.headers or ())
 
+
+class _Processor(EventsProcessor):
+    """Tells every stream why it has ended, where grpclib would wait for trailers or forget the reason.
+
+    Attributes:
+        leaving: Whether the server takes no more calls on this connection, and goes on with those it has.
+    """
+
+    leaving = False
     _reason = ""
+
+    def register(self, stream: H2Stream) -> Callable[[], None]:
+        release = super().register(stream)
+
+        def release_and_leave() -> None:
+            release()
+            self._leave()
+
+        return release_and_leave
+
+    def process_connection_terminated(self, event: ConnectionTerminated) -> None:
+        for stream in list(self.streams.values()):
+            if (stream.id or 0) > (event.last_stream_id or 0) and stream.wrapper is not None:
+                stream.wrapper.cancel(RefusedError(_REFUSED))
+        if event.error_code:
+            super().process_connection_terminated(event)
+            return
+        self.leaving = True
+        # Those that wait for a stream's turn get none here.
+        self.connection.stream_close_waiter.set()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self.leaving and not self.streams:
+            self.close()
 
     def process_stream_ended(self, event: StreamEnded) -> None:
         super().process_stream_ended(event)
@@ -110,7 +161,11 @@ class _Processor(EventsProcessor):
 
     def close(self, reason: str = "Connection closed") -> None:
         self._reason = self._reason or reason
+        streams = self.streams
+        # Those whose answer has come whole have only not been told yet.
+        self.streams = {number: stream for number, stream in streams.items() if not _is_whole(stream)}
         super().close(self._reason)
+        self.streams = streams
 
 
 class _Protocol(H2Protocol):
@@ -119,6 +174,7 @@ class _Protocol(H2Protocol):
     agreed = True
     """Whether the server has agreed to HTTP/2, where TLS lets it say so."""
 
+    processor: _Processor
     _head: bytes | None = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -126,8 +182,16 @@ class _Protocol(H2Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._lost = asyncio.Event()
         self.processor = _Processor(self.handler, self.connection)
+        acknowledge = self.connection.ack
+
+        def acknowledge_while_open(stream_id: int, size: int) -> None:
+            if not self.connection.is_closing():
+                acknowledge(stream_id, size)
+
+        self.connection.ack = acknowledge_while_open  # type: ignore[method-assign]
         h2 = self.connection._connection
         describe_frames_briefly(h2)
+        self._let_calls_end(h2)
         h2.update_settings({SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES})
         self.connection.flush()
         tls = transport.get_extra_info("ssl_object")
@@ -135,6 +199,25 @@ class _Protocol(H2Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != getattr(socket, "AF_UNIX", None):
             keep_alive(sock)
+
+    def _let_calls_end(self, h2: H2Connection) -> None:
+        """Go on after a GOAWAY that is no error (RFC 9113, section 6.8), where h2 ends all calls at once."""
+        goaway, stream_id = h2._receive_goaway_frame, h2.get_next_available_stream_id
+
+        def receive_goaway(frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+            if frame.error_code:
+                return goaway(frame)
+            event = ConnectionTerminated()
+            event.error_code, event.last_stream_id = ErrorCodes.NO_ERROR, frame.last_stream_id
+            return [], [event]
+
+        def next_stream_id() -> int:
+            if self.processor.leaving:
+                raise RefusedError(_REFUSED)
+            return stream_id()
+
+        h2._frame_dispatch_table[GoAwayFrame] = receive_goaway
+        h2.get_next_available_stream_id = next_stream_id  # type: ignore[method-assign]
 
     def data_received(self, data: bytes) -> None:
         if self._head is not None:
@@ -185,6 +268,7 @@ class Channel(grpclib.client.Channel):
             config=_CONFIGURATION,
         )
         self._prefix = address.prefix
+        self._left: list[_Protocol] = []
 
     def _protocol_factory(self) -> H2Protocol:
         return _Protocol(grpclib.client.Handler(), self._config, self._h2_config)
@@ -192,9 +276,14 @@ class Channel(grpclib.client.Channel):
     @property
     def _connected(self) -> bool:
         # A connection that is being closed takes no more requests, though grpclib would still use it.
-        return super()._connected and not cast(H2Protocol, self._protocol).connection.is_closing()
+        protocol = cast(_Protocol, self._protocol)
+        return super()._connected and not (protocol.processor.leaving or protocol.connection.is_closing())
 
     async def _create_connection(self) -> H2Protocol:
+        if self._protocol is not None:
+            # Calls may go on there.
+            self._left.append(cast(_Protocol, self._protocol))
+        self._left = [each for each in self._left if not each.connection.is_closing()]
         protocol = await super()._create_connection()
         if isinstance(protocol, _Protocol) and not protocol.agreed:
             protocol.processor.close(NOT_HTTP2)
@@ -214,10 +303,17 @@ class Channel(grpclib.client.Channel):
 
     async def disconnect(self) -> None:
         """End the connection, and return once its socket is closed."""
-        protocol = self._protocol
+        protocols = [*self._left, cast(_Protocol | None, self._protocol)]
         self.close()
-        if isinstance(protocol, _Protocol):
-            await protocol.until_lost()
+        for protocol in protocols:
+            if protocol is not None:
+                await protocol.until_lost()
+
+    def close(self) -> None:
+        """End the connections, with the calls that go on."""
+        for protocol in self._left:
+            protocol.processor.close()
+        super().close()
 
     def call(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,10 @@ from string import Template
 import pytest
 from browsing import Browser, Keys
 
+import flash_sandbox
 from flash_sandbox import (
+    AsyncSandbox,
+    AsyncSandboxAPI,
     HTTPClient,
     PayloadTooLargeError,
     Sandbox,
@@ -34,6 +39,9 @@ Need = Callable[[str, str | None], None]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nginx.conf"
 PREFIX = "/v1/service/sandbox"
+# More than nginx lets one connection carry.
+CALLS = 100
+AT_ONCE = 8
 
 CONFIGURATION = Template("""
 daemon off;
@@ -43,6 +51,8 @@ $settings
 events {}
 http {
     access_log off;
+    # It ends a connection after so many: 1,000 by default.
+    keepalive_requests 40;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server { listen 127.0.0.1:$http; include routes.conf; }
@@ -221,6 +231,31 @@ def test_command_whose_time_is_over_ends_behind_nginx(client: SandboxAPI) -> Non
         deadline = time.monotonic() + 30
         while "4711" in sandbox.exec_command(["sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout:
             assert time.monotonic() < deadline, "the command runs on"
+
+
+def test_no_call_is_lost_when_nginx_ends_its_connections(kind: str, origin: str) -> None:
+    # Commands: one whose answer is lost is not run again, but an error.
+    made = getattr(flash_sandbox, kind)(address=origin + PREFIX)
+    results = asyncio.run(_many_awaited(made)) if kind.startswith("Async") else _many(made)
+    assert results == [str(number) for number in range(CALLS)]
+
+
+async def _many_awaited(client: AsyncSandboxAPI) -> list[str]:
+    async with client, await AsyncSandbox.create(client, memory_mb=64) as sandbox:
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def call(number: int) -> str:
+            async with at_once:
+                return (await sandbox.exec_command(["echo", str(number)])).stdout.strip()
+
+        return await asyncio.gather(*map(call, range(CALLS)))
+
+
+def _many(client: SandboxAPI) -> list[str]:
+    with client, Sandbox.create(client, memory_mb=64) as sandbox, ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(
+            pool.map(lambda number: sandbox.exec_command(["echo", str(number)]).stdout.strip(), range(CALLS))
+        )
 
 
 def test_stream_comes_through_nginx_as_it_happens_both_ways(client: SandboxAPI) -> None:

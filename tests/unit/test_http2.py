@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 
 import pytest
-from flash_sandbox_grpc import StatusResponse
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import DataReceived, RequestReceived, StreamEnded
 from h2.settings import SettingCodes
+from http2_server import (
+    HEAD,
+    Server,
+    answer_one,
+    leave_after_one,
+    leave_before_one,
+    refuse_one,
+    reset_one,
+    serving,
+)
 
 from flash_sandbox import (
     ClientClosedError,
@@ -23,132 +26,6 @@ from flash_sandbox import (
     SandboxConnectionError,
     SandboxTimeoutError,
 )
-from flash_sandbox.codecs.grpc import SERVER_CODEC
-
-_HEAD = [(":status", "200"), ("content-type", "application/grpc")]
-
-
-class Server:
-    """One connection of a server that does as a test says.
-
-    Attributes:
-        received: Bytes of the requests' messages.
-    """
-
-    def __init__(self, connection: socket.socket, settings: dict[SettingCodes, int]) -> None:
-        self._socket = connection
-        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
-        self.h2.local_settings.update(settings)
-        self.h2.initiate_connection()
-        self.flush()
-        self.received = bytearray()
-
-    def flush(self) -> None:
-        self._socket.sendall(self.h2.data_to_send())
-
-    def begin(self) -> int:
-        """Return the next call once its headers are there."""
-        while True:
-            for event in self._events():
-                if isinstance(event, RequestReceived):
-                    return int(event.stream_id or 0)
-
-    def read(self) -> None:
-        """Read the current request to its end."""
-        while not any(isinstance(event, StreamEnded) for event in self._events()):
-            pass
-
-    def _events(self) -> list[object]:
-        data = self._socket.recv(65536)
-        if not data:
-            raise ConnectionError("the client has left")
-        events: list[object] = list(self.h2.receive_data(data))
-        for event in events:
-            if isinstance(event, DataReceived):
-                self.received += event.data
-                self.h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
-        self.flush()
-        return events
-
-    def answer(self, stream: int, status: str = "running") -> None:
-        data = SERVER_CODEC.encode(StatusResponse(status=status), StatusResponse)
-        self.h2.send_headers(stream, _HEAD)
-        self.h2.send_data(stream, b"\0" + len(data).to_bytes(4, "big") + data)
-        self.h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
-        self.flush()
-
-    def leave(self) -> None:
-        """Send no more."""
-        self._socket.shutdown(socket.SHUT_WR)
-
-
-@contextmanager
-def serving(
-    *scripts: Callable[[Server], None], settings: dict[SettingCodes, int] | None = None
-) -> Iterator[str]:
-    """Serve as many connections as there are scripts, one after the other, and yield the address."""
-    failures: list[BaseException] = []
-
-    def serve() -> None:
-        try:
-            for script in scripts:
-                connection, _ = listener.accept()
-                with connection:
-                    script(Server(connection, settings or {}))
-                    # Closed with something unread it would be reset, and what was sent be lost.
-                    with suppress(OSError):
-                        connection.shutdown(socket.SHUT_WR)
-                        while connection.recv(65536):
-                            pass
-        except BaseException as error:
-            failures.append(error)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(30)
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-        thread.join()
-    assert failures == []
-
-
-def answer_one(server: Server) -> None:
-    stream = server.begin()
-    server.answer(stream)
-
-
-def leave_after_one(server: Server) -> None:
-    """Say that this call is the last one, and only then answer it, as nginx does."""
-    stream = server.begin()
-    server.h2.close_connection(last_stream_id=stream)
-    frame = server.h2.data_to_send()
-    # h2 sends nothing after it has said so; a server that winds down does.
-    server.h2 = _reopened(server.h2)
-    server._socket.sendall(frame)
-    server.answer(stream)
-
-
-def _reopened(connection: H2Connection) -> H2Connection:
-    from h2.connection import ConnectionState
-
-    connection.state_machine.state = ConnectionState.SERVER_OPEN
-    return connection
-
-
-def refuse_one(server: Server) -> None:
-    server.h2.reset_stream(server.begin(), ErrorCodes.REFUSED_STREAM)
-    server.flush()
-
-
-def leave_before_one(server: Server) -> None:
-    server.begin()
-    server.h2.close_connection(last_stream_id=0)
-    server.flush()
-
-
-def reset_one(server: Server) -> None:
-    server.h2.reset_stream(server.begin(), ErrorCodes.INTERNAL_ERROR)
-    server.flush()
 
 
 def test_connection_is_used_again() -> None:
@@ -227,7 +104,7 @@ def test_request_goes_no_faster_than_the_server_takes_it() -> None:
 def test_error_that_comes_before_the_request_is_read_is_told() -> None:
     def refuse_early(server: Server) -> None:
         stream = server.begin()
-        head = [*_HEAD, ("grpc-status", "13"), ("grpc-message", "full")]
+        head = [*HEAD, ("grpc-status", "13"), ("grpc-message", "full")]
         server.h2.send_headers(stream, head, end_stream=True)
         server.flush()
         # Until the client leaves: what it still sends is not read as HTTP/2.
