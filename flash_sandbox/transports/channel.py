@@ -13,7 +13,8 @@ import grpclib.client
 from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.metadata import Deadline
-from grpclib.protocol import EventsProcessor, H2Protocol
+from grpclib.protocol import AbstractHandler, EventsProcessor, H2Protocol
+from grpclib.protocol import Connection as H2Sender
 from grpclib.protocol import Stream as H2Stream
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -126,6 +127,10 @@ class _Processor(EventsProcessor):
     leaving = False
     _reason = ""
 
+    def __init__(self, handler: AbstractHandler, connection: H2Sender) -> None:
+        super().__init__(handler, connection)
+        self._refused: set[int] = set()
+
     def register(self, stream: H2Stream) -> Callable[[], None]:
         release = super().register(stream)
 
@@ -136,9 +141,10 @@ class _Processor(EventsProcessor):
         return release_and_leave
 
     def process_connection_terminated(self, event: ConnectionTerminated) -> None:
-        for stream in list(self.streams.values()):
-            if (stream.id or 0) > (event.last_stream_id or 0) and stream.wrapper is not None:
+        for number, stream in self.streams.items():
+            if number > (event.last_stream_id or 0) and stream.wrapper is not None:
                 stream.wrapper.cancel(RefusedError(_REFUSED))
+                self._refused.add(number)
         if event.error_code:
             super().process_connection_terminated(event)
             return
@@ -162,8 +168,12 @@ class _Processor(EventsProcessor):
     def close(self, reason: str = "Connection closed") -> None:
         self._reason = self._reason or reason
         streams = self.streams
-        # Those whose answer has come whole have only not been told yet.
-        self.streams = {number: stream for number, stream in streams.items() if not _is_whole(stream)}
+        # A call whose answer has come whole, or that was refused, has only not been told yet.
+        self.streams = {
+            number: stream
+            for number, stream in streams.items()
+            if not (number in self._refused or _is_whole(stream))
+        }
         super().close(self._reason)
         self.streams = streams
 

@@ -71,6 +71,16 @@ async def test_server_that_leaves_for_an_error_ends_its_calls() -> None:
                 await client.resume_sandbox("a")
 
 
+async def test_call_that_a_failing_server_has_not_begun_is_made_again() -> None:
+    def fail(server: Server) -> None:
+        server.begin()
+        server.go_away(0, ErrorCodes.ENHANCE_YOUR_CALM)
+
+    with serving(fail, answer_one) as address:
+        async with AsyncSandboxClient(address=address) as client:
+            await client.resume_sandbox("a")
+
+
 @pytest.mark.parametrize("refuse", [refuse_one, leave_before_one])
 async def test_call_that_was_not_begun_is_made_again(refuse: Callable[[Server], None]) -> None:
     with serving(refuse, answer_one) as address:
