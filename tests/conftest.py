@@ -28,6 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_ENGINE: Final = "unix:///nowhere/docker.sock"
+REQUIRED: Final = frozenset(os.environ.get("FLASH_SANDBOX_REQUIRE_ENGINES", "").split(","))
 
 Need = Callable[[str, str | None], None]
 """Skips a test for what the host lacks (None: nothing), unless that must be there."""
@@ -46,12 +47,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def need() -> Need:
     """Skip where an engine is missing, but fail where $FLASH_SANDBOX_REQUIRE_ENGINES names it."""
-    required = set(filter(None, os.environ.get("FLASH_SANDBOX_REQUIRE_ENGINES", "").split(",")))
 
     def skip(engine: str, missing: str | None) -> None:
         if missing is None:
             return
-        if engine in required:
+        if engine in REQUIRED:
             pytest.fail(f"{engine} is required, but {missing}")
         pytest.skip(f"{engine}: {missing}")
 
@@ -72,7 +72,9 @@ def limits() -> Limits:
     """Enforce limits where this host gives a cgroup."""
     try:
         find_hierarchy().close()
-    except CgroupError:
+    except CgroupError as error:
+        if "cgroup" in REQUIRED:
+            pytest.fail(f"a cgroup is required, but {error}")
         return "best-effort"
     return "enforce"
 

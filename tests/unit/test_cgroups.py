@@ -41,3 +41,28 @@ def test_what_another_orchestrator_removes_meanwhile_is_passed_over(
     monkeypatch.setattr(os, "scandir", remove_and_look)
     hierarchy.remove_leftovers()
     assert not list(tmp_path.glob(f"*/family/{GONE}"))
+
+
+def test_what_another_orchestrator_removes_on_leaving_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = [
+        Mount(tmp_path / controller, "/", is_v2=False, controllers=frozenset({controller}))
+        for controller in HierarchyV1.REQUIRED
+    ]
+    make, removed = os.mkdir, []
+
+    def make_and_lose(path: Any, *options: Any) -> None:
+        make(path, *options)
+        # The first time that each family is made; its owner's cgroup is made next.
+        if Path(path).name == "family" and path not in removed:
+            removed.append(path)
+            Path(path).rmdir()
+
+    for mount in mounts:
+        mount.path.mkdir()
+    monkeypatch.setattr(os, "mkdir", make_and_lose)
+    owner = owner_name()
+    HierarchyV1(mounts, {}, "family", owner)
+    assert len(removed) == len(mounts)
+    assert all((mount.path / "family" / owner).is_dir() for mount in mounts)

@@ -21,6 +21,7 @@ LEAST_QUOTA_MICROSECONDS: Final = 1_000
 NO_LIMIT: Final = 2**63 - 1
 FAMILY: Final = "flash-sandbox"
 PATIENCE_SECONDS: Final = 5.0
+_MOST_TRIES: Final = 100
 
 _hierarchies: Final = itertools.count(1)
 
@@ -137,6 +138,19 @@ def leftovers(family: Path) -> Iterator[Path]:
             # Processes of another PID namespace read as 0, and so their orchestrator may live there.
             if owner.is_dir() and not is_alive(owner.name) and 0 not in pids(owner):
                 yield owner
+
+
+def persistently(make: Callable[[], None]) -> None:
+    """Make a cgroup within its family, which another orchestrator removes as it leaves where it is empty.
+
+    Raises:
+        OSError: It cannot be made; FileNotFoundError where it is undone again and again.
+    """
+    for _ in range(_MOST_TRIES - 1):
+        with suppress(FileNotFoundError):
+            make()
+            return
+    make()
 
 
 def end_leftover(owner: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +36,7 @@ class HierarchyV1:
         self._owner = owner
         for family in self._families.values():
             try:
-                (family / self._owner).mkdir(parents=True, exist_ok=True)
+                files.persistently(partial((family / self._owner).mkdir, parents=True, exist_ok=True))
             except OSError as error:
                 raise files.CgroupError(
                     f"cannot make a cgroup in {family.parent}: {error.strerror}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,7 @@ class HierarchyV2:
         problems = []
         for base in bases:
             try:
-                self._take(base)
+                files.persistently(partial(self._take, base))
             except OSError as error:
                 problems.append(f"{base}: {error.strerror}")
             else:
