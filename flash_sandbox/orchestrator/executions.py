@@ -18,7 +18,7 @@ __all__ = ["HEARD_SECONDS", "Execution", "Place", "ended_within", "interruption"
 
 _Item = TypeVar("_Item")
 
-HEARD_SECONDS: Final = 0.2
+HEARD_SECONDS: Final = 1.0
 """How much later than of a command's end may be heard of that of its sandbox."""
 
 
