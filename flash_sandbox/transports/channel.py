@@ -160,7 +160,7 @@ class _Processor(EventsProcessor):
     def process_stream_ended(self, event: StreamEnded) -> None:
         super().process_stream_ended(event)
         stream = self.streams.get(event.stream_id)
-        if stream is not None and stream.trailers is None and "grpc-status" not in dict(stream.headers or ()):
+        if stream is not None and not _is_whole(stream):
             # No trailers will come any more: the answer has no status.
             stream.trailers = []
             stream.trailers_received.set()

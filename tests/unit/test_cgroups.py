@@ -17,13 +17,18 @@ from flash_sandbox.orchestrator.sandboxing.cgroup_v1 import HierarchyV1
 GONE = "4194305.1.1"
 
 
+def mounts_below(directory: Path) -> list[Mount]:
+    """Return a mount of each controller of version 1, in a directory of its own."""
+    return [
+        Mount(directory / controller, "/", is_v2=False, controllers=frozenset({controller}))
+        for controller in HierarchyV1.REQUIRED
+    ]
+
+
 def test_what_another_orchestrator_removes_meanwhile_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mounts = [
-        Mount(tmp_path / controller, "/", is_v2=False, controllers=frozenset({controller}))
-        for controller in HierarchyV1.REQUIRED
-    ]
+    mounts = mounts_below(tmp_path)
     for mount in mounts:
         (mount.path / "family" / GONE / "sandbox" / "exec").mkdir(parents=True)
     look = os.scandir
@@ -46,10 +51,7 @@ def test_what_another_orchestrator_removes_meanwhile_is_passed_over(
 def test_what_another_orchestrator_removes_on_leaving_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mounts = [
-        Mount(tmp_path / controller, "/", is_v2=False, controllers=frozenset({controller}))
-        for controller in HierarchyV1.REQUIRED
-    ]
+    mounts = mounts_below(tmp_path)
     make, removed = os.mkdir, []
 
     def make_and_lose(path: Any, *options: Any) -> None:
