@@ -9,9 +9,13 @@ from flash_sandbox import SandboxAPI
 __all__ = ["until_gone"]
 
 
-def until_gone(client: SandboxAPI, sandbox_id: str, word: str) -> None:
-    """Wait until no process of a sandbox has `word` among its arguments."""
+def until_gone(client: SandboxAPI, sandbox_id: str, command: str) -> None:
+    """Wait until no process of a sandbox has a command line with `command` in it.
+
+    More than a number: the ID of the sandbox is in the command line of its first process.
+    """
+    arguments = command.replace(" ", "\0")
     deadline = time.monotonic() + 60
-    while word in client.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout:
+    while arguments in client.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout:
         assert time.monotonic() < deadline, "it runs on"
         time.sleep(0.01)

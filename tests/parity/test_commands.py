@@ -175,7 +175,7 @@ class TestStream:
         with client.exec_stream(sandbox_id, "setsid sleep 7301 & echo begun; sleep 7302") as stream:
             frames = iter(stream)
             assert [next(frames).type, next(frames).type] == ["started", "stdout"]
-        until_gone(client, sandbox_id, "730")
+        until_gone(client, sandbox_id, "sleep 730")
         deadline = time.monotonic() + 30
         while client.list_processes(sandbox_id):
             assert time.monotonic() < deadline, "it is still known"
@@ -295,7 +295,7 @@ class TestProcesses:
         client.signal_process(sandbox_id, process_id, "KILL")
         result = client.wait_process(sandbox_id, process_id)
         assert (result.signal, result.timed_out) == (9, False)
-        until_gone(client, sandbox_id, "740")
+        until_gone(client, sandbox_id, "sleep 740")
         with pytest.raises(ConflictError, match="has ended"):
             client.signal_process(sandbox_id, process_id)
 

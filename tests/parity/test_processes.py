@@ -198,7 +198,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 other = client.with_options(timeout=10)
 sandbox_id = client.start_sandbox(memory_mb=64)
 def running():
-    return "4711" in other.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout
+    return "sleep\\x004711\\x00" in other.exec_command(sandbox_id, "cat /proc/[0-9]*/cmdline").stdout
 def interrupt():
     while not running():
         pass
@@ -229,7 +229,7 @@ def test_interrupt_ends_a_stream_and_its_command(name: str, orchestrator: Orches
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sandbox_id = client.start_sandbox(memory_mb=64)
 def running():
-    return "4712" in client.exec_command(sandbox_id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline"]).stdout
+    return "sleep\\x004712\\x00" in client.exec_command(sandbox_id, "cat /proc/[0-9]*/cmdline").stdout
 try:
     with client.exec_stream(sandbox_id, "echo on; exec sleep 4712") as stream:
         next(stream)

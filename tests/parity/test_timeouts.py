@@ -99,7 +99,7 @@ def test_command_ends_at_its_time_also_where_nothing_tells_that_the_client_left(
     with FaultProxy(address, [keep_secret]) as proxy:
         with pytest.raises(OutcomeUnknownError):
             connect(proxy.address).exec_command(sandbox_id, ["sleep", "4712"], timeout=0.3)
-        until_gone(client, sandbox_id, "4712")
+        until_gone(client, sandbox_id, "sleep 4712")
 
 
 def test_server_stops_when_the_client_leaves(
@@ -107,7 +107,7 @@ def test_server_stops_when_the_client_leaves(
 ) -> None:
     stream = connect(address).exec_stream(sandbox_id, ["sleep", "4713"])
     stream.close()
-    until_gone(client, sandbox_id, "4713")
+    until_gone(client, sandbox_id, "sleep 4713")
 
 
 @pytest.mark.parametrize("timeout", [0.1, 2.5e-3, 1e-9])

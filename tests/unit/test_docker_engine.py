@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from flash_sandbox import InvalidArgumentError, Reason
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.docker_engine.api import EngineVersion
+from flash_sandbox.orchestrator.docker_engine.api import Engine, EngineVersion
 from flash_sandbox.orchestrator.docker_engine.commands import why_not_run
 from flash_sandbox.orchestrator.docker_engine.containers import Container, usage_of_engine
 from flash_sandbox.orchestrator.docker_engine.pull import checked_name
@@ -37,6 +38,39 @@ class TestStreams:
                 found[piece.stream] += piece.data
         assert found["stdout"] == b"".join(part for stream, part in frames if stream == 1)
         assert found["stderr"] == b"".join(part for stream, part in frames if stream == 2)
+
+
+class TestAttaching:
+    async def test_it_can_be_given_up_at_any_moment(self, tmp_path: Path) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            pinged = await reader.readuntil(b"\r\n\r\n")
+            is_ping = pinged.startswith(b"GET /_ping")
+            status = b"200 OK" if is_ping else b"101 UPGRADED"
+            writer.write(b"HTTP/1.1 " + status + b"\r\nApi-Version: 1.41\r\nContent-Length: 0\r\n\r\n")
+            await reader.read()
+            writer.close()
+
+        async def attach() -> None:
+            async with engine.attached("/exec/1/start", {}) as (reader, _):
+                attached.set()
+                await reader.read()
+
+        path = tmp_path / "engine"
+        engine = Engine(f"unix://{path}")
+        async with await asyncio.start_unix_server(answer, path):
+            await engine.version()
+            turns, attached = 0, asyncio.Event()
+            while not attached.is_set():
+                attaching = asyncio.create_task(attach())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                attaching.cancel()
+                done, _ = await asyncio.wait({attaching}, timeout=5)
+                assert done, f"it went on after {turns} turns"
+                assert attaching.cancelled()
+                turns += 1
+            await engine.close()
+        assert turns > 3, "it was never given up while it connected"
 
 
 class TestReferences:

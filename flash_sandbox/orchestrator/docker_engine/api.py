@@ -177,12 +177,13 @@ class Engine:
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         try:
-            connecting = (
-                asyncio.open_unix_connection(place, limit=_ATTACHED_BUFFER)
-                if scheme == "unix"
-                else asyncio.open_connection(host.strip("[]"), int(port), limit=_ATTACHED_BUFFER)
-            )
-            reader, writer = await asyncio.wait_for(connecting, _CONNECT_SECONDS)
+            # Not asyncio.wait_for: before Python 3.12 it may lose that it is cancelled.
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                reader, writer = await (
+                    asyncio.open_unix_connection(place, limit=_ATTACHED_BUFFER)
+                    if scheme == "unix"
+                    else asyncio.open_connection(host.strip("[]"), int(port), limit=_ATTACHED_BUFFER)
+                )
         except (OSError, ValueError) as error:
             self._version = None
             raise self._missing(error) from error
