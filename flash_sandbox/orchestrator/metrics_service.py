@@ -99,4 +99,5 @@ class MetricsOperations(ServiceCore):
         with suppress(SandboxError, TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 usage = await sandbox.runtime.usage(sandbox.id, sampled=True)
-            sandbox.history.add(round(time.time() * 1000), usage)
+            # Not rounded up: it would not have come yet.
+            sandbox.history.add(int(time.time() * 1000), usage)

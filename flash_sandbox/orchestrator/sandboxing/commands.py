@@ -8,11 +8,13 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 from ...errors import InternalServerError
 from ..completion import alongside, completed
 from ..runtimes.base import Control, Ended, Happening, Kill, Program, Signal
 from . import bwrap
+from .command_steps import Entry, command_steps
 from .launcher_client import LauncherClient, Process
 from .limits import CommandGroup
 from .pipes import END_OF_INPUT, Outputs, feed, resize, wake
@@ -179,17 +181,18 @@ async def _process(
     group = sandbox.group.command_group(f"exec-{sandbox.commands}")
     tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
     terminal = program.terminal
-    request = {
-        "argv": program.command,
-        "env": _environment(sandbox, program),
-        "cwd": sandbox.root.working_dir,
-        "cwd_asked": program.cwd,
-        "terminal": None if terminal is None else [terminal.rows, terminal.columns],
-        "cgroups": group.join_files,
-        "rlimits": [*tree.command_rlimits, *getattr(group, "rlimits", [])] if tree else [],
-        "cpus": tree.cpus if tree else [],
-    }
-    starting = asyncio.ensure_future(launcher.exec(request, (sandbox.handle, *streams.theirs)))
+    entry = Entry(
+        command=program.command,
+        environment=_environment(sandbox, program),
+        cwd=sandbox.root.working_dir,
+        cwd_asked=program.cwd,
+        terminal=None if terminal is None else (terminal.rows, terminal.columns),
+        join_files=group.join_files,
+        rlimits=[*tree.command_rlimits, *getattr(group, "rlimits", [])] if tree else [],
+        cpus=tree.cpus if tree else [],
+    )
+    given = (sandbox.handle, *streams.theirs)
+    starting = asyncio.ensure_future(launcher.exec(partial(command_steps, entry, len(given)), given))
     try:
         try:
             process = await completed(starting)

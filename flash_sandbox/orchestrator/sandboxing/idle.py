@@ -2,16 +2,16 @@
 
 A process whose parent has ended becomes a child of the first one, which must take notice of its end. What
 idles in most images (``tail``, ``sleep``) never does, wakes up every second, takes milliseconds to load its
-libraries, and many an image has not even that. This program is written down as what it is, machine code of
-x86_64 with its listing, since no compiler can be counted on where this is installed.
+libraries, and many an image has not even that. This program is machine code of x86_64 alone.
 """
 
 from __future__ import annotations
 
 import platform
-import struct
 from pathlib import Path
 from typing import Final
+
+from . import elf
 
 __all__ = ["INSIDE", "install", "program"]
 
@@ -45,28 +45,16 @@ _LISTING: Final = (
     ("0f 05", "syscall"),
     ("eb f7", "jmp -9           ; pause"),
 )
-# One segment, readable and executable, at the usual address (elf(5)).
-_ADDRESS: Final = 0x400000
-_HEADERS: Final = 64 + 56
 
 
 def install(path: Path) -> bool:
     """Write the program to a file, unless it is there; tell whether this machine can run it."""
     if platform.machine() != "x86_64":
         return False
-    content = program()
-    if not path.exists() or path.read_bytes() != content:
-        path.unlink(missing_ok=True)
-        path.write_bytes(content)
-    path.chmod(0o555)
+    elf.install(path, program())
     return True
 
 
 def program() -> bytes:
-    """Return the program: an ELF file for x86_64."""
-    code = b"".join(bytes.fromhex(line) for line, _ in _LISTING)
-    size = _HEADERS + len(code)
-    identity = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)
-    header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, _ADDRESS + _HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _ADDRESS, _ADDRESS, size, size, 0x1000)
-    return identity + header + segment + code
+    """Return the program as a file."""
+    return elf.executable("x86_64", b"".join(bytes.fromhex(line) for line, _ in _LISTING))

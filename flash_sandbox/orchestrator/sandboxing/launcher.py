@@ -1,9 +1,11 @@
 """The launcher: a small process of its own that starts sandboxes and the commands in them.
 
-The orchestrator runs this file by its path in a bare interpreter (``python -I -S``), so that each fork
-copies a few MiB and no thread. It therefore imports nothing but the standard library, and nothing
-of this package. It is the parent of every sandbox: when it goes, they go (``bwrap
---die-with-parent``); when the orchestrator goes, it thaws, ends and removes what is left, and goes.
+The orchestrator runs this file by its path in a bare interpreter (``python -I -S``), so that it is small and
+has one thread. It therefore imports nothing but the standard library, and nothing of this package. It is
+the parent of every sandbox: when it goes, they go (``bwrap --die-with-parent``); when the orchestrator goes,
+it thaws, ends and removes what is left, and goes.
+
+What it starts is `stepper` at first, with steps that make of it what was asked for.
 
 Requests and answers are JSON behind a four-byte length, on the socket at file descriptor 0;
 descriptors travel with the length. See `launcher_client` for the other end.
@@ -23,66 +25,25 @@ import signal
 import socket
 import struct
 import sys
-import termios
 import time
-
-# os.execvpe imports it to search PATH, which a process that has joined a sandbox cannot do any more.
-import warnings  # noqa: F401
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-# Constants of the kernel: linux/sched.h, linux/prctl.h, linux/mount.h, linux/capability.h.
+# Constants of the kernel: linux/sched.h, linux/prctl.h.
 CLONE_VM = 0x00000100
-CLONE_NEWNS = 0x00020000
-CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
-CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
-CLONE_PARENT = 0x00008000
-ALL_BUT_PID_NAMESPACE = (
-    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
-)
-ALL_NAMESPACES = ALL_BUT_PID_NAMESPACE | CLONE_NEWPID
-PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
-PR_CAPBSET_DROP = 24
-PR_SET_NO_NEW_PRIVS = 38
-PR_CAP_AMBIENT = 47
-PR_CAP_AMBIENT_CLEAR_ALL = 4
-SECCOMP_MODE_FILTER = 2
-LINUX_CAPABILITY_VERSION_3 = 0x20080522
-MS_BIND = 0x1000
-MS_REC = 0x4000
-MS_PRIVATE = 1 << 18
-MS_NOSUID_NODEV = 2 | 4
-AT_FDCWD = -100
-AT_EMPTY_PATH = 0x1000
-OPEN_TREE_CLONE_CLOEXEC = 1 | os.O_CLOEXEC
-MOVE_MOUNT_F_EMPTY_PATH = 4
-MOUNT_ATTR_IDMAP = 0x00100000
-# asm-generic/ioctls.h: the lock of a new terminal, and its number.
-TIOCSPTLCK = 0x40045431
-TIOCGPTN = 0x80045430
-# These three have the same number on every architecture; clone does not.
-SYS_OPEN_TREE = 428
-SYS_MOVE_MOUNT = 429
-SYS_MOUNT_SETATTR = 442
-SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 
-# Docker's words for the same: not found, found but not runnable (exit status of POSIX shells).
-NOT_FOUND = 127
 NOT_RUNNABLE = 126
-
-# Of -1000 to 1000 (proc_pid_oom_score_adj(5)).
-COMMAND_OOM_SCORE = "500"
-
 # bwrap's exit status where it gives up.
 BWRAP_FAILED = 1
 # Descriptors are copied by each fork, so that it takes as long as there are many.
 KEPT_ID_MAPS = 16
+# Most that come with one request.
+MOST_DESCRIPTORS = 16
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STACK_BYTES = 65536
 
@@ -97,48 +58,13 @@ def check(result: int, what: str) -> int:
     return result
 
 
-class SockFprog(ctypes.Structure):
-    """A seccomp filter, as the kernel takes it (struct sock_fprog)."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-
-class Confinement:
-    """Gives up, in a process that has joined a sandbox, all that the sandbox's main process lacks."""
-
-    def __init__(self, seccomp_filter: bytes) -> None:
-        with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
-            self._last_capability = int(file.read())
-        self._program = SockFprog(len(seccomp_filter) // 8, seccomp_filter)
-        self._header = (ctypes.c_uint32 * 2)(LINUX_CAPABILITY_VERSION_3, 0)
-        self._no_capabilities = (ctypes.c_uint32 * 6)()
-
-    def apply(self) -> None:
-        """Confine the calling process for good. Called between joining the namespaces and execve."""
-        os.setsid()
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        for capability in range(self._last_capability + 1):
-            check(libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0), "drop the bounding set")
-        check(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "clear ambient capabilities")
-        check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "set no_new_privs")
-        check(libc.capset(self._header, self._no_capabilities), "drop capabilities")
-        check(
-            libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(self._program), 0, 0),
-            "install the seccomp filter",
-        )
-
-
 class Launcher:
     """Serves one orchestrator until the socket to it closes or it dies."""
 
     def __init__(self, connection: socket.socket, settings: dict[str, Any]) -> None:
         self._connection = connection
-        self._filter_path: str = settings["seccomp_filter"]
-        with open(self._filter_path, "rb") as file:
-            self._confinement = Confinement(file.read())
-        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self._clone = SYS_CLONE[os.uname().machine]
+        self._stepper: str = settings["stepper"]
+        self._first: int = settings["first_descriptor"]
         self._own = {
             kind: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             for kind, name in ((CLONE_NEWPID, "pid"), (CLONE_NEWUTS, "uts"))
@@ -159,6 +85,7 @@ class Launcher:
         for ignored in IGNORED:
             signal.signal(ignored, signal.SIG_IGN)
         parent = os.pidfd_open(os.getppid())
+        self._tell(0, pid=int(self._comes_back))
         poll = select.poll()
         for descriptor in (self._connection.fileno(), wake_read, parent):
             poll.register(descriptor, select.POLLIN)
@@ -178,7 +105,7 @@ class Launcher:
         """Take one request, do it, and tell whether there may be more."""
         try:
             head, ancillary, _, _ = self._connection.recvmsg(
-                4, socket.CMSG_SPACE(5 * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
+                4, socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionResetError:
             # The orchestrator was killed before it had read all that it was told.
@@ -257,119 +184,47 @@ class Launcher:
         for pid in orphans:
             os.kill(pid, signal.SIGKILL)
 
-    # Starting a sandbox
+    # Starting sandboxes, and commands in them
 
-    def _do_start(self, request: dict[str, Any], descriptors: list[int]) -> int:
-        id_map = self._id_map(request["uid"]) if request["uid"] is not None else None
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self._become_sandbox(request, descriptors, id_map)
-            except BaseException as error:
-                os.write(descriptors[0], f"launcher: {error}\n".encode())
-            finally:
-                os._exit(NOT_RUNNABLE)
-        self._running[pid] = request["id"]
-        self._remains[request["id"]] = request["remains"]
-        return pid
+    def _do_spawn(self, request: dict[str, Any], descriptors: list[int]) -> int:
+        """Start a process that does the steps that the first descriptor has, and is given the others.
 
-    def _become_sandbox(self, request: dict[str, Any], descriptors: list[int], id_map: int | None) -> None:
-        for path in request["cgroups"]:
-            os.write(os.open(path, os.O_WRONLY | os.O_CLOEXEC), b"0")
-        os.setsid()
-        # Above every number that is assigned below.
-        log, *others = (duplicate_high(descriptor) for descriptor in descriptors)
-        others.append(duplicate_high(os.open(self._filter_path, os.O_RDONLY)))
-        if request["idle"]:
-            others.append(duplicate_high(os.open(request["idle"], os.O_PATH)))
-        restore_signals()
-        if id_map is not None:
-            self._mount_layers(request["mounts"], id_map)
-            os.setresgid(request["uid"], request["uid"], request["uid"])
-            os.setresuid(request["uid"], request["uid"], request["uid"])
-        sources = (self._null, log, log, *others)
-        for number, source in zip((0, 1, 2, *request["numbers"]), sources, strict=True):
-            os.dup2(source, number)
-        set_limits(request["rlimits"])
-        if request["cpus"]:
-            os.sched_setaffinity(0, request["cpus"])
-        os.umask(0o022)
-        os.execve(request["argv"][0], request["argv"], request["env"])
-
-    def _mount_layers(self, mounts: dict[str, Any], id_map: int) -> None:
-        """Put what the sandbox is made of where its user can reach it, in a mount namespace of its own.
-
-        The image's owners are mapped: what root owns on disk belongs to the sandbox's user, its root.
+        With `user`, it is given an ID map besides. With `joins`, it is in the PID namespace of the first.
         """
-        check(libc.unshare(CLONE_NEWNS), "unshare the mount namespace")
-        check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "make mounts private")
-        base: str = mounts["base"]
-        check(libc.mount(b"tmpfs", base.encode(), b"tmpfs", MS_NOSUID_NODEV, b"mode=755"), f"mount on {base}")
-        for source, name in mounts["binds"]:
-            target = f"{base}/{name}"
-            os.mkdir(target, 0o755)
-            check(libc.mount(source.encode(), target.encode(), None, MS_BIND, None), f"bind {name}")
-        image = base + "/image"
-        os.mkdir(image, 0o755)
-        tree = check(
-            libc.syscall(SYS_OPEN_TREE, AT_FDCWD, mounts["image"].encode(), OPEN_TREE_CLONE_CLOEXEC),
-            "open the image",
-        )
-        attributes = struct.pack("=QQQQ", MOUNT_ATTR_IDMAP, 0, 0, id_map)
-        check(
-            libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, attributes, len(attributes)),
-            "map the owners of the image (needs Linux 5.19 and a file system that supports ID-mapped mounts)",
-        )
-        check(
-            libc.syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, image.encode(), MOVE_MOUNT_F_EMPTY_PATH),
-            "mount the image",
-        )
-
-    def _id_map(self, uid: int) -> int:
-        """Return a user namespace that maps root to `uid`; the last ones are kept for the next sandbox."""
-        if uid not in self._id_maps:
-            if len(self._id_maps) == KEPT_ID_MAPS:
-                os.close(self._id_maps.pop(next(iter(self._id_maps))))
-            self._id_maps[uid] = make_id_map(uid)
-        return self._id_maps[uid]
-
-    # Running a command in a sandbox
-
-    def _do_exec(self, request: dict[str, Any], descriptors: list[int]) -> int:
-        cgroups = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in request["cgroups"]]
-        try:
-            enter = self._fork_into if self._comes_back else self._fork_from_within
-            pid = enter(request, descriptors, cgroups)
-        finally:
-            for descriptor in cgroups:
-                os.close(descriptor)
+        steps, *given = descriptors
+        if request["user"] is not None:
+            given.append(self._id_map(request["user"]))
+        if not request["joins"]:
+            pid = self._spawn(steps, given)
+        elif self._comes_back:
+            with self._in(given[0], CLONE_NEWPID):
+                pid = self._spawn(steps, given)
+        else:
+            pid = self._spawn_within(steps, given)
         self._running[pid] = request["id"]
+        if request["remains"] is not None:
+            self._remains[request["id"]] = request["remains"]
         return pid
 
-    def _fork_into(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> int:
-        """Fork a child that is in the sandbox's PID namespace, and that joins the others itself."""
-        with self._in(descriptors[0], CLONE_NEWPID):
-            pid = os.fork()
-            if pid == 0:
-                self._become_command(request, descriptors, cgroups, ALL_BUT_PID_NAMESPACE)
-        return pid
+    def _spawn(self, steps: int, given: list[int]) -> int:
+        # Without a copy of this memory, which a fork makes: the parent waits until the child is the program.
+        numbers = enumerate(given, self._first)
+        actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in numbers]
+        return os.posix_spawn(
+            self._stepper,
+            ["flash-sandbox"],
+            {},
+            file_actions=[(os.POSIX_SPAWN_DUP2, steps, 0), *actions],
+            # Undone is this process's own treatment of signals, which would be handed on.
+            setsigdef=[*IGNORED, signal.SIGPIPE, signal.SIGXFSZ],
+            setsigmask=[],
+        )
 
-    @contextmanager
-    def _in(self, init: int, namespace: int) -> Iterator[None]:
-        """Be in a namespace of a sandbox, for a PID namespace what is forked, for the length of the block."""
-        check(libc.setns(init, namespace), "join the sandbox")
-        try:
-            yield
-        finally:
-            check(libc.setns(self._own[namespace], namespace), "leave the sandbox")
-
-    def _fork_from_within(self, request: dict[str, Any], descriptors: list[int], cgroups: list[int]) -> int:
+    def _spawn_within(self, steps: int, given: list[int]) -> int:
         """Have a child join the sandbox and leave there a child of its own, whose parent is the launcher."""
         pid_read, pid_write = os.pipe2(os.O_CLOEXEC)
         try:
-            middle = os.fork()
-            if middle == 0:
-                self._join(pid_write, request, descriptors, cgroups)
+            middle = self._spawn(steps, [*given, pid_write])
             os.close(pid_write)
             pid_write = -1
             message = os.read(pid_read, 4096)
@@ -378,68 +233,27 @@ class Launcher:
             for descriptor in (pid_read, pid_write):
                 if descriptor >= 0:
                     os.close(descriptor)
-        if not message.isdigit():
-            raise OSError(errno.EIO, message.decode() or "the process that joins the sandbox died")
-        return int(message)
+        # A number is of eight bytes, the last of them zero; anything else is text.
+        if len(message) == 8 and message[-1] == 0:
+            return int.from_bytes(message, sys.byteorder)
+        raise OSError(errno.EIO, message.decode() or "the process that joins the sandbox died")
 
-    def _join(
-        self,
-        pid_write: int,
-        request: dict[str, Any],
-        descriptors: list[int],
-        cgroups: list[int],
-    ) -> None:
+    @contextmanager
+    def _in(self, init: int, namespace: int) -> Iterator[None]:
+        """Be in a namespace of a sandbox for the length of a block; in one of PIDs, what is started is."""
+        check(libc.setns(init, namespace), "join the sandbox")
         try:
-            join(descriptors[0], ALL_NAMESPACES)
-            # Only a child is in the joined PID namespace; CLONE_PARENT spares a process that waits for it.
-            pid = check(
-                libc.syscall(self._clone, CLONE_PARENT | signal.SIGCHLD, None, None, None, None), "clone"
-            )
-            if pid == 0:
-                self._become_command(request, descriptors, cgroups, 0)
-            os.write(pid_write, str(pid).encode())
-        except BaseException as error:
-            os.write(pid_write, str(error).encode() or b"?")
+            yield
         finally:
-            os._exit(0)
+            check(libc.setns(self._own[namespace], namespace), "leave the sandbox")
 
-    def _become_command(
-        self, request: dict[str, Any], descriptors: list[int], cgroups: list[int], namespaces: int
-    ) -> None:
-        init, report, *standard = descriptors
-        try:
-            if namespaces:
-                join(init, namespaces)
-            for descriptor in cgroups:
-                os.write(descriptor, b"0")
-            set_limits(request["rlimits"])
-            if request["cpus"]:
-                os.sched_setaffinity(0, request["cpus"])
-            restore_signals()
-            os.umask(0o022)
-            os.setresgid(0, 0, 0)
-            os.setresuid(0, 0, 0)
-            if request["terminal"]:
-                standard = [open_terminal(report, *request["terminal"])] * 3
-            for number, source in enumerate(standard):
-                os.dup2(source, number)
-            self._confinement.apply()
-            if request["terminal"]:
-                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        except BaseException as error:
-            os.write(report, str(error).encode())
-            os._exit(NOT_RUNNABLE)
-        command = request["argv"]
-        try:
-            change_directory(request["cwd"], request["cwd_asked"])
-            os.execvpe(command[0], command, request["env"])
-        except OSError as error:
-            what = error.filename if error.filename == request["cwd_asked"] else command[0]
-            missing = error.errno in (errno.ENOENT, errno.ENOTDIR) and what == command[0]
-            os.write(2, f"flash-sandbox: {what}: {os.strerror(error.errno or 0)}\n".encode())
-            os._exit(NOT_FOUND if missing else NOT_RUNNABLE)
-        finally:
-            os._exit(NOT_RUNNABLE)
+    def _id_map(self, uid: int) -> int:
+        """Return a user namespace that maps root to `uid`; the last ones are kept for the next sandbox."""
+        if uid not in self._id_maps:
+            if len(self._id_maps) == KEPT_ID_MAPS:
+                os.close(self._id_maps.pop(next(iter(self._id_maps))))
+            self._id_maps[uid] = make_id_map(uid)
+        return self._id_maps[uid]
 
     def _do_signal(self, request: dict[str, Any], descriptors: list[int]) -> int:
         """Send a signal to a process that was started and has not been reaped yet."""
@@ -488,54 +302,6 @@ class Launcher:
 def duplicate_high(descriptor: int) -> int:
     """Return a copy of a descriptor that is none of the low numbers which are assigned by hand."""
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 32)
-
-
-def restore_signals() -> None:
-    """Undo the launcher's own treatment of signals, which execve would hand on."""
-    for number in (*IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
-
-
-def open_terminal(report: int, rows: int, columns: int) -> int:
-    """Open a new terminal of the sandbox's own, and hand its other end over through a socket."""
-    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
-    (number,) = struct.unpack("i", fcntl.ioctl(master, TIOCGPTN, struct.pack("i", 0)))
-    terminal = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    with socket.socket(fileno=os.dup(report)) as sender:
-        socket.send_fds(sender, [b"\0"], [master])
-    os.close(master)
-    return terminal
-
-
-def join(init: int, namespaces: int) -> None:
-    """Join namespaces of the sandbox whose PID 1 `init` is a descriptor of."""
-    # What runs out of memory is to be the command, not the sandbox's PID 1.
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(COMMAND_OOM_SCORE)
-    check(libc.setns(init, namespaces), "join the sandbox")
-
-
-def change_directory(usual: str, asked: str) -> None:
-    """Change to the directory that was asked for, or to the usual one."""
-    if asked:
-        os.chdir(asked)
-        return
-    try:
-        os.chdir(usual)
-    except OSError:
-        # The sandbox may have removed it; what is asked for may well put it back.
-        os.chdir("/")
-
-
-def set_limits(limits: list[list[int]]) -> None:
-    """Set resource limits, each a number of the resource, lowered to what the caller may have."""
-    for number, value in limits:
-        _, hard = resource.getrlimit(number)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(number, (value, value))
 
 
 def make_id_map(uid: int) -> int:

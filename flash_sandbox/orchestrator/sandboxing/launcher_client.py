@@ -11,16 +11,18 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ...errors import InternalServerError
+from .bwrap import Bubblewrap
+from .process_steps import FIRST_DESCRIPTOR
 
 __all__ = ["Exit", "LauncherClient", "Process"]
 
-_PROGRAM = Path(__file__).with_name("launcher.py")
+_LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(slots=True)
@@ -58,10 +60,15 @@ class Exit:
 
 
 class LauncherClient:
-    """Talks to one launcher process. Bound to the event loop that `open` ran in."""
+    """Talks to one launcher process. Bound to the event loop that `open` ran in.
 
-    def __init__(self, seccomp_filter: Path, on_death: Callable[[], None]) -> None:
-        self._settings = json.dumps({"seccomp_filter": str(seccomp_filter)})
+    Args:
+        program: Has the program of `stepper`.
+        on_death: Called where the launcher ends by itself.
+    """
+
+    def __init__(self, program: Bubblewrap, on_death: Callable[[], None]) -> None:
+        self._program = program
         self._on_death = on_death
         self._next_key = 0
         self._gone: list[int] = []
@@ -69,17 +76,20 @@ class LauncherClient:
         self._exited: dict[int, asyncio.Future[Exit]] = {}
         self._received = bytearray()
         self._sending = asyncio.Lock()
+        # Whether it comes back from a PID namespace that it has joined.
+        self._comes_back: asyncio.Future[int] | None = None
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     async def open(self) -> None:
         """Start the launcher."""
         self._loop = asyncio.get_running_loop()
+        settings = {"stepper": str(self._program.stepper), "first_descriptor": FIRST_DESCRIPTOR}
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as stack:
             stack.enter_context(ours)
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_PROGRAM), self._settings],
+                [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(settings)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
@@ -89,6 +99,7 @@ class LauncherClient:
             stack.pop_all()
         ours.setblocking(False)
         self._socket = ours
+        self._comes_back = self._started[0] = self._loop.create_future()
         self._loop.add_reader(ours.fileno(), self._on_readable)
 
     async def close(self) -> None:
@@ -105,13 +116,40 @@ class LauncherClient:
         assert self._process is not None
         return self._process.pid
 
-    async def start(self, request: dict[str, Any], descriptors: Sequence[int]) -> Process:
-        """Start a sandbox; the request is `launcher.Launcher._become_sandbox`'s."""
-        return await self._ask({"do": "start", **request}, descriptors)
+    async def start(
+        self, steps: bytes, descriptors: Sequence[int], *, user: int | None, remains: dict[str, Any]
+    ) -> Process:
+        """Start a sandbox.
 
-    async def exec(self, request: dict[str, Any], descriptors: Sequence[int]) -> Process:
-        """Run a command in a sandbox; the request is `launcher.Launcher._do_exec`'s."""
-        return await self._ask({"do": "exec", **request}, descriptors)
+        Args:
+            steps: Those of `sandbox_steps`.
+            descriptors: What its process is given.
+            user: The user that its image's owners are mapped to; None for none.
+            remains: What is to be done when the launcher ends before the sandbox: files to be written so
+                that its processes end, and cgroups to be removed.
+        """
+        return await self._spawn(steps, descriptors, user=user, remains=remains, joins=False)
+
+    async def exec(self, steps: Callable[[bool], bytes], descriptors: Sequence[int]) -> Process:
+        """Start a command in the sandbox whose PID 1 the first descriptor is of.
+
+        Args:
+            steps: Returns those of `command_steps`, from within or not.
+            descriptors: What its process is given.
+        """
+        assert self._comes_back is not None
+        found = steps(not await self._comes_back)
+        return await self._spawn(found, descriptors, user=None, remains=None, joins=True)
+
+    async def _spawn(self, steps: bytes, descriptors: Sequence[int], **request: object) -> Process:
+        # Made again where somebody changed it.
+        _ = self._program.stepper
+        descriptor = os.memfd_create("steps")
+        try:
+            os.write(descriptor, steps)
+            return await self._ask({"do": "spawn", **request}, [descriptor, *descriptors])
+        finally:
+            os.close(descriptor)
 
     async def signal(self, process: Process, number: int) -> None:
         """Send a signal to a process, unless it has ended."""
@@ -132,7 +170,7 @@ class LauncherClient:
         key = self._next_key
         started = self._started[key] = self._loop.create_future()
         exited: asyncio.Future[Exit] = self._loop.create_future()
-        if request["do"] in ("start", "exec"):
+        if request["do"] == "spawn":
             self._exited[key] = exited
         gone, self._gone = self._gone, []
         body = json.dumps({"id": key, "gone": gone, **request}).encode()
@@ -221,10 +259,3 @@ class LauncherClient:
                 exited.set_result(Exit(128 + signal.SIGKILL, signal.SIGKILL))
         self._started.clear()
         self._exited.clear()
-
-
-def close_all(descriptors: Sequence[int]) -> None:
-    """Close file descriptors, whether or not they are open."""
-    for descriptor in descriptors:
-        with suppress(OSError):
-            os.close(descriptor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from functools import cache
 from typing import Final
 
 from . import syscalls
@@ -48,6 +49,7 @@ _SOCKET_FAMILIES: Final = (1, 2, 10, 16)
 _TERMINAL_INJECTIONS: Final = (0x5412, 0x541C)
 
 
+@cache
 def build_filter(architecture: str | None = None) -> bytes:
     """Return the filter as an array of ``struct sock_filter``.
 

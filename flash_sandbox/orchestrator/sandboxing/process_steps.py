@@ -1,0 +1,65 @@
+"""Steps of every process that is started for a sandbox."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+from collections.abc import Sequence
+from typing import Final
+
+from .steps import Failure, Step, Steps
+
+__all__ = [
+    "AT_FDCWD",
+    "FIRST_DESCRIPTOR",
+    "NOT_RUNNABLE",
+    "apply_limits",
+    "become_user",
+    "close_at_the_end",
+    "open_cgroups",
+]
+
+FIRST_DESCRIPTOR: Final = 64
+"""Number of the first descriptor that a process is given; the others follow. The launcher has fewer open."""
+
+NOT_RUNNABLE: Final = 126
+"""Found, but not runnable (exit status of POSIX shells)."""
+
+AT_FDCWD: Final = -100
+"""The current directory, where a call takes a path and a directory (linux/fcntl.h)."""
+
+_UMASK: Final = 0o022
+
+
+def close_at_the_end(steps: Steps, descriptors: int) -> None:
+    """Close what the process is given once it becomes another program."""
+    for number in range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + descriptors):
+        steps.add("fcntl", number, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+
+
+def open_cgroups(steps: Steps, join_files: Sequence[str], failure: Failure) -> list[Step]:
+    """Open the files of cgroups that the process is to be written to."""
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    return [steps.add("openat", AT_FDCWD, steps.text(path), flags, failure=failure) for path in join_files]
+
+
+def apply_limits(
+    steps: Steps, rlimits: Sequence[Sequence[int]], cpus: Sequence[int], failure: Failure
+) -> None:
+    """Set resource limits, each lowered to what this process may have, the CPUs and the umask."""
+    for number, value in rlimits:
+        _, hard = resource.getrlimit(number)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        steps.add("prlimit64", 0, number, steps.memory([value, value]), 0, failure=failure)
+    if cpus:
+        mask = sum(1 << cpu for cpu in cpus)
+        content = mask.to_bytes(max(cpus) // 64 * 8 + 8, "little")
+        steps.add("sched_setaffinity", 0, len(content), steps.memory(content), failure=failure)
+    steps.add("umask", _UMASK)
+
+
+def become_user(steps: Steps, user: int, failure: Failure) -> None:
+    """Become a user, and the group of the same number, for good."""
+    for call in ("setresgid", "setresuid"):
+        steps.add(call, user, user, user, failure=failure)
