@@ -233,10 +233,10 @@ class Steps:
     def _words(step: Step, unread: int) -> tuple[int, ...]:
         words = [0] * _ARGUMENTS
         for index, argument in enumerate(step.arguments):
-            if type(argument) is int:
+            if isinstance(argument, int):
                 words[index] = argument & _WORD
-            elif type(argument) is not Step:
-                words[index] = argument.address  # type: ignore[union-attr]
+            elif isinstance(argument, Memory):
+                words[index] = argument.address
         then = step.address + _STEP_BYTES if step.then is None else step.then.address
         otherwise = then if step.otherwise is None else step.otherwise.address
         return (
