@@ -11,6 +11,7 @@ import pytest
 
 from flash_sandbox.orchestrator.sandboxing import syscalls
 from flash_sandbox.orchestrator.sandboxing.command_steps import INIT, Entry, command_steps
+from flash_sandbox.orchestrator.sandboxing.elf import DATA_ADDRESS
 from flash_sandbox.orchestrator.sandboxing.stepper import STEP_WORDS
 
 NAMES = {number: name for name, number in syscalls.numbers(platform.machine()).items()}
@@ -35,14 +36,15 @@ def entry(**changes: object) -> Entry:
 
 
 def calls(encoded: bytes) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the calls up to the first that runs a program, each with its arguments."""
+    """Return the calls until a program is run, each with its arguments; a child is followed."""
     found = []
-    for offset in range(0, len(encoded), STEP_WORDS * 8):
-        number, *arguments = struct.unpack_from("=7Q", encoded, offset)
-        found.append((NAMES[number], tuple(arguments)))
-        if NAMES[number] == "execve":
-            return found
-    raise AssertionError("no program is run")
+    address = DATA_ADDRESS
+    while not found or found[-1][0] != "execve":
+        number, *words = struct.unpack_from(f"={STEP_WORDS}Q", encoded, address - DATA_ADDRESS)
+        found.append((NAMES[number], tuple(words[:6])))
+        # What comes next after zero.
+        address = words[8]
+    return found
 
 
 @pytest.mark.parametrize("from_within", [False, True])

@@ -8,10 +8,11 @@ import struct
 import termios
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
+from .elf import DATA_ADDRESS
 from .process_steps import (
     AT_FDCWD,
     FIRST_DESCRIPTOR,
@@ -19,7 +20,7 @@ from .process_steps import (
     apply_limits,
     become_user,
     close_at_the_end,
-    open_cgroups,
+    open_to_write,
 )
 from .seccomp import build_filter
 from .steps import Failure, Step, Steps
@@ -40,6 +41,7 @@ _NOT_FOUND: Final = 127
 # Of -1000 to 1000 (proc_pid_oom_score_adj(5)).
 _OOM_SCORE: Final = b"500"
 _SAYS: Final = "flash-sandbox: "
+_ROOM_BYTES: Final = 256
 
 # Numbers for what is opened on the way.
 _MASTER: Final = REPORT + 16
@@ -104,15 +106,57 @@ def command_steps(entry: Entry, descriptors: int, from_within: bool) -> bytes:
         from_within: Whether it has to join the sandbox's PID namespace, too, which only a child of it is in
             then. It is given one more descriptor, which the process ID of that child is written to.
     """
+    paths = [os.fsencode(path) for path in entry.join_files]
+    entrance = _entrance(
+        tuple(len(path) // _ROOM_BYTES + 1 for path in paths),
+        tuple((number, value) for number, value in entry.rlimits),
+        tuple(entry.cpus),
+        entry.terminal,
+        descriptors,
+        from_within,
+    )
+    encoded = bytearray(entrance.encoded)
+    for path, place in zip(paths, entrance.places, strict=True):
+        encoded[place : place + len(path)] = path
+    steps = Steps(base=DATA_ADDRESS + len(encoded))
+    _change_directory(steps, entry)
+    _execute(steps, entry)
+    return bytes(encoded) + steps.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entrance:
+    """Steps until a process is confined in a sandbox, the same for all that is alike but in name.
+
+    Attributes:
+        encoded: The steps.
+        places: Where in them there is room for the path of each cgroup's file.
+    """
+
+    encoded: bytes
+    places: tuple[int, ...]
+
+
+# To write them down takes longer than to do them.
+@lru_cache(maxsize=16)
+def _entrance(
+    rooms: tuple[int, ...],
+    rlimits: tuple[tuple[int, int], ...],
+    cpus: tuple[int, ...],
+    terminal: tuple[int, int] | None,
+    descriptors: int,
+    from_within: bool,
+) -> _Entrance:
+    """Return the steps to the sandbox; `rooms` is for the paths of the cgroups' files, in `_ROOM_BYTES`."""
     steps = Steps()
     close_at_the_end(steps, descriptors + from_within)
     told_to = INIT + descriptors if from_within else REPORT
     joining = _failure(steps, "join the sandbox", told_to)
     # What runs out of memory is to be the command, not the sandbox's PID 1.
-    path = steps.text("/proc/self/oom_score_adj")
-    score = steps.add("openat", AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, failure=joining)
+    score = open_to_write(steps, steps.text("/proc/self/oom_score_adj"), joining)
     steps.add("write", score, steps.memory(_OOM_SCORE), len(_OOM_SCORE), failure=joining)
-    cgroups = open_cgroups(steps, entry.join_files, joining)
+    paths = [steps.memory(bytes(room * _ROOM_BYTES)) for room in rooms]
+    cgroups = [open_to_write(steps, path, joining) for path in paths]
     # What it has open and in memory is not to be looked at by others in the sandbox (proc_pid_fd(5)).
     steps.add("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0, failure=joining)
     namespaces = _ALL_BUT_PID_NAMESPACE | (_PID_NAMESPACE if from_within else 0)
@@ -122,20 +166,19 @@ def command_steps(entry: Entry, descriptors: int, from_within: bool) -> bytes:
     preparing = _failure(steps, "prepare the command")
     for cgroup in cgroups:
         steps.add("write", cgroup, steps.memory(b"0"), 1, failure=preparing)
-    apply_limits(steps, entry.rlimits, entry.cpus, preparing)
+    apply_limits(steps, rlimits, cpus, preparing)
     become_user(steps, 0, preparing)
-    if entry.terminal is None:
+    if terminal is None:
         standard = (STANDARD, STANDARD + 1, STANDARD + 2)
     else:
-        standard = _open_terminal(steps, *entry.terminal)
+        standard = _open_terminal(steps, *terminal)
     for number, source in enumerate(standard):
         steps.add("dup3", source, number, 0, failure=preparing)
     _confine(steps)
-    if entry.terminal is not None:
+    if terminal is not None:
         steps.add("ioctl", 0, termios.TIOCSCTTY, 0, failure=preparing)
-    _change_directory(steps, entry)
-    _execute(steps, entry)
-    return steps.encode()
+    encoded = steps.encode()
+    return _Entrance(encoded, tuple(path.address - DATA_ADDRESS for path in paths))
 
 
 def _failure(steps: Steps, what: str, descriptor: int = REPORT) -> Failure:

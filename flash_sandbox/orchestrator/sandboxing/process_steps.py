@@ -8,7 +8,7 @@ import resource
 from collections.abc import Sequence
 from typing import Final
 
-from .steps import Failure, Step, Steps
+from .steps import Failure, Memory, Step, Steps
 
 __all__ = [
     "AT_FDCWD",
@@ -17,7 +17,7 @@ __all__ = [
     "apply_limits",
     "become_user",
     "close_at_the_end",
-    "open_cgroups",
+    "open_to_write",
 ]
 
 FIRST_DESCRIPTOR: Final = 64
@@ -38,10 +38,9 @@ def close_at_the_end(steps: Steps, descriptors: int) -> None:
         steps.add("fcntl", number, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 
 
-def open_cgroups(steps: Steps, join_files: Sequence[str], failure: Failure) -> list[Step]:
-    """Open the files of cgroups that the process is to be written to."""
-    flags = os.O_WRONLY | os.O_CLOEXEC
-    return [steps.add("openat", AT_FDCWD, steps.text(path), flags, failure=failure) for path in join_files]
+def open_to_write(steps: Steps, path: Memory, failure: Failure) -> Step:
+    """Open a file that the process is to write to."""
+    return steps.add("openat", AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, failure=failure)
 
 
 def apply_limits(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import SandboxEndedError
+from . import cgroup_files
 from .images import RootFilesystem
 from .launcher_client import Process
 from .limits import Group
@@ -65,7 +66,7 @@ class RunningSandbox:
 def _is_exiting(pid: int) -> bool:
     """Tell whether a process has given up its namespaces; it ends once all in its PID namespace have."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = cgroup_files.read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     except OSError:
         return True
     # Field 9 (proc_pid_stat(5)).

@@ -15,7 +15,7 @@ from .process_steps import (
     apply_limits,
     become_user,
     close_at_the_end,
-    open_cgroups,
+    open_to_write,
 )
 from .steps import Failure, Steps
 
@@ -88,7 +88,8 @@ def sandbox_steps(beginning: Beginning) -> bytes:
     id_map = _OTHERS + len(beginning.numbers)
     close_at_the_end(steps, id_map + (beginning.user is not None) - FIRST_DESCRIPTOR)
     preparing = _failure(steps, "prepare the sandbox")
-    for cgroup in open_cgroups(steps, beginning.join_files, preparing):
+    for path in beginning.join_files:
+        cgroup = open_to_write(steps, steps.text(path), preparing)
         steps.add("write", cgroup, steps.memory(b"0"), 1, failure=preparing)
     steps.add("setsid", failure=preparing)
     if beginning.user is not None:

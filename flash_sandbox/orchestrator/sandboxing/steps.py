@@ -128,11 +128,15 @@ class Failure:
 class Steps:
     """Steps, one after the other, but for those that come after a failure.
 
+    After the last comes what is laid out behind all of these: other steps, where there are any.
+
     Args:
         machine: ``x86_64`` or ``aarch64``; this machine's when absent.
+        base: Where they are laid out.
     """
 
     machine: str = field(default_factory=platform.machine)
+    base: int = DATA_ADDRESS
     _main: list[Step] = field(default_factory=list)
     _aside: list[Step] = field(default_factory=list)
     _memories: list[Memory] = field(default_factory=list)
@@ -202,7 +206,7 @@ class Steps:
     def encode(self) -> bytes:
         """Return all of it as `stepper` reads it."""
         steps = [*self._main, *self._aside]
-        address = DATA_ADDRESS
+        address = self.base
         for step in steps:
             step.address = address
             address += _STEP_BYTES
@@ -212,13 +216,15 @@ class Steps:
         for memory in self._memories:
             memory.address = address
             address += memory.size()
+        if self._main and self._main[-1].then is None:
+            self._main[-1].then = Step(0, (), address=address)
         words: list[int] = []
         for step in steps:
             words += self._words(step, unread)
         encoded = struct.pack(f"={len(words)}Q", *words) + bytes(16)
         encoded += b"".join(memory.encoded() for memory in self._memories)
-        if len(encoded) > MOST_BYTES:
-            raise ValueError(f"the steps take {len(encoded)} bytes")
+        if address - DATA_ADDRESS > MOST_BYTES:
+            raise ValueError(f"the steps take {address - DATA_ADDRESS} bytes")
         return encoded
 
     def _made(self, call: str, arguments: tuple[Argument, ...]) -> Step:
