@@ -33,6 +33,7 @@ from ..sandboxing.launcher_client import LauncherClient
 from ..sandboxing.limits import Group, Limits, Usage
 from ..sandboxing.network import interface_bytes
 from ..sandboxing.output import Output, drained
+from ..sandboxing.pipes import wake
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.sandbox_steps import Beginning, Mounts, sandbox_steps
@@ -443,7 +444,11 @@ class BubblewrapRuntime:
             await asyncio.shield(process.exited)
 
     async def _discard(self, sandbox: RunningSandbox) -> None:
-        await self._end_processes(sandbox)
+        ending = asyncio.ensure_future(self._end_processes(sandbox))
+        await _at_rest(sandbox, ending)
+        removing = asyncio.ensure_future(asyncio.to_thread(archive.remove_tree, sandbox.layer))
+        await asyncio.wait({ending, removing})
+        ending.result()
         sandbox.log.close()
         for descriptor in (sandbox.status, sandbox.handle):
             if descriptor >= 0:
@@ -451,7 +456,7 @@ class BubblewrapRuntime:
         sandbox.status = sandbox.handle = -1
         if sandbox.process is not None:
             self._launcher.forget(sandbox.process)
-        await asyncio.to_thread(archive.remove_tree, sandbox.layer)
+        removing.result()
         if self._users and sandbox.user is not None:
             self._users.give_back(sandbox.user)
         sandbox.root.release()
@@ -465,6 +470,19 @@ class BubblewrapRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
+
+
+async def _at_rest(sandbox: RunningSandbox, ending: asyncio.Future[None]) -> None:
+    """Wait until nothing writes to the layer: its PID 1 is gone, or all that is being ended."""
+    loop = asyncio.get_running_loop()
+    gone: asyncio.Future[None] = loop.create_future()
+    if sandbox.handle >= 0:
+        loop.add_reader(sandbox.handle, wake, gone)
+    try:
+        await asyncio.wait({ending, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if sandbox.handle >= 0:
+            loop.remove_reader(sandbox.handle)
 
 
 @contextmanager
