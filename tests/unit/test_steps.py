@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import random
-import shutil
 import signal
 import struct
 import subprocess
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Need
+from machines import MACHINES, command_line, need_machine
 
 from flash_sandbox.orchestrator.sandboxing import stepper
 from flash_sandbox.orchestrator.sandboxing.steps import Steps
@@ -22,13 +21,10 @@ AT_FDCWD = -100
 TIMEOUT = 30
 
 
-@pytest.fixture(params=["x86_64", "aarch64"])
+@pytest.fixture(params=MACHINES)
 def steps(request: pytest.FixtureRequest, need: Need) -> Steps:
-    """Steps of a machine whose programs run here, if need be in an emulator."""
-    emulated = request.param != platform.machine()
-    need(
-        "qemu", f"no qemu-{request.param}" if emulated and not shutil.which(f"qemu-{request.param}") else None
-    )
+    """Steps of a machine whose programs can be run here."""
+    need_machine(request.param, need)
     return Steps(request.param)
 
 
@@ -37,10 +33,9 @@ def do(steps: Steps, directory: Path) -> subprocess.CompletedProcess[bytes]:
     program = directory / "stepper"
     program.write_bytes(stepper.program(steps.machine))
     program.chmod(0o755)
-    emulator = [] if steps.machine == platform.machine() else [f"qemu-{steps.machine}"]
     with open(os.memfd_create("steps"), "wb", buffering=0) as file:
         file.write(steps.encode())
-        command = [*emulator, str(program)]
+        command = command_line(steps.machine, program)
         return subprocess.run(command, stdin=file, capture_output=True, timeout=TIMEOUT, check=False)
 
 

@@ -23,7 +23,7 @@ def write_bundle(
     sandbox_id: str,
     root: RootFilesystem,
     command: tuple[str, ...],
-    idler: Path | None,
+    idler: Path,
 ) -> None:
     """Write the configuration of a sandbox into a bundle directory.
 
@@ -32,7 +32,7 @@ def write_bundle(
         sandbox_id: Becomes the host name.
         root: What to start from; nothing ever writes to it.
         command: Main process and its arguments.
-        idler: The program of `idle`; None where there is none for this machine.
+        idler: The program of `idle`.
     """
     mounts: list[dict[str, Any]] = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -44,8 +44,7 @@ def write_bundle(
         },
     ]
     mounts += [_read_only(path, path) for path in root.read_only]
-    if idler is not None:
-        mounts.append(_read_only(str(idler), idle.INSIDE))
+    mounts.append(_read_only(str(idler), idle.INSIDE))
     config = {
         "ociVersion": "1.0.2",
         "process": _process(sandbox_id, root, command),

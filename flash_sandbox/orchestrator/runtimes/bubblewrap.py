@@ -47,7 +47,6 @@ __all__ = ["BubblewrapRuntime"]
 _PIDS: Final = 512
 # With less address space no program is loaded, with its libraries.
 _LEAST_MEMORY_MB: Final = 16
-_IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
 # What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
 _END_PATIENCE_SECONDS: Final = 1.0
 
@@ -275,25 +274,25 @@ class BubblewrapRuntime:
 
     async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
-        command = request.command or sandbox.root.config.command
-        idler = None if command else self._program.idler
+        command = request.command or sandbox.root.config.command or bwrap.IDLE_COMMAND
+        idles = command == bwrap.IDLE_COMMAND
         sandbox.status, status_write = os.pipe2(os.O_CLOEXEC)
         block_read, block_write = os.pipe2(os.O_CLOEXEC)
         ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
         theirs = {bwrap.STATUS_FD: status_write}
         if tree:
             theirs[bwrap.BLOCK_FD] = block_read
-        if idler:
+        if idles:
             theirs[bwrap.READY_FD] = ready_write
         try:
             with ExitStack() as opened:
                 null = opened.enter_context(_opened(os.devnull, os.O_RDWR))
                 theirs[bwrap.SECCOMP_FD] = opened.enter_context(_opened(self._filter, os.O_RDONLY))
-                if idler:
-                    theirs[bwrap.IDLE_FD] = opened.enter_context(_opened(idler, os.O_PATH))
+                if idles:
+                    theirs[bwrap.IDLE_FD] = opened.enter_context(_opened(self._program.idler, os.O_PATH))
                 starting = asyncio.ensure_future(
                     self._launcher.start(
-                        sandbox_steps(self._beginning(sandbox, command, tree, idler, tuple(theirs))),
+                        sandbox_steps(self._beginning(sandbox, command, tree, tuple(theirs))),
                         [null, sandbox.log.write_end, *theirs.values()],
                         user=sandbox.user,
                         remains={"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
@@ -309,7 +308,7 @@ class BubblewrapRuntime:
             if tree:
                 tree.attach(sandbox.init)
                 os.write(block_write, b"1")
-            if not idler or not await beginning.received(ready_read, b""):
+            if not idles or not await beginning.received(ready_read, b""):
                 await beginning.main_process_runs(sandbox, self._program.path)
         finally:
             for descriptor in (status_write, block_read, block_write, ready_read, ready_write):
@@ -321,7 +320,6 @@ class BubblewrapRuntime:
         sandbox: RunningSandbox,
         command: tuple[str, ...],
         tree: ProcessTree | None,
-        idler: Path | None,
         numbers: tuple[int, ...],
     ) -> Beginning:
         path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
@@ -332,7 +330,6 @@ class BubblewrapRuntime:
             mounts = Mounts(base, {"layer": layer, "tools": str(tools)}, lower)
             program = f"{base}/tools/{path.relative_to(tools)}"
             lower, layer = f"{base}/image", f"{base}/layer"
-        command = command or (bwrap.IDLE_COMMAND if idler else _IDLE_COMMAND)
         return Beginning(
             arguments=bwrap.arguments(
                 program, sandbox.id, sandbox.root, lower, layer, command, block=tree is not None

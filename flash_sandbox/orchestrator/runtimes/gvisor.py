@@ -42,8 +42,6 @@ from .base import Availability, Control, Happening, Program, Register, Started
 __all__ = ["GvisorRuntime"]
 
 _FAMILY: Final = "flash-sandbox-gvisor"
-# Where there is no program of our own for it.
-_IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
 # Of this host, threads included: gVisor's kernel has some for what runs in it and, on the platform ptrace,
 # needs one in each process of the sandbox for each of those. Where it gets no more, the sandbox ends.
 _PIDS: Final = 4096
@@ -80,7 +78,6 @@ class GvisorRuntime:
         self._snapshots = Snapshots(state_dir / "snapshots")
         self._hierarchy: cgroups.Hierarchy | None = None
         self._host_root: RootFilesystem | None = None
-        self._idler: Path | None = None
         self._found: tuple[tuple[object, ...], Runsc] | None = None
         self._sandboxes: dict[str, _Sandbox] = {}
 
@@ -126,8 +123,7 @@ class GvisorRuntime:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for log in (self._own / "runsc").glob("log-*"):
             log.unlink()
-        if idle.install(self._own / "idle"):
-            self._idler = self._own / "idle"
+        idle.install(self._own / "idle")
         self._images.open()
         self._snapshots.open()
 
@@ -238,9 +234,8 @@ class GvisorRuntime:
         if snapshot and root.digest != snapshot.manifest.image_digest:
             raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
         container.directory.mkdir(mode=0o700)
-        idling = (idle.INSIDE,) if self._idler else _IDLE_COMMAND
-        command = request.command or root.config.command or idling
-        bundle.write_bundle(container.directory, container.id, root, command, self._idler)
+        command = request.command or root.config.command or (idle.INSIDE,)
+        bundle.write_bundle(container.directory, container.id, root, command, self._own / "idle")
         limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
         try:
             hierarchy.create(container.id, limits)

@@ -49,7 +49,6 @@ class Bubblewrap:
         self._idler = directory / "idle"
         self._stepper = directory / "stepper"
         self._fingerprints: list[tuple[int, ...]] = []
-        self._idles = False
 
     @property
     def path(self) -> Path:
@@ -58,10 +57,10 @@ class Bubblewrap:
         return self._program
 
     @property
-    def idler(self) -> Path | None:
-        """Path of the program of `idle`, made again likewise; None where there is none for this machine."""
+    def idler(self) -> Path:
+        """Path of the program of `idle`, made again likewise."""
         self._restore()
-        return self._idler if self._idles else None
+        return self._idler
 
     @property
     def stepper(self) -> Path:
@@ -73,7 +72,7 @@ class Bubblewrap:
         paths = (self._program, self._idler, self._stepper)
         if not self._fingerprints or self._fingerprints != [_fingerprint(path) for path in paths]:
             self._copy()
-            self._idles = idle.install(self._idler)
+            idle.install(self._idler)
             stepper.install(self._stepper)
             self._fingerprints = [_fingerprint(path) for path in paths]
 

@@ -7,10 +7,13 @@ counted on where this is installed.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CODE_ADDRESS", "DATA_ADDRESS", "executable", "install"]
+__all__ = ["CODE_ADDRESS", "DATA_ADDRESS", "aarch64", "executable", "install", "x86_64"]
+
+Listing = Sequence[tuple[str, str]]
 
 _START: Final = 0x400000
 _CODE_OFFSET: Final = 0x100
@@ -47,6 +50,16 @@ def executable(machine: str, code: bytes, *, data_bytes: int = 0) -> bytes:
     fields = (2, _MACHINES[machine], 1, CODE_ADDRESS, 64, 0, 0, 64, 56, len(segments), 0, 0, 0)
     header = identity + struct.pack("<HHIQQQIHHHHHH", *fields) + b"".join(segments)
     return header.ljust(_CODE_OFFSET, b"\0") + code
+
+
+def x86_64(listing: Listing) -> bytes:
+    """Return the code of a listing: of each instruction its bytes in hexadecimal, and what that means."""
+    return b"".join(bytes.fromhex(line) for line, _ in listing)
+
+
+def aarch64(listing: Listing) -> bytes:
+    """Return the code of a listing: of each instruction its word in hexadecimal, and what that means."""
+    return b"".join(struct.pack("<I", int(line, 16)) for line, _ in listing)
 
 
 def install(path: Path, content: bytes) -> None:

@@ -2,7 +2,7 @@
 
 A process whose parent has ended becomes a child of the first one, which must take notice of its end. What
 idles in most images (``tail``, ``sleep``) never does, wakes up every second, takes milliseconds to load its
-libraries, and many an image has not even that. This program is machine code of x86_64 alone.
+libraries, and many an image has not even that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READY_FD: Final = 6
 # rt_sigaction(SIGCHLD, {SIG_IGN}, NULL, 8), by which the kernel reaps all children (sigaction(2));
 # write(READY_FD, stack, 1), close(READY_FD); then pause(), again and again. Numbers of system calls are
 # those of the kernel's syscall_64.tbl.
-_LISTING: Final = (
+_X86_64: Final = (
     ("6a 00", "push 0"),
     ("6a 00", "push 0"),
     ("6a 00", "push 0"),
@@ -46,15 +46,43 @@ _LISTING: Final = (
     ("eb f7", "jmp -9           ; pause"),
 )
 
+# The same, with ppoll(NULL, 0, NULL, NULL) for want of a pause.
+_AARCH64: Final = (
+    ("d2800023", "mov x3, 1            ; SIG_IGN"),
+    ("a9be7fe3", "stp x3, xzr, [sp, -32]!"),
+    ("a9017fff", "stp xzr, xzr, [sp, 16]"),
+    ("d2800220", "mov x0, 17           ; SIGCHLD"),
+    ("910003e1", "mov x1, sp"),
+    ("d2800002", "mov x2, 0"),
+    ("d2800103", "mov x3, 8"),
+    ("d28010c8", "mov x8, 134          ; rt_sigaction"),
+    ("d4000001", "svc 0"),
+    ("d28000c0", "mov x0, 6            ; READY_FD"),
+    ("d2800022", "mov x2, 1"),
+    ("d2800808", "mov x8, 64           ; write"),
+    ("d4000001", "svc 0"),
+    ("d28000c0", "mov x0, 6"),
+    ("d2800728", "mov x8, 57           ; close"),
+    ("d4000001", "svc 0"),
+    ("d2800000", "mov x0, 0"),
+    ("d2800001", "mov x1, 0"),
+    ("d2800002", "mov x2, 0"),
+    ("d2800003", "mov x3, 0"),
+    ("d2800928", "mov x8, 73           ; ppoll"),
+    ("d4000001", "svc 0"),
+    ("17fffffa", "b -24                ; mov x0, 0"),
+)
 
-def install(path: Path) -> bool:
-    """Write the program to a file, unless it is there; tell whether this machine can run it."""
-    if platform.machine() != "x86_64":
-        return False
-    elf.install(path, program())
-    return True
+
+def install(path: Path) -> None:
+    """Write the program of this machine to a file, unless it is there."""
+    elf.install(path, program(platform.machine()))
 
 
-def program() -> bytes:
-    """Return the program as a file."""
-    return elf.executable("x86_64", b"".join(bytes.fromhex(line) for line, _ in _LISTING))
+def program(machine: str) -> bytes:
+    """Return the program as a file.
+
+    Args:
+        machine: ``x86_64`` or ``aarch64``.
+    """
+    return elf.executable(machine, elf.x86_64(_X86_64) if machine == "x86_64" else elf.aarch64(_AARCH64))
