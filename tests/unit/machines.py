@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from conftest import Need
+__all__ = ["MACHINES", "Need", "command_line", "need_machine"]
 
-__all__ = ["MACHINES", "command_line", "need_machine"]
+Need = Callable[[str, str | None], None]
 
 MACHINES = ["x86_64", "aarch64"]
 

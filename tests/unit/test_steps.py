@@ -11,8 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Need
-from machines import MACHINES, command_line, need_machine
+from machines import MACHINES, Need, command_line, need_machine
 
 from flash_sandbox.orchestrator.sandboxing import stepper
 from flash_sandbox.orchestrator.sandboxing.steps import Steps
