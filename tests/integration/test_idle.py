@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from inside import run_in
+from inside import run_in, wait_until
 from layouts import busybox
 
+from flash_sandbox import HTTPClient, Sandbox
 from flash_sandbox.models import StartRequest
+from flash_sandbox.orchestrator import Orchestrator
 from flash_sandbox.orchestrator.runtimes import Limits
 from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
 from flash_sandbox.orchestrator.sandboxing import idle
@@ -34,10 +36,27 @@ async def test_an_image_without_tail_idles(
     await runtime.open()
     try:
         await runtime.start("one", StartRequest(image=str(image)), lambda code: None)
-        shown = await run_in(runtime, "one", "/bin/busybox", "cat", "/proc/2/cmdline")
+        shown = await run_in(runtime, "one", "/bin/busybox", "cat", "/proc/1/cmdline")
         assert shown.stdout == "idle\0"
     finally:
         await runtime.close()
+
+
+def test_nothing_else_is_there_and_nothing_in_it_can_end_it(orchestrator: Orchestrator) -> None:
+    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client) as sandbox:
+        script = "kill -9 1; kill -TERM 1; kill -STOP 1; for p in /proc/[0-9]*; do echo ${p#/proc/}; done"
+        assert sandbox.exec_command(script).stdout.split()[:1] == ["1"]
+        assert sandbox.get_metrics().pids_current <= 2
+        assert sandbox.exec_command("tr -d '\\0' < /proc/1/cmdline").stdout == "idle"
+
+
+def test_it_reaps_what_loses_its_parent(orchestrator: Orchestrator) -> None:
+    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client) as sandbox:
+        # The first shell ends at once, and what it leaves behind some time later.
+        sandbox.exec_command("for n in 1 2 3; do (sleep 0.$n; exit 3) > /dev/null 2>&1 & done")
+        script = "cat /proc/[0-9]*/stat 2> /dev/null | cut -d ' ' -f 2,3"
+        wait_until(lambda: "sleep" not in sandbox.exec_command(script).stdout, "the processes to end")
+        assert "Z" not in sandbox.exec_command(script).stdout
 
 
 def test_a_program_that_a_sandbox_has_changed_is_made_anew(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class TestHandingOut:
         async with warm_runtime(tmp_path, limits) as runtime:
             ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             await runtime.start("one", PLAIN, ended.set_result)
-            await run_in(runtime, "one", "sh", "-c", "kill -9 2")
+            os.kill(runtime._sandbox("one").init, signal.SIGKILL)
             assert await asyncio.wait_for(ended, 10) == 128 + signal.SIGKILL
 
     @pytest.mark.parametrize(

@@ -179,7 +179,8 @@ def arguments(
     for name, value in environment(sandbox_id, root.config).items():
         line += ["--setenv", name, value]
     if command == IDLE_COMMAND:
-        line += ["--argv0", "idle"]
+        # Nothing else need be there: it reaps.
+        line += ["--as-pid-1", "--argv0", "idle"]
     line += ["--", *command]
     return line
 
