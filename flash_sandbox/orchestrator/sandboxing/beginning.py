@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final
 
 from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxError
+from .cgroup_files import read
 from .output import drained
 from .running import RunningSandbox
 
@@ -100,7 +101,7 @@ async def _start_error(sandbox: RunningSandbox) -> SandboxError:
 
 def _children(pid: int) -> list[int]:
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(child) for child in read(Path(f"/proc/{pid}/task/{pid}/children")).split()]
     except OSError:
         return []
 
