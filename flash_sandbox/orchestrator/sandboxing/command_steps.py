@@ -149,9 +149,9 @@ def _entrance(
 ) -> _Entrance:
     """Return the steps to the sandbox; `rooms` is for the paths of the cgroups' files, in `_ROOM_BYTES`."""
     steps = Steps()
-    close_at_the_end(steps, descriptors + from_within)
     told_to = INIT + descriptors if from_within else REPORT
     joining = _failure(steps, "join the sandbox", told_to)
+    close_at_the_end(steps, descriptors + from_within, joining)
     # What runs out of memory is to be the command, not the sandbox's PID 1.
     score = open_to_write(steps, steps.text("/proc/self/oom_score_adj"), joining)
     steps.add("write", score, steps.memory(_OOM_SCORE), len(_OOM_SCORE), failure=joining)

@@ -32,10 +32,10 @@ AT_FDCWD: Final = -100
 _UMASK: Final = 0o022
 
 
-def close_at_the_end(steps: Steps, descriptors: int) -> None:
+def close_at_the_end(steps: Steps, descriptors: int, failure: Failure) -> None:
     """Close what the process is given once it becomes another program."""
     for number in range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + descriptors):
-        steps.add("fcntl", number, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        steps.add("fcntl", number, fcntl.F_SETFD, fcntl.FD_CLOEXEC, failure=failure)
 
 
 def open_to_write(steps: Steps, path: Memory, failure: Failure) -> Step:

@@ -86,8 +86,8 @@ def sandbox_steps(beginning: Beginning) -> bytes:
     """
     steps = Steps()
     id_map = _OTHERS + len(beginning.numbers)
-    close_at_the_end(steps, id_map + (beginning.user is not None) - FIRST_DESCRIPTOR)
     preparing = _failure(steps, "prepare the sandbox")
+    close_at_the_end(steps, id_map + (beginning.user is not None) - FIRST_DESCRIPTOR, preparing)
     for path in beginning.join_files:
         cgroup = open_to_write(steps, steps.text(path), preparing)
         steps.add("write", cgroup, steps.memory(b"0"), 1, failure=preparing)
