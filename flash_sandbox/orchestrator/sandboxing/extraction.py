@@ -313,7 +313,21 @@ def remove_tree(directory: Path) -> None:
 
     What another removes meanwhile (a command that ends removes its own files) is as good as removed.
     """
-    # Lifted first where needed: overlayfs leaves a work directory of mode 0, and so may a sandbox.
+    lifted = False
+    while os.path.lexists(directory):
+        try:
+            shutil.rmtree(directory)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            if lifted:
+                raise
+            _let_its_owner_in(directory)
+            lifted = True
+
+
+def _let_its_owner_in(directory: Path) -> None:
+    """Give an owner back what directories deny: overlayfs leaves one of mode 0, and so may a sandbox."""
     for path, names, _ in os.walk(directory):
         for name in names:
             child = os.path.join(path, name)
@@ -321,9 +335,6 @@ def remove_tree(directory: Path) -> None:
                 mode = os.lstat(child).st_mode
                 if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
                     os.chmod(child, 0o700)
-    while os.path.lexists(directory):
-        with suppress(FileNotFoundError):
-            shutil.rmtree(directory)
 
 
 def is_directory_inside(root: Path, path: str) -> bool:
