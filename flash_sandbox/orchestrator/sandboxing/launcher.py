@@ -85,7 +85,7 @@ class Launcher:
         for ignored in IGNORED:
             signal.signal(ignored, signal.SIG_IGN)
         parent = os.pidfd_open(os.getppid())
-        self._tell(0, pid=int(self._comes_back))
+        self._tell(0, comes_back=self._comes_back)
         poll = select.poll()
         for descriptor in (self._connection.fileno(), wake_read, parent):
             poll.register(descriptor, select.POLLIN)

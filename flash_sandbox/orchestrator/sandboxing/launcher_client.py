@@ -76,8 +76,8 @@ class LauncherClient:
         self._exited: dict[int, asyncio.Future[Exit]] = {}
         self._received = bytearray()
         self._sending = asyncio.Lock()
-        # Whether it comes back from a PID namespace that it has joined.
-        self._comes_back: asyncio.Future[int] | None = None
+        # Whether it comes back from a PID namespace that it has joined: the first that it tells.
+        self._comes_back: bool | None = None
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -99,7 +99,6 @@ class LauncherClient:
             stack.pop_all()
         ours.setblocking(False)
         self._socket = ours
-        self._comes_back = self._started[0] = self._loop.create_future()
         self._loop.add_reader(ours.fileno(), self._on_readable)
 
     async def close(self) -> None:
@@ -137,9 +136,10 @@ class LauncherClient:
             steps: Returns those of `command_steps`, from within or not.
             descriptors: What its process is given.
         """
+        # It has told before it started the sandbox.
         assert self._comes_back is not None
-        found = steps(not await self._comes_back)
-        return await self._spawn(found, descriptors, user=None, remains=None, joins=True)
+        from_within = not self._comes_back
+        return await self._spawn(steps(from_within), descriptors, user=None, remains=None, joins=True)
 
     async def _spawn(self, steps: bytes, descriptors: Sequence[int], **request: object) -> Process:
         # Made again where somebody changed it.
@@ -227,6 +227,9 @@ class LauncherClient:
             self._on_answer(answer)
 
     def _on_answer(self, answer: dict[str, Any]) -> None:
+        if "comes_back" in answer:
+            self._comes_back = answer["comes_back"]
+            return
         if "status" in answer:
             exited = self._exited.pop(answer["id"], None)
             if exited is not None and not exited.done():
