@@ -141,7 +141,7 @@ class _Soak:
     async def _kill_until(self, deadline: float) -> None:
         while time.monotonic() < deadline:
             await asyncio.sleep(_KILL_SECONDS)
-            found = [each for each in _bwraps(self._server.pid) if each[1] in self._running]
+            found = [each for each in _victims(self._server.pid) if each[1] in self._running]
             if found:
                 pid, sandbox_id = random.choice(found)
                 self.killed.add(sandbox_id)
@@ -173,14 +173,16 @@ async def _start(client: AsyncSandboxAPI) -> str:
     return await client.start_sandbox("bubblewrap", memory_mb=64)
 
 
-def _bwraps(orchestrator: int) -> list[tuple[int, str]]:
-    """Return the processes that are bwrap, each with the ID of its sandbox."""
+def _victims(orchestrator: int) -> list[tuple[int, str]]:
+    """Return each bwrap and each PID 1, which is its child, with the ID of its sandbox."""
     found = []
     for pid in tree(orchestrator):
         with suppress(OSError):
             line = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
             if "--hostname" in line:
-                found.append((pid, line[line.index("--hostname") + 1]))
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                sandbox_id = line[line.index("--hostname") + 1]
+                found += [(victim, sandbox_id) for victim in (pid, *map(int, children))]
     return found
 
 
