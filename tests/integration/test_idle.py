@@ -36,8 +36,11 @@ async def test_an_image_without_tail_idles(
     await runtime.open()
     try:
         await runtime.start("one", StartRequest(image=str(image)), lambda code: None)
-        shown = await run_in(runtime, "one", "/bin/busybox", "cat", "/proc/1/cmdline")
-        assert shown.stdout == "idle\0"
+        # Beside bwrap, or alone.
+        shown = await run_in(
+            runtime, "one", "/bin/busybox", "sh", "-c", "/bin/busybox cat /proc/[12]/cmdline"
+        )
+        assert "idle\0" in shown.stdout
     finally:
         await runtime.close()
 
@@ -47,7 +50,7 @@ def test_nothing_else_is_there_and_nothing_in_it_can_end_it(orchestrator: Orches
         script = "kill -9 1; kill -TERM 1; kill -STOP 1; for p in /proc/[0-9]*; do echo ${p#/proc/}; done"
         assert sandbox.exec_command(script).stdout.split()[:1] == ["1"]
         assert sandbox.get_metrics().pids_current <= 2
-        assert sandbox.exec_command("tr -d '\\0' < /proc/1/cmdline").stdout == "idle"
+        assert "idle\0" in sandbox.exec_command("cat /proc/[12]/cmdline").stdout
 
 
 def test_it_reaps_what_loses_its_parent(orchestrator: Orchestrator) -> None:

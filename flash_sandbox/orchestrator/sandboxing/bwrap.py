@@ -179,8 +179,10 @@ def arguments(
     for name, value in environment(sandbox_id, root.config).items():
         line += ["--setenv", name, value]
     if command == IDLE_COMMAND:
-        # Nothing else need be there: it reaps.
-        line += ["--as-pid-1", "--argv0", "idle"]
+        line += ["--argv0", "idle"]
+        # It reaps, so nothing else need be there; but without a cgroup PID 1 has to count what it reaps.
+        if not block:
+            line += ["--as-pid-1"]
     line += ["--", *command]
     return line
 
