@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CODE_ADDRESS", "DATA_ADDRESS", "aarch64", "executable", "install", "x86_64"]
+__all__ = ["CODE_ADDRESS", "DATA_ADDRESS", "code_of", "executable", "install"]
 
 Listing = Sequence[tuple[str, str]]
 
@@ -52,14 +52,17 @@ def executable(machine: str, code: bytes, *, data_bytes: int = 0) -> bytes:
     return header.ljust(_CODE_OFFSET, b"\0") + code
 
 
-def x86_64(listing: Listing) -> bytes:
-    """Return the code of a listing: of each instruction its bytes in hexadecimal, and what that means."""
-    return b"".join(bytes.fromhex(line) for line, _ in listing)
+def code_of(machine: str, *, x86_64: Listing, aarch64: Listing) -> bytes:
+    """Return the code of a machine, of each instruction of which a listing has what it is and what it means.
 
-
-def aarch64(listing: Listing) -> bytes:
-    """Return the code of a listing: of each instruction its word in hexadecimal, and what that means."""
-    return b"".join(struct.pack("<I", int(line, 16)) for line, _ in listing)
+    Args:
+        machine: ``x86_64`` or ``aarch64``.
+        x86_64: The bytes of each instruction, in hexadecimal.
+        aarch64: The word of each instruction, in hexadecimal.
+    """
+    if machine == "x86_64":
+        return b"".join(bytes.fromhex(line) for line, _ in x86_64)
+    return b"".join(struct.pack("<I", int(line, 16)) for line, _ in aarch64)
 
 
 def install(path: Path, content: bytes) -> None:

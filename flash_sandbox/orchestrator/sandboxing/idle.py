@@ -85,4 +85,4 @@ def program(machine: str) -> bytes:
     Args:
         machine: ``x86_64`` or ``aarch64``.
     """
-    return elf.executable(machine, elf.x86_64(_X86_64) if machine == "x86_64" else elf.aarch64(_AARCH64))
+    return elf.executable(machine, elf.code_of(machine, x86_64=_X86_64, aarch64=_AARCH64))

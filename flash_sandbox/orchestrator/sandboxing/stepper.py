@@ -128,7 +128,7 @@ def program(machine: str) -> bytes:
     Args:
         machine: ``x86_64`` or ``aarch64``.
     """
-    code = elf.x86_64(_X86_64) if machine == "x86_64" else elf.aarch64(_AARCH64)
+    code = elf.code_of(machine, x86_64=_X86_64, aarch64=_AARCH64)
     code = code.ljust(_TEXTS_ADDRESS - elf.CODE_ADDRESS, b"\0") + _texts()
     return elf.executable(machine, code, data_bytes=MOST_BYTES)
 
