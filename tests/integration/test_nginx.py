@@ -18,6 +18,7 @@ from string import Template
 
 import pytest
 from browsing import Browser, Keys
+from seen_inside import until_gone
 
 import flash_sandbox
 from flash_sandbox import (
@@ -228,9 +229,7 @@ def test_large_output_and_input_come_through_whole(client: SandboxAPI) -> None:
 def test_command_whose_time_is_over_ends_behind_nginx(client: SandboxAPI) -> None:
     with Sandbox.create(client, memory_mb=64) as sandbox:
         assert sandbox.exec_command(["sleep", "4711"], timeout=0.3).timed_out
-        deadline = time.monotonic() + 30
-        while "sleep\x004711\x00" in sandbox.exec_command("cat /proc/[0-9]*/cmdline").stdout:
-            assert time.monotonic() < deadline, "the command runs on"
+        until_gone(client, sandbox.id, "sleep 4711", patience=30)
 
 
 def test_no_call_is_lost_when_nginx_ends_its_connections(kind: str, origin: str) -> None:
@@ -276,9 +275,7 @@ def test_stream_that_is_left_ends_its_command_behind_nginx(client: SandboxAPI) -
     with Sandbox.create(client, memory_mb=64) as sandbox:
         with sandbox.exec_stream(["sleep", "4712"]) as stream:
             assert next(iter(stream)).type == "started"
-        deadline = time.monotonic() + 30
-        while "sleep\x004712\x00" in sandbox.exec_command("cat /proc/[0-9]*/cmdline").stdout:
-            assert time.monotonic() < deadline, "the command runs on"
+        until_gone(client, sandbox.id, "sleep 4712", patience=30)
 
 
 def test_page_works_under_the_path_of_nginx(browser: Browser, nginx: Served) -> None:

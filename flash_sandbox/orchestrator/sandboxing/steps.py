@@ -64,19 +64,17 @@ class Memory:
         return struct.pack(f"={len(self.content)}Q", *words)
 
 
-@dataclass(slots=True, eq=False)
-class _Texts(Memory):
-    """Addresses of texts that are one after the other in other bytes, and a zero."""
+class _Addresses(Memory):
+    """The addresses of texts, and a zero; the texts come right behind it, one after the other."""
 
-    offsets: Sequence[int] = ()
-    text: Memory = field(default_factory=lambda: Memory(b""))
-
-    def size(self) -> int:
-        return (len(self.offsets) + 1) * 8
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._starts = list(itertools.accumulate(sizes, initial=0))
+        super().__init__(bytes(len(self._starts) * 8))
 
     def encoded(self) -> bytes:
-        base = self.text.address
-        return struct.pack(f"={len(self.offsets) + 1}Q", *(base + offset for offset in self.offsets), 0)
+        base = self.address + self.size()
+        addresses = (base + start for start in self._starts[:-1])
+        return struct.pack(f"={len(self._starts)}Q", *addresses, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -171,10 +169,9 @@ class Steps:
     def texts(self, texts: Sequence[str]) -> Memory:
         """Return what gives a call texts, as execve(2) takes them."""
         encoded = [_encoded(text) + b"\0" for text in texts]
-        ends = [0, *itertools.accumulate(map(len, encoded))]
-        memory = _Texts(b"", offsets=ends[:-1], text=self.memory(b"".join(encoded)))
-        self._memories.append(memory)
-        return memory
+        addresses = _Addresses([len(each) for each in encoded])
+        self._memories += [addresses, Memory(b"".join(encoded))]
+        return addresses
 
     def failure(
         self, descriptor: int, before: str, after: str = "", *, status: int, absent_status: int | None = None
