@@ -121,8 +121,8 @@ def serve(
     allow_registry: Annotated[
         list[str] | None,
         typer.Option(
-            help="Registry that starts may pull from, or a pattern such as 'ghcr.io/owner/*' or '*'; "
-            "docker-daemon: Docker Engine's images.",
+            help="Registry whose images may be started, or a pattern such as 'ghcr.io/owner/*' or '*'; "
+            "docker-daemon: all that Docker Engine has.",
             show_default="docker.io",
         ),
     ] = None,

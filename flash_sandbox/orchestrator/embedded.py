@@ -71,8 +71,8 @@ class Orchestrator:
         limits: What to do where the host gives no cgroup: ``enforce`` refuses to start, ``best-effort``
             uses rlimits.
         image_roots: Directories from which images are taken, besides ``rootfs`` in the state directory.
-        registries: Patterns of the registries that starts may pull from, such as ``docker.io`` (all there
-            is where it is None), ``ghcr.io/owner/*`` or ``*``; ``docker-daemon`` for Docker Engine's images.
+        registries: Patterns of the registries whose images may be started, such as ``docker.io`` (all there
+            is where it is None), ``ghcr.io/owner/*`` or ``*``; ``docker-daemon``: all that Docker Engine has.
         image_store: Where unpacked images are kept, which several orchestrators may share; None for a place
             in the state directory.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.

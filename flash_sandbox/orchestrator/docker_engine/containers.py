@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from ..images.engine import SNAPSHOT_LABEL
 from ..sandboxing.cgroups import usage_of_process
 from ..sandboxing.limits import Usage
 from ..sandboxing.network import interface_bytes
@@ -41,7 +42,7 @@ class Labels:
     OWNER: Final = "flash-sandbox.owner"
     RUNTIME: Final = "flash-sandbox.runtime"
     SANDBOX: Final = "flash-sandbox.sandbox"
-    SNAPSHOT: Final = "flash-sandbox.snapshot"
+    SNAPSHOT: Final = SNAPSHOT_LABEL
 
 
 @dataclass(frozen=True, slots=True)

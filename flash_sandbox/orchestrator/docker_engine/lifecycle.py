@@ -18,7 +18,6 @@ from .commands import why_not_run
 from .containers import IDLE_COMMAND, Container, refused_limits
 from .output import printed
 from .processes import on_this_host
-from .pull import Puller
 
 __all__ = [
     "KILLED",
@@ -69,24 +68,16 @@ def running_container(inspected: Mapping[str, Any], *, look: bool) -> Running:
     return Running(init, str(inspected.get("Image", "")))
 
 
-async def create(engine: Engine, container: Container, puller: Puller) -> str:
-    """Make a container, pulling its image where the engine lacks it, and return its full ID.
+async def create(engine: Engine, container: Container) -> str:
+    """Make a container and return its full ID.
 
     Whatever happens, `remove` by its name leaves nothing behind.
 
     Raises:
         InvalidArgumentError: If there is no such image, or a limit is out of the engine's range.
         UnsupportedError: If the engine does not grant the limits.
-        UnavailableError: If the image cannot be pulled now.
     """
     created = await _create(engine, container)
-    if created is None:
-        await puller.pull(container.image)
-        created = await _create(engine, container)
-    if created is None:
-        raise InvalidArgumentError(
-            f"image {container.image!r} is not there after it was pulled", reason=Reason.IMAGE_NOT_FOUND
-        )
     inspected = await engine.call("GET", f"/containers/{created}/json")
     refused = refused_limits(container, inspected)
     if refused:
@@ -232,8 +223,7 @@ async def exit_code(engine: Engine, container_id: str) -> int:
         pause = min(pause * 2, longest)
 
 
-async def _create(engine: Engine, container: Container) -> str | None:
-    """Return the ID of the new container; None where the engine lacks the image."""
+async def _create(engine: Engine, container: Container) -> str:
     try:
         if not container.command:
             config = await image_config(engine, container.image)
@@ -242,8 +232,6 @@ async def _create(engine: Engine, container: Container) -> str | None:
             engine.call("POST", "/containers/create", container.body(), query={"name": container.name})
         )
     except EngineError as error:
-        if error.status == 404:
-            return None
         raise _create_error(container, error) from error
     return str(answer["Id"])
 
@@ -259,10 +247,11 @@ async def image_config(engine: Engine, image: str) -> ImageConfig:
 
 
 def _create_error(container: Container, error: EngineError) -> SandboxError:
-    if error.status != 400:
-        return InternalServerError(f"Docker Engine cannot make the sandbox: {error.message}")
-    if "reference format" in error.message:
+    if error.status == 404:
+        # It was there a moment ago.
         return InvalidArgumentError(
             f"image {container.image!r}: {error.message}", reason=Reason.IMAGE_NOT_FOUND
         )
+    if error.status != 400:
+        return InternalServerError(f"Docker Engine cannot make the sandbox: {error.message}")
     return InvalidArgumentError(f"Docker Engine refuses the sandbox: {error.message}")

@@ -1,16 +1,19 @@
-"""Getting an image that the engine does not have."""
+"""The images that starts may name: those of the engine that the operator allows, and what it pulls."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Any, Final
 
 from ...errors import InvalidArgumentError, Reason, SandboxError, UnavailableError
-from ..images.references import Reference
+from ..images.engine import SNAPSHOT_LABEL
+from ..images.references import Kind, Reference
 from .api import Engine, EngineError
 
 __all__ = ["SNAPSHOT_REPOSITORY", "Event", "Puller", "checked_name"]
@@ -46,11 +49,12 @@ def checked_name(image: str) -> str:
 
 
 class Puller:
-    """Gets images for an engine, without any login.
+    """Finds the images of starts in an engine, or pulls them without any login.
 
     Args:
         engine: The engine.
-        registries: Patterns of the registries that may be pulled from, as an `ImageStore` takes them.
+        registries: Patterns of the registries whose images may be started, as an `ImageStore` takes them;
+            ``docker-daemon`` for every image that the engine has.
         event: Writes a line of the log.
     """
 
@@ -59,18 +63,68 @@ class Puller:
         self._registries = tuple(registries)
         self._event = event
 
-    async def pull(self, image: str) -> None:
-        """Pull an image, as Docker resolves its name, and write the progress to the log.
+    async def image_id(self, image: str) -> str:
+        """Return the ID of the image that a name means, pulled first where the engine lacks it.
 
         Raises:
-            InvalidArgumentError: If there is no such image, its registry shows it to nobody unknown, or may
-                not be pulled from.
+            InvalidArgumentError: If there is no such image, or the operator does not allow it.
             UnavailableError: If the registry cannot be reached or breaks off.
         """
+        found = await self._find(image)
+        if found is None:
+            await self._pull(image)
+            found = await self._find(image)
+        if found is None:
+            raise _not_found(image, "it is not there after it was pulled")
+        return found
+
+    async def _find(self, image: str) -> str | None:
+        """Return the ID of an image of the engine; None where the engine lacks it."""
+        try:
+            inspected: Mapping[str, Any] = await self._engine.call("GET", f"/images/{image}/json")
+        except EngineError as error:
+            if error.status == 404:
+                return None
+            if error.status == 400:
+                raise _not_found(image, error.message) from error
+            raise
+        self._require_startable(image, inspected)
+        return str(inspected["Id"])
+
+    def _require_startable(self, image: str, inspected: Mapping[str, Any]) -> None:
+        """Refuse an image of the engine that no allowed registry's name leads to.
+
+        The engine takes the beginning of an ID for a name, too. So a name counts only where the image that
+        was found has it; any other must have an allowed name of its own.
+        """
+        if SNAPSHOT_LABEL in ((inspected.get("Config") or {}).get("Labels") or {}):
+            raise _not_found(image, "that is a snapshot's: name the snapshot as snapshot_path")
+        if self._is_allowed(Kind.DOCKER_DAEMON):
+            return
+        names = _references(*(inspected.get("RepoTags") or ()), *(inspected.get("RepoDigests") or ()))
+        asked = [_without_needless_tag(reference) for reference in _references(image)]
+        if any(map(self._allows, [name for name in asked if name in names] or names)):
+            return
+        allowed = ", ".join(self._registries) or "none"
+        raise _not_found(
+            image,
+            f"Docker Engine has it, but this orchestrator starts images of {allowed} only; its operator may "
+            f"allow its registry with --allow-registry, or all that the engine has with --allow-registry "
+            f"{Kind.DOCKER_DAEMON}",
+        )
+
+    async def _pull(self, image: str) -> None:
+        """Pull an image, as Docker resolves its name, and write the progress to the log."""
         if image.startswith("sha256:"):
             raise _not_found(image, "the engine has no image with this ID")
         reference = Reference.parse(image)
-        self._require_allowed(image, reference)
+        if not self._allows(reference):
+            registry, allowed = reference.registry, ", ".join(self._registries) or "none"
+            raise _not_found(
+                image,
+                f"the engine lacks it, and this orchestrator does not pull from {registry} (but from: "
+                f"{allowed}); its operator may allow it with --allow-registry {registry}",
+            )
         repository = f"{reference.registry}/{reference.repository}"
         # Without a tag the engine would pull all there are.
         query = {"fromImage": repository, "tag": reference.digest or reference.tag}
@@ -86,15 +140,26 @@ class Puller:
             raise UnavailableError(f"image {image!r} cannot be pulled: the engine broke off") from error
         progress.finish()
 
-    def _require_allowed(self, image: str, reference: Reference) -> None:
-        names = (reference.registry, f"{reference.registry}/{reference.repository}")
-        if not any(fnmatchcase(name, pattern) for name in names for pattern in self._registries):
-            registry, allowed = reference.registry, ", ".join(self._registries) or "none"
-            raise _not_found(
-                image,
-                f"the engine lacks it, and this orchestrator does not pull from {registry} (but from: "
-                f"{allowed}); its operator may allow it with --allow-registry {registry}, or docker pull it",
-            )
+    def _allows(self, reference: Reference) -> bool:
+        repository = f"{reference.registry}/{reference.repository}"
+        return self._is_allowed(reference.registry) or self._is_allowed(repository)
+
+    def _is_allowed(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._registries)
+
+
+def _references(*names: str) -> list[Reference]:
+    """Return what is a registry's reference of some names of an image."""
+    found = []
+    for name in names:
+        with suppress(InvalidArgumentError):
+            found.append(Reference.parse(name))
+    return found
+
+
+def _without_needless_tag(reference: Reference) -> Reference:
+    """Return a reference as the engine reads it: beside a digest, a tag says nothing."""
+    return replace(reference, tag="") if reference.digest else reference
 
 
 class _Progress:

@@ -11,7 +11,10 @@ import httpx
 from ...errors import UnavailableError
 from .references import not_usable
 
-__all__ = ["Engine"]
+__all__ = ["SNAPSHOT_LABEL", "Engine"]
+
+SNAPSHOT_LABEL: Final = "flash-sandbox.snapshot"
+"""Label of the images that hold snapshots of sandboxes: they are no images for starts."""
 
 _SOCKET: Final = "unix:///var/run/docker.sock"
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0, read=600.0)
@@ -48,7 +51,7 @@ class Engine:
         """Return the digest of the image's configuration.
 
         Raises:
-            InvalidArgumentError: If the engine has no such image.
+            InvalidArgumentError: If the engine has no such image, or it is a snapshot of a sandbox.
             UnavailableError: If it does not answer.
         """
         try:
@@ -57,7 +60,10 @@ class Engine:
             raise self._unreachable(error) from error
         if response.status_code != 200:
             raise not_usable(f"docker-daemon:{self._name}", f"Docker Engine: {_message(response)}")
-        return str(response.json().get("Id", ""))
+        image = response.json()
+        if SNAPSHOT_LABEL in ((image.get("Config") or {}).get("Labels") or {}):
+            raise not_usable(f"docker-daemon:{self._name}", "that is a snapshot's")
+        return str(image.get("Id", ""))
 
     async def export(self, file: IO[bytes], most: int) -> None:
         """Write the image as ``docker save`` does.

@@ -73,7 +73,8 @@ class DockerRuntime:
     Args:
         state_dir: Directory of the orchestrator's own.
         host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
-        registries: Patterns of the registries that the engine is asked to pull from.
+        registries: Patterns of the registries whose images may be started; ``docker-daemon`` for every image
+            of the engine's.
         event: Writes a line of the orchestrator's log.
     """
 
@@ -241,7 +242,8 @@ class DockerRuntime:
                 yield found
         else:
             image = checked_name(request.image or _DEFAULT_IMAGE)
-            yield image, image
+            # By its ID: the name may mean another image in a moment.
+            yield await self._puller.image_id(image), image
 
     async def _container(self, sandbox_id: str, request: StartRequest, image: str) -> Container:
         """Return what is asked of the engine."""
@@ -274,7 +276,7 @@ class DockerRuntime:
 
     async def _run(self, container: Container, record: Record) -> tuple[str, Running]:
         try:
-            container_id = await create(self._engine, container, self._puller)
+            container_id = await create(self._engine, container)
             running = await start(self._engine, container_id, look=self._look)
             # An engine whose processes are elsewhere once is elsewhere.
             self._look = self._look and not running.elsewhere

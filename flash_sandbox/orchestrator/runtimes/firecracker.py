@@ -42,7 +42,8 @@ class FirecrackerRuntime(DockerRuntime):
         oci_runtime: Name of the OCI runtime in the engine's list; empty for one of `KATA_NAMES`.
         image_roots: Directories from which kernels and RAM disks are taken, besides ``state_dir/rootfs``.
         host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
-        registries: Patterns of the registries that the engine is asked to pull from.
+        registries: Patterns of the registries whose images may be started; ``docker-daemon`` for every image
+            of the engine's.
         event: Writes a line of the orchestrator's log.
     """
 
