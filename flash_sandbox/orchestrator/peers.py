@@ -1,0 +1,103 @@
+"""Whose the other end of a TCP connection within this machine is: the kernel tells the user of every socket.
+
+It is asked by sock_diag(7), which needs no privilege. It tells of sockets in this process's network namespace,
+and of users as this process's user namespace numbers them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["user_of_peer"]
+
+_NETLINK_SOCK_DIAG: Final = 4
+_SOCK_DIAG_BY_FAMILY: Final = 20
+_NLM_F_REQUEST: Final = 1
+
+# struct nlmsghdr; inet_diag_req_v2 before its inet_diag_sockid; inet_diag_msg before and after its own
+# (linux/netlink.h, linux/inet_diag.h).
+_HEADER: Final = struct.Struct("=IHHII")
+_REQUEST: Final = struct.Struct("=BBBxI")
+_ANSWER: Final = struct.Struct("=BBBB")
+_OWNER: Final = struct.Struct("=IIIII")
+# In network byte order: source and destination port, their addresses. The interface and the cookie follow, which
+# say "any" here.
+_SOCKET: Final = struct.Struct("!HH16s16s")
+_ANY: Final = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+_ALL_STATES: Final = 0xFFFFFFFF
+
+_UNMAPPED: Final = Path("/proc/sys/kernel/overflowuid")
+_USERS: Final = Path("/proc/self/uid_map")
+_ALL_USERS: Final = ["0", "0", "4294967295"]
+
+_IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+_End = tuple[_IPAddress, int]
+
+
+def user_of_peer(peer: Sequence[Any], local: Sequence[Any]) -> int | None:
+    """Return the user ID that owns the other end of a TCP connection, or None where the kernel does not tell.
+
+    It does not tell of a socket on another machine or in another network namespace, of one that has been
+    closed, and of a user who has no number in this process's user namespace.
+
+    Args:
+        peer: Address of the other end, as `socket.getpeername` returns it.
+        local: Address of this end, as `socket.getsockname` returns it.
+    """
+    try:
+        found = _find(_end(peer), _end(local))
+        return None if found is None or _stands_for_others(found) else found
+    except (OSError, ValueError, struct.error):
+        # No netlink in this sandbox or container, or no inet_diag in this kernel.
+        return None
+
+
+def _find(peer: _End, local: _End) -> int | None:
+    family = socket.AF_INET if peer[0].version == 4 else socket.AF_INET6
+    body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ALL_STATES)
+    body += _SOCKET.pack(peer[1], local[1], peer[0].packed, local[0].packed) + _ANY
+    head = _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_SOCK_DIAG
+    ) as kernel:
+        # The kernel answers within `sendto`.
+        kernel.sendto(head + body, (0, 0))
+        answer, (sender, _) = kernel.recvfrom(8192)
+    if sender != 0 or _HEADER.unpack_from(answer)[1] != _SOCK_DIAG_BY_FAMILY:
+        return None
+    return _owner(answer, peer, local)
+
+
+def _owner(answer: bytes, peer: _End, local: _End) -> int | None:
+    at = _HEADER.size
+    family = _ANSWER.unpack_from(answer, at)[0]
+    at += _ANSWER.size
+    peer_port, local_port, *packed = _SOCKET.unpack_from(answer, at)
+    size = 4 if family == socket.AF_INET else 16
+    peer_host, local_host = (_address(ipaddress.ip_address(each[:size])) for each in packed)
+    # Where the connection has gone, the kernel answers with one that listens on the same port.
+    if ((peer_host, peer_port), (local_host, local_port)) != (peer, local):
+        return None
+    user, inode = _OWNER.unpack_from(answer, at + _SOCKET.size + len(_ANY))[3:]
+    # A socket that its program has closed, but whose connection goes on, is told as root's and has no inode.
+    return int(user) if inode else None
+
+
+def _end(address: Sequence[Any]) -> _End:
+    return _address(ipaddress.ip_address(str(address[0]).partition("%")[0])), int(address[1])
+
+
+def _address(address: _IPAddress) -> _IPAddress:
+    """Return the IPv4 address that an IPv6 socket uses, where it does."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def _stands_for_others(user: int) -> bool:
+    """Tell whether `user` is what everybody is called who has no number in this user namespace."""
+    return user == int(_UNMAPPED.read_text()) and _USERS.read_text().split() != _ALL_USERS

@@ -1,0 +1,154 @@
+"""Whose the other end of a connection is, as the kernel of this machine tells it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from flash_sandbox.orchestrator import peers
+from flash_sandbox.orchestrator.peers import user_of_peer
+
+NOBODY = 65534
+
+IN_A_USER_NAMESPACE = """
+import socket, sys
+from flash_sandbox.orchestrator.peers import user_of_peer
+listener = socket.socket(fileno=int(sys.argv[1]))
+for _ in range(2):
+    connection, peer = listener.accept()
+    print(user_of_peer(peer, connection.getsockname()))
+"""
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes sockets of other users")
+
+
+@contextmanager
+def acting_as(user: int) -> Iterator[None]:
+    """Make sockets as `user` does, in this thread alone."""
+    libc = ctypes.CDLL(None)
+    before = libc.setfsuid(user)
+    try:
+        yield
+    finally:
+        libc.setfsuid(before)
+
+
+class Connection:
+    """A connection within this machine, and its two ends."""
+
+    def __init__(self, stack: ExitStack, listen: str, reach: str, user: int | None = None) -> None:
+        family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+        listener = stack.enter_context(socket.socket(family))
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((listen, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with acting_as(os.geteuid() if user is None else user):
+            self.client = stack.enter_context(
+                socket.socket(socket.AF_INET6 if ":" in reach else socket.AF_INET)
+            )
+        self.client.connect((reach, port))
+        self.server = stack.enter_context(listener.accept()[0])
+        self.peer, self.local = self.server.getpeername(), self.server.getsockname()
+
+    def user(self) -> int | None:
+        return user_of_peer(self.peer, self.local)
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.mark.parametrize(
+    ("listen", "reach"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.2"),
+        ("::1", "::1"),
+        ("::", "127.0.0.1"),
+        ("::", "::ffff:127.0.0.1"),
+        ("0.0.0.0", "::ffff:127.0.0.1"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("user", [None, pytest.param(NOBODY, marks=as_root)])
+def test_the_user_of_the_other_end_is_told(
+    stack: ExitStack, listen: str, reach: str, user: int | None
+) -> None:
+    assert Connection(stack, listen, reach, user).user() == (os.geteuid() if user is None else user)
+
+
+def test_an_end_that_sends_no_more_is_still_told(stack: ExitStack) -> None:
+    connection = Connection(stack, "127.0.0.1", "127.0.0.1")
+    connection.client.shutdown(socket.SHUT_WR)
+    assert connection.user() == os.geteuid()
+
+
+@pytest.mark.parametrize("user", [None, pytest.param(NOBODY, marks=as_root)])
+def test_an_end_that_is_closed_is_nobodys_and_not_roots(stack: ExitStack, user: int | None) -> None:
+    connection = Connection(stack, "127.0.0.1", "127.0.0.1", user)
+    connection.client.sendall(b"what it asked for before")
+    connection.client.close()
+    assert connection.user() is None
+    # Both have: the kernel remembers the connection for a minute, as root's.
+    connection.server.close()
+    assert connection.user() is None
+
+
+def test_who_listens_on_the_port_of_a_closed_end_is_not_taken_for_it(stack: ExitStack) -> None:
+    connection = Connection(stack, "127.0.0.1", "127.0.0.1")
+    # Reset, so that the port is free at once.
+    connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.client.close()
+    listener = stack.enter_context(socket.socket())
+    listener.bind(connection.peer)
+    listener.listen()
+    assert connection.user() is None
+
+
+def test_another_connection_of_the_same_port_is_not_taken_for_it(stack: ExitStack) -> None:
+    connection = Connection(stack, "127.0.0.1", "127.0.0.1")
+    host, port = connection.peer
+    assert user_of_peer(("127.0.0.3", port), connection.local) is None
+    assert user_of_peer((host, port), (connection.local[0], port)) is None
+
+
+def test_what_is_no_connection_within_this_machine_has_no_user() -> None:
+    assert user_of_peer(("192.0.2.1", 4000), ("127.0.0.1", 8080)) is None
+    assert user_of_peer(("2001:db8::1%lo", 4000, 0, 1), ("::1", 8080, 0, 0)) is None
+    assert user_of_peer(("127.0.0.1", 4000), ("::1", 8080, 0, 0)) is None
+
+
+def test_where_the_kernel_does_not_answer_there_is_no_user(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(stack, "127.0.0.1", "127.0.0.1")
+    # No such protocol of netlink, as where the kernel was built without.
+    monkeypatch.setattr(peers, "_NETLINK_SOCK_DIAG", 31)
+    assert connection.user() is None
+
+
+@as_root
+def test_a_user_without_a_number_in_our_user_namespace_is_nobodys(stack: ExitStack) -> None:
+    unshare = ["unshare", "--user", "--map-root-user"]
+    if shutil.which(unshare[0]) is None or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("this host gives no user namespace")
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    command = [*unshare, sys.executable, "-c", IN_A_USER_NAMESPACE, str(listener.fileno())]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[listener.fileno()])
+    for user in (0, NOBODY):
+        with acting_as(user):
+            client = stack.enter_context(socket.socket())
+        client.connect(listener.getsockname())
+    assert process.communicate(timeout=60)[0].split() == ["0", "None"]
