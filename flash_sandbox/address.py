@@ -47,6 +47,23 @@ class Address:
         return f"{host}:{self.port}"
 
     @property
+    def is_loopback(self) -> bool:
+        """Tell whether it is on this machine, where no proxy can reach it. No name is resolved."""
+        if self.unix_path is not None:
+            return True
+        name = self.host.lower().removesuffix(".")
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        try:
+            # As getaddrinfo has them: 127.1 is an address, too.
+            ip = ipaddress.ip_address(self.host if ":" in self.host else socket.inet_aton(self.host))
+        except (ValueError, OSError):
+            return False
+        mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+        # Connecting to "any" address connects to this machine.
+        return any(each.is_loopback or each.is_unspecified for each in (ip, mapped) if each is not None)
+
+    @property
     def base_url(self) -> str:
         """Return the URL that every HTTP path is appended to, with a slash at its end."""
         if self.unix_path is not None:

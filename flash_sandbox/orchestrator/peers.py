@@ -1,7 +1,7 @@
-"""Whose the other end of a TCP connection within this machine is: the kernel tells the user of every socket.
+"""Who owns the other end of a TCP connection within this machine: the kernel knows the user of every socket.
 
-It is asked by sock_diag(7), which needs no privilege. It tells of sockets in this process's network namespace,
-and of users as this process's user namespace numbers them.
+It is asked by sock_diag(7), which needs no privilege. It answers for this process's network namespace, and
+numbers users as this process's user namespace does.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _HEADER: Final = struct.Struct("=IHHII")
 _REQUEST: Final = struct.Struct("=BBBxI")
 _ANSWER: Final = struct.Struct("=BBBB")
 _OWNER: Final = struct.Struct("=IIIII")
-# In network byte order: source and destination port, their addresses. The interface and the cookie follow, which
-# say "any" here.
+# In network byte order: source and destination port, their addresses. The interface and the cookie follow:
+# "any" here.
 _SOCKET: Final = struct.Struct("!HH16s16s")
 _ANY: Final = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
 _ALL_STATES: Final = 0xFFFFFFFF

@@ -42,10 +42,10 @@ from .http_exchange import (
     Exchange,
     Session,
     Timeouts,
-    proxied,
 )
 from .http_pool import AsyncPool, Pool
 from .pieces import Pieces
+from .proxies import client_through, proxy_for, without_password
 from .retry import Attempts, Deadline, Limit, Patience, lost_answer
 from .waiting import within
 
@@ -93,8 +93,10 @@ class _HTTPBase:
 
     name: ClassVar[TransportName] = "http"
 
-    def __init__(self, address: Address, api_key: str | None) -> None:
+    def __init__(self, address: Address, api_key: str | None, session: object) -> None:
         self.address = address
+        # A session has proxies of its own.
+        self._proxy = proxy_for(address) if session is None else None
         self._closed = False
         self._headers = [("accept", "application/json")]
         if api_key is not None:
@@ -123,12 +125,21 @@ class _HTTPBase:
         operation = attempts.operation
         bound = attempts.deadline if isinstance(failure, _NOT_BEGUN) else limit
         error = self._translated(operation, failure, bound)
+        self._name_proxy(error)
         error.transport = error.transport or "http"
         error.operation = error.operation or operation.name
         delay = None if final else attempts.delay_after(error)
         if delay is None:
             raise error from (failure if failure is not error else failure.__cause__)
         return delay
+
+    def _name_proxy(self, error: SandboxError) -> None:
+        """Say in an error which proxy the call went through, unless an orchestrator has answered it."""
+        if self._proxy is not None and not error.request_id and not isinstance(error, ClientClosedError):
+            error.detail += (
+                f" (through the proxy {without_password(self._proxy)}, which the environment names)"
+            )
+            error.args = (error.detail,)
 
     def _translated(self, operation: Operation[Any, Any], error: Exception, limit: Limit) -> SandboxError:
         if isinstance(error, SandboxError):
@@ -187,10 +198,10 @@ class HTTPTransport(_HTTPBase):
     """
 
     def __init__(self, address: Address, api_key: str | None, session: object = None) -> None:
-        super().__init__(address, api_key)
+        super().__init__(address, api_key, session)
         self._owned = session is None
         self._used = False
-        self._exchange = _new_exchange(address) if session is None else _session_exchange(session, address)
+        self._exchange = self._new_exchange() if session is None else _session_exchange(session, address)
         self._process = os.getpid()
         self._inherited: list[Exchange] = []
 
@@ -264,13 +275,18 @@ class HTTPTransport(_HTTPBase):
                 delay = self._delay_after(failure, attempts, patience, final=content.begun)
             time.sleep(delay)
 
+    def _new_exchange(self) -> Exchange:
+        if self._proxy is None:
+            return Pool(self.address)
+        return Session(client_through(self._proxy, httpx.Client), self.address, owned=True)
+
     def _exchange_here(self) -> Exchange:
         self._used = True
         if self._owned and self._process != os.getpid():
             # After a fork the connections belong to the parent. They are kept, untouched: closing them
             # here could wait for a lock that a thread of the parent held.
             self._inherited.append(self._exchange)
-            self._exchange = _new_exchange(self.address)
+            self._exchange = self._new_exchange()
             self._process = os.getpid()
         return self._exchange
 
@@ -302,9 +318,11 @@ class AsyncHTTPTransport(_HTTPBase):
     """
 
     def __init__(self, address: Address, api_key: str | None, session: object = None) -> None:
-        super().__init__(address, api_key)
+        super().__init__(address, api_key, session)
         self._owned = session is None
-        self._exchange = _async_exchange(session, address)
+        self._exchange = (
+            self._new_exchange() if session is None else _async_session_exchange(session, address)
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
@@ -390,6 +408,11 @@ class AsyncHTTPTransport(_HTTPBase):
                 delay = self._delay_after(failure, attempts, patience, final=content.begun)
             await asyncio.sleep(delay)
 
+    def _new_exchange(self) -> AsyncExchange:
+        if self._proxy is None:
+            return AsyncPool(self.address)
+        return AsyncSession(client_through(self._proxy, httpx.AsyncClient), self.address, owned=True)
+
     def _refuse_other_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -410,10 +433,6 @@ class AsyncHTTPTransport(_HTTPBase):
             warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
 
 
-def _new_exchange(address: Address) -> Exchange:
-    return Session(httpx.Client(), address, owned=True) if proxied(address) else Pool(address)
-
-
 def _session_exchange(session: object, address: Address) -> Exchange:
     if isinstance(session, httpx.Client):
         return Session(session, address, owned=False)
@@ -423,16 +442,12 @@ def _session_exchange(session: object, address: Address) -> Exchange:
         from .requests_session import RequestsTransport
 
         # The httpx.Client is ours, the session below it is not.
-        return Session(httpx.Client(transport=RequestsTransport(session)), address, owned=True)
+        return Session(httpx.Client(transport=RequestsTransport(session, address)), address, owned=True)
     name = type(session).__name__
     raise InvalidArgumentError(f"session must be an httpx.Client or a requests.Session, not {name}")
 
 
-def _async_exchange(session: object, address: Address) -> AsyncExchange:
-    if session is None:
-        if proxied(address):
-            return AsyncSession(httpx.AsyncClient(), address, owned=True)
-        return AsyncPool(address)
+def _async_session_exchange(session: object, address: Address) -> AsyncExchange:
     if isinstance(session, httpx.AsyncClient):
         return AsyncSession(session, address, owned=False)
     raise InvalidArgumentError(f"session must be an httpx.AsyncClient, not {type(session).__name__}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -29,7 +28,6 @@ __all__ = [
     "OpenAnswer",
     "Session",
     "Timeouts",
-    "proxied",
 ]
 
 Headers = list[tuple[str, str]]
@@ -260,12 +258,3 @@ class AsyncSession:
         """Release the connections, where they are ours."""
         if self._owned:
             await self._client.aclose()
-
-
-def proxied(address: Address) -> bool:
-    """Tell whether the environment names a proxy for `address`; httpx, which knows proxies, is used then."""
-    if address.unix_path is not None:
-        return False
-    known = getproxies()
-    named = known.get("https" if address.tls else "http") or known.get("all")
-    return bool(named) and not proxy_bypass(address.host)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import requests
+
+from ..address import Address
 
 __all__ = ["RequestsTransport"]
 
@@ -18,10 +21,13 @@ class RequestsTransport(httpx.BaseTransport):
 
     Args:
         session: The session.
+        address: Where everything is sent.
     """
 
-    def __init__(self, session: requests.Session) -> None:
+    def __init__(self, session: requests.Session, address: Address) -> None:
         self._session = session
+        # The proxies of the environment are for other machines than this one.
+        self._reads_proxies = not address.is_loopback
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer to `request`; failures are httpx's."""
@@ -37,6 +43,9 @@ class RequestsTransport(httpx.BaseTransport):
                 timeout=(timeout.get("connect"), timeout.get("read")),
                 allow_redirects=False,
                 stream=True,
+                proxies=None if self._reads_proxies else self._own_proxies(),
+                # Else a netrc file, which may have an entry for every host, would take the key's place.
+                auth=_keep if "authorization" in headers and not self._session.auth else None,
             )
         except requests.exceptions.RequestException as error:
             raise _translated(error) from error
@@ -47,6 +56,10 @@ class RequestsTransport(httpx.BaseTransport):
             if name.lower() not in ("content-encoding", "transfer-encoding", "content-length")
         ]
         return httpx.Response(answer.status_code, headers=kept, stream=_Body(answer))
+
+    def _own_proxies(self) -> Any:
+        """Return the session's own proxies, and None for what requests would look for in the environment."""
+        return {scheme: self._session.proxies.get(scheme) for scheme in ("http", "https", "all")}
 
 
 class _Body(httpx.SyncByteStream):
@@ -61,6 +74,11 @@ class _Body(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._answer.close()
+
+
+def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authenticate by the headers that the request has."""
+    return request
 
 
 def _translated(error: requests.exceptions.RequestException) -> httpx.HTTPError:

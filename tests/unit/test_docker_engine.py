@@ -41,6 +41,21 @@ class TestStreams:
         assert found["stderr"] == b"".join(part for stream, part in frames if stream == 2)
 
 
+class TestReaching:
+    async def test_no_proxy_is_used_for_an_engine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            engine = Engine(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            assert await engine.version() == EngineVersion(1, 41)
+            await engine.close()
+
+
 class TestAttaching:
     async def test_it_can_be_given_up_at_any_moment(self, tmp_path: Path) -> None:
         answers: set[asyncio.Task[object] | None] = set()

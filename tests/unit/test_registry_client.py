@@ -120,6 +120,23 @@ async def test_an_honest_one_is_asked_once_for_each_document(tmp_path):
     assert sorted(path for path, _ in served.asked) == sorted(HONEST)
 
 
+async def test_no_proxy_is_used_for_one_on_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    with serving(lambda _: False) as served:
+        assert (await pull(served, tmp_path)).rootfs.is_dir()
+
+
+@pytest.mark.parametrize("proxy", ["http://user:secret@127.0.0.1:9", "gopher://user:secret@127.0.0.1:9"])
+async def test_a_proxy_through_which_another_is_not_reached_is_named(tmp_path, monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    store = ImageStore(tmp_path / "store", registries=("*",))
+    store.open()
+    with pytest.raises(UnavailableError, match=r"through the proxy \w+://127\.0\.0\.1:9") as caught:
+        await store.acquire(parse_source("registry.example/image"))
+    assert "secret" not in str(caught.value)
+
+
 def half(handler: Handler) -> None:
     handler.send_response(200)
     handler.send_header("content-length", str(len(LAYER)))

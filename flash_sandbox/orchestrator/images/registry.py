@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 import httpx
 
+from ...address import parse_address
 from ...errors import UnavailableError
+from ...transports.proxies import proxy_for, without_password
 from ..version import installed_version
 from .blobs import PartialBlob
 from .credentials import Credentials, Login
@@ -51,14 +54,19 @@ class Registry:
         self._reference = reference
         self._credentials = credentials
         self._authorization = ""
-        self._client = httpx.AsyncClient(
-            headers={"user-agent": f"flash-sandbox/{installed_version()}", "accept-encoding": "identity"},
-            timeout=_TIMEOUT,
-            follow_redirects=True,
-            # A proxy has another loopback interface.
-            trust_env=not reference.is_loopback,
-            event_hooks={"request": [self._check_request]},
-        )
+        where = urlsplit(reference.api)
+        self._proxy = proxy_for(parse_address(f"{where.scheme}://{where.netloc}", "", 0))
+        try:
+            self._client = httpx.AsyncClient(
+                headers={"user-agent": f"flash-sandbox/{installed_version()}", "accept-encoding": "identity"},
+                timeout=_TIMEOUT,
+                follow_redirects=True,
+                # A proxy has another loopback interface.
+                trust_env=not reference.is_loopback,
+                event_hooks={"request": [self._check_request]},
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise self._unavailable(f"a proxy that the environment names cannot be used: {error}") from error
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -223,6 +231,8 @@ class Registry:
 
     def _unavailable(self, why: object) -> UnavailableError:
         what = str(why) or type(why).__name__
+        if self._proxy is not None:
+            what += f" (through the proxy {without_password(self._proxy)}, which the environment names)"
         return UnavailableError(f"image {str(self._reference)!r}: {self._reference.registry}: {what}")
 
 
