@@ -14,6 +14,7 @@ __all__ = ["PARTS", "fill_in", "setup"]
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "capabilities": tables.capabilities,
+    "host-etc": tables.host_etc,
     "commands": commands.reference,
     "error_classes": classes.errors,
     "errors": tables.errors,

@@ -1,14 +1,15 @@
-"""Tables of the code that are pages' tables, too: errors, what is repeated, what runtimes can do."""
+"""Tables of the code that are pages' tables, too: errors, repeats, runtimes, image ``host``."""
 
 from __future__ import annotations
 
 from flash_sandbox.errors import TABLE
 from flash_sandbox.operations import OPERATIONS
 from flash_sandbox.orchestrator.runtimes import CAPABILITIES
+from flash_sandbox.orchestrator.sandboxing.host_image import SHOWN
 
 from .markdown import code, table
 
-__all__ = ["capabilities", "errors", "repeats"]
+__all__ = ["capabilities", "errors", "host_etc", "repeats"]
 
 
 def errors() -> str:
@@ -48,3 +49,9 @@ def capabilities() -> str:
     subjects = next(iter(able.values()))
     rows = [(subject, *(able[name][subject] for name in able)) for subject in subjects]
     return table(("", *map(code, able)), rows)
+
+
+def host_etc() -> str:
+    """Return what image ``host`` shows of the host's /etc, from `sandboxing.host_image.SHOWN`."""
+    rows = [(purpose, ", ".join(map(code, names))) for purpose, names in SHOWN.items()]
+    return table(("what", "names in `/etc`"), rows)

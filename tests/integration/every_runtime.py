@@ -29,7 +29,7 @@ class Runtime:
         """Start a sandbox for the length of a block."""
         asked = {"type": self.type, "memory_mb": 128, **options}
         if "snapshot_path" not in options:
-            asked["image"] = self.image
+            asked.setdefault("image", self.image)
         sandbox_id = self.client.start_sandbox(**asked)
         try:
             yield sandbox_id

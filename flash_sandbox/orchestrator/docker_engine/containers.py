@@ -103,6 +103,9 @@ class Container:
             # The engine's seccomp profile holds as long as nothing is said of it here.
             "SecurityOpt": ["no-new-privileges"],
         }
+        if self.network == "none":
+            # Else the engine writes down those of its host, which tells of that and reaches nobody.
+            host |= {"Dns": ["127.0.0.1"], "DnsSearch": ["."]}
         if self.oci_runtime:
             host["Runtime"] = self.oci_runtime
         if self.annotations:
@@ -114,7 +117,6 @@ class Container:
             "Entrypoint": [],
             "Cmd": list(self.command),
             "Labels": dict(self.labels),
-            "NetworkDisabled": self.network == "none",
             "HostConfig": host,
         }
 

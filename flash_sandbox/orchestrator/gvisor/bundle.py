@@ -23,7 +23,7 @@ def write_bundle(
     sandbox_id: str,
     root: RootFilesystem,
     command: tuple[str, ...],
-    idler: Path,
+    tools: Path,
 ) -> None:
     """Write the configuration of a sandbox into a bundle directory.
 
@@ -32,7 +32,7 @@ def write_bundle(
         sandbox_id: Becomes the host name.
         root: What to start from; nothing ever writes to it.
         command: Main process and its arguments.
-        idler: The program of `idle`.
+        tools: Where ``idle`` is, the program, and in ``supplied`` what `root` may lack.
     """
     mounts: list[dict[str, Any]] = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -44,7 +44,8 @@ def write_bundle(
         },
     ]
     mounts += [_read_only(path, path) for path in root.read_only]
-    mounts.append(_read_only(str(idler), idle.INSIDE))
+    mounts += [_read_only(str(tools / "supplied" / name), f"/etc/{name}") for name in root.supplied]
+    mounts.append(_read_only(str(tools / "idle"), idle.INSIDE))
     config = {
         "ociVersion": "1.0.2",
         "process": _process(sandbox_id, root, command),

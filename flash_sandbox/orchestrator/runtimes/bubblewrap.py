@@ -324,16 +324,16 @@ class BubblewrapRuntime:
         numbers: tuple[int, ...],
     ) -> Beginning:
         path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
-        program, mounts = str(path), None
+        tools = path.parents[2]
+        program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
         if sandbox.user is not None:
-            tools = path.parents[2]
             base = bwrap.mount_base([layer, lower, str(tools)])
             mounts = Mounts(base, {"layer": layer, "tools": str(tools)}, lower)
             program = f"{base}/tools/{path.relative_to(tools)}"
-            lower, layer = f"{base}/image", f"{base}/layer"
+            lower, layer, supplied = f"{base}/image", f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
         return Beginning(
             arguments=bwrap.arguments(
-                program, sandbox.id, sandbox.root, lower, layer, command, block=tree is not None
+                program, sandbox.id, sandbox.root, lower, layer, supplied, command, block=tree is not None
             ),
             numbers=numbers,
             user=sandbox.user,

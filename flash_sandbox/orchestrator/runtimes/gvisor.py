@@ -37,6 +37,7 @@ from ..sandboxing.archive import remove_tree
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.limits import Limits, Usage
 from ..sandboxing.snapshots import Snapshot, Snapshots
+from ..sandboxing.supplied import write_supplied
 from .base import Availability, Control, Happening, Program, Register, Started
 
 __all__ = ["GvisorRuntime"]
@@ -124,6 +125,7 @@ class GvisorRuntime:
         for log in (self._own / "runsc").glob("log-*"):
             log.unlink()
         idle.install(self._own / "idle")
+        write_supplied(self._own / "supplied")
         self._images.open()
         self._snapshots.open()
 
@@ -235,7 +237,7 @@ class GvisorRuntime:
             raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
         container.directory.mkdir(mode=0o700)
         command = request.command or root.config.command or (idle.INSIDE,)
-        bundle.write_bundle(container.directory, container.id, root, command, self._own / "idle")
+        bundle.write_bundle(container.directory, container.id, root, command, self._own)
         limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
         try:
             hierarchy.create(container.id, limits)

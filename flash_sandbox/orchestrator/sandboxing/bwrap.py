@@ -13,6 +13,7 @@ from ...errors import RuntimeUnavailableError
 from ..images.manifests import ImageConfig
 from . import idle, stepper
 from .images import RootFilesystem
+from .supplied import write_supplied
 
 __all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment", "mount_base"]
 
@@ -25,6 +26,9 @@ IDLE_FD: Final = 7
 
 IDLE_COMMAND: Final = (f"/proc/self/fd/{IDLE_FD}",)
 """Runs the program of `idle`, which is a file of the host's, where it is open as `IDLE_FD`."""
+
+SUPPLIED: Final = "supplied"
+"""Directory beside the program of the files that a root file system may lack."""
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHM_BYTES: Final = 64 * 1024 * 1024
@@ -74,6 +78,7 @@ class Bubblewrap:
             self._copy()
             idle.install(self._idler)
             stepper.install(self._stepper)
+            write_supplied(self._directory / SUPPLIED)
             self._fingerprints = [_fingerprint(path) for path in paths]
 
     def remove(self) -> None:
@@ -146,6 +151,7 @@ def arguments(
     root: RootFilesystem,
     lower: str,
     layer: str,
+    supplied: str,
     command: tuple[str, ...],
     *,
     block: bool,
@@ -158,6 +164,7 @@ def arguments(
         root: What to start from.
         lower: Where the shared part of `root` is for bwrap.
         layer: Where the directory with ``upper`` and ``work`` is for bwrap.
+        supplied: Where the files are for bwrap that `root` may lack.
         command: Main process and its arguments.
         block: Whether bwrap waits for a byte on `BLOCK_FD` before it goes on.
     """
@@ -170,6 +177,10 @@ def arguments(
     line += ["--overlay-src", lower, "--overlay", f"{layer}/upper", f"{layer}/work", "/"]
     for path in root.read_only:
         line += ["--ro-bind", path, path]
+    if root.supplied:
+        line += ["--perms", "0755", "--dir", "/etc"]
+    for name in root.supplied:
+        line += ["--ro-bind", f"{supplied}/{name}", f"/etc/{name}"]
     # Root of a user namespace may write what belongs to its namespaces in /proc/sys, capabilities or not.
     line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     # Without a size, what is written to /dev would be bounded by the host's memory alone.

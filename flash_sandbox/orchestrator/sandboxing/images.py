@@ -6,14 +6,11 @@ start a sandbox may read all of its image.
 
 from __future__ import annotations
 
-import os
 import posixpath
-import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from ..images.local import is_layout
 from ..images.manifests import ImageConfig
@@ -23,31 +20,10 @@ from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES, ImageStore
 from ..images.trees import Lease
 from . import archive
 from .extraction import is_directory_inside
+from .host_image import ENVIRONMENT, make_host_image
+from .supplied import lacking, supply
 
 __all__ = ["HOST", "Images", "RootFilesystem"]
-
-_SYSTEM_DIRECTORIES: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_EMPTY_DIRECTORIES: Final = (
-    "dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var",
-    "var/cache", "var/lib", "var/log", "var/tmp",
-)  # fmt: skip
-_PRIVATE: Final = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
-_ETC: Final = {
-    "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    "group": "root:x:0:\nnogroup:x:65534:\n",
-    "hosts": "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-    "resolv.conf": "",
-}
-# What programs of /usr look up there and what tells nothing about the host but its packages.
-_COPIED_FROM_ETC: Final = (
-    "alternatives",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "os-release",
-    "debian_version",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +34,7 @@ class RootFilesystem:
         image: Name of the image, with defaults filled in and, of a registry's, its digest.
         lower: Directory that is shared by all sandboxes of the image and never written to.
         read_only: Directories of the host that appear in it under the same path, read-only.
+        supplied: Names, below /etc, of files that it lacks and is given (see `supplied`).
         digest: Digest of the image; empty where it has none.
         chain: Digest that its unpacked content goes by, for `Images.hold`; empty where it was not unpacked.
         config: How it wants to be run.
@@ -67,6 +44,7 @@ class RootFilesystem:
     image: str
     lower: Path
     read_only: tuple[str, ...] = ()
+    supplied: tuple[str, ...] = ()
     digest: str = ""
     chain: str = ""
     config: ImageConfig = field(default_factory=ImageConfig)
@@ -150,8 +128,9 @@ class Images:
             return self._host
         path = self._allowed(source) if source.path else None
         if path is not None and source.kind is Kind.PATH and path.is_dir() and not is_layout(path):
-            return RootFilesystem(image, path)
+            return RootFilesystem(image, path, supplied=lacking(path))
         found = await self._store.acquire(source, path)
+        supply(found.rootfs)
         return RootFilesystem(
             found.name,
             found.rootfs,
@@ -185,27 +164,5 @@ class Images:
     def _make_host(self) -> RootFilesystem:
         lower = self._directory / HOST
         archive.remove_tree(lower)
-        lower.mkdir(mode=0o755)
-        for name in _EMPTY_DIRECTORIES:
-            (lower / name).mkdir()
-            (lower / name).chmod(_PRIVATE.get(name, 0o755))
-        read_only = ["/usr"]
-        for name in _SYSTEM_DIRECTORIES:
-            original = Path("/") / name
-            if original.is_symlink():
-                (lower / name).symlink_to(os.readlink(original))
-            elif original.is_dir():
-                (lower / name).mkdir()
-                read_only.append(str(original))
-        for name, text in _ETC.items():
-            (lower / "etc" / name).write_text(text)
-        for name in _COPIED_FROM_ETC:
-            _copy(Path("/etc") / name, lower / "etc" / name)
-        return RootFilesystem(HOST, lower, tuple(read_only))
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target, symlinks=True)
-    elif source.exists():
-        shutil.copy(source, target)
+        shown = make_host_image(lower)
+        return RootFilesystem(HOST, lower, shown, config=ImageConfig(env=ENVIRONMENT))
