@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -117,15 +118,20 @@ async def test_kernel_and_ram_disk_are_passed_on_as_katas_annotations(
 ) -> None:
     proxy.offers = "1.43"
     kernel, initrd = tmp_path / "rootfs/vmlinux", tmp_path / "rootfs/initrd.img"
-    kernel.touch()
-    initrd.touch()
+    kernel.write_text("kernel")
+    initrd.write_text("disk")
     await runtime._engine.close()
     request = StartRequest(image=IMAGE, kernel_image=str(kernel), initrd_path=str(initrd))
     await runtime.start("one", request, lambda code: None)
-    assert proxy.created[-1]["HostConfig"]["Annotations"] == {
-        "io.katacontainers.config.hypervisor.kernel": str(kernel),
-        "io.katacontainers.config.hypervisor.initrd": str(initrd),
+    annotations = proxy.created[-1]["HostConfig"]["Annotations"]
+    # Nobody who may exchange the files may exchange what Kata opens.
+    kernel.write_text("another")
+    assert {name: Path(path).read_text() for name, path in annotations.items()} == {
+        "io.katacontainers.config.hypervisor.kernel": "kernel",
+        "io.katacontainers.config.hypervisor.initrd": "disk",
     }
+    assert all(Path(path).parent == tmp_path / "boot" for path in annotations.values())
+    assert stat.S_IMODE((tmp_path / "boot").stat().st_mode) == 0o700
 
 
 async def test_an_engine_that_would_drop_annotations_is_not_given_any(

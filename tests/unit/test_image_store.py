@@ -29,6 +29,7 @@ from flash_sandbox import InvalidArgumentError
 from flash_sandbox.orchestrator.images.references import parse_source
 from flash_sandbox.orchestrator.images.store import Image, ImageStore
 from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
+from flash_sandbox.orchestrator.sandboxing.images import Images
 
 
 @pytest.fixture
@@ -398,8 +399,8 @@ async def test_a_compressed_tar_file_that_is_damaged_is_refused(store, tmp_path,
 async def test_a_file_that_has_changed_is_unpacked_again(store, tmp_path):
     path = tmp_path / "root.tar"
     for content in (b"one", b"two"):
-        path.write_bytes(tar_bytes([entry("f", content=content)]))
-        assert tree(await acquire(store, path)) == {"f": content.decode()}
+        path.write_bytes(tar_bytes([directory("etc"), entry("f", content=content)]))
+        assert tree(await acquire(store, path)) == {"etc": "dir", "f": content.decode()}
 
 
 async def test_a_link_in_a_layout_does_not_lead_out_of_it(store, tmp_path):
@@ -511,3 +512,105 @@ async def test_an_image_in_use_can_be_held_again_by_its_content(store, tmp_path)
         store.remove(parse_source(str(path)))
     again.release()
     assert store.hold(sha256(b"nothing")) is None
+
+
+# What somebody exchanges, and what is neither image nor root file system
+
+
+async def test_a_link_in_the_place_of_a_file_that_was_allowed_is_not_followed(store, tmp_path):
+    secret = tmp_path / "secret.tar"
+    secret.write_bytes(tar_bytes([directory("etc"), entry("etc/shadow", content=b"x")]))
+    path = tmp_path / "image.tar"
+    path.symlink_to(secret)
+    with pytest.raises(InvalidArgumentError, match="Too many levels of symbolic links"):
+        await acquire(store, path)
+
+
+@pytest.mark.parametrize("through", ["itself", "a directory on the way"])
+async def test_a_link_in_the_place_of_a_layout_that_was_allowed_is_not_followed(store, tmp_path, through):
+    layout(tmp_path / "secret" / "image", [[entry("f")]])
+    path = tmp_path / "allowed" / "image"
+    if through == "itself":
+        path.parent.mkdir()
+        path.symlink_to(tmp_path / "secret" / "image")
+    else:
+        path.parent.symlink_to(tmp_path / "secret")
+    with pytest.raises(InvalidArgumentError, match="Too many levels of symbolic links"):
+        await acquire(store, path, "oci:")
+
+
+async def test_a_link_within_a_layout_is_followed(store, tmp_path):
+    path = layout(tmp_path / "image", [[entry("f", content=b"x")]])
+    (path / "blobs").rename(path / "kept")
+    (path / "blobs").symlink_to("kept")
+    assert tree(await acquire(store, path)) == {"f": "x"}
+
+
+def packed(path: Path, *, prefix: str = "", compression: str = "") -> Path:
+    """Pack a directory as `tar` does, with a prefix before each name."""
+    target = path.with_suffix(".tar")
+    with tarfile.open(target, f"w:{compression}") as tar:
+        tar.add(path, arcname=prefix or ".") if prefix else [
+            tar.add(each, each.name) for each in path.iterdir()
+        ]
+    return target
+
+
+@pytest.mark.parametrize("compression", ["", "gz", "xz"])
+@pytest.mark.parametrize("prefix", ["", "./", "."])
+async def test_a_layout_in_a_tar_file_is_an_image_whatever_its_names_begin_with(
+    store, tmp_path, prefix, compression
+):
+    path = layout(tmp_path / "image", [[entry("f", content=b"x")], [entry("g", content=b"y")]])
+    image = await acquire(store, packed(path, prefix=prefix, compression=compression))
+    assert tree(image) == {"f": "x", "g": "y"}
+
+
+NEITHER = {
+    "an image without an index": ("blobs", "oci-layout"),
+    "an index alone": ("index.json.bak", "oci-layout"),
+    "documents": ("readme.txt", "notes"),
+}
+
+
+@pytest.mark.parametrize("kind", ["directory", "tar file"])
+@pytest.mark.parametrize("names", NEITHER.values(), ids=NEITHER)
+async def test_what_is_neither_an_image_nor_a_root_is_refused_by_what_it_holds(tmp_path, names, kind):
+    path = tmp_path / "what"
+    path.mkdir()
+    for name in names:
+        # On some file systems every file may be executed.
+        (path / name).touch(mode=0o755 if name == "oci-layout" else 0o644)
+    images = Images(tmp_path / "images", [tmp_path])
+    images.open()
+    image = path if kind == "directory" else packed(path)
+    with pytest.raises(InvalidArgumentError, match="neither an image nor a root file system: .*" + names[0]):
+        await images.resolve(str(image))
+
+
+@pytest.mark.parametrize("name", ["usr", "bin", "etc"])
+async def test_a_directory_of_a_system_makes_a_root(tmp_path, name):
+    (tmp_path / "root" / name).mkdir(parents=True)
+    (tmp_path / "root" / "manifest.json").touch()
+    images = Images(tmp_path / "images", [tmp_path])
+    images.open()
+    for image in (tmp_path / "root", packed(tmp_path / "root")):
+        (await images.resolve(str(image))).release()
+
+
+async def test_one_program_alone_is_a_root(tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "program").touch(mode=0o755)
+    images = Images(tmp_path / "images", [tmp_path])
+    images.open()
+    assert (await images.resolve(str(tmp_path / "root"))).lower == tmp_path / "root"
+
+
+@pytest.mark.parametrize("name", ["proc", "dev", "sys"])
+async def test_a_link_where_a_file_system_is_mounted_is_refused_in_a_directory_too(tmp_path, name):
+    (tmp_path / "root" / "etc").mkdir(parents=True)
+    (tmp_path / "root" / name).symlink_to("/tmp")
+    images = Images(tmp_path / "images", [tmp_path])
+    images.open()
+    with pytest.raises(InvalidArgumentError, match=f"its /{name} is not a directory"):
+        await images.resolve(str(tmp_path / "root"))

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..runtimes.base import Program
-from ..sandboxing import idle
+from ..sandboxing import beneath, idle
 from ..sandboxing.bwrap import environment
 from ..sandboxing.images import RootFilesystem
 
-__all__ = ["command_mark", "program_process", "write_bundle"]
+__all__ = ["command_mark", "mounting_root", "program_process", "write_bundle"]
 
+_ROOT: Final = "rootfs"
 _SHM_BYTES: Final = 64 * 1024 * 1024
 _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 
@@ -49,12 +50,35 @@ def write_bundle(
     config = {
         "ociVersion": "1.0.2",
         "process": _process(sandbox_id, root, command),
-        "root": {"path": str(root.lower), "readonly": False},
+        "root": {"path": str(_place(directory, root)), "readonly": False},
         "hostname": sandbox_id,
         "mounts": mounts,
         "linux": {"namespaces": [{"type": name} for name in _NAMESPACES]},
     }
     (directory / "config.json").write_text(json.dumps(config))
+
+
+def mounting_root(directory: Path, lower: str) -> list[str]:
+    """Return the start of a command line whose program finds the root file system where a bundle says it is.
+
+    Args:
+        directory: The bundle.
+        lower: Where the root file system really is.
+    """
+    place = directory / _ROOT
+    return beneath.mounting(lower, place) if place.is_dir() else []
+
+
+def _place(directory: Path, root: RootFilesystem) -> Path:
+    """Return where runsc is to look for a root file system, which opens it by its name.
+
+    One that others may exchange meanwhile is mounted at a place in the bundle.
+    """
+    if not root.is_shared:
+        return root.lower
+    place = directory / _ROOT
+    place.mkdir(mode=0o700)
+    return place
 
 
 def program_process(directory: Path, program: Program, name: str) -> dict[str, Any]:

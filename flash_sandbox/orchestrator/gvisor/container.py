@@ -3,6 +3,7 @@
 Its directory is the OCI bundle, with the record of it, and with its checkpoint while it lies in one::
 
     config.json    the bundle
+    rootfs/        where it has its image, for runsc alone, if others could exchange that meanwhile
     record.json    what the next orchestrator must know
     output         what the main process prints into, see `output`
     saved/         the checkpoint of a sandbox that is paused since it was snapshot, and has no process
@@ -25,6 +26,7 @@ from ...errors import ConflictError, InternalServerError
 from ..sandboxing.archive import remove_tree
 from ..sandboxing.cgroups import CgroupV1, CgroupV2
 from ..sandboxing.limits import Usage
+from .bundle import mounting_root
 from .orphans import ProcessEnd, adopting_orphans, reap
 from .output import MainOutput
 from .program import Runsc, RunscError, joining, then_renaming
@@ -96,7 +98,7 @@ class Container:
                 f"--pid-file={pid_file}",
                 *options,
                 self.id,
-                prefix=joining(self.group.join_files),
+                prefix=[*mounting_root(self.directory, self.record.lower), *joining(self.group.join_files)],
                 output=output,
             )
         pid = int(pid_file.read_text())

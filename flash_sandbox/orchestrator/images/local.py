@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import posixpath
 import re
-import tarfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+import stat
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final, Protocol, cast
 
-from ..sandboxing.bounded_tar import refused
+from ...errors import InvalidArgumentError
+from ..sandboxing.beneath import open_beneath, open_without_links
+from ..sandboxing.bounded_tar import Bounds, Readable, refused, refusing
+from ..sandboxing.bounded_tar import entries as tar_entries
 from .manifests import (
     MAX_DOCUMENT_BYTES,
     Descriptor,
@@ -27,8 +33,19 @@ from .manifests import (
     parse_manifest,
 )
 from .references import Kind, Reference, Source
+from .streams import bounded, is_compressed
 
-__all__ = ["Description", "LocalImage", "describe", "is_layout", "open_local"]
+__all__ = [
+    "Description",
+    "LocalImage",
+    "describe",
+    "identity",
+    "is_root",
+    "open_local",
+    "open_path",
+    "require_mount_points",
+    "require_root",
+]
 
 _BLOCK: Final = 1024 * 1024
 _MAX_INDEXES: Final = 3
@@ -36,8 +53,21 @@ _MAX_MEMBERS: Final = 100_000
 _REF_NAME: Final = "org.opencontainers.image.ref.name"
 # A tar file with anything else at its top is a root file system.
 _OF_AN_ARCHIVE: Final = re.compile(
-    r"[0-9a-f]{64}(?:/.*|\.json|\.tar)?|blobs(?:/.*)?|manifest\.json|repositories|oci-layout|index\.json"
+    r"(?:[0-9a-f]{64}(?:/.*|\.json|\.tar)?|blobs(?:/.*)?|manifest\.json|repositories|oci-layout|index\.json)?"
 )
+# fmt: off
+_OF_A_ROOT: Final = frozenset({
+    "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "media", "mnt", "nix", "opt",
+    "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var",
+})
+# fmt: on
+_MOUNT_POINTS: Final = ("dev", "proc", "sys")
+_INDEX: Final = "index.json"
+_MANIFEST: Final = "manifest.json"
+_NAMED_AT_MOST: Final = 20
+_HEAD_BYTES: Final = 16
+# Whatever it is, opening it does not wait.
+_READING: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,57 +112,165 @@ class _Files(Protocol):
 
 
 class _Directory:
-    def __init__(self, path: Path, stack: ExitStack) -> None:
-        self._path = path.resolve()
+    def __init__(self, descriptor: int, stack: ExitStack) -> None:
+        self._descriptor = descriptor
         self._stack = stack
 
     def open(self, name: str) -> IO[bytes] | None:
-        path = (self._path / name).resolve()
-        # A link in it must not lead to what the directory was not named for.
-        if not path.is_relative_to(self._path) or not path.is_file():
+        try:
+            # A link in it must not lead to what the directory was not named for.
+            descriptor = open_beneath(self._descriptor, name, _READING)
+        except OSError:
             return None
-        return self._stack.enter_context(path.open("rb"))
+        file = self._stack.enter_context(os.fdopen(descriptor, "rb"))
+        return file if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
 class _Archive:
-    def __init__(self, tar: tarfile.TarFile) -> None:
-        self._tar = tar
+    """What lies in an uncompressed tar file.
+
+    Args:
+        file: The tar file.
+        places: Where the content of each file begins in it, and its size, by name.
+    """
+
+    def __init__(self, file: IO[bytes], places: Mapping[str, tuple[int, int]]) -> None:
+        self._file = file
+        self._places = places
 
     def open(self, name: str) -> IO[bytes] | None:
-        try:
-            return self._tar.extractfile(name)
-        except KeyError:
-            return None
+        place = self._places.get(_normal(name))
+        return None if place is None else cast(IO[bytes], _Part(self._file, *place))
 
 
-def is_layout(directory: Path) -> bool:
-    """Tell whether a directory is an OCI image layout."""
-    return (directory / "oci-layout").is_file() and (directory / "index.json").is_file()
+class _Part:
+    """A part of a file, read from its beginning on."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        self._file = file
+        self._position = start
+        self._end = start + size
+
+    def read(self, size: int = -1, /) -> bytes:
+        left = self._end - self._position
+        data = os.pread(self._file.fileno(), left if size < 0 else min(size, left), self._position)
+        self._position += len(data)
+        return data
 
 
-def open_local(source: Source, path: Path, stack: ExitStack) -> LocalImage:
+class _Copied:
+    """Passes a stream on, and writes what has been read to a file, too."""
+
+    def __init__(self, source: Readable, target: IO[bytes]) -> None:
+        self._source = source
+        self._target = target
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._source.read(size)
+        self._target.write(data)
+        return data
+
+
+def identity(path: Path) -> str:
+    """Return what tells an image on this host from what it becomes when it is changed.
+
+    Args:
+        path: Its real path.
+
+    Raises:
+        OSError: If there is none.
+    """
+    with ExitStack() as stack:
+        descriptor = _opened(stack, open_without_links(path, os.O_PATH))
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            # Where there is none, opening it says so.
+            with suppress(OSError):
+                descriptor = _opened(stack, open_beneath(descriptor, _INDEX, os.O_PATH))
+        status = os.fstat(descriptor)
+    times = f"{status.st_mtime_ns}:{status.st_ctime_ns}"
+    return f"{path}:{status.st_dev}:{status.st_ino}:{status.st_size}:{times}"
+
+
+def is_root(descriptor: int) -> bool:
+    """Tell whether what is open is a directory that becomes a root file system as it is.
+
+    Raises:
+        InvalidArgumentError: If it is a directory with neither that nor an image.
+        OSError: If it cannot be read.
+    """
+    if not stat.S_ISDIR(os.fstat(descriptor).st_mode) or _is_layout(descriptor):
+        return False
+    require_root(descriptor)
+    require_mount_points(descriptor)
+    return True
+
+
+def require_mount_points(directory: int) -> None:
+    """Refuse a root file system with a link, or a file, where a file system is to be mounted."""
+    for name in _MOUNT_POINTS:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                # What mounts there would follow the link while the host is still in view.
+                raise refused(f"its /{name} is not a directory")
+
+
+def require_root(directory: int) -> None:
+    """Refuse a directory in which there is something, but no root file system.
+
+    Raises:
+        InvalidArgumentError: It says what was found.
+    """
+    found: list[str] = []
+    programs: list[str] = []
+    of_an_image: list[str] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name in _OF_A_ROOT:
+                return
+            if len(found) < _NAMED_AT_MOST:
+                found.append(entry.name)
+            if _OF_AN_ARCHIVE.fullmatch(entry.name):
+                of_an_image.append(entry.name)
+            elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mode & 0o111:
+                programs.append(entry.name)
+    if found and (of_an_image or not programs):
+        names = ", ".join(repr(name[:_NAMED_AT_MOST]) for name in sorted(found))
+        raise refused(f"it is neither an image nor a root file system: it holds {names}")
+
+
+def open_local(
+    source: Source, descriptor: int, stack: ExitStack, bounds: Bounds, directory: Path
+) -> LocalImage:
     """Open an image on this host.
 
     Args:
         source: What was asked for.
-        path: Where it is.
+        descriptor: The directory or file where it is, open for reading as long as the stack.
         stack: Keeps its files open.
+        bounds: What it may take.
+        directory: Where the content of a compressed archive is kept meanwhile.
 
     Raises:
         InvalidArgumentError: If it is no image, or not for this host.
     """
-    try:
-        if path.is_dir():
-            return _open_layout(_Directory(path, stack), source.selector)
-        file = stack.enter_context(path.open("rb"))
-        archive = _as_archive(file, stack)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        return _open_layout(_Directory(descriptor, stack), source.selector)
+    if not stat.S_ISREG(mode):
+        raise refused("it is neither a directory nor a file")
+    file = stack.enter_context(os.fdopen(os.dup(descriptor), "rb"))
+    with refusing():
+        archive = _as_archive(file, stack, bounds, directory)
         if archive is not None:
             return _open_archive(archive, source.selector)
         if source.kind is not Kind.PATH:
             raise refused("it is not what docker save or an OCI tool writes")
         return _open_plain(file)
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise refused(str(error)) from error
+
+
+def open_path(path: Path) -> int:
+    """Open the directory or file at a real path for `open_local`."""
+    return open_without_links(path, _READING)
 
 
 def describe(digest: str, manifest: Manifest, configuration: bytes) -> Description:
@@ -148,26 +286,34 @@ def describe(digest: str, manifest: Manifest, configuration: bytes) -> Descripti
     return Description(digest, chain_id(diff_ids), config, layers, diff_ids)
 
 
-def _as_archive(file: IO[bytes], stack: ExitStack) -> _Archive | None:
+def _as_archive(file: IO[bytes], stack: ExitStack, bounds: Bounds, directory: Path) -> _Archive | None:
     """Return a tar file as a set of files, or None where it is a root file system."""
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    stream, kept = bounded(file, bounds), file
+    if is_compressed(head):
+        # Without a name, so that nothing of it is left whatever happens.
+        kept = stack.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115
+        stream = _Copied(stream, kept)
+    places: dict[str, tuple[int, int]] = {}
     try:
-        tar = stack.enter_context(tarfile.open(fileobj=file, mode="r:*"))  # noqa: SIM115
-        found = False
-        for count, info in enumerate(tar):
-            name = info.name.removeprefix("./").rstrip("/")
+        for count, (_, info) in enumerate(tar_entries(stream)):
+            name = _normal(info.name)
             if not _OF_AN_ARCHIVE.fullmatch(name) or count > _MAX_MEMBERS:
                 return None
-            found = found or name in ("manifest.json", "index.json")
-    except (tarfile.TarError, EOFError):
+            if info.isreg() and not info.issparse():
+                places[name] = (info.offset_data, info.size)
+    except InvalidArgumentError:
         # What is wrong with it, unpacking tells.
         return None
     finally:
         file.seek(0)
-    return _Archive(tar) if found else None
+    kept.flush()
+    return _Archive(kept, places) if {_MANIFEST, _INDEX} & places.keys() else None
 
 
 def _open_archive(files: _Files, selector: str) -> LocalImage:
-    document = files.open("manifest.json")
+    document = files.open(_MANIFEST)
     if document is None:
         return _open_layout(files, selector)
     entries: Any = _load_list(_read(document))
@@ -186,7 +332,7 @@ def _open_archive(files: _Files, selector: str) -> LocalImage:
 
 
 def _open_layout(files: _Files, selector: str) -> LocalImage:
-    index = load_document(_read(_require(files, "index.json")))
+    index = load_document(_read(_require(files, _INDEX)))
     entries = index.get("manifests")
     if not isinstance(entries, list):
         raise refused("its index.json lists no manifests")
@@ -243,6 +389,22 @@ def _annotation(entry: object) -> str:
     annotations = entry.get("annotations") if isinstance(entry, dict) else None
     name = annotations.get(_REF_NAME) if isinstance(annotations, dict) else None
     return name if isinstance(name, str) else ""
+
+
+def _normal(name: str) -> str:
+    """Return a name as all tools write it, which begin with ``./`` or not; empty for the top itself."""
+    name = posixpath.normpath(name)
+    return "" if name == "." else name
+
+
+def _is_layout(directory: int) -> bool:
+    names = os.listdir(directory)
+    return "oci-layout" in names and _INDEX in names
+
+
+def _opened(stack: ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
 
 
 def _blob(files: _Files, descriptor: Descriptor) -> IO[bytes]:

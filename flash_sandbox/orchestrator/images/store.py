@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import IO, Final
 
 from ...errors import InternalServerError, InvalidArgumentError
-from ..sandboxing.bounded_tar import Bounds, refused
+from ..completion import completed
+from ..sandboxing.bounded_tar import Bounds
 from ..sandboxing.extraction import Extraction, Whiteouts
 from .blobs import Blobs
 from .engine import Engine
-from .local import Description, open_local
+from .local import Description, identity, open_local, open_path, require_mount_points, require_root
 from .locks import exclusive, try_lock
 from .manifests import ImageConfig
 from .pulling import Pull, Report
@@ -39,7 +40,6 @@ DEFAULT_MAX_BYTES: Final = 20 * 1024**3
 DEFAULT_REGISTRIES: Final = ("docker.io",)
 """Where a start may pull from, unless the operator names others."""
 
-_MOUNT_POINTS: Final = ("dev", "proc", "sys")
 _TRIES: Final = 5
 
 _Opener = Callable[[ExitStack], Awaitable[Sequence[IO[bytes]]]]
@@ -144,7 +144,7 @@ class ImageStore:
 
         Args:
             source: What was asked for.
-            path: Where it is, for an image of this host.
+            path: Where it is, for an image of this host: its real path, without links.
             refresh: Whether to ask where it comes from, also where it is here already.
 
         Raises:
@@ -191,12 +191,9 @@ class ImageStore:
         if path is None:
             return ""
         try:
-            file = path / "index.json" if path.is_dir() else path
-            status = file.stat()
+            return await asyncio.to_thread(identity, path)
         except OSError as error:
             raise not_usable(source.name, str(error.strerror)) from error
-        times = f"{status.st_mtime_ns}:{status.st_ctime_ns}"
-        return f"{path}:{status.st_dev}:{status.st_ino}:{status.st_size}:{times}"
 
     # Getting
 
@@ -259,23 +256,27 @@ class ImageStore:
             )
             return await pull.describe(), pull.layers
         if source.kind is Kind.DOCKER_DAEMON:
-            path = await self._export(source, stack)
-        assert path is not None
-        image = await asyncio.to_thread(open_local, source, path, stack)
+            descriptor = await self._export(source)
+        else:
+            assert path is not None
+            descriptor = open_path(path)
+        stack.callback(os.close, descriptor)
+        opening = asyncio.to_thread(open_local, source, descriptor, stack, self._bounds, self._locks)
+        image = await completed(opening)
 
         async def opened(_: ExitStack) -> Sequence[IO[bytes]]:
             return image.files
 
         return image.description, opened
 
-    async def _export(self, source: Source, stack: ExitStack) -> Path:
-        """Write an image of the Docker Engine to a file that is there as long as the stack."""
+    async def _export(self, source: Source) -> int:
+        """Write an image of the Docker Engine to a file and return a descriptor of it."""
         # Without a name, so that nothing of it is left whatever happens.
-        file = stack.enter_context(tempfile.TemporaryFile(dir=self._locks))  # noqa: SIM115
-        async with Engine(source.selector) as engine:
-            await engine.export(file, self._bounds.total_bytes)
-        file.flush()
-        return Path(f"/proc/self/fd/{file.fileno()}")
+        with tempfile.TemporaryFile(dir=self._locks) as file:
+            async with Engine(source.selector) as engine:
+                await engine.export(file, self._bounds.total_bytes)
+            file.flush()
+            return os.dup(file.fileno())
 
     async def _unpacked(
         self, source: Source, description: Description, opener: _Opener, stack: ExitStack
@@ -366,11 +367,13 @@ def _fill(tree: Path, description: Description, files: Sequence[IO[bytes]], boun
             extraction, file, bounds, digest=digest, diff_id=diff_id, any_compression=description.is_plain
         )
     extraction.finish()
-    for name in _MOUNT_POINTS:
-        point = tree / name
-        if os.path.lexists(point) and (point.is_symlink() or not point.is_dir()):
-            # What mounts there would follow the link while the host is still in view.
-            raise refused(f"its /{name} is not a directory")
+    directory = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if description.is_plain:
+            require_root(directory)
+        require_mount_points(directory)
+    finally:
+        os.close(directory)
     return extraction.total_bytes
 
 

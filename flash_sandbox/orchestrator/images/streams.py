@@ -12,7 +12,7 @@ from typing import IO, Final
 from ..sandboxing.bounded_tar import Bounds, Readable, refused, refusing
 from ..sandboxing.extraction import Extraction
 
-__all__ = ["unpack_stream"]
+__all__ = ["bounded", "is_compressed", "unpack_stream"]
 
 _BLOCK: Final = 1024 * 1024
 # Small and very regular files compress better than any ratio that tells a bomb from a layer.
@@ -23,29 +23,40 @@ _XZ: Final = b"\xfd7zXZ\x00"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 
-class _Digested:
-    """Passes a file on, and keeps its digest and size."""
+class _Counted:
+    """Passes a file on, and keeps its size."""
 
     def __init__(self, file: Readable) -> None:
         self._file = file
-        self._hash = hashlib.sha256()
         self.count = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self.count += len(data)
+        return data
+
+
+class _Digested(_Counted):
+    """Passes a file on, and keeps its digest and size."""
+
+    def __init__(self, file: Readable) -> None:
+        super().__init__(file)
+        self._hash = hashlib.sha256()
 
     @property
     def digest(self) -> str:
         return f"sha256:{self._hash.hexdigest()}"
 
     def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
+        data = super().read(size)
         self._hash.update(data)
-        self.count += len(data)
         return data
 
 
 class _Bounded:
     """Passes a decompressed stream on until it is larger than any honest one would be."""
 
-    def __init__(self, file: Readable, compressed: _Digested, bounds: Bounds) -> None:
+    def __init__(self, file: Readable, compressed: _Counted, bounds: Bounds) -> None:
         self._file = file
         self._compressed = compressed
         self._bounds = bounds
@@ -101,7 +112,22 @@ def unpack_stream(
     return plain.digest
 
 
-def _decompressed(file: _Digested, any_compression: bool) -> Readable:
+def is_compressed(head: bytes) -> bool:
+    """Tell whether a file that begins so is compressed, in a way that is known here."""
+    return head.startswith((_GZIP, _ZSTD, _BZIP2, _XZ))
+
+
+def bounded(file: Readable, bounds: Bounds) -> Readable:
+    """Return the content of a tar file, compressed in whatever way, bounded as a layer is.
+
+    Raises:
+        InvalidArgumentError: When it is read, if it expands too much.
+    """
+    compressed = _Counted(file)
+    return _Bounded(_decompressed(compressed, any_compression=True), compressed, bounds)
+
+
+def _decompressed(file: _Counted, any_compression: bool) -> Readable:
     buffered = io.BufferedReader(_Raw(file), _BLOCK)
     magic = buffered.peek(len(_XZ))[: len(_XZ)]
     if magic.startswith(_GZIP):

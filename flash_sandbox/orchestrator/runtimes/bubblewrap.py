@@ -326,9 +326,10 @@ class BubblewrapRuntime:
         path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
         tools = path.parents[2]
         program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
-        if sandbox.user is not None:
+        if sandbox.user is not None or sandbox.root.is_shared:
             base = bwrap.mount_base([layer, lower, str(tools)])
-            mounts = Mounts(base, {"layer": layer, "tools": str(tools)}, lower)
+            binds = {"layer": layer, "tools": str(tools)}
+            mounts = Mounts(base, binds, lower, sandbox.root.is_shared)
             program = f"{base}/tools/{path.relative_to(tools)}"
             lower, layer, supplied = f"{base}/image", f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
         return Beginning(

@@ -8,10 +8,16 @@ https://github.com/kata-containers/kata-containers/blob/main/docs/how-to/how-to-
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+import stat
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from ...errors import InvalidArgumentError, UnsupportedError
 from ...models import StartRequest
@@ -19,6 +25,7 @@ from ..docker_engine.api import Engine, EngineMissing, EngineVersion
 from ..docker_engine.containers import Container
 from ..docker_engine.pull import Event
 from ..images.store import DEFAULT_REGISTRIES
+from ..sandboxing.beneath import open_without_links
 from .docker import DockerRuntime, unwritten
 
 __all__ = ["KATA_NAMES", "FirecrackerRuntime"]
@@ -32,6 +39,10 @@ _ANNOTATIONS: Final = {
 }
 # Docker Engine 24. An older one would drop annotations without a word.
 _ANNOTATING: Final = EngineVersion(1, 43)
+_BLOCK: Final = 1024 * 1024
+_MOST_BYTES: Final = 1024**3
+# A machine that boots takes no longer to open its files.
+_KEPT_SECONDS: Final = 600
 
 
 class FirecrackerRuntime(DockerRuntime):
@@ -63,6 +74,7 @@ class FirecrackerRuntime(DockerRuntime):
         super().__init__(state_dir, host=host, registries=registries, event=event)
         self._names = (oci_runtime,) if oci_runtime else KATA_NAMES
         self._roots = (state_dir / "rootfs", *image_roots)
+        self._boot = state_dir / "boot"
 
     async def _describe(self, engine: Engine, info: Mapping[str, Any]) -> str:
         return f"the runtime {self._chosen(info)} of {await super()._describe(engine, info)}"
@@ -76,7 +88,7 @@ class FirecrackerRuntime(DockerRuntime):
                 f"{_ANNOTATING} on (Docker Engine 24); this one speaks {version}"
             )
         annotations = {
-            _ANNOTATIONS[option]: await asyncio.to_thread(self._allowed, option, path)
+            _ANNOTATIONS[option]: await asyncio.to_thread(self._kept, option, path)
             for option, path in asked.items()
         }
         return replace(container, oci_runtime=oci_runtime, annotations=annotations)
@@ -94,23 +106,54 @@ class FirecrackerRuntime(DockerRuntime):
             "install Kata Containers and register kata-fc in /etc/docker/daemon.json; it needs /dev/kvm",
         )
 
-    def _allowed(self, option: str, path: str) -> str:
-        """Return the file's real path, which must be in a directory that the operator named.
+    def _kept(self, option: str, path: str) -> str:
+        """Return a copy of a file, which must be in a directory that the operator named.
 
-        The guest can read the whole file.
+        A copy, because Kata opens it by its name, and somebody may exchange it meanwhile. The guest can read
+        the whole file.
         """
         try:
             real = Path(path).resolve(strict=True)
-        except (OSError, RuntimeError):
-            real = None
-        if (
-            real is None
-            or not real.is_file()
-            or not any(real.is_relative_to(r.resolve()) for r in self._roots)
-        ):
-            allowed = ", ".join(map(str, self._roots))
-            raise InvalidArgumentError(
-                f"{option} {path!r} is no file in a directory that this orchestrator takes images from "
-                f"({allowed})"
-            )
-        return str(real)
+            if not any(real.is_relative_to(root.resolve()) for root in self._roots):
+                raise FileNotFoundError
+            descriptor = open_without_links(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except (OSError, RuntimeError, ValueError):
+            raise self._refusal(option, path) from None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise self._refusal(option, path)
+        with os.fdopen(descriptor, "rb") as file:
+            if status.st_size > _MOST_BYTES:
+                raise InvalidArgumentError(f"{option} {path!r} is larger than {_MOST_BYTES} bytes")
+            return str(_copy(file, self._boot))
+
+    def _refusal(self, option: str, path: str) -> InvalidArgumentError:
+        allowed = ", ".join(map(str, self._roots))
+        return InvalidArgumentError(
+            f"{option} {path!r} is no file in a directory that this orchestrator takes images from "
+            f"({allowed})"
+        )
+
+
+def _copy(file: IO[bytes], directory: Path) -> Path:
+    """Copy a file into a directory, under its digest, and remove what no start has used for long."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in directory.iterdir():
+        with suppress(FileNotFoundError):
+            if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                old.unlink()
+    digest, left = hashlib.sha256(), _MOST_BYTES
+    descriptor, name = tempfile.mkstemp(dir=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as copy:
+            while block := file.read(min(left, _BLOCK)):
+                digest.update(block)
+                copy.write(block)
+                left -= len(block)
+        target = directory / digest.hexdigest()
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return target

@@ -9,14 +9,15 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import IO, Any, Final, Protocol, Self, cast
 
 from ...errors import InvalidArgumentError, Reason, UnavailableError
 
-__all__ = ["BoundedTarInfo", "Bounds", "Metered", "Readable", "has_data", "refused", "refusing"]
+__all__ = ["Bounds", "Readable", "entries", "refused", "refusing"]
 
 # Between two entries, so that names and extended headers, which are held in memory, stay small.
 _HEADER_BYTES: Final = 4 * 1024 * 1024
+_BLOCK: Final = 1024 * 1024
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -42,7 +43,7 @@ class Readable(Protocol):
         """Return up to so many bytes; none at the end."""
 
 
-class Metered:
+class _Metered:
     """Passes a tar stream on, but no more of it than is due.
 
     Args:
@@ -67,7 +68,7 @@ class Metered:
         return data
 
 
-class BoundedTarInfo(tarfile.TarInfo):
+class _BoundedTarInfo(tarfile.TarInfo):
     """An entry whose header does not lead tarfile backwards."""
 
     @classmethod
@@ -77,6 +78,33 @@ class BoundedTarInfo(tarfile.TarInfo):
         if info.size < 0:
             raise refused(f"entry {info.name[:200]!r} has a negative size")
         return info
+
+
+def entries(file: Readable) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Yield each entry of an uncompressed tar stream, and what its content is read from.
+
+    What an entry holds is read before the next one is asked for, or not at all. No more is kept in memory
+    than the headers of one entry, and those are bounded.
+
+    Raises:
+        InvalidArgumentError: If it is damaged, or has headers that are too large.
+    """
+    metered = _Metered(file)
+    metered.allow(0)
+    with (
+        refusing(),
+        tarfile.open(
+            fileobj=cast(IO[bytes], metered), mode="r|", tarinfo=_BoundedTarInfo, bufsize=_BLOCK
+        ) as tar,
+    ):
+        while (info := tar.next()) is not None:
+            # Else a million entries would stay in memory.
+            cast(Any, tar).members.clear()
+            if sum(len(name) + len(value) for name, value in tar.pax_headers.items()) > _HEADER_BYTES:
+                raise refused("its headers for all entries are too large")
+            # Where the next header is; a sparse file's size says nothing of that.
+            metered.allow(max(tar.offset - metered.count, 0))
+            yield tar, info
 
 
 def refused(why: str) -> InvalidArgumentError:
@@ -99,9 +127,3 @@ def refusing() -> Iterator[None]:
         raise refused(str(error)) from error
     except (zlib.error, lzma.LZMAError, RecursionError) as error:
         raise refused(str(error)) from error
-
-
-def has_data(info: tarfile.TarInfo) -> bool:
-    """Tell whether content follows an entry's header."""
-    # As tarfile has it: what it does not know is skipped like a file.
-    return info.isreg() or info.type not in tarfile.SUPPORTED_TYPES

@@ -14,10 +14,10 @@ import tarfile
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Final
 
 from ...errors import InvalidArgumentError
-from .bounded_tar import BoundedTarInfo, Bounds, Metered, Readable, has_data, refused, refusing
+from .bounded_tar import Bounds, Readable, entries, refused, refusing
 
 __all__ = ["Extraction", "Whiteouts", "is_directory_inside", "remove_tree"]
 
@@ -28,7 +28,8 @@ WHITEOUT: Final = ".wh."
 XATTR_HEADER: Final = "SCHILY.xattr."
 
 _AUFS: Final = ".wh..wh."
-_BLOCK: Final = 1024 * 1024
+_BLOCK: Final = 64 * 1024
+_ZEROS: Final = bytes(_BLOCK)
 _MAX_LINKS: Final = 40
 _MAX_DEPTH: Final = 256
 # Of Linux's 4096, so that a tree that is renamed can still be walked.
@@ -88,25 +89,10 @@ class Extraction:
         """
         self._own.clear()
         self._whited_out.clear()
-        metered = Metered(file)
-        metered.allow(0)
-        with (
-            refusing(),
-            tarfile.open(
-                fileobj=cast(IO[bytes], metered),
-                mode="r|",
-                tarinfo=BoundedTarInfo,
-                bufsize=_BLOCK,
-            ) as tar,
-        ):
-            while (info := tar.next()) is not None:
-                # Else a million entries would stay in memory.
-                cast(Any, tar).members.clear()
-                metered.allow(info.size if has_data(info) else 0)
+        with refusing():
+            for tar, info in entries(file):
                 self._count(info)
                 self._add_one(tar, info)
-                if info.isreg():
-                    metered.allow(0)
 
     def finish(self) -> None:
         """Give directories their modes and times, which filling them would have changed or hindered."""
@@ -200,7 +186,7 @@ class Extraction:
             content = tar.extractfile(info)
             assert content is not None
             with open(path, "xb") as target:
-                shutil.copyfileobj(content, target, _BLOCK)
+                _copy(content, target)
         else:
             # Devices: a sandbox has its own /dev.
             return False
@@ -344,6 +330,16 @@ def is_directory_inside(root: Path, path: str) -> bool:
     except (OSError, InvalidArgumentError):
         return False
     return True
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy a file; what is nothing but zeros takes no room on the disk."""
+    while block := source.read(_BLOCK):
+        if block == _ZEROS[: len(block)]:
+            target.seek(len(block), os.SEEK_CUR)
+        else:
+            target.write(block)
+    target.truncate()
 
 
 def _refused_entry(name: str, why: str) -> InvalidArgumentError:

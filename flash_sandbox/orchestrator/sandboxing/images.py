@@ -6,13 +6,17 @@ start a sandbox may read all of its image.
 
 from __future__ import annotations
 
+import asyncio
+import os
 import posixpath
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..images.local import is_layout
+from ...errors import InvalidArgumentError
+from ..images.local import is_root, open_path
 from ..images.manifests import ImageConfig
 from ..images.pulling import Report
 from ..images.references import HOST, Kind, Source, not_usable, parse_source
@@ -32,7 +36,9 @@ class RootFilesystem:
 
     Attributes:
         image: Name of the image, with defaults filled in and, of a registry's, its digest.
-        lower: Directory that is shared by all sandboxes of the image and never written to.
+        lower: Directory that is shared by all sandboxes of the image and never written to, as a real path.
+        is_shared: Whether others than this orchestrator may put something else in its place meanwhile: then
+            it is opened by `beneath.open_without_links` alone.
         read_only: Directories of the host that appear in it under the same path, read-only.
         supplied: Names, below /etc, of files that it lacks and is given (see `supplied`).
         digest: Digest of the image; empty where it has none.
@@ -43,6 +49,7 @@ class RootFilesystem:
 
     image: str
     lower: Path
+    is_shared: bool = field(default=False, kw_only=True)
     read_only: tuple[str, ...] = ()
     supplied: tuple[str, ...] = ()
     digest: str = ""
@@ -127,8 +134,10 @@ class Images:
             assert self._host is not None
             return self._host
         path = self._allowed(source) if source.path else None
-        if path is not None and source.kind is Kind.PATH and path.is_dir() and not is_layout(path):
-            return RootFilesystem(image, path, supplied=lacking(path))
+        if path is not None and source.kind is Kind.PATH:
+            root = await asyncio.to_thread(_directory, source, path)
+            if root is not None:
+                return root
         found = await self._store.acquire(source, path)
         supply(found.rootfs)
         return RootFilesystem(
@@ -166,3 +175,19 @@ class Images:
         archive.remove_tree(lower)
         shown = make_host_image(lower)
         return RootFilesystem(HOST, lower, shown, config=ImageConfig(env=ENVIRONMENT))
+
+
+def _directory(source: Source, path: Path) -> RootFilesystem | None:
+    """Return the root file system that a directory is; None where it is an image, or a file."""
+    try:
+        with ExitStack() as stack:
+            descriptor = open_path(path)
+            stack.callback(os.close, descriptor)
+            if not is_root(descriptor):
+                return None
+            supplied = lacking(Path(f"/proc/self/fd/{descriptor}"))
+    except InvalidArgumentError as error:
+        raise not_usable(source.name, error.detail) from error
+    except OSError as error:
+        raise not_usable(source.name, str(error.strerror)) from error
+    return RootFilesystem(source.name, path, is_shared=True, supplied=supplied)

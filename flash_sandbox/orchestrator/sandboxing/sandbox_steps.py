@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from . import beneath
 from .process_steps import (
     AT_FDCWD,
     FIRST_DESCRIPTOR,
@@ -30,11 +31,13 @@ _TREE: Final = _OTHERS + 16
 
 # Constants of the kernel: linux/sched.h, linux/mount.h, linux/fcntl.h.
 _CLONE_NEWNS: Final = 0x00020000
+_CLONE_NEWUSER: Final = 0x10000000
 _MS_BIND: Final = 0x1000
 _MS_REC: Final = 0x4000
 _MS_PRIVATE: Final = 1 << 18
 _MS_NOSUID_NODEV: Final = 2 | 4
 _AT_EMPTY_PATH: Final = 0x1000
+_AT_RECURSIVE: Final = 0x8000
 _OPEN_TREE_CLONE_CLOEXEC: Final = 1 | os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 _MOUNT_ATTR_IDMAP: Final = 0x00100000
@@ -42,17 +45,20 @@ _MOUNT_ATTR_IDMAP: Final = 0x00100000
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """What a sandbox with a user of its own is made of, put where that user can reach it.
+    """What a sandbox is made of, put where its user can reach it and nobody else can change it.
 
     Attributes:
         base: Directory that it is mounted below.
         binds: Directories, by the name that each has there.
-        image: What becomes ``image`` there, its owners mapped.
+        image: Real path of what becomes ``image`` there; where the sandbox has a user of its own, its owners
+            are mapped.
+        image_is_shared: Whether others may put something else in the place of the image.
     """
 
     base: str
     binds: dict[str, str]
     image: str
+    image_is_shared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Beginning:
         arguments: Command line of bwrap.
         numbers: Numbers that it is given descriptors by, besides its own output.
         user: The user that it runs as; None for the orchestrator's own.
-        mounts: What it is made of; None where that can be reached as it is.
+        mounts: What it is made of; None where that can be used as it is.
         join_files: Files of cgroups that its process is written to.
         rlimits: Resource limits, each a number of the resource.
         cpus: CPUs that it may run on; none for all.
@@ -92,9 +98,11 @@ def sandbox_steps(beginning: Beginning) -> bytes:
         cgroup = open_to_write(steps, steps.text(path), preparing)
         steps.add("write", cgroup, steps.memory(b"0"), 1, failure=preparing)
     steps.add("setsid", failure=preparing)
+    if beginning.mounts is not None:
+        if beginning.user is None:
+            _own_user_namespace(steps)
+        _mount(steps, beginning.mounts, None if beginning.user is None else id_map)
     if beginning.user is not None:
-        if beginning.mounts is not None:
-            _mount(steps, beginning.mounts, id_map)
         become_user(steps, beginning.user, preparing)
     numbers = (0, 1, 2, *beginning.numbers)
     sources = (_NULL, _LOG, _LOG, *range(_OTHERS, id_map))
@@ -111,10 +119,25 @@ def _failure(steps: Steps, what: str) -> Failure:
     return steps.failure(_LOG, f"launcher: {what}: ", "\n", status=NOT_RUNNABLE)
 
 
-def _mount(steps: Steps, mounts: Mounts, id_map: int) -> None:
+def _own_user_namespace(steps: Steps) -> None:
+    """Enter a user namespace with the same user, who may mount in it."""
+    entering = _failure(steps, "make a user namespace to mount the image in")
+    user, group = os.geteuid(), os.getegid()
+    steps.add("unshare", _CLONE_NEWUSER, failure=entering)
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{user} {user} 1"),
+        ("gid_map", f"{group} {group} 1"),
+    ):
+        file = open_to_write(steps, steps.text(f"/proc/self/{name}"), entering)
+        steps.add("write", file, steps.memory(text.encode()), len(text), failure=entering)
+
+
+def _mount(steps: Steps, mounts: Mounts, id_map: int | None) -> None:
     """Put what the sandbox is made of together, in a mount namespace of its own.
 
-    The image's owners are mapped: what root owns on disk belongs to the sandbox's user, its root.
+    With an ID map, the image's owners are mapped: what root owns on disk belongs to the sandbox's user, its
+    root.
     """
     mounting = _failure(steps, f"mount on {mounts.base}")
     none, root = steps.text("none"), steps.text("/")
@@ -128,26 +151,30 @@ def _mount(steps: Steps, mounts: Mounts, id_map: int) -> None:
         target = steps.text(f"{mounts.base}/{name}")
         steps.add("mkdirat", AT_FDCWD, target, 0o755, failure=binding)
         steps.add("mount", steps.text(source), target, 0, _MS_BIND, 0, failure=binding)
+    _mount_image(steps, mounts, id_map)
+
+
+def _mount_image(steps: Steps, mounts: Mounts, id_map: int | None) -> None:
     image = steps.text(f"{mounts.base}/image")
     opening = _failure(steps, "open the image")
     steps.add("mkdirat", AT_FDCWD, image, 0o755, failure=opening)
-    original = steps.text(mounts.image)
-    tree = steps.add("open_tree", AT_FDCWD, original, _OPEN_TREE_CLONE_CLOEXEC, failure=opening)
-    steps.add("dup3", tree, _TREE, os.O_CLOEXEC, failure=opening)
-    mapping = _failure(
-        steps,
-        "map the owners of the image (needs Linux 5.19 and a file system that supports ID-mapped mounts)",
+    how = steps.memory(beneath.open_how(os.O_PATH | os.O_DIRECTORY, links=not mounts.image_is_shared))
+    original = steps.add(
+        "openat2", AT_FDCWD, steps.text(mounts.image), how, beneath.HOW_BYTES, failure=opening
     )
-    attributes = struct.pack("=QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, id_map)
     empty = steps.text("")
-    steps.add(
-        "mount_setattr",
-        _TREE,
-        empty,
-        _AT_EMPTY_PATH,
-        steps.memory(attributes),
-        len(attributes),
-        failure=mapping,
-    )
+    # Without what is mounted below it, unless the kernel insists: for who may not see what that covers.
+    flags = _AT_EMPTY_PATH | _OPEN_TREE_CLONE_CLOEXEC | (_AT_RECURSIVE if id_map is None else 0)
+    tree = steps.add("open_tree", original, empty, flags, failure=opening)
+    steps.add("dup3", tree, _TREE, os.O_CLOEXEC, failure=opening)
+    if id_map is not None:
+        mapping = _failure(
+            steps,
+            "map the owners of the image (needs Linux 5.19 and a file system that supports ID-mapped mounts)",
+        )
+        attributes = struct.pack("=QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, id_map)
+        content = steps.memory(attributes)
+        size = len(attributes)
+        steps.add("mount_setattr", _TREE, empty, _AT_EMPTY_PATH, content, size, failure=mapping)
     moving = _failure(steps, "mount the image")
     steps.add("move_mount", _TREE, empty, AT_FDCWD, image, _MOVE_MOUNT_F_EMPTY_PATH, failure=moving)

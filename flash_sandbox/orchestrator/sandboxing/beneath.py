@@ -1,0 +1,124 @@
+"""Paths that other people may change while they are used: opened by openat2(2), which checks as it opens.
+
+Run as a program, it mounts a directory where only the program sees it that it then becomes. For that it is
+run by its path in a bare interpreter, and imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+import sys
+from typing import Final
+
+__all__ = ["HOW_BYTES", "mounting", "open_beneath", "open_how", "open_inside", "open_without_links"]
+
+_SYS_OPENAT2: Final = 437
+_AT_FDCWD: Final = -100
+# linux/openat2.h
+_NO_MAGICLINKS: Final = 0x02
+_NO_SYMLINKS: Final = 0x04
+_BENEATH: Final = 0x08
+_IN_ROOT: Final = 0x10
+# linux/sched.h, linux/mount.h
+_CLONE_NEWNS: Final = 0x00020000
+_MS_BIND: Final = 0x1000
+_MS_REC: Final = 0x4000
+_MS_SLAVE: Final = 1 << 19
+# The kernel gives up where something is renamed on the way (openat2(2), EAGAIN).
+_TRIES: Final = 64
+
+HOW_BYTES: Final = 24
+"""Bytes of what `open_how` returns."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def open_without_links(path: str | os.PathLike[str], flags: int) -> int:
+    """Open what lies at a real path, none of whose parts may be a link by now.
+
+    Args:
+        path: The path, absolute and without links.
+        flags: Flags of open(2); ``O_CLOEXEC`` is added.
+
+    Raises:
+        OSError: It is not there, or a link is in the way (``ELOOP``).
+    """
+    return _open(_AT_FDCWD, os.fspath(path), flags, _NO_SYMLINKS)
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open what lies below a directory; a link that leads out of it is refused.
+
+    Args:
+        directory: Descriptor of the directory.
+        path: The path from there.
+        flags: Flags of open(2); ``O_CLOEXEC`` is added.
+
+    Raises:
+        OSError: It is not there, or leads out of the directory (``EXDEV``).
+    """
+    return _open(directory, path, flags, _BENEATH | _NO_MAGICLINKS)
+
+
+def open_inside(root: int, path: str, flags: int) -> int:
+    """Open what a program would find at a path whose root directory is `root`, links included.
+
+    Args:
+        root: Descriptor of the directory.
+        path: The path in it.
+        flags: Flags of open(2); ``O_CLOEXEC`` is added.
+
+    Raises:
+        OSError: It is not there.
+    """
+    return _open(root, path, flags, _IN_ROOT | _NO_MAGICLINKS)
+
+
+def open_how(flags: int, *, links: bool = False) -> bytes:
+    """Return how `open_without_links` opens, as openat2(2) takes it; or how open(2) does, with links."""
+    return struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, 0 if links else _NO_SYMLINKS)
+
+
+def mounting(directory: str | os.PathLike[str], target: str | os.PathLike[str]) -> list[str]:
+    """Return the start of a command line whose program finds a directory mounted at `target`.
+
+    Args:
+        directory: The real path of the directory, none of whose parts may be a link by then.
+        target: A directory; nobody but the program, and what it starts, sees the mount.
+    """
+    return [sys.executable, "-I", "-S", __file__, os.fspath(directory), os.fspath(target)]
+
+
+def _open(directory: int, path: str, flags: int, resolve: int) -> int:
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
+    for _ in range(_TRIES):
+        found: int = _libc.syscall(_SYS_OPENAT2, directory, os.fsencode(path), how, len(how))
+        if found >= 0:
+            return found
+        number = ctypes.get_errno()
+        if number not in (errno.EAGAIN, errno.EINTR):
+            break
+    raise OSError(number, os.strerror(number), path)
+
+
+def _mount(source: str, target: str, flags: int) -> None:
+    if _libc.mount(os.fsencode(source), os.fsencode(target), None, flags, None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
+
+
+def _main(directory: str, target: str, *command: str) -> None:
+    if _libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "cannot make a mount namespace")
+    _mount("none", "/", _MS_REC | _MS_SLAVE)
+    # Opened in the namespace that it is mounted in, and mounted by its descriptor.
+    source = open_without_links(directory, os.O_PATH | os.O_DIRECTORY)
+    _mount(f"/proc/self/fd/{source}", target, _MS_BIND | _MS_REC)
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
