@@ -98,6 +98,7 @@ class Reason(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     PERMISSION_DENIED = "permission_denied"
     FILE_DENIED = "file_denied"
+    NETWORK_REFUSED = "network_refused"
     NOT_FOUND = "not_found"
     FILE_NOT_FOUND = "file_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -193,7 +194,10 @@ class AuthenticationError(SandboxHTTPError):
 
 
 class PermissionDeniedError(SandboxHTTPError):
-    """Report that this caller may not do this, or what runs in the sandbox not use this file (403)."""
+    """Report that this caller may not do this, or what runs in the sandbox not use this file (403).
+
+    Its reason is ``network_refused`` where a start asks for a network that the operator forbids.
+    """
 
     default_reason = Reason.PERMISSION_DENIED
 
@@ -319,6 +323,7 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Reason.UNAUTHENTICATED, 401, "UNAUTHENTICATED", AuthenticationError),
     Row(Reason.PERMISSION_DENIED, 403, "PERMISSION_DENIED", PermissionDeniedError),
     Row(Reason.FILE_DENIED, 403, "PERMISSION_DENIED", PermissionDeniedError),
+    Row(Reason.NETWORK_REFUSED, 403, "PERMISSION_DENIED", PermissionDeniedError),
     Row(Reason.NOT_FOUND, 404, "NOT_FOUND", SandboxNotFoundError),
     Row(Reason.FILE_NOT_FOUND, 404, "NOT_FOUND", SandboxNotFoundError),
     Row(Reason.METHOD_NOT_ALLOWED, 405, "UNIMPLEMENTED", UnsupportedError),

@@ -25,7 +25,7 @@ __all__ = ["Execution", "followed"]
 
 _CHUNK: Final = 65536
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_OF_AN_END: Final = ("exit_code", "signal", "timed_out", "duration_ms")
+_OF_AN_END: Final = ("exit_code", "signal", "timed_out", "duration_ms", "oom_killed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,8 @@ class Execution:
             raise Failure("the stream ended, but not the command")
         if stream.exit.timed_out and not self.as_json:
             complain(self.verb, f"the command was ended: its {self.limit:g} s were over")
+        if stream.exit.oom_killed and not self.as_json:
+            complain(self.verb, "a process was ended: the memory of the sandbox was used up")
         return stream.exit.exit_code
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..embedding import ADDRESS_VARIABLE
-from ..models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB
+from ..models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, DEFAULT_PIDS, DEFAULT_SHM_MB
 from ..options import API_KEY_VARIABLE
 from .connection import TransportChoice
 from .names import complete_sandboxes, complete_snapshots
@@ -100,17 +100,66 @@ Image = Annotated[
     ),
 ]
 MemoryMb = Annotated[
-    int, typer.Option("--memory-mb", "-m", min=1, help="Memory limit in MiB.", metavar="MIB")
+    int | None,
+    typer.Option(
+        "--memory-mb",
+        "-m",
+        min=1,
+        help="Memory limit in MiB.",
+        metavar="MIB",
+        show_default=f"the snapshot's, or {DEFAULT_MEMORY_MB}",
+    ),
 ]
 CpuCores = Annotated[
-    float, typer.Option("--cpu-cores", "--cpus", help="CPU limit in cores, at most 1024.", metavar="CORES")
+    float | None,
+    typer.Option(
+        "--cpu-cores",
+        "--cpus",
+        help="CPU limit in cores, at most 1024.",
+        metavar="CORES",
+        show_default=f"the snapshot's, or {DEFAULT_CPU_CORES:g}",
+    ),
+]
+Pids = Annotated[
+    int | None,
+    typer.Option(
+        "--pids",
+        help="Most processes and threads.",
+        metavar="NUMBER",
+        show_default=f"the snapshot's, or {DEFAULT_PIDS}",
+    ),
+]
+ShmMb = Annotated[
+    int | None,
+    typer.Option(
+        "--shm-mb",
+        min=1,
+        help="Size of /dev/shm in MiB.",
+        metavar="MIB",
+        show_default=f"the snapshot's, or {DEFAULT_SHM_MB}",
+    ),
+]
+SandboxEnv = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env", "-e", help="Variable of every process of the sandbox; may be repeated.", metavar="NAME=VALUE"
+    ),
+]
+SandboxUser = Annotated[
+    str,
+    typer.Option(
+        "--user",
+        "-u",
+        help="User that everything in the sandbox runs as: a name, UID or UID:GID.",
+        show_default="the snapshot's, or the runtime's",
+    ),
 ]
 Network = Annotated[
     NetworkChoice | None,
     typer.Option(
         "--network",
         help="none: nothing but its own loopback; bridge: out through the host.",
-        show_default="the orchestrator's",
+        show_default="the snapshot's, or the orchestrator's",
     ),
 ]
 Name = Annotated[
@@ -168,6 +217,3 @@ Limit = Annotated[
         show_default="any time",
     ),
 ]
-
-MEMORY_MB = DEFAULT_MEMORY_MB
-CPU_CORES = DEFAULT_CPU_CORES

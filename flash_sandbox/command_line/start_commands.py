@@ -10,8 +10,6 @@ import typer
 from ..models import SnapshotInfo
 from .connection import PATIENCE_SECONDS, Connection, Failure, connected
 from .options import (
-    CPU_CORES,
-    MEMORY_MB,
     Address,
     ApiKey,
     AsJson,
@@ -23,7 +21,11 @@ from .options import (
     MemoryMb,
     Name,
     Network,
+    Pids,
     RuntimeChoice,
+    SandboxEnv,
+    SandboxUser,
+    ShmMb,
     Snapshot,
     Transport,
     Type,
@@ -43,7 +45,7 @@ Ttl = Annotated[
         min=0,
         help="Seconds after which the sandbox expires and is removed.",
         metavar="SECONDS",
-        show_default="never",
+        show_default="the snapshot's, or never",
     ),
 ]
 MemFile = Annotated[
@@ -54,7 +56,7 @@ MainProcess = Annotated[
     typer.Argument(
         help="Main process and its arguments, after --.",
         metavar="[COMMAND...]",
-        show_default="the image's own",
+        show_default="idle",
     ),
 ]
 
@@ -63,12 +65,19 @@ def start(
     command: MainProcess = None,
     image: Image = "",
     type: Type = RuntimeChoice.AUTO,
-    memory_mb: MemoryMb = MEMORY_MB,
-    cpu_cores: CpuCores = CPU_CORES,
+    memory_mb: MemoryMb = None,
+    cpu_cores: CpuCores = None,
+    pids: Pids = None,
+    shm_mb: ShmMb = None,
     network: Network = None,
     name: Name = "",
     labels: Labels = None,
     ttl_seconds: Ttl = 0.0,
+    env: SandboxEnv = None,
+    user: SandboxUser = "",
+    image_command: Annotated[
+        bool, typer.Option("--image-command", help="Run the image's own command as the main process.")
+    ] = False,
     kernel_image: KernelImage = None,
     initrd_path: InitrdPath = None,
     snapshot_path: Annotated[
@@ -82,7 +91,7 @@ def start(
 ) -> None:
     """Start a sandbox, which stays until it is stopped or expires, and print its ID.
 
-    Where neither a command is given nor the image has one, the sandbox idles.
+    Where no command is given, the sandbox idles.
     """
     words = command or []
     with connected("start", Connection(transport, address, api_key)) as client:
@@ -100,6 +109,11 @@ def start(
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,
+            pids=pids,
+            shm_mb=shm_mb,
+            env=env,
+            user=user,
+            image_command=image_command,
             timeout=PATIENCE_SECONDS,
         )
         _tell(sandbox_id, as_json=as_json)
@@ -108,12 +122,16 @@ def start(
 def restore(
     snapshot: Snapshot,
     mem_file_path: MemFile = "",
-    memory_mb: MemoryMb = MEMORY_MB,
-    cpu_cores: CpuCores = CPU_CORES,
+    memory_mb: MemoryMb = None,
+    cpu_cores: CpuCores = None,
+    pids: Pids = None,
+    shm_mb: ShmMb = None,
     network: Network = None,
     name: Name = "",
     labels: Labels = None,
     ttl_seconds: Ttl = 0.0,
+    env: SandboxEnv = None,
+    user: SandboxUser = "",
     as_json: AsJson = False,
     transport: Transport = None,
     address: Address = "",
@@ -132,6 +150,10 @@ def restore(
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,
+            pids=pids,
+            shm_mb=shm_mb,
+            env=env,
+            user=user,
             timeout=PATIENCE_SECONDS,
         )
         _tell(sandbox_id, as_json=as_json)

@@ -157,7 +157,11 @@ def command_line(value: object, *, may_be_empty: bool) -> tuple[str, ...]:
 def variables(name: str, value: object) -> tuple[str, ...]:
     """Check what are pairs of name and value, a mapping or texts ``NAME=value``, and make them such texts."""
     if isinstance(value, Mapping):
-        value = [f"{argument(name, key)}={argument(name, item)}" for key, item in value.items()]
+        # Once joined, what a name and what a value was can no more be told.
+        for key in value:
+            if not argument(name, key) or "=" in key:
+                raise refuse(f"{name} has the name {key[:100]!r}, which is empty or holds a '='")
+        value = [f"{key}={argument(name, item)}" for key, item in value.items()]
     found = texts(name, value)
     for variable in found:
         key, equals, _ = argument(name, variable).partition("=")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal as signals
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from ..display import html_table, shortened
 from ..errors import CommandFailedError
@@ -60,6 +60,14 @@ _MAX_TIMEOUT_MS: Final = 99_999_999_000
 _TERMINAL_SIDE: Final = (0, 2**16 - 1)
 _LAST_SIGNAL: Final = 64
 _TAIL: Final = 500
+_TOLD_WHERE_SET: Final = (
+    "stdout_dropped",
+    "stderr_dropped",
+    "signal",
+    "timed_out",
+    "duration_ms",
+    "oom_killed",
+)
 
 
 def _program(request: ExecRequest | ExecStreamRequest | StartProcessRequest) -> None:
@@ -126,6 +134,8 @@ class ExecResult:
         signal: The signal that ended it; 0 where none did.
         timed_out: Whether it was ended because its time had passed.
         duration_ms: Milliseconds from its start to its end.
+        oom_killed: Whether the kernel ended a process of it because the sandbox's memory was used up, as far
+            as the runtime can tell.
     """
 
     stdout: str = ""
@@ -138,6 +148,7 @@ class ExecResult:
     signal: int = 0
     timed_out: bool = False
     duration_ms: int = 0
+    oom_killed: bool = False
 
     def __post_init__(self) -> None:
         text("stdout", self.stdout)
@@ -150,6 +161,7 @@ class ExecResult:
         integer("signal", self.signal, INT32)
         boolean("timed_out", self.timed_out)
         integer("duration_ms", self.duration_ms, INT64)
+        boolean("oom_killed", self.oom_killed)
 
     @classmethod
     def of(
@@ -163,7 +175,8 @@ class ExecResult:
         duration_ms: int = 0,
         stdout_dropped: int = 0,
         stderr_dropped: int = 0,
-    ) -> ExecResult:
+        oom_killed: bool = False,
+    ) -> Self:
         """Return the result of a command that printed these bytes."""
         out, out_raw = _text_of(stdout)
         err, err_raw = _text_of(stderr)
@@ -178,6 +191,7 @@ class ExecResult:
             signal=signal,
             timed_out=timed_out,
             duration_ms=duration_ms,
+            oom_killed=oom_killed,
         )
 
     @property
@@ -202,7 +216,7 @@ class ExecResult:
             value = getattr(self, name)
             if value:
                 told.append(f"{name}={shortened(value)}")
-        for name in ("stdout_dropped", "stderr_dropped", "signal", "timed_out", "duration_ms"):
+        for name in _TOLD_WHERE_SET:
             value = getattr(self, name)
             if value:
                 told.append(f"{name}={value}")
@@ -226,9 +240,11 @@ class ExecResult:
             how += f", by {_signal_name(self.signal)}"
         if self.timed_out:
             how += ", when its time had passed"
+        if self.oom_killed:
+            how += ", for want of memory"
         return how
 
-    def check(self) -> ExecResult:
+    def check(self) -> Self:
         """Return this result if the command succeeded.
 
         Raises:
@@ -243,6 +259,8 @@ class ExecResult:
     def _failure(self) -> str:
         if self.timed_out:
             how = f"the command was ended after {self.duration_ms} ms, when its time had passed"
+        elif self.oom_killed:
+            how = f"the command ended with exit status {self.exit_code}, for want of memory"
         elif self.signal:
             how = f"the command was ended by {_signal_name(self.signal)}"
         else:
@@ -334,6 +352,8 @@ class ExecFrame:
         signal: The signal that ended it; 0 where none did.
         timed_out: Whether it was ended because its time had passed.
         duration_ms: Milliseconds from its start to its end.
+        oom_killed: Whether the kernel ended a process of it because the sandbox's memory was used up, as far
+            as the runtime can tell.
     """
 
     type: str = ""
@@ -344,6 +364,7 @@ class ExecFrame:
     signal: int = 0
     timed_out: bool = False
     duration_ms: int = 0
+    oom_killed: bool = False
 
     def __post_init__(self) -> None:
         text("type", self.type)
@@ -354,6 +375,7 @@ class ExecFrame:
         integer("signal", self.signal, INT32)
         boolean("timed_out", self.timed_out)
         integer("duration_ms", self.duration_ms, INT64)
+        boolean("oom_killed", self.oom_killed)
 
     @property
     def text(self) -> str:
@@ -382,6 +404,8 @@ class ProcessInfo:
         signal: The signal that ended it; 0 where none did.
         timed_out: Whether it was ended because its time had passed.
         duration_ms: Milliseconds from its start to its end, or to now where it runs.
+        oom_killed: Whether the kernel ended a process of it because the sandbox's memory was used up, as far
+            as the runtime can tell.
     """
 
     process_id: str = ""
@@ -394,11 +418,12 @@ class ProcessInfo:
     signal: int = 0
     timed_out: bool = False
     duration_ms: int = 0
+    oom_killed: bool = False
 
     def __post_init__(self) -> None:
         text("process_id", self.process_id)
         object.__setattr__(self, "command", texts("command", self.command))
-        for name in ("running", "attached", "tty", "timed_out"):
+        for name in ("running", "attached", "tty", "timed_out", "oom_killed"):
             boolean(name, getattr(self, name))
         object.__setattr__(self, "started_at", number("started_at", self.started_at))
         integer("exit_code", self.exit_code, INT32)

@@ -11,7 +11,6 @@ from .bases import Empty, OneSandbox
 from .checks import (
     INT32,
     INT64,
-    MAX_MESSAGE_BYTES,
     UINT64,
     argument,
     boolean,
@@ -29,11 +28,15 @@ from .checks import (
 __all__ = [
     "DEFAULT_CPU_CORES",
     "DEFAULT_MEMORY_MB",
+    "DEFAULT_PIDS",
+    "DEFAULT_SHM_MB",
     "MAX_CPU_CORES",
     "MAX_HISTORY_POINTS",
     "MAX_MEMORY_MB",
     "MAX_PAGE_SIZE",
+    "MAX_PIDS",
     "MAX_TTL_SECONDS",
+    "MIN_PIDS",
     "NETWORKS",
     "Event",
     "GetInfoRequest",
@@ -55,8 +58,6 @@ __all__ = [
     "PauseResult",
     "ResumeRequest",
     "ResumeResult",
-    "RunPythonRequest",
-    "RunPythonResult",
     "SandboxInfo",
     "SnapshotRequest",
     "SnapshotResult",
@@ -71,10 +72,16 @@ __all__ = [
 
 DEFAULT_MEMORY_MB: Final = 512
 DEFAULT_CPU_CORES: Final = 1.0
+DEFAULT_PIDS: Final = 512
+DEFAULT_SHM_MB: Final = 64
 
 NETWORKS: Final = ("none", "bridge")
 MAX_MEMORY_MB: Final = 2**31 - 1
 MAX_CPU_CORES: Final = 1024.0
+# With fewer, what starts a command in a sandbox may have too few itself.
+MIN_PIDS: Final = 16
+MAX_PIDS: Final = 2**22
+"""Most that Linux ever has (PID_MAX_LIMIT)."""
 MAX_PAGE_SIZE: Final = 1000
 MAX_HISTORY_POINTS: Final = 720
 MAX_TTL_SECONDS: Final = 10 * 366 * 86400.0
@@ -88,26 +95,32 @@ class StartRequest:
         type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
             empty) for the best one that the orchestrator's host has.
         image: Image to start from; empty is the runtime's default.
-        command: Main process and its arguments; empty is the image's own command, and without one (or where
-            that is a lone shell) the sandbox idles until it is stopped.
-        memory_mb: Memory limit in MiB, 1 to 2**31 - 1.
-        cpu_cores: CPU limit in cores, above 0 and at most 1024.
+        command: Main process and its arguments; empty has the sandbox idle until it is stopped.
+        memory_mb: Memory limit in MiB, 1 to 2**31 - 1; 0 is the snapshot's, or 512.
+        cpu_cores: CPU limit in cores, above 0 and at most 1024; 0 is the snapshot's, or 1.
         kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
         initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
         snapshot_path: Snapshot to start from.
         mem_file_path: Memory file of that snapshot, where the runtime keeps one.
         network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); empty is the
-            orchestrator's default.
+            snapshot's, or the orchestrator's default.
         name: Name that it can be found by, of the same form as an ID; empty for none.
         labels: Labels that it can be found by, each ``NAME=value``.
-        ttl_seconds: Seconds after which it expires, at most ten years; 0 for never.
+        ttl_seconds: Seconds after which it expires, at most ten years; 0 is the snapshot's, or never.
+        pids: Most processes and threads, 16 to 2**22; 0 is the snapshot's, or 512.
+        shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; 0 is the snapshot's, or 64.
+        env: Variables of every process besides the image's, each ``NAME=value``; those of the snapshot stay
+            where none of these has their name.
+        user: User that the main process runs as, and each command that names none: a name, ``UID`` or
+            ``UID:GID``; empty is the snapshot's, or the runtime's default.
+        image_command: Whether the main process is the image's own command.
     """
 
     type: str = ""
     image: str = ""
     command: tuple[str, ...] = ()
-    memory_mb: int = DEFAULT_MEMORY_MB
-    cpu_cores: float = DEFAULT_CPU_CORES
+    memory_mb: int = 0
+    cpu_cores: float = 0.0
     kernel_image: str = ""
     initrd_path: str = ""
     snapshot_path: str = ""
@@ -116,17 +129,30 @@ class StartRequest:
     name: str = ""
     labels: tuple[str, ...] = ()
     ttl_seconds: float = 0.0
+    pids: int = 0
+    shm_mb: int = 0
+    env: tuple[str, ...] = ()
+    user: str = ""
+    image_command: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("type", "image", "kernel_image", "initrd_path", "snapshot_path", "mem_file_path"):
+        for name in (
+            "type",
+            "image",
+            "kernel_image",
+            "initrd_path",
+            "snapshot_path",
+            "mem_file_path",
+            "user",
+        ):
             argument(name, getattr(self, name))
         if argument("network", self.network) not in ("", *NETWORKS):
             raise refuse(f"network must be {' or '.join(NETWORKS)}, not {self.network[:100]!r}")
         object.__setattr__(self, "command", command_line(self.command, may_be_empty=True))
-        integer("memory_mb", self.memory_mb, (1, MAX_MEMORY_MB))
+        integer("memory_mb", self.memory_mb, (0, MAX_MEMORY_MB))
         cores = number("cpu_cores", self.cpu_cores)
-        if not 0 < cores <= MAX_CPU_CORES:
-            raise refuse(f"cpu_cores must be above 0 and at most {MAX_CPU_CORES:g}, not {cores}")
+        if not 0 <= cores <= MAX_CPU_CORES:
+            raise refuse(f"cpu_cores must be 0 to {MAX_CPU_CORES:g}, not {cores}")
         object.__setattr__(self, "cpu_cores", cores)
         if self.name:
             sandbox_id(self.name, "name")
@@ -136,6 +162,12 @@ class StartRequest:
         if not 0 <= ttl <= MAX_TTL_SECONDS:
             raise refuse(f"ttl_seconds must be 0 to {MAX_TTL_SECONDS:.0f}, not {ttl}")
         object.__setattr__(self, "ttl_seconds", ttl)
+        if integer("pids", self.pids, (0, MAX_PIDS)) and self.pids < MIN_PIDS:
+            raise refuse(f"pids must be {MIN_PIDS} to {MAX_PIDS}, or 0 for the default, not {self.pids}")
+        integer("shm_mb", self.shm_mb, (0, MAX_MEMORY_MB))
+        object.__setattr__(self, "env", variables("env", self.env))
+        if boolean("image_command", self.image_command) and self.command:
+            raise refuse("image_command is the image's own command, and a command is given, too")
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +428,11 @@ class SandboxInfo:
         created_at: When it was started, in seconds of Unix time.
         expires_at: When it expires, in seconds of Unix time; 0 for never.
         exit_code: Exit status of its main process, once that has ended by itself.
+        pids: Most processes and threads; 0 where that is not limited.
+        shm_mb: Size of ``/dev/shm`` in MiB; 0 where it has none of its own.
+        env: Variables of every process besides the image's, each ``NAME=value``.
+        user: User that the main process and commands run as; empty for the runtime's default.
+        image_command: Whether its main process is the image's own command.
     """
 
     id: str = ""
@@ -411,16 +448,23 @@ class SandboxInfo:
     created_at: float = 0.0
     expires_at: float = 0.0
     exit_code: int = 0
+    pids: int = 0
+    shm_mb: int = 0
+    env: tuple[str, ...] = ()
+    user: str = ""
+    image_command: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("id", "name", "status", "type", "image", "network"):
+        for name in ("id", "name", "status", "type", "image", "network", "user"):
             text(name, getattr(self, name))
-        for name in ("command", "labels"):
+        for name in ("command", "labels", "env"):
             object.__setattr__(self, name, texts(name, getattr(self, name)))
         for name in ("cpu_cores", "created_at", "expires_at"):
             object.__setattr__(self, name, number(name, getattr(self, name)))
-        integer("memory_mb", self.memory_mb, INT64)
+        for name in ("memory_mb", "pids", "shm_mb"):
+            integer(name, getattr(self, name), INT64)
         integer("exit_code", self.exit_code, INT32)
+        boolean("image_command", self.image_command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,31 +582,6 @@ class Event:
         for name in ("type", "id", "token", "detail"):
             text(name, getattr(self, name))
         object.__setattr__(self, "at", number("at", self.at))
-
-
-@dataclass(frozen=True, slots=True)
-class RunPythonRequest(OneSandbox):
-    """What `run_python` asks for: the ID of the sandbox, and Python code."""
-
-    code: str = ""
-
-    def __post_init__(self) -> None:
-        OneSandbox.__post_init__(self)
-        argument("code", self.code)
-        if not self.code:
-            raise refuse("code must not be empty")
-        if len(self.code.encode()) > MAX_MESSAGE_BYTES:
-            raise refuse(f"code is longer than {MAX_MESSAGE_BYTES} bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class RunPythonResult:
-    """The answer to `run_python`: what the code printed."""
-
-    result: str = ""
-
-    def __post_init__(self) -> None:
-        text("result", self.result)
 
 
 class GetPlatformInfoRequest(OneSandbox):

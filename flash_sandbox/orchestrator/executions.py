@@ -166,6 +166,7 @@ class Execution:
             duration_ms=duration_ms,
             stdout_dropped=stdout.dropped,
             stderr_dropped=stderr.dropped,
+            oom_killed=end.oom_killed,
         )
 
     def duration_ms(self) -> int:

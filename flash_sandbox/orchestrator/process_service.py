@@ -40,7 +40,7 @@ from .registry import Registry, Sandbox, State
 from .runtimes import CAPABILITIES
 from .runtimes.base import Control, Kill, Program, Resize, Signal
 
-__all__ = ["ProcessOperations"]
+__all__ = ["ProcessOperations", "require_user"]
 
 _Result = TypeVar("_Result")
 
@@ -137,7 +137,7 @@ class ProcessOperations:
                 ExecRequest(request.id, command, stdin=request.code.encode() + b"\n")
             )
             if result.exit_code != _NOT_FOUND:
-                return RunPythonResult(result.stdout + result.stderr)
+                return RunPythonResult.from_exec(result)
         raise UnsupportedError("the sandbox has no Python interpreter")
 
     async def get_platform_info(self, request: GetPlatformInfoRequest) -> GetPlatformInfoResult:
@@ -195,11 +195,16 @@ def _execution(sandbox: Sandbox, request: ExecStreamRequest) -> Execution:
 
 def _user(sandbox: Sandbox, user: str) -> str:
     """Return the user as the runtime takes it; raise UnsupportedError for one that it cannot run as."""
+    return require_user(sandbox.runtime.name, user or sandbox.request.user)
+
+
+def require_user(runtime: str, user: str) -> str:
+    """Return a user as a runtime takes it; raise UnsupportedError for one that it cannot run as."""
     if user in _ROOT:
         # By number: an image may have no file that knows the name.
         return _ROOT_NUMBERS
-    if user and not CAPABILITIES[sandbox.runtime.name].runs_as(user):
-        raise UnsupportedError(f"the {sandbox.runtime.name} runtime runs no command as user {user[:100]!r}")
+    if user and not CAPABILITIES[runtime].runs_as(user):
+        raise UnsupportedError(f"the {runtime} runtime runs nothing as user {user[:100]!r}")
     return user
 
 

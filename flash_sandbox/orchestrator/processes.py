@@ -69,6 +69,7 @@ class Process:
             signal=self.end.signal,
             timed_out=self.execution.timed_out,
             duration_ms=self._duration_ms,
+            oom_killed=self.end.oom_killed,
         )
 
     async def frames(self) -> AsyncGenerator[ExecFrame]:
@@ -153,6 +154,7 @@ class Process:
             signal=end.signal,
             timed_out=self.execution.timed_out,
             duration_ms=self.execution.duration_ms() if self.running else self._duration_ms,
+            oom_killed=end.oom_killed,
         )
 
     def _frame(self, offset: int, piece: Printed) -> ExecFrame:

@@ -119,6 +119,11 @@ class Sandbox:
             created_at=self.created_at,
             expires_at=self.expires_at,
             exit_code=self.exit_code or 0,
+            pids=request.pids,
+            shm_mb=request.shm_mb,
+            env=request.env,
+            user=request.user,
+            image_command=request.image_command,
         )
 
     def main_process_ended(self, exit_code: int) -> bool:

@@ -24,6 +24,10 @@ from ..errors import (
     UnsupportedError,
 )
 from ..models import (
+    DEFAULT_CPU_CORES,
+    DEFAULT_MEMORY_MB,
+    DEFAULT_PIDS,
+    DEFAULT_SHM_MB,
     ListSnapshotsRequest,
     ListSnapshotsResult,
     PauseRequest,
@@ -48,7 +52,7 @@ from .expiry import Expiry
 from .file_service import FileOperations
 from .listing_service import ListingOperations
 from .metrics_service import MetricsOperations
-from .process_service import ProcessOperations
+from .process_service import ProcessOperations, require_user
 from .registry import Sandbox, State
 from .runtimes import AUTO_ORDER, CAPABILITIES, OPTIONS
 from .runtimes.base import Adopted, Register, Runtime
@@ -180,10 +184,10 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             raise UnavailableError("the orchestrator is shutting down")
         if idempotency_key and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidArgumentError("the idempotency key must be 1 to 255 visible ASCII characters")
-        request = replace(request, network=request.network or self._admission.default_network)
         sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
             runtime = await self._runtime_for(request)
+            request = self._filled_in(request, runtime)
             # Another start with this key may have begun while the host was being looked at.
             sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
@@ -197,7 +201,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             task = asyncio.create_task(self._start(sandbox))
             task.add_done_callback(retrieve)
             self._starts[sandbox.id] = _Start(task)
-        elif sandbox.request != request:
+        elif sandbox.request != self._filled_in(request, sandbox.runtime):
             raise ConflictError(
                 "the idempotency key was used to start another sandbox with a different request",
                 reason=Reason.ALREADY_EXISTS,
@@ -264,6 +268,19 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             reason=Reason.SNAPSHOT_REFUSED,
         )
 
+    def _filled_in(self, request: StartRequest, runtime: Runtime) -> StartRequest:
+        """Return a start with what holds where it says nothing."""
+        limited = CAPABILITIES[runtime.name].options
+        return replace(
+            request,
+            network=request.network or self._admission.default_network,
+            memory_mb=request.memory_mb or DEFAULT_MEMORY_MB,
+            cpu_cores=request.cpu_cores or DEFAULT_CPU_CORES,
+            pids=request.pids or (DEFAULT_PIDS if "pids" in limited else 0),
+            shm_mb=request.shm_mb or (DEFAULT_SHM_MB if "shm_mb" in limited else 0),
+            user=require_user(runtime.name, request.user),
+        )
+
     async def _runtime_for(self, request: StartRequest) -> Runtime:
         wanted = {option for option in OPTIONS if getattr(request, option)}
         if request.type in ("", "auto"):
@@ -279,8 +296,10 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         refused = sorted(wanted - able.options)
         if refused:
             raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
-        if request.network not in able.networks:
-            raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
+        network = request.network or self._admission.default_network
+        if network not in able.networks:
+            raise UnsupportedError(f"the {runtime.name} runtime cannot give a {network} network")
+        require_user(runtime.name, request.user)
         return runtime
 
     async def _best_runtime(self) -> Runtime:

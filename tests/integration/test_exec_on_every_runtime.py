@@ -194,7 +194,7 @@ class TestPython:
     def test_code_is_run_where_there_is_an_interpreter(self, runtime: Runtime, idle: str) -> None:
         code = "import sys\nprint('é' * 3)\nprint(sys.argv[1:], file=sys.stderr)"
         if runtime.client.exec_command(idle, "command -v python3 || command -v python").ok:
-            assert sorted(runtime.client.run_python(idle, code).splitlines()) == ["[]", "ééé"]
+            assert sorted(str(runtime.client.run_python(idle, code)).splitlines()) == ["[]", "ééé"]
         else:
             with pytest.raises(UnsupportedError, match="no Python interpreter"):
                 runtime.client.run_python(idle, code)

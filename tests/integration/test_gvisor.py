@@ -111,7 +111,7 @@ class TestCommands:
     def test_a_time_out_ends_the_command_with_its_children(self, client):
         with gvisor_sandbox(client) as sandbox_id:
             script = "sh -c 'sleep 3001; true' & (sleep 3002 &); setsid sleep 3003 & wait"
-            result = client.with_options(timeout=2).exec_command(sandbox_id, ["sh", "-c", script])
+            result = client.exec_command(sandbox_id, ["sh", "-c", script], timeout=2)
             assert (result.timed_out, result.exit_code) == (True, 128 + 9)
             wait_until(lambda: running_commands(client, sandbox_id, "300[123]") == [], "their end")
             assert shell(client, sandbox_id, "echo on") == "on\n"

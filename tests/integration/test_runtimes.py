@@ -10,6 +10,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from every_runtime import Runtime
@@ -60,8 +61,9 @@ class TestLifecycle:
 
     def test_an_option_that_a_runtime_cannot_honour_is_refused(self, runtime: Runtime) -> None:
         for option in set(OPTIONS) - CAPABILITIES[runtime.type].options:
+            value: Any = 32 if option in ("pids", "shm_mb") else "/x"
             with pytest.raises(UnsupportedError, match=option):
-                runtime.client.start_sandbox(runtime.type, runtime.image, **{option: "/x"})
+                runtime.client.start_sandbox(runtime.type, runtime.image, **{option: value})
 
     def test_a_network_that_a_runtime_cannot_give_is_refused(self, runtime: Runtime) -> None:
         for network in {"none", "bridge"} - set(CAPABILITIES[runtime.type].networks):
@@ -119,9 +121,10 @@ class TestExec:
     ) -> None:
         # Where the machine is so busy that they have not all started by then, it gets more time.
         for seconds in (1.5, 12.0):
-            client = runtime.client.with_options(timeout=seconds)
             with ThreadPoolExecutor(1) as pool:
-                given_up = pool.submit(client.exec_command, idle, ["sh", "-c", SLEEPERS])
+                given_up = pool.submit(
+                    runtime.client.exec_command, idle, ["sh", "-c", SLEEPERS], timeout=seconds
+                )
                 have_started = False
                 while not (have_started or given_up.done()):
                     have_started = int(runtime.sh(idle, COUNT_SLEEPERS)) == 3

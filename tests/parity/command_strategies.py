@@ -46,25 +46,27 @@ processes = st.builds(
     signal=int32,
     timed_out=st.booleans(),
     duration_ms=int64,
+    oom_killed=st.booleans(),
 )
+ending: Final[dict[str, Any]] = {
+    "stdout": texts,
+    "stderr": texts,
+    "exit_code": int32,
+    "stdout_dropped": uint64,
+    "stderr_dropped": uint64,
+    "stdout_raw": contents,
+    "stderr_raw": contents,
+    "signal": int32,
+    "timed_out": st.booleans(),
+    "duration_ms": int64,
+    "oom_killed": st.booleans(),
+}
 
 STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
     models.ExecRequest: st.builds(
         models.ExecRequest, **program, max_output_bytes=st.integers(0, models.MAX_OUTPUT_BYTES)
     ),
-    models.ExecResult: st.builds(
-        models.ExecResult,
-        stdout=texts,
-        stderr=texts,
-        exit_code=int32,
-        stdout_dropped=uint64,
-        stderr_dropped=uint64,
-        stdout_raw=contents,
-        stderr_raw=contents,
-        signal=int32,
-        timed_out=st.booleans(),
-        duration_ms=int64,
-    ),
+    models.ExecResult: st.builds(models.ExecResult, **ending),
     models.ExecStreamRequest: st.builds(models.ExecStreamRequest, **attended),
     models.StartProcessRequest: st.builds(models.StartProcessRequest, **attended),
     models.StartProcessResult: st.builds(models.StartProcessResult, texts),
@@ -78,6 +80,7 @@ STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
         signal=int32,
         timed_out=st.booleans(),
         duration_ms=int64,
+        oom_killed=st.booleans(),
     ),
     models.ListProcessesRequest: st.builds(models.ListProcessesRequest, ids),
     models.ListProcessesResult: st.builds(
@@ -98,7 +101,7 @@ STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
     ),
     models.ResizeProcessResult: st.builds(models.ResizeProcessResult),
     models.RunPythonRequest: st.builds(models.RunPythonRequest, ids, arguments.filter(bool)),
-    models.RunPythonResult: st.builds(models.RunPythonResult, texts),
+    models.RunPythonResult: st.builds(models.RunPythonResult, **ending, result=texts),
     models.GetPlatformInfoRequest: st.builds(models.GetPlatformInfoRequest, ids),
     models.GetPlatformInfoResult: st.builds(models.GetPlatformInfoResult, texts),
 }

@@ -24,10 +24,12 @@ ttls = st.floats(0, models.MAX_TTL_SECONDS, exclude_min=True)
 
 sandboxes = st.builds(
     models.SandboxInfo,
-    **dict.fromkeys(("id", "name", "status", "type", "image", "network"), texts),
+    **dict.fromkeys(("id", "name", "status", "type", "image", "network", "user"), texts),
     command=st.lists(texts, max_size=4).map(tuple),
     labels=st.lists(texts, max_size=4).map(tuple),
-    memory_mb=int64,
+    env=st.lists(texts, max_size=4).map(tuple),
+    **dict.fromkeys(("memory_mb", "pids", "shm_mb"), int64),
+    image_command=st.booleans(),
     cpu_cores=doubles,
     created_at=doubles,
     expires_at=doubles,

@@ -99,7 +99,7 @@ class TestExec:
         self, client: SandboxAPI, sandbox_id: str
     ) -> None:
         assert client.exec_command(sandbox_id, ["id", "-u"], user="root").stdout == "0\n"
-        with pytest.raises(UnsupportedError, match="bubblewrap runtime runs no command as user 'nobody'"):
+        with pytest.raises(UnsupportedError, match="bubblewrap runtime runs nothing as user 'nobody'"):
             client.exec_command(sandbox_id, ["id"], user="nobody")
 
     @pytest.mark.parametrize(

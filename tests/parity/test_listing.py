@@ -69,7 +69,16 @@ class TestInfo:
         began = time.time()
         command = ["sleep", "1000"]
         with started(
-            client, command=command, cpu_cores=0.5, name="a.name-1", labels=mark, ttl_seconds=600
+            client,
+            command=command,
+            cpu_cores=0.5,
+            name="a.name-1",
+            labels=mark,
+            ttl_seconds=600,
+            pids=100,
+            shm_mb=8,
+            env={"A": "b=c", "D": ""},
+            user="root",
         ) as one:
             info = client.get_info(one)
             assert info == SandboxInfo(
@@ -85,12 +94,21 @@ class TestInfo:
                 network="none",
                 created_at=info.created_at,
                 expires_at=info.expires_at,
+                pids=100,
+                shm_mb=8,
+                env=("A=b=c", "D="),
+                user="0:0",
             )
+            assert info in client.list_sandboxes(labels=mark).sandboxes
             assert began <= info.created_at <= time.time()
             assert info.created_at + 600 <= info.expires_at <= time.time() + 600
 
-    def test_without_a_ttl_it_never_expires(self, client: SandboxAPI, sandbox_id: str) -> None:
-        assert client.get_info(sandbox_id).expires_at == 0
+    def test_it_tells_what_holds_where_the_start_said_nothing(self, client: SandboxAPI) -> None:
+        one = client.start_sandbox()
+        info = client.get_info(one)
+        client.stop_sandbox(one)
+        assert (info.memory_mb, info.cpu_cores, info.pids, info.shm_mb) == (512, 1.0, 512, 64)
+        assert (info.expires_at, info.env, info.user, info.image_command) == (0, (), "", False)
 
     def test_it_tells_how_the_main_process_ended(self, client: SandboxAPI) -> None:
         with started(client, command=["sh", "-c", "exit 3"]) as one:

@@ -42,13 +42,18 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     **FILE_STRATEGIES,
     **LISTING_STRATEGIES,
     models.StartRequest: st.builds(
-        models.StartRequest,
+        lambda what, **fields: models.StartRequest(**what, **fields),
+        st.fixed_dictionaries({"command": st.just(()) | commands})
+        | st.fixed_dictionaries({"image_command": st.booleans()}),
         **dict.fromkeys(
-            ("type", "image", "kernel_image", "initrd_path", "snapshot_path", "mem_file_path"), arguments
+            ("type", "image", "kernel_image", "initrd_path", "snapshot_path", "mem_file_path", "user"),
+            arguments,
         ),
-        command=st.just(()) | commands,
-        memory_mb=st.integers(1, models.MAX_MEMORY_MB),
-        cpu_cores=st.floats(0, models.MAX_CPU_CORES, exclude_min=True),
+        memory_mb=st.integers(0, models.MAX_MEMORY_MB),
+        cpu_cores=st.floats(0, models.MAX_CPU_CORES),
+        pids=st.just(0) | st.integers(models.MIN_PIDS, models.MAX_PIDS),
+        shm_mb=st.integers(0, models.MAX_MEMORY_MB),
+        env=variables,
         network=st.sampled_from(["", "none", "bridge"]),
         name=st.just("") | ids,
         labels=variables,

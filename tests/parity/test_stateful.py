@@ -80,7 +80,7 @@ MORE_ARGUMENTS: dict[str, tuple[Any, ...]] = {
 MALFORMED_IDS = ("", ".", "..", "a/b", "-a", "a b", "\u20ac", "a" * 129, "a\0", "\ud800", None, 7)
 
 WRONG_STARTS: dict[str, tuple[dict[str, Any], type[SandboxError], str, str]] = {
-    "no memory": ({"memory_mb": 0}, InvalidArgumentError, "invalid_argument", "memory_mb must be"),
+    "no memory": ({"memory_mb": -1}, InvalidArgumentError, "invalid_argument", "memory_mb must be"),
     "too much memory": ({"memory_mb": 2**31}, InvalidArgumentError, "invalid_argument", "memory_mb must be"),
     "half a core too few": ({"cpu_cores": -0.5}, InvalidArgumentError, "invalid_argument", "cpu_cores must"),
     "no number": ({"cpu_cores": float("nan")}, InvalidArgumentError, "invalid_argument", "must be finite"),

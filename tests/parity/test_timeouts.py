@@ -76,10 +76,23 @@ def test_command_whose_time_passed_tells_what_it_printed_and_is_not_run_again(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_time_of_a_command_is_the_clients_where_it_has_none_of_its_own(
-    connect: Connect, address: str, sandbox_id: str, way: str
+def test_time_out_of_the_client_is_no_limit_of_the_command_and_raises(
+    connect: Connect, client: SandboxAPI, address: str, sandbox_id: str, way: str
 ) -> None:
-    assert WAYS[way](connect, address, 0.3).exec_command(sandbox_id, ["sleep", "30"]).timed_out
+    with pytest.raises(SandboxTimeoutError) as caught:
+        WAYS[way](connect, address, 0.5).exec_command(sandbox_id, ["sleep", "4714"])
+    assert caught.value.reason == "deadline_exceeded"
+    until_gone(client, sandbox_id, "sleep 4714")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_time_out_of_the_client_raises_for_python_code(
+    connect: Connect, client: SandboxAPI, address: str, sandbox_id: str, way: str
+) -> None:
+    code = "import os; os.execvp('sleep', ['sleep', '4715'])"
+    with pytest.raises(SandboxTimeoutError):
+        WAYS[way](connect, address, 0.5).run_python(sandbox_id, code)
+    until_gone(client, sandbox_id, "sleep 4715")
 
 
 def test_answer_of_a_command_that_is_held_back_is_given_up_some_seconds_after_its_time(

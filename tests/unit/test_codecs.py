@@ -63,7 +63,7 @@ def test_http_request_has_method_path_and_body() -> None:
 
 
 def test_http_start_leaves_out_texts_that_were_not_given() -> None:
-    call = http.encode_request(START_SANDBOX, StartRequest(type="docker", image="alpine"))
+    call = http.encode_request(START_SANDBOX, StartRequest("docker", "alpine", (), 512, 1.0))
     assert json.loads(call.body or b"") == {
         "type": "docker",
         "image": "alpine",
@@ -94,7 +94,7 @@ def test_http_zero_absent_and_unknown_fields_of_a_request_are_not_given(body: by
         (b'{"memory_mb": ""}', "memory_mb must be an integer"),
         (b'{"memory_mb": false}', "memory_mb must be an integer"),
         (b'{"memory_mb": 1.0}', "memory_mb must be an integer"),
-        (b'{"memory_mb": 9223372036854775808}', "memory_mb must be 1 to"),
+        (b'{"memory_mb": 9223372036854775808}', "memory_mb must be 0 to"),
         (b'{"cpu_cores": true}', "cpu_cores must be a number"),
         (b'{"cpu_cores": NaN}', "not JSON"),
         (b'{"cpu_cores": -Infinity}', "not JSON"),

@@ -18,6 +18,7 @@ from flash_sandbox.orchestrator.docker_engine.containers import Container, usage
 from flash_sandbox.orchestrator.docker_engine.pull import checked_name
 from flash_sandbox.orchestrator.docker_engine.records import Record, Records
 from flash_sandbox.orchestrator.docker_engine.streams import Demultiplexer
+from flash_sandbox.orchestrator.sandboxing.limits import Limits
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=20)
 
@@ -178,14 +179,17 @@ class TestFigures:
         assert usage_of_engine({"cpu_stats": {}, "blkio_stats": None}).memory_bytes == 0
 
 
+def container(sandbox_id: str) -> Container:
+    """Return a container that nothing special is asked of."""
+    return Container(sandbox_id, "image", StartRequest(), Limits(1, 1.0, 16))
+
+
 class TestContainers:
     def test_a_host_name_has_at_most_63_characters(self) -> None:
-        assert len(Container("x" * 100, "i", ("c",), 1, 1.0).body()["Hostname"]) == 63
+        assert len(container("x" * 100).body()["Hostname"]) == 63
 
     def test_there_are_no_annotations_unless_asked_for(self) -> None:
-        assert (
-            not {"Annotations", "Runtime"} & Container("x", "i", ("c",), 1, 1.0).body()["HostConfig"].keys()
-        )
+        assert not {"Annotations", "Runtime"} & container("x").body()["HostConfig"].keys()
 
 
 class TestRecords:

@@ -256,15 +256,14 @@ def test_a_configuration_may_leave_out_everything():
 @pytest.mark.parametrize(
     ("config", "command"),
     [
-        ({"Cmd": ["/bin/sh"]}, ()),
-        ({"Entrypoint": ["bash"]}, ()),
-        ({"Cmd": ["python3"]}, ()),
+        ({}, ()),
+        ({"Entrypoint": ["bash"]}, ("bash",)),
         ({"Cmd": ["sh", "-c", "serve"]}, ("sh", "-c", "serve")),
         ({"Entrypoint": ["/entry.sh"], "Cmd": ["node"]}, ("/entry.sh", "node")),
         ({"Cmd": ["/bin/server"]}, ("/bin/server",)),
     ],
 )
-def test_an_interpreter_that_waits_for_a_terminal_is_not_run(config, command):
+def test_an_image_s_own_command_is_its_entry_point_and_what_follows(config, command):
     assert parse_configuration(configuration(**config))[0].command == command
 
 

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,6 +29,16 @@ def test_sandbox_id_of_letters_digits_and_marks_is_taken(sandbox_id: str) -> Non
     assert StatusRequest(sandbox_id).id == sandbox_id
 
 
+TAKING_VARIABLES: list[Callable[[Any], object]] = [
+    lambda env: StartRequest(env=env),
+    lambda labels: StartRequest(labels=labels),
+    lambda env: ExecRequest("a", ("b",), env=env),
+    lambda env: models.ExecStreamRequest("a", ("b",), env=env),
+    lambda env: models.StartProcessRequest("a", ("b",), env=env),
+    lambda labels: models.ListSandboxesRequest(labels=labels),
+]
+
+
 @pytest.mark.parametrize(
     "sandbox_id",
     ["", ".", "..", "../x", "a/b", "a b", "a\n", "a\0", "\u00e9", "\ud800", "0" * 129, "-a", None, 7, b"a"],
@@ -40,18 +51,25 @@ def test_sandbox_id_that_could_name_another_path_is_refused(sandbox_id: Any) -> 
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
-        ({"memory_mb": 0}, "memory_mb"),
+        ({"memory_mb": -1}, "memory_mb"),
         ({"memory_mb": 2**31}, "memory_mb"),
         ({"memory_mb": True}, "memory_mb"),
         ({"memory_mb": 1.0}, "memory_mb"),
         ({"memory_mb": "1"}, "memory_mb"),
-        ({"cpu_cores": 0}, "cpu_cores"),
-        ({"cpu_cores": -0.0}, "cpu_cores"),
+        ({"cpu_cores": -0.1}, "cpu_cores"),
         ({"cpu_cores": 1024.1}, "cpu_cores"),
         ({"cpu_cores": math.nan}, "cpu_cores"),
         ({"cpu_cores": math.inf}, "cpu_cores"),
         ({"cpu_cores": 10**400}, "cpu_cores"),
         ({"cpu_cores": "1"}, "cpu_cores"),
+        ({"pids": 15}, "pids"),
+        ({"pids": 2**22 + 1}, "pids"),
+        ({"pids": True}, "pids"),
+        ({"shm_mb": -1}, "shm_mb"),
+        ({"shm_mb": 2**31}, "shm_mb"),
+        ({"user": "a\0"}, "user"),
+        ({"image_command": 1}, "image_command"),
+        ({"image_command": True, "command": ["a"]}, "image_command"),
         ({"image": None}, "image"),
         ({"image": "a\0b"}, "image"),
         ({"image": "\udfff"}, "image"),
@@ -65,6 +83,46 @@ def test_sandbox_id_that_could_name_another_path_is_refused(sandbox_id: Any) -> 
 def test_start_request_names_the_field_that_it_refuses(fields: dict[str, Any], name: str) -> None:
     with pytest.raises(InvalidArgumentError, match=name):
         StartRequest(**fields)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"A=B": "1"},
+        {"A=": "1"},
+        {"=": "1"},
+        {"=A": "1"},
+        {"": "1"},
+        {"A\0": "1"},
+        {"A": "1\0"},
+        {"A": "\ud800"},
+        {1: "1"},
+        {"A": 1},
+        {"A": None},
+        ["A"],
+        ["=1"],
+        [""],
+        ["A=\0"],
+        ["\0=1"],
+        [("A", "1")],
+        "A=1",
+        b"A=1",
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("make", TAKING_VARIABLES)
+def test_what_is_no_variable_is_refused_wherever_some_are_taken(
+    make: Callable[[Any], object], variables: Any
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"env|labels"):
+        make(variables)
+
+
+@pytest.mark.parametrize("make", TAKING_VARIABLES)
+def test_a_value_may_hold_what_a_name_may_not(make: Callable[[Any], Any]) -> None:
+    made = make({"A": "=b=", "B": ""})
+    assert ("A==b=", "B=") in (getattr(made, "env", None), getattr(made, "labels", None))
+    assert made == make(["A==b=", "B="])
 
 
 def test_exec_request_needs_a_command() -> None:

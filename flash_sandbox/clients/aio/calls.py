@@ -112,6 +112,6 @@ class AsyncCalls:
     def _command_options(self, timeout: float | NotGiven | None) -> tuple[int, float | None]:
         """Return the milliseconds that a command may take, 0 for any, and the seconds that its call may."""
         seconds = self._chosen(timeout).timeout
-        if seconds is None:
-            return 0, None
+        if seconds is None or timeout is NOT_GIVEN:
+            return 0, seconds
         return max(math.ceil(seconds * 1000), 1), min(seconds + _ANSWER_SECONDS, MAX_TIMEOUT)

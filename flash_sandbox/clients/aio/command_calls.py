@@ -9,7 +9,7 @@ from typing import Any
 
 from ... import models, operations
 from ...errors import ProtocolError
-from ...models import ExecResult, ProcessInfo
+from ...models import ExecResult, ProcessInfo, RunPythonResult
 from ...options import NOT_GIVEN, CallOptions, NotGiven
 from .calls import AsyncCalls
 from .streams import AsyncExecStream, AsyncFrames
@@ -45,14 +45,16 @@ class AsyncCommandCalls(AsyncCalls):
             max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
                 many were dropped.
             timeout: Seconds that it may take; then it is ended with all that it started, and the result has
-                what it printed until then. None for any time; the client's where it is left out.
+                what it printed until then. None for any time. Where it is left out, the command has no limit
+                of its own, and the client's time-out is that of the call.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ConflictError: The sandbox is not running.
             SandboxEndedError: The sandbox ended while the command ran.
             OutcomeUnknownError: The connection was lost; the command may have run.
-            SandboxTimeoutError: No answer came within a few seconds after the command's time.
+            SandboxTimeoutError: No answer came within the client's time-out, or within a few seconds after
+                the command's own time. The command is ended with all that it started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         milliseconds, seconds = self._command_options(timeout)
@@ -322,8 +324,10 @@ class AsyncCommandCalls(AsyncCalls):
 
     async def run_python(
         self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> str:
-        """Run Python code by the interpreter in a sandbox, and return what it printed.
+    ) -> RunPythonResult:
+        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
+
+        The result is an `ExecResult`; ``str()`` of it is what was printed.
 
         Args:
             sandbox_id: ID of the sandbox.
@@ -337,7 +341,7 @@ class AsyncCommandCalls(AsyncCalls):
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.RunPythonRequest(sandbox_id, code)
-        return (await self._perform(operations.RUN_PYTHON, request, timeout)).result
+        return await self._perform(operations.RUN_PYTHON, request, timeout)
 
     async def get_platform_info(
         self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN

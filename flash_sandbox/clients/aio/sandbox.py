@@ -8,7 +8,6 @@ from typing import Self
 
 from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
-from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB
 from ...options import NOT_GIVEN, NotGiven
 from .api import AsyncSandboxAPI
 from .client import own_client
@@ -48,8 +47,8 @@ class AsyncSandbox(AsyncObjectCalls):
         type: str = "",
         image: str = "",
         command: Sequence[str] | None = None,
-        memory_mb: int = DEFAULT_MEMORY_MB,
-        cpu_cores: float = DEFAULT_CPU_CORES,
+        memory_mb: int | None = None,
+        cpu_cores: float | None = None,
         kernel_image: str | None = None,
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
@@ -59,6 +58,11 @@ class AsyncSandbox(AsyncObjectCalls):
         name: str = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,
         ttl_seconds: float = 0.0,
+        pids: int | None = None,
+        shm_mb: int | None = None,
+        env: Mapping[str, str] | Sequence[str] | None = None,
+        user: str = "",
+        image_command: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> Self:
         """Start a sandbox and return it once its main process runs.
@@ -68,19 +72,27 @@ class AsyncSandbox(AsyncObjectCalls):
             type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
                 empty) for the best one that the orchestrator's host has.
             image: Image to start from; empty is the runtime's default.
-            command: Main process and its arguments; None is the image's own command, and without one (or
-                where that is a lone shell) the sandbox idles until it is stopped.
-            memory_mb: Memory limit in MiB, 1 to 2**31 - 1.
-            cpu_cores: CPU limit in cores, above 0 and at most 1024.
+            command: Main process and its arguments; None has the sandbox idle until it is stopped, whatever
+                the image says.
+            memory_mb: Memory limit in MiB, 1 to 2**31 - 1; None is the snapshot's, or 512.
+            cpu_cores: CPU limit in cores, above 0 and at most 1024; None is the snapshot's, or 1.
             kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
             initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
             snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
             mem_file_path: Memory file of that snapshot, where the runtime keeps one.
             network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
-                the orchestrator's default.
+                the snapshot's, or the orchestrator's default.
             name: Name that it can be found by, of the same form as an ID.
             labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
-            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 for never.
+            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 is the
+                snapshot's, or never.
+            pids: Most processes and threads, 16 to 2**22; None is the snapshot's, or 512.
+            shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; None is the snapshot's, or 64.
+            env: Variables of every process besides the image's: names and values, or texts ``NAME=value``.
+                Those of the snapshot stay where none of these has their name.
+            user: User that the main process runs as, and each command that names none: a name, ``UID`` or
+                ``UID:GID``; empty is the snapshot's, or the runtime's default. Some know no other than root.
+            image_command: True runs the image's own command as the main process.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -104,6 +116,11 @@ class AsyncSandbox(AsyncObjectCalls):
                 name=name,
                 labels=labels,
                 ttl_seconds=ttl_seconds,
+                pids=pids,
+                shm_mb=shm_mb,
+                env=env,
+                user=user,
+                image_command=image_command,
                 timeout=timeout,
             )
         except BaseException:

@@ -11,8 +11,6 @@ from typing import Any, Protocol, Self
 
 from ... import models
 from ...models import (
-    DEFAULT_CPU_CORES,
-    DEFAULT_MEMORY_MB,
     ExecResult,
     FileInfo,
     GetLogsResult,
@@ -20,6 +18,7 @@ from ...models import (
     MetricsPoint,
     MetricsResult,
     ProcessInfo,
+    RunPythonResult,
     SandboxInfo,
     SnapshotInfo,
     SnapshotResult,
@@ -38,8 +37,8 @@ class SandboxAPI(Protocol):
         type: str = "",
         image: str = "",
         command: Sequence[str] | None = None,
-        memory_mb: int = DEFAULT_MEMORY_MB,
-        cpu_cores: float = DEFAULT_CPU_CORES,
+        memory_mb: int | None = None,
+        cpu_cores: float | None = None,
         kernel_image: str | None = None,
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
@@ -49,6 +48,11 @@ class SandboxAPI(Protocol):
         name: str = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,
         ttl_seconds: float = 0.0,
+        pids: int | None = None,
+        shm_mb: int | None = None,
+        env: Mapping[str, str] | Sequence[str] | None = None,
+        user: str = "",
+        image_command: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
         """Start a sandbox and return its ID once its main process runs.
@@ -57,19 +61,27 @@ class SandboxAPI(Protocol):
             type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
                 empty) for the best one that the orchestrator's host has.
             image: Image to start from; empty is the runtime's default.
-            command: Main process and its arguments; None is the image's own command, and without one (or
-                where that is a lone shell) the sandbox idles until it is stopped.
-            memory_mb: Memory limit in MiB, 1 to 2**31 - 1.
-            cpu_cores: CPU limit in cores, above 0 and at most 1024.
+            command: Main process and its arguments; None has the sandbox idle until it is stopped, whatever
+                the image says.
+            memory_mb: Memory limit in MiB, 1 to 2**31 - 1; None is the snapshot's, or 512.
+            cpu_cores: CPU limit in cores, above 0 and at most 1024; None is the snapshot's, or 1.
             kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
             initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
             snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
             mem_file_path: Memory file of that snapshot, where the runtime keeps one.
             network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
-                the orchestrator's default.
+                the snapshot's, or the orchestrator's default.
             name: Name that it can be found by, of the same form as an ID.
             labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
-            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 for never.
+            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 is the
+                snapshot's, or never.
+            pids: Most processes and threads, 16 to 2**22; None is the snapshot's, or 512.
+            shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; None is the snapshot's, or 64.
+            env: Variables of every process besides the image's: names and values, or texts ``NAME=value``.
+                Those of the snapshot stay where none of these has their name.
+            user: User that the main process runs as, and each command that names none: a name, ``UID`` or
+                ``UID:GID``; empty is the snapshot's, or the runtime's default. Some know no other than root.
+            image_command: True runs the image's own command as the main process.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -328,14 +340,16 @@ class SandboxAPI(Protocol):
             max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
                 many were dropped.
             timeout: Seconds that it may take; then it is ended with all that it started, and the result has
-                what it printed until then. None for any time; the client's where it is left out.
+                what it printed until then. None for any time. Where it is left out, the command has no limit
+                of its own, and the client's time-out is that of the call.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ConflictError: The sandbox is not running.
             SandboxEndedError: The sandbox ended while the command ran.
             OutcomeUnknownError: The connection was lost; the command may have run.
-            SandboxTimeoutError: No answer came within a few seconds after the command's time.
+            SandboxTimeoutError: No answer came within the client's time-out, or within a few seconds after
+                the command's own time. The command is ended with all that it started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -557,8 +571,12 @@ class SandboxAPI(Protocol):
         """
         ...
 
-    def run_python(self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
-        """Run Python code by the interpreter in a sandbox, and return what it printed.
+    def run_python(
+        self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> RunPythonResult:
+        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
+
+        The result is an `ExecResult`; ``str()`` of it is what was printed.
 
         Args:
             sandbox_id: ID of the sandbox.

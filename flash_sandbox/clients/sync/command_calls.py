@@ -10,7 +10,7 @@ from typing import Any
 
 from ... import models, operations
 from ...errors import ProtocolError
-from ...models import ExecResult, ProcessInfo
+from ...models import ExecResult, ProcessInfo, RunPythonResult
 from ...options import NOT_GIVEN, CallOptions, NotGiven
 from .calls import Calls
 from .streams import ExecStream, Frames
@@ -46,14 +46,16 @@ class CommandCalls(Calls):
             max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
                 many were dropped.
             timeout: Seconds that it may take; then it is ended with all that it started, and the result has
-                what it printed until then. None for any time; the client's where it is left out.
+                what it printed until then. None for any time. Where it is left out, the command has no limit
+                of its own, and the client's time-out is that of the call.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ConflictError: The sandbox is not running.
             SandboxEndedError: The sandbox ended while the command ran.
             OutcomeUnknownError: The connection was lost; the command may have run.
-            SandboxTimeoutError: No answer came within a few seconds after the command's time.
+            SandboxTimeoutError: No answer came within the client's time-out, or within a few seconds after
+                the command's own time. The command is ended with all that it started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         milliseconds, seconds = self._command_options(timeout)
@@ -321,8 +323,12 @@ class CommandCalls(Calls):
         request = models.ResizeProcessRequest(sandbox_id, process_id, rows, columns)
         self._perform(operations.RESIZE_PROCESS, request, timeout)
 
-    def run_python(self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
-        """Run Python code by the interpreter in a sandbox, and return what it printed.
+    def run_python(
+        self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> RunPythonResult:
+        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
+
+        The result is an `ExecResult`; ``str()`` of it is what was printed.
 
         Args:
             sandbox_id: ID of the sandbox.
@@ -336,7 +342,7 @@ class CommandCalls(Calls):
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.RunPythonRequest(sandbox_id, code)
-        return (self._perform(operations.RUN_PYTHON, request, timeout)).result
+        return self._perform(operations.RUN_PYTHON, request, timeout)
 
     def get_platform_info(
         self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN

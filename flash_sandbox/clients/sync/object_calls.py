@@ -16,6 +16,7 @@ from ...models import (
     MetricsPoint,
     MetricsResult,
     ProcessInfo,
+    RunPythonResult,
     SandboxInfo,
     SnapshotResult,
 )
@@ -198,14 +199,16 @@ class ObjectCalls:
             max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
                 many were dropped.
             timeout: Seconds that it may take; then it is ended with all that it started, and the result has
-                what it printed until then. None for any time; the client's where it is left out.
+                what it printed until then. None for any time. Where it is left out, the command has no limit
+                of its own, and the client's time-out is that of the call.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ConflictError: The sandbox is not running.
             SandboxEndedError: The sandbox ended while the command ran.
             OutcomeUnknownError: The connection was lost; the command may have run.
-            SandboxTimeoutError: No answer came within a few seconds after the command's time.
+            SandboxTimeoutError: No answer came within the client's time-out, or within a few seconds after
+                the command's own time. The command is ended with all that it started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         return self._client.exec_command(
@@ -446,8 +449,10 @@ class ObjectCalls:
         """
         self._client.resize_process(self._id, process_id, rows, columns, timeout=timeout)
 
-    def run_python(self, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
-        """Run Python code by the interpreter in a sandbox, and return what it printed.
+    def run_python(self, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> RunPythonResult:
+        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
+
+        The result is an `ExecResult`; ``str()`` of it is what was printed.
 
         Args:
             code: Python code, not empty, at most 8 MiB.

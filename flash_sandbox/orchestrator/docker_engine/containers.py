@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from ...models import DEFAULT_SHM_MB, StartRequest
 from ..images.engine import SNAPSHOT_LABEL
 from ..sandboxing.cgroups import usage_of_process
-from ..sandboxing.limits import Usage
+from ..sandboxing.limits import MIB, Limits, Usage
 from ..sandboxing.network import interface_bytes
 from .processes import on_this_host
 
 __all__ = [
     "IDLE_COMMAND",
     "LEAST_CPU_CORES",
-    "PIDS",
     "Container",
     "Labels",
     "refused_limits",
@@ -23,14 +23,11 @@ __all__ = [
     "usage_of_host",
 ]
 
-PIDS: Final = 512
-"""Processes and threads of a sandbox, its init included."""
-
 LEAST_CPU_CORES: Final = 0.01
 """A quota of 1 ms in the engine's period of 100 ms: the kernel takes no less."""
 
 IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
-"""What runs in a sandbox where neither the start nor the image names anything to run."""
+"""What runs in a sandbox whose start names nothing to run."""
 
 # Two files: when the second one is begun, the first one is still there to be read.
 _LOG: Final = {"Type": "local", "Config": {"max-size": "512k", "max-file": "2", "compress": "false"}}
@@ -52,9 +49,9 @@ class Container:
     Attributes:
         sandbox_id: ID of the sandbox.
         image: Name or ID of the image.
-        command: Main process and its arguments; empty for what the image names.
-        memory_bytes: Memory limit; there is no swap beyond it.
-        cpu_cores: CPU limit in cores.
+        request: What the start asks for.
+        limits: What it may use; there is no swap beyond the memory.
+        command: Main process and its arguments; empty for one that idles.
         network: Name of the network: ``none`` or ``bridge``.
         labels: Labels by name.
         oci_runtime: Name of the OCI runtime in the engine's list; empty for the engine's default.
@@ -63,9 +60,9 @@ class Container:
 
     sandbox_id: str
     image: str
-    command: tuple[str, ...]
-    memory_bytes: int
-    cpu_cores: float
+    request: StartRequest
+    limits: Limits
+    command: tuple[str, ...] = ()
     network: str = "none"
     labels: Mapping[str, str] = field(default_factory=dict)
     oci_runtime: str = ""
@@ -77,20 +74,21 @@ class Container:
         return f"flash-sandbox-{self.sandbox_id}"
 
     @property
-    def limits(self) -> dict[str, int]:
+    def asked_limits(self) -> dict[str, int]:
         """The limits, as the engine names them."""
         return {
-            "Memory": self.memory_bytes,
+            "Memory": self.limits.memory_bytes,
             # Memory and swap together: nothing is swapped.
-            "MemorySwap": self.memory_bytes,
-            "NanoCpus": round(self.cpu_cores * 1e9),
-            "PidsLimit": PIDS,
+            "MemorySwap": self.limits.memory_bytes,
+            "NanoCpus": round(self.limits.cpu_cores * 1e9),
+            "PidsLimit": self.limits.pids,
+            "ShmSize": (self.request.shm_mb or DEFAULT_SHM_MB) * MIB,
         }
 
     def body(self) -> dict[str, Any]:
         """Return the body of ``POST /containers/create``."""
         host: dict[str, Any] = {
-            **self.limits,
+            **self.asked_limits,
             "CapDrop": ["ALL"],
             "CgroupnsMode": "private",
             # The engine's init reaps, and ends all when the main process ends.
@@ -115,7 +113,9 @@ class Container:
             "Image": self.image,
             # The command is the main process: the image's entry point is not put before it.
             "Entrypoint": [],
-            "Cmd": list(self.command),
+            "Cmd": list(self.command or IDLE_COMMAND),
+            "Env": list(self.request.env),
+            "User": self.request.user,
             "Labels": dict(self.labels),
             "HostConfig": host,
         }
@@ -131,7 +131,7 @@ def refused_limits(asked: Container, inspected: Mapping[str, Any]) -> list[str]:
     granted = inspected.get("HostConfig") or {}
     return [
         f"{name} is {granted.get(name)}, not {value}"
-        for name, value in asked.limits.items()
+        for name, value in asked.asked_limits.items()
         if granted.get(name) != value
     ]
 

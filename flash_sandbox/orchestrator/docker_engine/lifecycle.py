@@ -13,9 +13,10 @@ from typing import Any, Final
 from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
 from ..completion import completed
 from ..images.manifests import ImageConfig
+from ..sandboxing.main_process import main_command
 from .api import Engine, EngineError, EngineMissing
 from .commands import why_not_run
-from .containers import IDLE_COMMAND, Container, refused_limits
+from .containers import Container, refused_limits
 from .output import printed
 from .processes import on_this_host
 
@@ -225,9 +226,10 @@ async def exit_code(engine: Engine, container_id: str) -> int:
 
 async def _create(engine: Engine, container: Container) -> str:
     try:
-        if not container.command:
+        config = ImageConfig()
+        if container.request.image_command:
             config = await image_config(engine, container.image)
-            container = replace(container, command=config.command or IDLE_COMMAND)
+        container = replace(container, command=main_command(container.request, config))
         answer = await completed(
             engine.call("POST", "/containers/create", container.body(), query={"name": container.name})
         )

@@ -7,20 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ...models import DEFAULT_SHM_MB, StartRequest
 from ..runtimes.base import Program
 from ..sandboxing import beneath, idle
 from ..sandboxing.bwrap import environment
 from ..sandboxing.images import RootFilesystem
+from ..sandboxing.limits import MIB
 
 __all__ = ["command_mark", "mounting_root", "program_process", "write_bundle"]
 
 _ROOT: Final = "rootfs"
-_SHM_BYTES: Final = 64 * 1024 * 1024
 _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 
 
 def write_bundle(
     directory: Path,
+    request: StartRequest,
     sandbox_id: str,
     root: RootFilesystem,
     command: tuple[str, ...],
@@ -30,6 +32,7 @@ def write_bundle(
 
     Args:
         directory: The bundle.
+        request: What the start asks for.
         sandbox_id: Becomes the host name.
         root: What to start from; nothing ever writes to it.
         command: Main process and its arguments.
@@ -41,7 +44,7 @@ def write_bundle(
             "destination": "/dev/shm",  # noqa: S108 - a mount point inside the sandbox
             "type": "tmpfs",
             "source": "tmpfs",
-            "options": ["nosuid", "nodev", "mode=1777", f"size={_SHM_BYTES}"],
+            "options": ["nosuid", "nodev", "mode=1777", f"size={(request.shm_mb or DEFAULT_SHM_MB) * MIB}"],
         },
     ]
     mounts += [_read_only(path, path) for path in root.read_only]
@@ -49,7 +52,7 @@ def write_bundle(
     mounts.append(_read_only(str(tools / "idle"), idle.INSIDE))
     config = {
         "ociVersion": "1.0.2",
-        "process": _process(sandbox_id, root, command),
+        "process": _process(sandbox_id, root, command, request),
         "root": {"path": str(_place(directory, root)), "readonly": False},
         "hostname": sandbox_id,
         "mounts": mounts,
@@ -88,7 +91,7 @@ def program_process(directory: Path, program: Program, name: str) -> dict[str, A
     has_terminal = program.terminal is not None
     return process | {
         "terminal": has_terminal,
-        "user": _user(program.user),
+        "user": _user(program.user) if program.user else process["user"],
         "args": list(program.command),
         # Of a variable that is there twice, the last one holds in most programs, the first one in some.
         "env": [*_without(process["env"], program.env), *program.env, command_mark(name)],
@@ -118,12 +121,14 @@ def _read_only(source: str, destination: str) -> dict[str, Any]:
     return {"destination": destination, "type": "bind", "source": source, "options": options}
 
 
-def _process(sandbox_id: str, root: RootFilesystem, command: tuple[str, ...]) -> dict[str, Any]:
-    """Return how the main process is to run: as root, but without any capability."""
-    variables = environment(sandbox_id, root.config)
+def _process(
+    sandbox_id: str, root: RootFilesystem, command: tuple[str, ...], request: StartRequest
+) -> dict[str, Any]:
+    """Return how the main process is to run: without any capability."""
+    variables = environment(sandbox_id, root.config, request.env)
     return {
         "terminal": False,
-        "user": {"uid": 0, "gid": 0},
+        "user": _user(request.user),
         "args": list(command),
         "env": [f"{name}={value}" for name, value in variables.items()],
         "cwd": root.working_dir,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -43,9 +42,6 @@ MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 _MAX_LAYERS: Final = 1024
 _MAX_WORDS: Final = 4096
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_INTERACTIVE: Final = frozenset(
-    {"ash", "bash", "dash", "fish", "irb", "ksh", "node", "python", "python3", "sh", "zsh"}
-)
 _MACHINES: Final = {
     "x86_64": ("amd64", ""),
     "aarch64": ("arm64", "v8"),
@@ -139,13 +135,8 @@ class ImageConfig:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What runs where nobody says what to run; empty where that would end at once.
-
-        Many images name a lone shell or interpreter, meant for a terminal. With nothing to read it ends
-        before anything can be run in the sandbox.
-        """
-        words = (*self.entrypoint, *self.cmd)
-        return () if len(words) == 1 and posixpath.basename(words[0]) in _INTERACTIVE else words
+        """The image's own command; empty where it names none."""
+        return (*self.entrypoint, *self.cmd)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -148,15 +148,17 @@ class Ended:
     Attributes:
         exit_code: Exit status; 128 + N where signal N ended it.
         signal: The signal that ended it; 0 where none did.
+        oom_killed: Whether the kernel ended a process of it for want of memory, as far as is known.
     """
 
     exit_code: int
     signal: int = 0
+    oom_killed: bool = False
 
     @classmethod
-    def with_status(cls, status: int) -> Ended:
+    def with_status(cls, status: int, *, oom_killed: bool = False) -> Ended:
         """Return the end that a status tells where nothing else does: above 128 that of a signal."""
-        return cls(status, status - 128 if 128 < status <= 128 + _LAST_SIGNAL else 0)
+        return cls(status, status - 128 if 128 < status <= 128 + _LAST_SIGNAL else 0, oom_killed)
 
 
 Happening: TypeAlias = Printed | Ended

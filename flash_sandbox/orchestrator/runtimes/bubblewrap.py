@@ -24,14 +24,15 @@ from ...errors import (
     SandboxError,
     SandboxNotFoundError,
 )
-from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import DEFAULT_SHM_MB, GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
 from ..sandboxing import archive, beginning, bwrap, cgroup_files, cgroups, seccomp
 from ..sandboxing.commands import run_program
 from ..sandboxing.host import check_host
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
-from ..sandboxing.limits import Group, Limits, Usage
+from ..sandboxing.limits import MIB, Group, Limits, Usage
+from ..sandboxing.main_process import main_command
 from ..sandboxing.network import interface_bytes
 from ..sandboxing.output import Output, drained
 from ..sandboxing.pipes import wake
@@ -45,7 +46,6 @@ from .base import LOG_BYTES, Availability, Control, Happening, Program, Register
 
 __all__ = ["BubblewrapRuntime"]
 
-_PIDS: Final = 512
 # With less address space no program is loaded, with its libraries.
 _LEAST_MEMORY_MB: Final = 16
 # What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
@@ -179,8 +179,18 @@ class BubblewrapRuntime:
         """Return a sandbox that was made beforehand and is what is asked for, under its ID; or None."""
         image, network = request.image or HOST, request.network or "none"
         # What is told of it, and when it ends, is the service core's.
-        plain = replace(request, type="", image=image, network=network, name="", labels=(), ttl_seconds=0.0)
-        if not len(self._warm) or plain != self._warm_request:
+        plain = replace(
+            request,
+            type="",
+            image=image,
+            network=network,
+            name="",
+            labels=(),
+            ttl_seconds=0.0,
+            **dict.fromkeys(("memory_mb", "cpu_cores", "pids", "shm_mb"), 0),  # type: ignore[arg-type]
+        )
+        usual = plain == self._warm_request and Limits.of(request) == Limits.of(plain)
+        if not len(self._warm) or not usual or request.shm_mb not in (0, DEFAULT_SHM_MB):
             return None
         # What the image's name means may have changed since.
         root = await self._images.resolve(image)
@@ -242,14 +252,15 @@ class BubblewrapRuntime:
             group=self._make_group(sandbox_id, request),
             log=Output(LOG_BYTES, keep_last=True),
             user=self._users.take() if self._users else None,
+            env=request.env,
         )
         self._sandboxes[sandbox_id] = sandbox
         return sandbox
 
     def _make_group(self, sandbox_id: str, request: StartRequest) -> Group:
-        limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
+        limits = Limits.of(request)
         if self._hierarchy is None:
-            if request.memory_mb < _LEAST_MEMORY_MB:
+            if limits.memory_bytes < _LEAST_MEMORY_MB * MIB:
                 raise InvalidArgumentError(
                     f"memory_mb must be at least {_LEAST_MEMORY_MB} where there is no cgroup: each process "
                     f"is limited by itself, bwrap too; not {request.memory_mb}"
@@ -275,7 +286,7 @@ class BubblewrapRuntime:
 
     async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
-        command = request.command or sandbox.root.config.command or bwrap.IDLE_COMMAND
+        command = main_command(request, sandbox.root.config) or bwrap.IDLE_COMMAND
         idles = command == bwrap.IDLE_COMMAND
         sandbox.status, status_write = os.pipe2(os.O_CLOEXEC)
         block_read, block_write = os.pipe2(os.O_CLOEXEC)
@@ -293,7 +304,7 @@ class BubblewrapRuntime:
                     theirs[bwrap.IDLE_FD] = opened.enter_context(_opened(self._program.idler, os.O_PATH))
                 starting = asyncio.ensure_future(
                     self._launcher.start(
-                        sandbox_steps(self._beginning(sandbox, command, tree, tuple(theirs))),
+                        sandbox_steps(self._beginning(sandbox, command, tree, tuple(theirs), request.shm_mb)),
                         [null, sandbox.log.write_end, *theirs.values()],
                         user=sandbox.user,
                         remains={"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
@@ -322,6 +333,7 @@ class BubblewrapRuntime:
         command: tuple[str, ...],
         tree: ProcessTree | None,
         numbers: tuple[int, ...],
+        shm_mb: int,
     ) -> Beginning:
         path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
         tools = path.parents[2]
@@ -334,7 +346,16 @@ class BubblewrapRuntime:
             lower, layer, supplied = f"{base}/image", f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
         return Beginning(
             arguments=bwrap.arguments(
-                program, sandbox.id, sandbox.root, lower, layer, supplied, command, block=tree is not None
+                program,
+                sandbox.id,
+                sandbox.root,
+                lower,
+                layer,
+                supplied,
+                command,
+                env=sandbox.env,
+                shm_bytes=(shm_mb or DEFAULT_SHM_MB) * MIB,
+                block=tree is not None,
             ),
             numbers=numbers,
             user=sandbox.user,

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 __all__ = ["CAPABILITIES", "OPTIONS", "Capabilities"]
 
-OPTIONS: Final = ("kernel_image", "initrd_path", "snapshot_path", "mem_file_path")
+OPTIONS: Final = ("kernel_image", "initrd_path", "snapshot_path", "mem_file_path", "pids", "shm_mb")
 """The fields of a start that not every runtime honours."""
 
 _USERS: Final = {
@@ -25,7 +25,8 @@ class Capabilities:
     Attributes:
         options: Which of `OPTIONS` it honours; any other is refused, never ignored.
         networks: Which networks it can give a sandbox; any other is refused.
-        users: Whom it can run a command as: ``root`` alone, ``numbers`` (UID or UID:GID), or ``any``.
+        users: Whom it can run the main process and commands as: ``root`` alone, ``numbers`` (UID or
+            UID:GID), or ``any``.
         snapshot: What a snapshot holds.
         own_kernel: Whether a sandbox does not run on the host's kernel: ``/proc`` tells of another one.
         memory_ends: What exceeding the memory limit ends.
@@ -54,7 +55,7 @@ class Capabilities:
         more = [option for option in OPTIONS if option in self.options and option != "snapshot_path"]
         return {
             "network": " or ".join(self.networks),
-            "users of commands": {"root": "root", "numbers": "UID or UID:GID", "any": "any"}[self.users],
+            "users": {"root": "root", "numbers": "UID or UID:GID", "any": "any"}[self.users],
             "snapshots hold": self.snapshot,
             "kernel": "its own" if self.own_kernel else "the host's",
             "too much memory ends": self.memory_ends,
@@ -64,10 +65,10 @@ class Capabilities:
         }
 
 
-_SNAPSHOTS: Final = frozenset({"snapshot_path"})
+_LIMITS: Final = frozenset({"snapshot_path", "pids", "shm_mb"})
 
 _DOCKER: Final = Capabilities(
-    options=_SNAPSHOTS,
+    options=_LIMITS,
     networks=("none", "bridge"),
     users="any",
     snapshot="files",
@@ -80,7 +81,7 @@ _DOCKER: Final = Capabilities(
 
 CAPABILITIES: Final[dict[str, Capabilities]] = {
     "bubblewrap": Capabilities(
-        options=_SNAPSHOTS,
+        options=_LIMITS,
         networks=("none",),
         users="root",
         snapshot="files",
@@ -92,7 +93,8 @@ CAPABILITIES: Final[dict[str, Capabilities]] = {
     ),
     "docker": _DOCKER,
     "gvisor": Capabilities(
-        options=_SNAPSHOTS,
+        # Its own kernel counts processes, and knows no limit of them.
+        options=_LIMITS - {"pids"},
         networks=("none",),
         users="numbers",
         snapshot="files, memory and processes",
@@ -103,7 +105,7 @@ CAPABILITIES: Final[dict[str, Capabilities]] = {
         counts_oom_kills=False,
     ),
     "firecracker": Capabilities(
-        options=_SNAPSHOTS | {"kernel_image", "initrd_path"},
+        options=_LIMITS | {"kernel_image", "initrd_path"},
         networks=_DOCKER.networks,
         users=_DOCKER.users,
         snapshot=_DOCKER.snapshot,

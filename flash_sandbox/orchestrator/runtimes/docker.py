@@ -43,7 +43,7 @@ from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
 from ..images.store import DEFAULT_REGISTRIES
-from ..sandboxing.limits import Usage
+from ..sandboxing.limits import Limits, Usage
 from ..sandboxing.snapshots import Snapshots
 from .base import Availability, Control, Happening, Program, Register, Started
 
@@ -252,19 +252,20 @@ class DockerRuntime:
             Labels.RUNTIME: self.name,
             Labels.SANDBOX: sandbox_id,
         }
-        if request.cpu_cores < LEAST_CPU_CORES:
+        limits = Limits.of(request)
+        if limits.cpu_cores < LEAST_CPU_CORES:
             raise InvalidArgumentError(
                 f"cpu_cores must be at least {LEAST_CPU_CORES:g} for the kernel to enforce it, "
-                f"not {request.cpu_cores:g}"
+                f"not {limits.cpu_cores:g}"
             )
-        # The engine refuses more cores than there are, where the limit would be none.
-        cores = min(request.cpu_cores, self._cpus) if self._cpus else request.cpu_cores
+        if self._cpus:
+            # The engine refuses more cores than there are, where the limit would be none.
+            limits = replace(limits, cpu_cores=min(limits.cpu_cores, self._cpus))
         container = Container(
             sandbox_id=sandbox_id,
             image=image,
-            command=request.command,
-            memory_bytes=request.memory_mb * 1024 * 1024,
-            cpu_cores=cores,
+            request=request,
+            limits=limits,
             network=request.network or "none",
             labels=labels,
         )

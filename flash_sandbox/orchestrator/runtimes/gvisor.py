@@ -36,6 +36,7 @@ from ..sandboxing import cgroups, idle
 from ..sandboxing.archive import remove_tree
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.limits import Limits, Usage
+from ..sandboxing.main_process import main_command
 from ..sandboxing.snapshots import Snapshot, Snapshots
 from ..sandboxing.supplied import write_supplied
 from .base import Availability, Control, Happening, Program, Register, Started
@@ -236,9 +237,9 @@ class GvisorRuntime:
         if snapshot and root.digest != snapshot.manifest.image_digest:
             raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
         container.directory.mkdir(mode=0o700)
-        command = request.command or root.config.command or (idle.INSIDE,)
-        bundle.write_bundle(container.directory, container.id, root, command, self._own)
-        limits = Limits(request.memory_mb * 1024 * 1024, request.cpu_cores, _PIDS)
+        command = main_command(request, root.config) or (idle.INSIDE,)
+        bundle.write_bundle(container.directory, request, container.id, root, command, self._own)
+        limits = replace(Limits.of(request), pids=_PIDS)
         try:
             hierarchy.create(container.id, limits)
         except OSError as error:
@@ -250,7 +251,7 @@ class GvisorRuntime:
 
     def _require_restorable(self, runsc: Runsc, request: StartRequest, snapshot: Snapshot) -> None:
         snapshot.require_runtime(self.name)
-        if request.command:
+        if request.command or request.image_command:
             raise InvalidArgumentError(
                 "a gvisor snapshot goes on with the processes that it holds: it takes no command"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,6 @@ SUPPLIED: Final = "supplied"
 """Directory beside the program of the files that a root file system may lack."""
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SHM_BYTES: Final = 64 * 1024 * 1024
 # The Filesystem Hierarchy Standard has them all; bwrap itself covers /tmp.
 _BASES: Final = ("/mnt", "/media", "/srv", "/opt")
 
@@ -154,6 +153,8 @@ def arguments(
     supplied: str,
     command: tuple[str, ...],
     *,
+    env: tuple[str, ...] = (),
+    shm_bytes: int,
     block: bool,
 ) -> list[str]:
     """Return the command line that makes a sandbox and runs `command` in it.
@@ -166,6 +167,8 @@ def arguments(
         layer: Where the directory with ``upper`` and ``work`` is for bwrap.
         supplied: Where the files are for bwrap that `root` may lack.
         command: Main process and its arguments.
+        env: Variables besides the image's, each ``NAME=value``.
+        shm_bytes: Size of ``/dev/shm``.
         block: Whether bwrap waits for a byte on `BLOCK_FD` before it goes on.
     """
     line = [program, "--unshare-user", "--uid", "0", "--gid", "0"]
@@ -184,10 +187,10 @@ def arguments(
     # Root of a user namespace may write what belongs to its namespaces in /proc/sys, capabilities or not.
     line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
     # Without a size, what is written to /dev would be bounded by the host's memory alone.
-    line += ["--dev", "/dev", "--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108
+    line += ["--dev", "/dev", "--perms", "1777", "--size", str(shm_bytes), "--tmpfs", "/dev/shm"]  # noqa: S108
     line += ["--remount-ro", "/dev", "--chdir", root.working_dir]
     # Not as bwrap's own environment: it runs outside, and an image could load code into it (LD_PRELOAD).
-    for name, value in environment(sandbox_id, root.config).items():
+    for name, value in environment(sandbox_id, root.config, env).items():
         line += ["--setenv", name, value]
     if command == IDLE_COMMAND:
         line += ["--argv0", "idle"]
@@ -198,10 +201,11 @@ def arguments(
     return line
 
 
-def environment(sandbox_id: str, config: ImageConfig) -> dict[str, str]:
-    """Return the environment of the processes of a sandbox: its image's, and nothing of the host's."""
+def environment(sandbox_id: str, config: ImageConfig, env: Sequence[str] = ()) -> dict[str, str]:
+    """Return the environment of a sandbox's processes: its image's and its own, nothing of the host's."""
     defaults = {"PATH": _PATH, "HOME": "/root", "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
-    return defaults | config.environment
+    own = (variable.partition("=") for variable in env)
+    return defaults | config.environment | {name: value for name, _, value in own}
 
 
 def _fingerprint(program: Path) -> tuple[int, ...]:

@@ -215,6 +215,6 @@ async def _process(
 
 
 def _environment(sandbox: RunningSandbox, program: Program) -> dict[str, str]:
-    variables = bwrap.environment(sandbox.id, sandbox.root.config)
+    variables = bwrap.environment(sandbox.id, sandbox.root.config, sandbox.env)
     given = (variable.partition("=") for variable in program.env)
     return variables | {name: value for name, _, value in given}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, Self
 
-__all__ = ["Group", "Limits", "Usage"]
+from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, DEFAULT_PIDS, StartRequest
+
+__all__ = ["MIB", "Group", "Limits", "Usage"]
+
+MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,15 @@ class Limits:
     memory_bytes: int
     cpu_cores: float
     pids: int
+
+    @classmethod
+    def of(cls, request: StartRequest) -> Self:
+        """Return the limits that a start asks for."""
+        return cls(
+            (request.memory_mb or DEFAULT_MEMORY_MB) * MIB,
+            request.cpu_cores or DEFAULT_CPU_CORES,
+            request.pids or DEFAULT_PIDS,
+        )
 
 
 @dataclass(frozen=True, slots=True)

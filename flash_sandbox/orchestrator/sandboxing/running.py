@@ -32,6 +32,7 @@ class RunningSandbox:
         group: Its processes.
         log: What its main process prints.
         user: The user that it runs as; None for the orchestrator's own.
+        env: Variables of every process besides the image's, each ``NAME=value``.
         process: bwrap.
         init: Process ID of its PID 1, as this process sees it.
         handle: Descriptor of its PID 1, which no later process of the same ID can be taken for.
@@ -46,6 +47,7 @@ class RunningSandbox:
     group: Group
     log: Output
     user: int | None
+    env: tuple[str, ...] = ()
     process: Process | None = None
     init: int = 0
     handle: int = -1

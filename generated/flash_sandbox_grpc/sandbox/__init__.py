@@ -239,6 +239,11 @@ class ExecFrame(betterproto2.Message):
     Milliseconds from the start of the command to its end.
     """
 
+    oom_killed: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    """
+    Whether the kernel ended a process of the command because the sandbox's memory was used up, as far as the runtime can tell.
+    """
+
 
 default_message_pool.register_message("sandbox", "ExecFrame", ExecFrame)
 
@@ -339,6 +344,11 @@ class ExecResponse(betterproto2.Message):
     duration_ms: "int" = betterproto2.field(106, betterproto2.TYPE_INT64)
     """
     Milliseconds from the start of the command to its end.
+    """
+
+    oom_killed: "bool" = betterproto2.field(107, betterproto2.TYPE_BOOL)
+    """
+    Whether the kernel ended a process of the command because the sandbox's memory was used up, as far as the runtime can tell.
     """
 
 
@@ -987,6 +997,11 @@ class ProcessInfo(betterproto2.Message):
     Milliseconds from its start to its end, or to now where it runs.
     """
 
+    oom_killed: "bool" = betterproto2.field(11, betterproto2.TYPE_BOOL)
+    """
+    Whether the kernel ended a process of the command because the sandbox's memory was used up, as far as the runtime can tell.
+    """
+
 
 default_message_pool.register_message("sandbox", "ProcessInfo", ProcessInfo)
 
@@ -1142,6 +1157,61 @@ class RunPythonResponse(betterproto2.Message):
     What the code printed: standard output, then standard error.
     """
 
+    stdout: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
+    """
+    Standard output as text; bytes that are not UTF-8 are replaced by U+FFFD.
+    """
+
+    stderr: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
+    """
+    Standard error as text; bytes that are not UTF-8 are replaced by U+FFFD.
+    """
+
+    exit_code: "int" = betterproto2.field(102, betterproto2.TYPE_INT32)
+    """
+    Exit status of the interpreter; 128 + N where signal N ended it.
+    """
+
+    stdout_dropped: "int" = betterproto2.field(103, betterproto2.TYPE_UINT64)
+    """
+    Bytes of standard output that were dropped because they exceeded what is kept.
+    """
+
+    stderr_dropped: "int" = betterproto2.field(104, betterproto2.TYPE_UINT64)
+    """
+    Bytes of standard error that were dropped because they exceeded what is kept.
+    """
+
+    stdout_raw: "bytes" = betterproto2.field(105, betterproto2.TYPE_BYTES)
+    """
+    Standard output as it was, where it is not UTF-8; empty where the text says it all.
+    """
+
+    stderr_raw: "bytes" = betterproto2.field(106, betterproto2.TYPE_BYTES)
+    """
+    Standard error as it was, where it is not UTF-8; empty where the text says it all.
+    """
+
+    signal: "int" = betterproto2.field(107, betterproto2.TYPE_INT32)
+    """
+    The signal that ended the interpreter; 0 where none did.
+    """
+
+    timed_out: "bool" = betterproto2.field(108, betterproto2.TYPE_BOOL)
+    """
+    Whether the interpreter was ended because its time had passed.
+    """
+
+    duration_ms: "int" = betterproto2.field(109, betterproto2.TYPE_INT64)
+    """
+    Milliseconds from the start of the interpreter to its end.
+    """
+
+    oom_killed: "bool" = betterproto2.field(110, betterproto2.TYPE_BOOL)
+    """
+    Whether the kernel ended a process of the code because the sandbox's memory was used up, as far as the runtime can tell.
+    """
+
 
 default_message_pool.register_message("sandbox", "RunPythonResponse", RunPythonResponse)
 
@@ -1215,6 +1285,31 @@ class SandboxInfo(betterproto2.Message):
     exit_code: "int" = betterproto2.field(13, betterproto2.TYPE_INT32)
     """
     Exit status of its main process, once that has ended by itself.
+    """
+
+    pids: "int" = betterproto2.field(14, betterproto2.TYPE_INT64)
+    """
+    Most processes and threads; 0 where that is not limited.
+    """
+
+    shm_mb: "int" = betterproto2.field(15, betterproto2.TYPE_INT64)
+    """
+    Size of /dev/shm in MiB; 0 where it has none of its own.
+    """
+
+    env: "list[str]" = betterproto2.field(16, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Variables of every process besides the image's, each NAME=value.
+    """
+
+    user: "str" = betterproto2.field(17, betterproto2.TYPE_STRING)
+    """
+    User that the main process and commands run as; empty for the runtime's default.
+    """
+
+    image_command: "bool" = betterproto2.field(18, betterproto2.TYPE_BOOL)
+    """
+    Whether its main process is the image's own command.
     """
 
 
@@ -1398,17 +1493,17 @@ class StartRequest(betterproto2.Message):
 
     command: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
     """
-    Main process and its arguments. Empty is the image's own command; without one (or where that is a lone shell) the sandbox idles until it is stopped.
+    Main process and its arguments. Empty has the sandbox idle until it is stopped, whatever the image says; see image_command.
     """
 
     memory_mb: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
     """
-    Memory limit in MiB, 1 to 2147483647. 0 is the default of 512.
+    Memory limit in MiB, 1 to 2147483647. 0 is the snapshot's, or 512.
     """
 
     cpu_cores: "float" = betterproto2.field(5, betterproto2.TYPE_DOUBLE)
     """
-    CPU limit in cores, above 0 and at most 1024. 0 is the default of 1.
+    CPU limit in cores, above 0 and at most 1024. 0 is the snapshot's, or 1.
     """
 
     kernel_image: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -1433,7 +1528,7 @@ class StartRequest(betterproto2.Message):
 
     network: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
     """
-    Network of the sandbox: none (nothing but its own loopback) or bridge (out through the host). Empty is the orchestrator's default.
+    Network of the sandbox: none (nothing but its own loopback) or bridge (out through the host). Empty is the snapshot's, or the orchestrator's default.
     """
 
     name: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
@@ -1448,7 +1543,32 @@ class StartRequest(betterproto2.Message):
 
     ttl_seconds: "float" = betterproto2.field(103, betterproto2.TYPE_DOUBLE)
     """
-    Seconds after which the sandbox expires and is removed. 0 is never.
+    Seconds after which the sandbox expires and is removed. 0 is the snapshot's, or never.
+    """
+
+    pids: "int" = betterproto2.field(104, betterproto2.TYPE_INT64)
+    """
+    Most processes and threads, 16 to 4194304. 0 is the snapshot's, or 512.
+    """
+
+    shm_mb: "int" = betterproto2.field(105, betterproto2.TYPE_INT64)
+    """
+    Size of /dev/shm in MiB, 1 to 2147483647. 0 is the snapshot's, or 64.
+    """
+
+    env: "list[str]" = betterproto2.field(106, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Variables of every process of the sandbox besides the image's, each NAME=value. Those of the snapshot stay where none of these has their name.
+    """
+
+    user: "str" = betterproto2.field(107, betterproto2.TYPE_STRING)
+    """
+    User that the main process runs as, and each command that names none: a name, UID or UID:GID; which can be given depends on the runtime. Empty is the snapshot's, or the runtime's default.
+    """
+
+    image_command: "bool" = betterproto2.field(108, betterproto2.TYPE_BOOL)
+    """
+    Whether the main process is the image's own command. Refused where a command is given, too, or the image has none.
     """
 
 
@@ -2091,7 +2211,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "RunPythonResponse":
         """
-        Run Python code by the interpreter in a sandbox, and answer what it printed.
+        Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
         """
 
         return await self._unary_unary(
@@ -2564,7 +2684,7 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def run_python(self, message: "RunPythonRequest") -> "RunPythonResponse":
         """
-        Run Python code by the interpreter in a sandbox, and answer what it printed.
+        Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

@@ -24,6 +24,8 @@ class ExecFrame:
         signal (int): The signal that ended the command; 0 where none did.
         timed_out (bool): Whether the command was ended because its time had passed.
         duration_ms (int): Milliseconds from the start of the command to its end.
+        oom_killed (bool): Whether the kernel ended a process of the command because the sandbox's memory was used up,
+            as far as the runtime can tell.
     """
 
     type_: str
@@ -34,6 +36,7 @@ class ExecFrame:
     signal: int
     timed_out: bool
     duration_ms: int
+    oom_killed: bool
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,6 +56,8 @@ class ExecFrame:
 
         duration_ms = self.duration_ms
 
+        oom_killed = self.oom_killed
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -65,6 +70,7 @@ class ExecFrame:
                 "signal": signal,
                 "timed_out": timed_out,
                 "duration_ms": duration_ms,
+                "oom_killed": oom_killed,
             }
         )
 
@@ -89,6 +95,8 @@ class ExecFrame:
 
         duration_ms = d.pop("duration_ms")
 
+        oom_killed = d.pop("oom_killed")
+
         exec_frame = cls(
             type_=type_,
             process_id=process_id,
@@ -98,6 +106,7 @@ class ExecFrame:
             signal=signal,
             timed_out=timed_out,
             duration_ms=duration_ms,
+            oom_killed=oom_killed,
         )
 
         exec_frame.additional_properties = d

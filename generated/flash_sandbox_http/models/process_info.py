@@ -24,6 +24,8 @@ class ProcessInfo:
         signal (int): The signal that ended it; 0 where none did.
         timed_out (bool): Whether it was ended because its time had passed.
         duration_ms (int): Milliseconds from its start to its end, or to now where it runs.
+        oom_killed (bool): Whether the kernel ended a process of the command because the sandbox's memory was used up,
+            as far as the runtime can tell.
     """
 
     process_id: str
@@ -36,6 +38,7 @@ class ProcessInfo:
     signal: int
     timed_out: bool
     duration_ms: int
+    oom_killed: bool
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +62,8 @@ class ProcessInfo:
 
         duration_ms = self.duration_ms
 
+        oom_killed = self.oom_killed
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -73,6 +78,7 @@ class ProcessInfo:
                 "signal": signal,
                 "timed_out": timed_out,
                 "duration_ms": duration_ms,
+                "oom_killed": oom_killed,
             }
         )
 
@@ -101,6 +107,8 @@ class ProcessInfo:
 
         duration_ms = d.pop("duration_ms")
 
+        oom_killed = d.pop("oom_killed")
+
         process_info = cls(
             process_id=process_id,
             command=command,
@@ -112,6 +120,7 @@ class ProcessInfo:
             signal=signal,
             timed_out=timed_out,
             duration_ms=duration_ms,
+            oom_killed=oom_killed,
         )
 
         process_info.additional_properties = d

@@ -27,6 +27,11 @@ class SandboxInfo:
         created_at (float): When it was started, in seconds of Unix time.
         expires_at (float): When it expires, in seconds of Unix time; 0 for never.
         exit_code (int): Exit status of its main process, once that has ended by itself.
+        pids (int): Most processes and threads; 0 where that is not limited.
+        shm_mb (int): Size of /dev/shm in MiB; 0 where it has none of its own.
+        env (list[str]): Variables of every process besides the image's, each NAME=value.
+        user (str): User that the main process and commands run as; empty for the runtime's default.
+        image_command (bool): Whether its main process is the image's own command.
     """
 
     id: str
@@ -42,6 +47,11 @@ class SandboxInfo:
     created_at: float
     expires_at: float
     exit_code: int
+    pids: int
+    shm_mb: int
+    env: list[str]
+    user: str
+    image_command: bool
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +81,16 @@ class SandboxInfo:
 
         exit_code = self.exit_code
 
+        pids = self.pids
+
+        shm_mb = self.shm_mb
+
+        env = self.env
+
+        user = self.user
+
+        image_command = self.image_command
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -88,6 +108,11 @@ class SandboxInfo:
                 "created_at": created_at,
                 "expires_at": expires_at,
                 "exit_code": exit_code,
+                "pids": pids,
+                "shm_mb": shm_mb,
+                "env": env,
+                "user": user,
+                "image_command": image_command,
             }
         )
 
@@ -122,6 +147,16 @@ class SandboxInfo:
 
         exit_code = d.pop("exit_code")
 
+        pids = d.pop("pids")
+
+        shm_mb = d.pop("shm_mb")
+
+        env = cast(list[str], d.pop("env"))
+
+        user = d.pop("user")
+
+        image_command = d.pop("image_command")
+
         sandbox_info = cls(
             id=id,
             name=name,
@@ -136,6 +171,11 @@ class SandboxInfo:
             created_at=created_at,
             expires_at=expires_at,
             exit_code=exit_code,
+            pids=pids,
+            shm_mb=shm_mb,
+            env=env,
+            user=user,
+            image_command=image_command,
         )
 
         sandbox_info.additional_properties = d

@@ -19,21 +19,32 @@ class StartRequest:
             empty) for the best one that the host has. Default: ''.
         image (str | Unset): Image to start from; what names one depends on the runtime. Empty is the runtime's default.
             Default: ''.
-        command (list[str] | Unset): Main process and its arguments. Empty is the image's own command; without one (or
-            where that is a lone shell) the sandbox idles until it is stopped.
-        memory_mb (int | Unset): Memory limit in MiB, 1 to 2147483647. 0 is the default of 512. Default: 0.
-        cpu_cores (float | Unset): CPU limit in cores, above 0 and at most 1024. 0 is the default of 1. Default: 0.0.
+        command (list[str] | Unset): Main process and its arguments. Empty has the sandbox idle until it is stopped,
+            whatever the image says; see image_command.
+        memory_mb (int | Unset): Memory limit in MiB, 1 to 2147483647. 0 is the snapshot's, or 512. Default: 0.
+        cpu_cores (float | Unset): CPU limit in cores, above 0 and at most 1024. 0 is the snapshot's, or 1. Default:
+            0.0.
         kernel_image (str | Unset): Path of a guest kernel on the orchestrator's host. Firecracker only. Default: ''.
         initrd_path (str | Unset): Path of an initial RAM disk on the orchestrator's host. Firecracker only. Default:
             ''.
         snapshot_path (str | Unset): Snapshot to start from, as snapshot_sandbox answered it. Default: ''.
         mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Default: ''.
         network (str | Unset): Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
-            host). Empty is the orchestrator's default. Default: ''.
+            host). Empty is the snapshot's, or the orchestrator's default. Default: ''.
         name (str | Unset): Name that the sandbox can be found by, of the same form as an ID. Empty is none. Default:
             ''.
         labels (list[str] | Unset): Labels that the sandbox can be found by, each NAME=value.
-        ttl_seconds (float | Unset): Seconds after which the sandbox expires and is removed. 0 is never. Default: 0.0.
+        ttl_seconds (float | Unset): Seconds after which the sandbox expires and is removed. 0 is the snapshot's, or
+            never. Default: 0.0.
+        pids (int | Unset): Most processes and threads, 16 to 4194304. 0 is the snapshot's, or 512. Default: 0.
+        shm_mb (int | Unset): Size of /dev/shm in MiB, 1 to 2147483647. 0 is the snapshot's, or 64. Default: 0.
+        env (list[str] | Unset): Variables of every process of the sandbox besides the image's, each NAME=value. Those
+            of the snapshot stay where none of these has their name.
+        user (str | Unset): User that the main process runs as, and each command that names none: a name, UID or
+            UID:GID; which can be given depends on the runtime. Empty is the snapshot's, or the runtime's default. Default:
+            ''.
+        image_command (bool | Unset): Whether the main process is the image's own command. Refused where a command is
+            given, too, or the image has none. Default: False.
     """
 
     type_: str | Unset = ""
@@ -49,6 +60,11 @@ class StartRequest:
     name: str | Unset = ""
     labels: list[str] | Unset = UNSET
     ttl_seconds: float | Unset = 0.0
+    pids: int | Unset = 0
+    shm_mb: int | Unset = 0
+    env: list[str] | Unset = UNSET
+    user: str | Unset = ""
+    image_command: bool | Unset = False
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,6 +98,18 @@ class StartRequest:
 
         ttl_seconds = self.ttl_seconds
 
+        pids = self.pids
+
+        shm_mb = self.shm_mb
+
+        env: list[str] | Unset = UNSET
+        if not isinstance(self.env, Unset):
+            env = self.env
+
+        user = self.user
+
+        image_command = self.image_command
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update({})
@@ -111,6 +139,16 @@ class StartRequest:
             field_dict["labels"] = labels
         if ttl_seconds is not UNSET:
             field_dict["ttl_seconds"] = ttl_seconds
+        if pids is not UNSET:
+            field_dict["pids"] = pids
+        if shm_mb is not UNSET:
+            field_dict["shm_mb"] = shm_mb
+        if env is not UNSET:
+            field_dict["env"] = env
+        if user is not UNSET:
+            field_dict["user"] = user
+        if image_command is not UNSET:
+            field_dict["image_command"] = image_command
 
         return field_dict
 
@@ -143,6 +181,16 @@ class StartRequest:
 
         ttl_seconds = d.pop("ttl_seconds", UNSET)
 
+        pids = d.pop("pids", UNSET)
+
+        shm_mb = d.pop("shm_mb", UNSET)
+
+        env = cast(list[str], d.pop("env", UNSET))
+
+        user = d.pop("user", UNSET)
+
+        image_command = d.pop("image_command", UNSET)
+
         start_request = cls(
             type_=type_,
             image=image,
@@ -157,6 +205,11 @@ class StartRequest:
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,
+            pids=pids,
+            shm_mb=shm_mb,
+            env=env,
+            user=user,
+            image_command=image_command,
         )
 
         start_request.additional_properties = d
