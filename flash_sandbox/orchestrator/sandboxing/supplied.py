@@ -79,7 +79,7 @@ def lacking(root: Path) -> tuple[str, ...]:
         with suppress(OSError):
             directory = _open_parent(root, name, make=False)
             try:
-                if not _has(directory, os.path.basename(name)):
+                if not _has(directory, os.path.basename(name)) and _takes(directory, os.path.basename(name)):
                     found.append(name)
             finally:
                 os.close(directory)
@@ -117,6 +117,11 @@ def _has(directory: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     return not stat.S_ISREG(status.st_mode) or status.st_size > 0
+
+
+def _takes(directory: int, name: str) -> bool:
+    """Tell whether there is a file to mount on, or one can be made by this user."""
+    return os.access(".", os.W_OK, dir_fd=directory) or os.access(name, os.F_OK, dir_fd=directory)
 
 
 def _put(directory: int, name: str, content: str, *, is_link: bool) -> None:
