@@ -183,6 +183,33 @@ def test_a_socket_of_an_unusual_family_is_refused(inside, family):
     assert inside(perl(number, f"{SOCKET_FAMILIES[family]}, 3, 0")) == str(errno.EPERM)
 
 
+@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_NETLINK", "AF_TIPC"])
+def test_a_pair_of_sockets_of_another_family_is_refused(inside, family):
+    number = 53 if os.uname().machine == "x86_64" else 199
+    numbers = {"AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16, "AF_TIPC": 30}
+    assert inside(perl(number, f"{numbers[family]}, 1, 0, pack(q(ii), 0, 0)")) == str(errno.EPERM)
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments"),
+    {
+        "MPTCP": "2, 1, 262",
+        "UDP-Lite": "10, 2, 136",
+        "SCTP": "2, 1, 132",
+        "SCTP as the usual one": "2, 5, 0",
+        "netfilter": "16, 3, 12",
+    }.items(),
+)
+def test_a_socket_of_an_unusual_protocol_is_refused(inside, what, arguments):
+    number = 41 if os.uname().machine == "x86_64" else 198
+    assert inside(perl(number, arguments)) == str(errno.EPROTONOSUPPORT)
+
+
+def test_the_machines_pool_of_asynchronous_requests_cannot_be_taken(inside):
+    number = 206 if os.uname().machine == "x86_64" else 0
+    assert inside(perl(number, "1, pack(q(J), 0)")) == str(errno.ENOSYS)
+
+
 def test_clone_cannot_make_a_namespace(inside):
     number = 56 if os.uname().machine == "x86_64" else 220
     new_user_namespace_and_sigchld = 0x10000000 | 17
@@ -224,6 +251,29 @@ def test_the_program_of_pid_1_cannot_be_made_unusable_for_the_next_sandbox(clien
     for command in ("chmod 000 /proc/1/exe", "true > /proc/1/exe", "rm -f /proc/1/exe", "true"):
         with running(client) as sandbox_id:
             client.exec_command(sandbox_id, ["sh", "-c", command])
+
+
+@pytest.mark.parametrize(
+    "change", ["touch /dev/new", "mkdir /dev/new", "rm /dev/null", "ln -s null /dev/new"]
+)
+def test_dev_cannot_be_written(inside, change):
+    assert "Read-only file system" in inside(change)
+
+
+def test_shared_memory_and_temporary_files_can_be_written(inside):
+    assert (
+        inside("for d in /dev/shm /tmp; do touch $d/new && rm $d/new && echo done; done").split()
+        == ["done"] * 2
+    )
+
+
+def test_files_seem_to_change_their_owner_where_there_is_one(inside):
+    script = "touch /tmp/f && chown 5:6 /tmp/f && chown -h 7 /tmp/f && stat -c %u:%g /tmp/f"
+    assert inside(script) == "0:0\n"
+
+
+def test_nobody_seems_to_become_another_user(inside):
+    assert "Invalid argument" in inside("perl -e '$> = 5; print $!'")
 
 
 def test_a_device_cannot_be_made(inside):

@@ -174,6 +174,8 @@ def arguments(
     line = [program, "--unshare-user", "--uid", "0", "--gid", "0"]
     line += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup"]
     line += ["--hostname", sandbox_id, "--die-with-parent", "--new-session"]
+    # To be root of a user namespace is enough for bwrap to keep them all, unless it is told otherwise.
+    line += ["--cap-drop", "ALL"]
     line += ["--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
     if block:
         line += ["--block-fd", str(BLOCK_FD)]
@@ -186,6 +188,12 @@ def arguments(
         line += ["--ro-bind", f"{supplied}/{name}", f"/etc/{name}"]
     # Root of a user namespace may write what belongs to its namespaces in /proc/sys, capabilities or not.
     line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+    # It reaps, so nothing else need be there; but without a cgroup PID 1 has to count what it reaps.
+    idles_as_pid_1 = command == IDLE_COMMAND and not block
+    if not idles_as_pid_1:
+        # `idle` denies others its memory by itself.
+        for path in ("/proc/1/mem", "/proc/1/task/1/mem"):
+            line += ["--ro-bind", "/dev/null", path]
     # Without a size, what is written to /dev would be bounded by the host's memory alone.
     line += ["--dev", "/dev", "--perms", "1777", "--size", str(shm_bytes), "--tmpfs", "/dev/shm"]  # noqa: S108
     line += ["--remount-ro", "/dev", "--chdir", root.working_dir]
@@ -194,9 +202,8 @@ def arguments(
         line += ["--setenv", name, value]
     if command == IDLE_COMMAND:
         line += ["--argv0", "idle"]
-        # It reaps, so nothing else need be there; but without a cgroup PID 1 has to count what it reaps.
-        if not block:
-            line += ["--as-pid-1"]
+    if idles_as_pid_1:
+        line += ["--as-pid-1"]
     line += ["--", *command]
     return line
 

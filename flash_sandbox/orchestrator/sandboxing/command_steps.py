@@ -168,6 +168,8 @@ def _entrance(
         steps.add("write", cgroup, steps.memory(b"0"), 1, failure=preparing)
     apply_limits(steps, rlimits, cpus, preparing)
     become_user(steps, 0, preparing)
+    # To become another user sets it to what the host has chosen (fs.suid_dumpable).
+    steps.add("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0, failure=preparing)
     if terminal is None:
         standard = (STANDARD, STANDARD + 1, STANDARD + 2)
     else:

@@ -21,10 +21,15 @@ INSIDE: Final = "/.flash-sandbox-idle"
 READY_FD: Final = 6
 """Where this descriptor is open, a byte is written to it and it is closed: the program runs."""
 
+# prctl(PR_SET_DUMPABLE, 0), so that nothing in the sandbox can trace it or write to its memory;
 # rt_sigaction(SIGCHLD, {SIG_IGN}, NULL, 8), by which the kernel reaps all children (sigaction(2));
 # write(READY_FD, stack, 1), close(READY_FD); then pause(), again and again. Numbers of system calls are
 # those of the kernel's syscall_64.tbl.
 _X86_64: Final = (
+    ("bf 04 00 00 00", "mov edi, 4       ; PR_SET_DUMPABLE"),
+    ("31 f6", "xor esi, esi"),
+    ("b8 9d 00 00 00", "mov eax, 157     ; prctl"),
+    ("0f 05", "syscall"),
     ("6a 00", "push 0"),
     ("6a 00", "push 0"),
     ("6a 00", "push 0"),
@@ -48,6 +53,10 @@ _X86_64: Final = (
 
 # The same, with ppoll(NULL, 0, NULL, NULL) for want of a pause.
 _AARCH64: Final = (
+    ("d2800080", "mov x0, 4            ; PR_SET_DUMPABLE"),
+    ("d2800001", "mov x1, 0"),
+    ("d28014e8", "mov x8, 167          ; prctl"),
+    ("d4000001", "svc 0"),
     ("d2800023", "mov x3, 1            ; SIG_IGN"),
     ("a9be7fe3", "stp x3, xzr, [sp, -32]!"),
     ("a9017fff", "stp xzr, xzr, [sp, 16]"),

@@ -1,7 +1,10 @@
 """The seccomp filter of a sandbox, as classic BPF (``Documentation/userspace-api/seccomp_filter.rst``).
 
-What is not allowed fails with EPERM; what this filter does not know, and ``clone3``, whose flags a
-filter cannot see, with ENOSYS, so that C libraries fall back to the calls before it.
+What is not allowed fails with EPERM; what this filter does not know, and what `syscalls.absent` lists, with
+ENOSYS, so that C libraries fall back to other calls. Nothing in a sandbox is PID 1 but what keeps it there,
+so a call that names PID 1 as what to trace or to limit is refused.
+
+Tracing does not lead around the filter: since Linux 4.8 a tracer's changes are filtered, too.
 """
 
 from __future__ import annotations
@@ -34,27 +37,58 @@ _KILL_PROCESS: Final = 0x80000000
 _ERRNO: Final = 0x00050000
 _REFUSE: Final = _ERRNO | errno.EPERM
 _UNKNOWN: Final = _ERRNO | errno.ENOSYS
+_NO_SUCH_PROTOCOL: Final = _ERRNO | errno.EPROTONOSUPPORT
+_NO_SUCH_OPTION: Final = _ERRNO | errno.ENOPROTOOPT
+_PRETEND: Final = _ERRNO  # an error number of 0: the call returns 0, and nothing was done
 
 _AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_CLONE3: Final = 435  # the same number everywhere
 _X32_BIT: Final = 0x40000000
 
 # CLONE_NEWCGROUP, NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET (linux/sched.h).
 _CLONE_NEW: Final = 0x7E020000
 # PER_LINUX, PER_LINUX32, UNAME26 and both, and "only tell me" (sys/personality.h).
 _PERSONALITIES: Final = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)
-# AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK (sys/socket.h).
-_SOCKET_FAMILIES: Final = (1, 2, 10, 16)
+# sys/socket.h
+_AF_UNIX: Final = 1
+_AF_INET: Final = 2
+_AF_INET6: Final = 10
+_AF_NETLINK: Final = 16
+# Types from 4 on: SOCK_RDM, SOCK_SEQPACKET (SCTP), SOCK_DCCP and SOCK_PACKET. The flags are higher bits.
+_UNUSUAL_TYPES: Final = 0xC
+# "The usual one", ICMP, TCP, UDP, ICMPv6 (netinet/in.h): not MPTCP, UDP-Lite, SCTP, SMC or L2TP.
+_INTERNET_PROTOCOLS: Final = (0, 1, 6, 17, 58)
+# NETLINK_ROUTE, NETLINK_SOCK_DIAG and NETLINK_KOBJECT_UEVENT (linux/netlink.h): not netfilter, for one.
+_NETLINK_PROTOCOLS: Final = (0, 4, 15)
+# setsockopt(SOL_TCP, TCP_ULP) makes another protocol (TLS, SMC) of a TCP socket.
+_SOL_TCP: Final = 6
+_TCP_ULP: Final = 31
 # TIOCSTI and TIOCLINUX put input into a terminal as if its user had typed it (ioctl_tty(2)).
 _TERMINAL_INJECTIONS: Final = (0x5412, 0x541C)
+# Which argument is the process that a call traces, or changes the limits of.
+_ON_A_PROCESS: Final = {
+    "ioprio_set": 1,
+    "prlimit64": 0,
+    "process_vm_readv": 0,
+    "process_vm_writev": 0,
+    "ptrace": 1,
+    "sched_setaffinity": 0,
+    "sched_setattr": 0,
+    "sched_setparam": 0,
+    "sched_setscheduler": 0,
+    "setpriority": 1,
+}
+_CHANGES_OF_OWNER: Final = ("chown", "fchown", "fchownat", "lchown")
 
 
 @cache
-def build_filter(architecture: str | None = None) -> bytes:
+def build_filter(architecture: str | None = None, *, one_user: bool = True) -> bytes:
     """Return the filter as an array of ``struct sock_filter``.
 
     Args:
         architecture: ``x86_64`` or ``aarch64``; this machine's when absent.
+        one_user: Whether root is the only user of the sandbox, so that no file can be given to another one.
+            ``chown`` and its like then do nothing and return 0, also for a name that is not there: programs
+            that unpack or install files as root take an error there for the end.
 
     Raises:
         KeyError: For an architecture whose system calls are not listed.
@@ -69,8 +103,13 @@ def build_filter(architecture: str | None = None) -> bytes:
     ]
     if architecture == "x86_64":
         program += _return_if(_JUMP_GREATER_OR_EQUAL, _X32_BIT, _UNKNOWN)
-    program += _return_if(_JUMP_EQUAL, _CLONE3, _UNKNOWN)
+    for number in syscalls.absent(architecture).values():
+        program += _return_if(_JUMP_EQUAL, number, _UNKNOWN)
     program += _return_if(_JUMP_GREATER, syscalls.HIGHEST_KNOWN, _UNKNOWN)
+    if one_user:
+        for name in _CHANGES_OF_OWNER:
+            if name in allowed:
+                program += _return_if(_JUMP_EQUAL, allowed[name], _PRETEND)
     program += _argument_rules(allowed)
     for first, last in _ranges(sorted(allowed.values())):
         program += _return_if_between(first, last)
@@ -81,34 +120,69 @@ def build_filter(architecture: str | None = None) -> bytes:
 def _argument_rules(allowed: dict[str, int]) -> list[bytes]:
     """Return the rules for calls whose arguments decide."""
     new_namespace = [
-        _instruction(_LOAD, _ARGUMENT),
+        _argument(0),
         *_return_if(_JUMP_ANY_BIT, _CLONE_NEW, _REFUSE),
         _instruction(_RETURN, _ALLOW),
     ]
-    rules = _for_call(allowed["clone"], new_namespace)
-    rules += _for_call(allowed["personality"], _only(0, _PERSONALITIES))
-    rules += _for_call(allowed["socket"], _only(0, _SOCKET_FAMILIES))
-    rules += _for_call(allowed["ioctl"], _all_but(1, _TERMINAL_INJECTIONS))
+    rules = _for(allowed["clone"], new_namespace)
+    rules += _for(allowed["personality"], _only(0, _PERSONALITIES))
+    rules += _for(allowed["socket"], _socket_rules())
+    rules += _for(allowed["socketpair"], _only(0, (_AF_UNIX,)))
+    rules += _for(allowed["setsockopt"], _socket_option_rules())
+    rules += _for(allowed["ioctl"], _all_but(1, _TERMINAL_INJECTIONS))
+    for name, index in _ON_A_PROCESS.items():
+        rules += _for(allowed[name], _all_but(index, (1,)))
     return rules
 
 
-def _only(index: int, values: tuple[int, ...]) -> list[bytes]:
-    body = [_instruction(_LOAD, _ARGUMENT + 8 * index)]
+def _socket_rules() -> list[bytes]:
+    """Return the rules for ``socket(family, type, protocol)``."""
+    netlink = _only(2, _NETLINK_PROTOCOLS, _NO_SUCH_PROTOCOL)
+    internet = [
+        _argument(1),
+        *_return_if(_JUMP_ANY_BIT, _UNUSUAL_TYPES, _NO_SUCH_PROTOCOL),
+        *_only(2, _INTERNET_PROTOCOLS, _NO_SUCH_PROTOCOL),
+    ]
+    return [
+        _argument(0),
+        *_return_if(_JUMP_EQUAL, _AF_UNIX, _ALLOW),
+        *_for(_AF_NETLINK, netlink),
+        # Either of the two.
+        _instruction(_JUMP_EQUAL, _AF_INET, 1, 0),
+        _instruction(_JUMP_EQUAL, _AF_INET6, 0, len(internet)),
+        *internet,
+        _instruction(_RETURN, _REFUSE),
+    ]
+
+
+def _socket_option_rules() -> list[bytes]:
+    """Return the rules for ``setsockopt(socket, level, name, ...)``."""
+    of_tcp = _all_but(2, (_TCP_ULP,), _NO_SUCH_OPTION)
+    return [_argument(1), *_for(_SOL_TCP, of_tcp), _instruction(_RETURN, _ALLOW)]
+
+
+def _only(index: int, values: tuple[int, ...], otherwise: int = _REFUSE) -> list[bytes]:
+    body = [_argument(index)]
     for value in values:
         body += _return_if(_JUMP_EQUAL, value, _ALLOW)
-    return [*body, _instruction(_RETURN, _REFUSE)]
+    return [*body, _instruction(_RETURN, otherwise)]
 
 
-def _all_but(index: int, values: tuple[int, ...]) -> list[bytes]:
-    body = [_instruction(_LOAD, _ARGUMENT + 8 * index)]
+def _all_but(index: int, values: tuple[int, ...], verdict: int = _REFUSE) -> list[bytes]:
+    body = [_argument(index)]
     for value in values:
-        body += _return_if(_JUMP_EQUAL, value, _REFUSE)
+        body += _return_if(_JUMP_EQUAL, value, verdict)
     return [*body, _instruction(_RETURN, _ALLOW)]
 
 
-def _for_call(number: int, body: list[bytes]) -> list[bytes]:
-    """Return `body`, which must end in a return, to be run for one system call only."""
-    return [_instruction(_JUMP_EQUAL, number, 0, len(body)), *body]
+def _argument(index: int) -> bytes:
+    """Return what loads the lower half of an argument: the kernel takes each of these for an int."""
+    return _instruction(_LOAD, _ARGUMENT + 8 * index)
+
+
+def _for(value: int, body: list[bytes]) -> list[bytes]:
+    """Return `body`, which must end in a return, to be run where that value was loaded only."""
+    return [_instruction(_JUMP_EQUAL, value, 0, len(body)), *body]
 
 
 def _return_if(jump: int, operand: int, verdict: int) -> list[bytes]:
