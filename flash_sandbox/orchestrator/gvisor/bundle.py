@@ -11,8 +11,9 @@ from ...models import DEFAULT_SHM_MB, StartRequest
 from ..runtimes.base import Program
 from ..sandboxing import beneath, idle
 from ..sandboxing.bwrap import environment
-from ..sandboxing.images import RootFilesystem
+from ..sandboxing.images import HOST, RootFilesystem
 from ..sandboxing.limits import MIB
+from .unprivileged import as_unprivileged
 
 __all__ = ["command_mark", "mounting_root", "program_process", "write_bundle"]
 
@@ -50,7 +51,7 @@ def write_bundle(
     mounts += [_read_only(path, path) for path in root.read_only]
     mounts += [_read_only(str(tools / "supplied" / name), f"/etc/{name}") for name in root.supplied]
     mounts.append(_read_only(str(tools / "idle"), idle.INSIDE))
-    config = {
+    config: dict[str, Any] = {
         "ociVersion": "1.0.2",
         "process": _process(sandbox_id, root, command, request),
         "root": {"path": str(_place(directory, root)), "readonly": False},
@@ -58,6 +59,8 @@ def write_bundle(
         "mounts": mounts,
         "linux": {"namespaces": [{"type": name} for name in _NAMESPACES]},
     }
+    if root.image == HOST:
+        as_unprivileged(config, directory, root.read_only)
     (directory / "config.json").write_text(json.dumps(config))
 
 

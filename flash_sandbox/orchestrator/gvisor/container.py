@@ -31,6 +31,7 @@ from .orphans import ProcessEnd, adopting_orphans, reap
 from .output import MainOutput
 from .program import Runsc, RunscError, joining, then_renaming
 from .records import Phase, Record, read_record, remove_record, write_record
+from .unprivileged import showing
 
 __all__ = ["Container"]
 
@@ -98,7 +99,11 @@ class Container:
                 f"--pid-file={pid_file}",
                 *options,
                 self.id,
-                prefix=[*mounting_root(self.directory, self.record.lower), *joining(self.group.join_files)],
+                prefix=[
+                    *mounting_root(self.directory, self.record.lower),
+                    *joining(self.group.join_files),
+                    *showing(self.directory),
+                ],
                 output=output,
             )
         pid = int(pid_file.read_text())

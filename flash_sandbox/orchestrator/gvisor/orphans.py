@@ -123,6 +123,8 @@ def spawn(
         stderr=stderr,
         pass_fds=tuple(held),
         start_new_session=new_session,
+        # What runsc starts keeps them, where it becomes another user, too.
+        extra_groups=() if os.geteuid() == 0 else None,
     )
     end = ProcessEnd(process.pid)
     # Waited for by its descriptor alone; the object would complain that it was not.

@@ -32,6 +32,7 @@ from ..gvisor.commands import run_program, why_not_run
 from ..gvisor.container import Container
 from ..gvisor.program import Missing, Runsc, RunscError
 from ..gvisor.records import Record, read_record
+from ..gvisor.unprivileged import give_away
 from ..sandboxing import cgroups, idle
 from ..sandboxing.archive import remove_tree
 from ..sandboxing.images import HOST, Images, RootFilesystem
@@ -267,6 +268,7 @@ class GvisorRuntime:
         if self._host_root is None:
             lower = self._roots / secrets.token_hex(8)
             shutil.copytree(root.lower, lower, symlinks=True)
+            give_away(lower)
             self._host_root = replace(root, lower=lower)
         return self._host_root
 
