@@ -426,13 +426,53 @@ def test_what_is_neither_file_nor_directory_nor_link_is_left_out(
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "sub/../../outside", "sub/.."])
-def test_a_link_out_of_the_tree_is_refused(
+def test_a_link_out_of_the_tree_is_copied_as_it_is_both_ways(
     client: SandboxAPI, sandbox_id: str, tmp_path: Path, target: str
 ) -> None:
-    sh(client, sandbox_id, f"mkdir -p /tmp/d/sub; ln -s {target} /tmp/d/link")
-    with pytest.raises(ConflictError, match="link"):
-        client.download(sandbox_id, "/tmp/d", tmp_path / "copy")
-    assert not (tmp_path / "copy" / "link").is_symlink()
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    (source / "sub").mkdir(parents=True)
+    (source / "link").symlink_to(target)
+    client.upload(sandbox_id, source, "/tmp/d")
+    client.download(sandbox_id, "/tmp/d", copy)
+    assert os.readlink(copy / "link") == client.stat(sandbox_id, "/tmp/d/link").link_target == target
+
+
+def test_more_than_is_asked_for_is_not_taken(client: SandboxAPI, sandbox_id: str, tmp_path: Path) -> None:
+    client.write_file(sandbox_id, "/tmp/d/file", bytes(1_000_000), parents=True)
+    copy = tmp_path / "copy"
+    with pytest.raises(PayloadTooLargeError, match="max_bytes, which is 999999"):
+        client.read_file(sandbox_id, "/tmp/d/file", max_bytes=999_999)
+    with pytest.raises(PayloadTooLargeError):
+        client.download(sandbox_id, "/tmp/d/file", copy, max_bytes=1_000_000)
+    with (
+        pytest.raises(PayloadTooLargeError),
+        client.download_archive(sandbox_id, "/tmp/d", max_bytes=100_000) as archive,
+    ):
+        for _ in archive:
+            pass
+    assert not copy.exists()
+    assert len(client.read_file(sandbox_id, "/tmp/d/file", max_bytes=1_000_000)) == 1_000_000
+    client.download(sandbox_id, "/tmp/d", copy, max_bytes=1_100_000)
+    assert (copy / "file").stat().st_size == 1_000_000
+
+
+@pytest.mark.parametrize("bound", [-1, 2**63, 1.5, "1"])
+def test_a_bound_that_is_none_is_refused(
+    client: SandboxAPI, sandbox_id: str, tmp_path: Path, bound: Any
+) -> None:
+    with pytest.raises(InvalidArgumentError, match="max_bytes"):
+        client.read_file(sandbox_id, "/etc/passwd", max_bytes=bound)
+    with pytest.raises(InvalidArgumentError, match="max_bytes"):
+        client.download(sandbox_id, "/etc/passwd", tmp_path / "copy", max_bytes=bound)
+
+
+def test_a_file_of_no_blocks_takes_none_once_it_is_downloaded(
+    client: SandboxAPI, sandbox_id: str, tmp_path: Path
+) -> None:
+    sh(client, sandbox_id, "truncate -s 32M /tmp/sparse")
+    client.download(sandbox_id, "/tmp/sparse", tmp_path / "copy")
+    status = (tmp_path / "copy").stat()
+    assert status.st_size == 32 * MIB > 8 * 512 * status.st_blocks
 
 
 def test_a_tree_that_cannot_be_read_whole_is_an_error(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import os
 import stat
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -254,6 +256,53 @@ async def test_headers_that_would_fill_the_memory_are_refused(store, tmp_path):
     path = raw_layout(tmp_path / "image", pax_bomb(16 * 1024 * 1024))
     with pytest.raises(InvalidArgumentError, match="an entry's headers are too large"):
         await acquire(store, path)
+
+
+async def test_looking_at_what_a_tar_file_is_does_not_fill_the_memory(store, tmp_path):
+    path = tmp_path / "image.tar.gz"
+    path.write_bytes(gzip.compress(pax_bomb(96 * 1024 * 1024), 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidArgumentError, match="headers are too large"):
+            await acquire(store, path)
+        assert tracemalloc.get_traced_memory()[1] < 48 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+async def test_headers_for_all_entries_do_not_add_up_without_a_bound(store, tmp_path):
+    layer = b""
+    for number in range(4):
+        info = tarfile.TarInfo("global")
+        value = "x" * (2 * 1024 * 1024)
+        layer += info.create_pax_global_header({f"key{number}": value})
+        layer += tar_bytes([entry(f"f{number}")])[:512]
+    path = raw_layout(tmp_path / "image", layer + bytes(1024))
+    with pytest.raises(InvalidArgumentError, match="headers for all entries are too large"):
+        await acquire(store, path)
+
+
+async def test_what_is_sparse_stays_sparse(store, tmp_path):
+    size = 8 * 1024 * 1024
+    layer = sparse(size)[:-1024] + tar_bytes([entry("zeros", content=bytes(size))])
+    image = await acquire(store, raw_layout(tmp_path / "image", layer))
+    for name in ("f", "zeros"):
+        status = (image.rootfs / name).stat()
+        assert status.st_size == size > 8 * 512 * status.st_blocks
+
+
+async def test_as_many_entries_as_are_allowed_are_unpacked_and_not_one_more(tmp_path):
+    store = opened(tmp_path / "store", bounds=Bounds(entries=10))
+    await acquire(store, layout(tmp_path / "ten", [[entry(f"f{number}") for number in range(10)]]))
+    with pytest.raises(InvalidArgumentError, match="more than 10 entries"):
+        await acquire(store, layout(tmp_path / "eleven", [[entry(f"f{number}") for number in range(11)]]))
+
+
+async def test_the_entries_of_all_layers_are_counted_together(tmp_path):
+    store = opened(tmp_path / "store", bounds=Bounds(entries=10))
+    layers = [[entry(f"{layer}{number}") for number in range(6)] for layer in "ab"]
+    with pytest.raises(InvalidArgumentError, match="more than 10 entries"):
+        await acquire(store, layout(tmp_path / "image", layers))
 
 
 HARMLESS: dict[str, tuple[list, dict[str, str]]] = {

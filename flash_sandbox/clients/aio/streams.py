@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from ...errors import SandboxConnectionError
+from ...errors import PayloadTooLargeError, SandboxConnectionError
 from ...models import DownloadArchiveChunk, Event, ExecFrame
 from ...transports.base import AsyncStream
+from ..bound import Bound
 
 if TYPE_CHECKING:
     from .command_calls import AsyncCommandCalls
@@ -145,6 +146,24 @@ class AsyncExecStream(AsyncFrames):
 
 class AsyncArchive(AsyncPieces[DownloadArchiveChunk]):
     """A tar archive as it comes: an iterator of chunks, and a context manager that gives the rest up."""
+
+    _bound: Bound
+
+    @classmethod
+    async def begin_bounded(cls, chunks: AsyncStream[DownloadArchiveChunk], bound: Bound) -> Self:
+        """Return an archive once its first bytes have come."""
+        archive = await cls.begin(chunks)
+        archive._bound = bound
+        return archive
+
+    async def __anext__(self) -> DownloadArchiveChunk:
+        chunk = await super().__anext__()
+        try:
+            self._bound.take(len(chunk.data))
+        except PayloadTooLargeError:
+            await self.close()
+            raise
+        return chunk
 
     async def read(self) -> bytes:
         """Return the next bytes; none at the end."""

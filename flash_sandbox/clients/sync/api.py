@@ -607,19 +607,27 @@ class SandboxAPI(Protocol):
         """
         ...
 
-    def read_file(self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> bytes:
+    def read_file(
+        self,
+        sandbox_id: str,
+        path: str,
+        *,
+        max_bytes: int | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> bytes:
         """Return what a file in a sandbox holds, at most 8 MiB; `download` takes files of any size.
 
         Args:
             sandbox_id: ID of the sandbox.
             path: Path of the file in the sandbox, absolute. A link is followed.
+            max_bytes: Most bytes that the file may hold, 0 to 2**63 - 1; None for no bound but that of 8 MiB.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
             ConflictError: It is no regular file, or the sandbox is not running.
             PermissionDeniedError: What runs in the sandbox may not read it.
-            PayloadTooLargeError: It is larger than 8 MiB.
+            PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -803,11 +811,12 @@ class SandboxAPI(Protocol):
         local: str | os.PathLike[str],
         *,
         progress: Progress | None = None,
+        max_bytes: int | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> None:
         """Copy a file, or all that a directory holds, out of a sandbox, whatever its size.
 
-        Nothing is written but at, or below, `local`. Links within the directory are copied as links, what is
+        Nothing is written but at, or below, `local`. Links are copied as links, wherever they lead; what is
         neither a file, a directory nor a link is left out, and what is there is replaced file by file. A
         download that fails leaves the files that were complete by then.
 
@@ -818,14 +827,17 @@ class SandboxAPI(Protocol):
                 directories that the path lacks are made.
             progress: Called now and then with the bytes of content that have come, and those that there are:
                 None for a directory.
+            max_bytes: Most bytes that may come, 0 to 2**63 - 1: what the files hold, and up to 1 KiB more for
+                each file, directory and link; None for no bound.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
             OSError: It cannot be written on this machine.
             SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is neither a file nor a directory, a link leads out of the directory, or the
+            ConflictError: It is neither a file nor a directory, a link is in the way on this machine, or the
                 sandbox is not running.
             PermissionDeniedError: What runs in the sandbox may not read all of it.
+            PayloadTooLargeError: More than `max_bytes` came.
             SandboxConnectionError: It broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -857,19 +869,26 @@ class SandboxAPI(Protocol):
         ...
 
     def download_archive(
-        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+        self,
+        sandbox_id: str,
+        path: str,
+        *,
+        max_bytes: int | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> Archive:
         """Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
 
         Args:
             sandbox_id: ID of the sandbox.
             path: Path of the file or directory in the sandbox, absolute. A link is followed.
+            max_bytes: Most bytes that the archive may have, 0 to 2**63 - 1; None for no bound.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
             ConflictError: The sandbox is not running.
             PermissionDeniedError: What runs in the sandbox may not read all of it.
+            PayloadTooLargeError: More than `max_bytes` came; raised by the archive, too.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

@@ -6,9 +6,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from ...errors import SandboxConnectionError
+from ...errors import PayloadTooLargeError, SandboxConnectionError
 from ...models import DownloadArchiveChunk, Event, ExecFrame
 from ...transports.base import Stream
+from ..bound import Bound
 
 if TYPE_CHECKING:
     from .command_calls import CommandCalls
@@ -144,6 +145,24 @@ class ExecStream(Frames):
 
 class Archive(Pieces[DownloadArchiveChunk]):
     """A tar archive as it comes: an iterator of chunks, and a context manager that gives the rest up."""
+
+    _bound: Bound
+
+    @classmethod
+    def begin_bounded(cls, chunks: Stream[DownloadArchiveChunk], bound: Bound) -> Self:
+        """Return an archive once its first bytes have come."""
+        archive = cls.begin(chunks)
+        archive._bound = bound
+        return archive
+
+    def __next__(self) -> DownloadArchiveChunk:
+        chunk = super().__next__()
+        try:
+            self._bound.take(len(chunk.data))
+        except PayloadTooLargeError:
+            self.close()
+            raise
+        return chunk
 
     def read(self) -> bytes:
         """Return the next bytes; none at the end."""
