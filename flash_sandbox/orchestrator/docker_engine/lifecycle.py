@@ -13,6 +13,7 @@ from typing import Any, Final
 from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
 from ..completion import completed
 from ..images.manifests import ImageConfig
+from ..sandboxing import privileges
 from ..sandboxing.main_process import main_command
 from .api import Engine, EngineError, EngineMissing
 from .commands import why_not_run
@@ -114,6 +115,7 @@ async def start(engine: Engine, container_id: str, *, look: bool = True) -> Runn
     found = running_container(inspected, look=look)
     if on_this_host(container_id, found.init):
         await _main_process_runs(container_id, found.init)
+        privileges.require_given_up(found.init)
         if on_this_host(container_id, found.init):
             return found
     elif inspected["State"]["Running"] and not (look and await _has_just_ended(engine, container_id)):

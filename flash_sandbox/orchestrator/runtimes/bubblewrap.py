@@ -26,7 +26,7 @@ from ...errors import (
 )
 from ...models import DEFAULT_SHM_MB, GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
-from ..sandboxing import archive, beginning, bwrap, cgroup_files, cgroups, seccomp
+from ..sandboxing import archive, beginning, bwrap, cgroup_files, cgroups, privileges, seccomp
 from ..sandboxing.commands import run_program
 from ..sandboxing.host import check_host
 from ..sandboxing.images import HOST, Images, RootFilesystem
@@ -322,6 +322,8 @@ class BubblewrapRuntime:
                 os.write(block_write, b"1")
             if not idles or not await beginning.received(ready_read, b""):
                 await beginning.main_process_runs(sandbox, self._program.path)
+            if sandbox.handle >= 0:
+                privileges.require_given_up(sandbox.init)
         finally:
             for descriptor in (status_write, block_read, block_write, ready_read, ready_write):
                 if descriptor >= 0:
