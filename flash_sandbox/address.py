@@ -10,7 +10,7 @@ from typing import Final
 
 from .errors import InvalidArgumentError
 
-__all__ = ["Address", "parse_address"]
+__all__ = ["Address", "is_grpc_only", "parse_address"]
 
 _PARTS: Final = re.compile(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)",
@@ -19,7 +19,8 @@ _PARTS: Final = re.compile(
 # What RFC 3986 allows in a path segment.
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
-_TLS_OF_SCHEME: Final = {"http": False, "https": True}
+_TLS_OF_SCHEME: Final = {"http": False, "https": True, "grpc": False, "grpcs": True}
+_ONLY_GRPC: Final = ("grpc", "grpcs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +75,25 @@ class Address:
         return self.authority + self.prefix if self.unix_path is None else f"unix://{self.unix_path}"
 
 
-def parse_address(address: str | None, host: str, port: int, *, tls: bool | None = None) -> Address:
+def is_grpc_only(address: str) -> bool:
+    """Tell whether an address has a scheme that only gRPC has: ``grpc://``, or ``grpcs://`` with TLS."""
+    scheme, separator, _ = address.partition("://")
+    return bool(separator) and scheme.lower() in _ONLY_GRPC
+
+
+def parse_address(
+    address: str | None, host: str, port: int, *, tls: bool | None = None, grpc: bool = False
+) -> Address:
     """Return the address that a client's arguments tell.
 
     Args:
-        address: ``host:port``, with or without ``http://`` or ``https://`` before it and a path prefix
-            after it, an IPv6 address in brackets; or ``unix:///path``. Without a port it is 80, or 443
-            with TLS. None to use `host` and `port`.
+        address: ``host:port``, with or without ``http://`` or ``https://`` before it (for gRPC also
+            ``grpc://`` or ``grpcs://``) and a path prefix after it, an IPv6 address in brackets; or
+            ``unix:///path``. Without a port it is 80, or 443 with TLS. None to use `host` and `port`.
         host: Host name or IP address.
         port: TCP port, 1 to 65535.
         tls: Whether TLS was asked for beside the address; None leaves it to the scheme.
+        grpc: Whether the client speaks gRPC.
 
     Raises:
         InvalidArgumentError: Something is malformed; the message says what.
@@ -102,7 +112,12 @@ def parse_address(address: str | None, host: str, port: int, *, tls: bool | None
     if scheme == "unix":
         return _unix(address, parts["authority"], parts["path"], tls)
     if scheme and scheme not in _TLS_OF_SCHEME:
-        raise InvalidArgumentError(f"address {address!r} has the scheme {scheme!r}; known: http, https, unix")
+        known = "http, https, grpc, grpcs, unix"
+        raise InvalidArgumentError(f"address {address!r} has the scheme {scheme!r}; known: {known}")
+    if scheme in _ONLY_GRPC and not grpc:
+        raise InvalidArgumentError(
+            f"address {address!r} is for gRPC: use SandboxClient or AsyncSandboxClient; this one speaks HTTP"
+        )
     secure = _TLS_OF_SCHEME.get(scheme, bool(tls))
     if tls is not None and tls is not secure:
         raise InvalidArgumentError(f"address {address!r} and ssl= contradict each other")

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, Literal
 
+from .address import is_grpc_only
 from .errors import ClientClosedError, RuntimeUnavailableError
 
 __all__ = ["ADDRESS_VARIABLE", "Endpoint", "default_endpoint", "endpoint_at", "own_endpoint"]
@@ -27,7 +28,6 @@ ADDRESS_VARIABLE: Final = "FLASH_SANDBOX_ADDR"
 
 EXTRA: Final = "pip install 'flash-sandbox[orchestrator]'"
 
-_SCHEMES: Final = {"grpc": "http", "grpcs": "https"}
 # Sandboxes end within milliseconds; an engine may take its time.
 _END_SECONDS: Final = 30.0
 # Isolated, so that neither the directory that it is started in nor the environment chooses its modules: it
@@ -62,9 +62,7 @@ class Endpoint:
 
 def endpoint_at(address: str) -> Endpoint:
     """Return the orchestrator at an address: ``grpc://`` or ``grpcs://`` before it is gRPC, all else HTTP."""
-    scheme, separator, rest = address.partition("://")
-    other = _SCHEMES.get(scheme.lower()) if separator else None
-    return Endpoint("http", address) if other is None else Endpoint("grpc", f"{other}://{rest}")
+    return Endpoint("grpc" if is_grpc_only(address) else "http", address)
 
 
 def default_endpoint() -> Endpoint:

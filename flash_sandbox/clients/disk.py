@@ -34,6 +34,9 @@ class AsyncDisk:
         # Loaded already where there is an event loop; synchronous clients of HTTP do without.
         import asyncio
 
+        from ..transports.waiting import running_loop
+
+        running_loop()
         task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
         try:
             return await asyncio.shield(task)

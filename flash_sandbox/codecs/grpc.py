@@ -29,6 +29,7 @@ from ..errors import (
 from ..operations import OPERATIONS, Operation
 from . import MAX_REQUEST_BYTES
 from .fields import ModelReader, answer_name
+from .retry_after import parse_retry_after
 from .wire import MalformedMessageError, dump_message, load_message
 
 __all__ = [
@@ -181,7 +182,7 @@ def decode_error(
     """
     trailers = metadata or {}
     request_id = str(trailers.get("x-request-id") or "")
-    retry_after = _seconds(trailers.get("retry-after"))
+    retry_after = parse_retry_after(trailers.get("retry-after"))
     common: dict[str, Any] = {"transport": "grpc", "operation": operation_name, "retry_after": retry_after}
     details = exc.details
     if isinstance(details, generated.Error) and details.reason:
@@ -219,14 +220,6 @@ def _foreign_http_status(status_code: int, request_id: str, common: dict[str, An
     return error_for(
         reason_of_status_code(status_code), line, status_code=status_code, request_id=request_id, **common
     )
-
-
-def _seconds(value: object) -> float | None:
-    try:
-        seconds = float(value) if isinstance(value, str) else -1.0
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
 
 
 class MessageCodec(CodecBase):

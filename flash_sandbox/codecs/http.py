@@ -6,10 +6,8 @@ import base64
 import binascii
 import json
 import re
-import time
 from collections.abc import Callable, Container, Mapping, Sequence, Set
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Final, NoReturn, Protocol, TypeVar
@@ -30,6 +28,7 @@ from ..errors import (
 from ..operations import OPERATIONS, Operation
 from .fields import ModelReader, answer_name
 from .long_values import LONG, put_in, taken_out
+from .retry_after import parse_retry_after
 
 __all__ = [
     "MAX_FRAME_BYTES",
@@ -391,20 +390,6 @@ def decode_error(
         operation=operation_name,
         retry_after=parse_retry_after(headers.get("retry-after")),
     )
-
-
-def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3), or None."""
-    if not value:
-        return None
-    try:
-        seconds = float(value) if value.isascii() else -1.0
-    except ValueError:
-        try:
-            seconds = max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except (ValueError, OverflowError):
-            return None
-    return seconds if 0 <= seconds < float("inf") else None
 
 
 def status_line(status_code: int) -> str:

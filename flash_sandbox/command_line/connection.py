@@ -124,7 +124,7 @@ class Connection:
         endpoint = endpoint_at(self.address)
         if self.transport is None or self.transport == endpoint.transport:
             return Endpoint(endpoint.transport, endpoint.address, self.api_key)
-        if endpoint.address != self.address:
+        if endpoint.transport == "grpc":
             raise Failure(f"--transport {self.transport} contradicts the address {self.address}")
         return Endpoint(self.transport.value, self.address, self.api_key)
 

@@ -23,7 +23,8 @@ from .chunks import AsyncChunks
 from .grpc_base import GRPCBase, replaced
 from .grpc_streams import Received
 from .retry import Attempts, Deadline, Patience, lost_answer, lost_stream
-from .waiting import within
+from .signal_handlers import raised_by_handler
+from .waiting import running_loop, within
 
 __all__ = ["AsyncGRPCTransport"]
 
@@ -50,6 +51,7 @@ class AsyncGRPCTransport(GRPCBase):
         deadline = attempts.deadline
         message = encode_request(operation, request)
         metadata = self._watched_metadata(operation, options)
+        self._require_loop(attempts)
         while True:
             try:
                 return await self._attempt(operation, message, metadata, deadline)
@@ -66,6 +68,7 @@ class AsyncGRPCTransport(GRPCBase):
         message = encode_request(operation, request)
         metadata = self._watched_metadata(operation, options)
         begun = False
+        self._require_loop(attempts)
         while True:
             received: Received[Res] = Received()
             call = asyncio.create_task(self._receive(operation, message, metadata, received, deadline))
@@ -97,6 +100,7 @@ class AsyncGRPCTransport(GRPCBase):
         message = encode_request(operation, request)
         metadata = self._watched_metadata(operation, options)
         more = AsyncChunks(chunks)
+        self._require_loop(attempts)
         while True:
             try:
                 return await asyncio.create_task(self._send(operation, message, metadata, more, deadline))
@@ -105,6 +109,12 @@ class AsyncGRPCTransport(GRPCBase):
                     raise more.failure from None
                 delay = self._delay_after(error, attempts, final=more.begun)
             await asyncio.sleep(delay)
+
+    def _require_loop(self, attempts: Attempts) -> None:
+        try:
+            running_loop()
+        except SandboxError as error:
+            self._delay_after(error, attempts, final=True)
 
     def _watched_metadata(
         self, operation: Operation[Any, Any], options: CallOptions
@@ -224,6 +234,8 @@ class AsyncGRPCTransport(GRPCBase):
         try:
             yield
         except Exception as error:
+            if raised_by_handler(error):
+                raise
             translated = self._translated(operation, error, stream, deadline)
             if translated is error:
                 raise
@@ -238,7 +250,7 @@ class AsyncGRPCTransport(GRPCBase):
 
     def _channel_here(self) -> Channel:
         self._refuse_if_closed()
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if self._channel is None:
             self._loop, self._channel = loop, Channel(self.address, self._context)
         elif self._loop is not loop:
@@ -249,7 +261,7 @@ class AsyncGRPCTransport(GRPCBase):
         """Release the connection, finally. Closing twice does nothing."""
         self._closed = True
         # The connection of another loop cannot be closed from here.
-        if self._channel is not None and asyncio.get_running_loop() is self._loop:
+        if self._channel is not None and running_loop() is self._loop:
             await self._channel.disconnect()
 
     def __del__(self) -> None:

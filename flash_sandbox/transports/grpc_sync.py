@@ -29,6 +29,7 @@ from .http2 import Connection
 from .http2_protocol import Headers
 from .limits import MOST_CONNECTIONS, MOST_IDLE
 from .retry import Attempts, Deadline, Limit, Patience, lost_stream
+from .signal_handlers import raised_by_handler
 
 __all__ = ["GRPCTransport"]
 
@@ -154,6 +155,8 @@ class GRPCTransport(GRPCBase):
             try:
                 yield call
             except Exception as error:
+                if raised_by_handler(error):
+                    raise
                 translated = self._translated(operation, error, call, deadline)
                 if translated is error:
                     raise
@@ -212,6 +215,8 @@ class GRPCTransport(GRPCBase):
             # One that says that no time is left is an OSError, too.
             raise
         except OSError as error:
+            if raised_by_handler(error):
+                raise
             detail = f"cannot connect to {self.address}: {error}"
             raise SandboxConnectionError(detail) from error
         with self._lock:

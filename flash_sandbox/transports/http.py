@@ -47,7 +47,7 @@ from .http_pool import AsyncPool, Pool
 from .pieces import Pieces
 from .proxies import client_through, proxy_for, without_password
 from .retry import Attempts, Deadline, Limit, Patience, lost_answer
-from .waiting import within
+from .waiting import running_loop, within
 
 __all__ = ["AsyncHTTPTransport", "HTTPTransport"]
 
@@ -122,6 +122,7 @@ class _HTTPBase:
         self, failure: Exception, attempts: Attempts, limit: Limit, *, final: bool = False
     ) -> float:
         """Return the seconds to wait before the next attempt; raise what `failure` means if it is final."""
+        attempts.let_pass(failure)
         operation = attempts.operation
         bound = attempts.deadline if isinstance(failure, _NOT_BEGUN) else limit
         error = self._translated(operation, failure, bound)
@@ -414,7 +415,7 @@ class AsyncHTTPTransport(_HTTPBase):
         return AsyncSession(client_through(self._proxy, httpx.AsyncClient), self.address, owned=True)
 
     def _refuse_other_loop(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
@@ -425,7 +426,7 @@ class AsyncHTTPTransport(_HTTPBase):
         if not self._closed:
             self._closed = True
             # The connections of another loop cannot be closed from here.
-            if self._loop in (None, asyncio.get_running_loop()):
+            if self._loop is None or self._loop is running_loop():
                 await self._exchange.close()
 
     def __del__(self) -> None:

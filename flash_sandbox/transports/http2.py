@@ -17,6 +17,7 @@ from ..address import Address
 from .http2_protocol import Headers, OneCallProtocol
 from .keepalive import keep_alive
 from .retry import Limit
+from .signal_handlers import raised_by_handler
 
 __all__ = ["PING_PATIENCE_SECONDS", "PING_SECONDS", "Connection"]
 
@@ -166,8 +167,7 @@ class Connection:
         try:
             return self._socket.recv(_READ_BYTES)
         except TimeoutError as error:
-            # With a number it is the system's: the peer is gone.
-            if error.errno is not None:
+            if not _has_passed(error):
                 raise
             if left is not None and left <= seconds:
                 raise self.limit.passed() from error
@@ -188,7 +188,7 @@ class Connection:
         try:
             self._socket.sendall(data)
         except TimeoutError as error:
-            if error.errno is None:
+            if _has_passed(error):
                 raise self.limit.passed() from error
             raise
         data.clear()
@@ -212,7 +212,7 @@ def _connect(address: Address, context: ssl.SSLContext | None, limit: Limit) -> 
                 raise ConnectionError("the server does not speak HTTP/2 (ALPN)")
     except BaseException as error:
         connection.close()
-        if isinstance(error, TimeoutError) and error.errno is None:
+        if isinstance(error, TimeoutError) and _has_passed(error):
             raise limit.passed() from error
         raise
     return connection
@@ -222,9 +222,17 @@ def _connect_tcp(host: str, port: int, limit: Limit) -> socket.socket:
     try:
         connection = socket.create_connection((host, port), limit.remaining())
     except TimeoutError as error:
-        if error.errno is None:
+        if _has_passed(error):
             raise limit.passed() from error
         raise
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     keep_alive(connection)
     return connection
+
+
+def _has_passed(error: TimeoutError) -> bool:
+    """Tell whether a socket's own time-out has passed.
+
+    With a number it is the system's error: the peer is gone. A signal handler may raise one, too.
+    """
+    return error.errno is None and not raised_by_handler(error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from typing import Any, ClassVar, Final, Protocol
 
 from ..errors import OutcomeUnknownError, SandboxConnectionError, SandboxError, SandboxTimeoutError
 from ..operations import Operation
 from ..options import CallOptions
+from .signal_handlers import handlers_exception
 
 __all__ = ["Attempts", "Deadline", "Limit", "Patience", "lost_answer", "lost_stream"]
 
@@ -106,6 +108,18 @@ class Attempts:
         self._left = options.max_retries
         self._delay = _FIRST_DELAY
         self._watch = options.watch
+        self._handled = sys.exc_info()[1]
+
+    def let_pass(self, failure: Exception) -> None:
+        """Raise the exception of a signal handler of the program, where that is what `failure` comes from."""
+        own = handlers_exception(failure, self._handled)
+        if own is not None:
+            context = own.__context__
+            try:
+                raise own
+            finally:
+                # Else it would be caused by what it caused.
+                own.__context__ = context
 
     def delay_after(self, error: SandboxError) -> float | None:
         """Return the seconds to wait before the next attempt, or None where `error` is final."""

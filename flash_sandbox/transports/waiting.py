@@ -6,11 +6,27 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from ..errors import UnsupportedError
 from .retry import Limit
 
-__all__ = ["within"]
+__all__ = ["running_loop", "within"]
 
 T = TypeVar("T")
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs here.
+
+    Raises:
+        UnsupportedError: None of asyncio does.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise UnsupportedError(
+            "no event loop of asyncio runs here, which the asynchronous clients need; with trio, call a "
+            "synchronous client by trio.to_thread.run_sync"
+        ) from error
 
 
 async def within(limit: Limit, work: Callable[[], Awaitable[T]]) -> T:

@@ -47,6 +47,14 @@ def test_right_key_is_let_in(connect: Connect, guarded_address: str) -> None:
         connect(guarded_address, api_key="right-key").get_status("a")
 
 
+@pytest.mark.parametrize("kind", ["SandboxClient", "AsyncSandboxClient"], indirect=True)
+def test_address_that_names_grpc_is_taken_by_the_clients_of_grpc(
+    connect: Connect, guarded: Orchestrator
+) -> None:
+    with pytest.raises(SandboxNotFoundError):
+        connect(f"grpc://{guarded.grpc_address}", api_key="right-key").get_status("a")
+
+
 @pytest.mark.parametrize("key", ["wrong-key", None])
 def test_wrong_or_no_key_is_refused(connect: Connect, guarded_address: str, key: str | None) -> None:
     with pytest.raises(AuthenticationError) as caught:

@@ -78,6 +78,60 @@ def test_malformed_address_is_refused_with_what_is_wrong(address: str, words: st
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("grpc://localhost:50051/a", Address("localhost", 50051, prefix="/a")),
+        ("GRPCS://example.com", Address("example.com", 443, tls=True)),
+        ("http://localhost:50051", Address("localhost", 50051)),
+    ],
+)
+def test_a_client_of_grpc_takes_schemes_of_its_own(address: str, expected: Address) -> None:
+    assert parse_address(address, "", 0, grpc=True) == expected
+
+
+@pytest.mark.parametrize("address", ["grpc://localhost:50051", "GRPCS://localhost"])
+def test_a_client_of_http_refuses_them_and_names_the_other_clients(address: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"is for gRPC: use SandboxClient"):
+        parse(address)
+
+
+@pytest.mark.parametrize(("address", "tls"), [("grpc://h", True), ("grpcs://h", False)])
+def test_tls_that_contradicts_a_scheme_of_grpc_is_refused(address: str, tls: bool) -> None:
+    with pytest.raises(InvalidArgumentError, match="contradict"):
+        parse_address(address, "", 0, tls=tls, grpc=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "localhost:1",
+        "LOCALHOST.:1",
+        "a.localhost:1",
+        "127.0.0.1:1",
+        "127.255.0.9:1",
+        "127.1:1",
+        "2130706433:1",
+        "0x7f.1:1",
+        "0.0.0.0:1",
+        "[::1]:1",
+        "[::]:1",
+        "[::ffff:127.0.0.1]:1",
+        "unix:///x",
+    ],
+)
+def test_an_address_of_this_machine_is_known(address: str) -> None:
+    assert parse(address).is_loopback
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["localhost.example.com:1", "evillocalhost:1", "128.0.0.1:1", "10.127.0.0:1", "[fe80::1]:1", "host:1"],
+)
+def test_so_is_one_of_another(address: str) -> None:
+    assert not parse(address).is_loopback
+
+
 def test_credentials_of_an_address_are_not_repeated_in_the_error() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         parse("http://user:secret@localhost")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+import time
+from email.utils import formatdate
 from typing import Any
 
 import attrs
@@ -226,8 +228,13 @@ def test_retry_after_is_read_alike_from_both_transports(value: str, seconds: flo
     assert grpc.decode_error("x", exc, {"retry-after": value}).retry_after == seconds
 
 
-def test_retry_after_may_be_a_date_of_http() -> None:
-    assert http.parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+@pytest.mark.parametrize(("seconds_ahead", "least", "most"), [(-1e6, 0, 0), (1000, 900, 1000)])
+def test_retry_after_may_be_a_date_on_both_transports(seconds_ahead: float, least: int, most: int) -> None:
+    headers = {"retry-after": formatdate(time.time() + seconds_ahead, usegmt=True)}
+    exc = GRPCError(Status.UNAVAILABLE, "later")
+    for error in (http.decode_error("x", 503, headers, b""), grpc.decode_error("x", exc, headers)):
+        assert error.retry_after is not None
+        assert least <= error.retry_after <= most
 
 
 def test_answer_that_is_not_grpc_is_a_protocol_error() -> None:

@@ -194,8 +194,8 @@ def test_a_place_in_a_sandbox_is_told_from_a_path_here(text: str, place: _Place 
         ("host:1", Endpoint("http", "host:1")),
         ("https://host/prefix", Endpoint("http", "https://host/prefix")),
         ("unix:///x", Endpoint("http", "unix:///x")),
-        ("grpc://host:1", Endpoint("grpc", "http://host:1")),
-        ("GRPCS://host/p", Endpoint("grpc", "https://host/p")),
+        ("grpc://host:1", Endpoint("grpc", "grpc://host:1")),
+        ("GRPCS://host/p", Endpoint("grpc", "GRPCS://host/p")),
     ],
 )
 def test_an_address_tells_its_transport(address: str, endpoint: Endpoint) -> None:

@@ -68,8 +68,9 @@ class SandboxClient(_Client):
     Args:
         host: Host name or IP address of the orchestrator.
         port: Its gRPC port, 1 to 65535.
-        address: Full address, in place of `host` and `port`: ``host:port``, with or without ``http://`` or
-            ``https://`` before it and a path prefix after it; or ``unix:///path``.
+        address: Full address, in place of `host` and `port`: ``host:port``, with or without ``grpc://`` or
+            ``grpcs://`` (or ``http://`` or ``https://``) before it and a path prefix after it; or
+            ``unix:///path``.
         timeout: Seconds for each whole call, connecting and repeating included; None for no time-out.
         ssl: True for TLS, or its settings; None goes by the address.
         metadata: Headers that go with every call; names in lower case.
@@ -95,7 +96,7 @@ class SandboxClient(_Client):
         from ...transports.grpc_sync import GRPCTransport
 
         self._options = CallOptions(timeout, max_retries)
-        where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl))
+        where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)
         self._transport = GRPCTransport(where, api_key_or_default(api_key), ssl, metadata or ())
 
 
