@@ -15,6 +15,7 @@ from typing import Final, Self, TypedDict, Unpack
 from .admission import Admission
 from .auth import Gatekeeper, require_safe_bind
 from .calls import Calls
+from .connections import Connections
 from .grpc_server import GRPCServer
 from .grpc_service import GRPCService
 from .http_app import HTTPApp
@@ -208,9 +209,9 @@ class Orchestrator:
     ) -> AsyncIterator[None]:
         measures = Measures(service.registry)
         calls = Calls(self._log, measures.count)
-        grpc_service = GRPCService(service, calls, self._gatekeeper)
-        http = HTTPServer(HTTPApp(service, calls, self._gatekeeper, measures))
-        grpc = GRPCServer(grpc_service, grpc_service.unknown)
+        connections = Connections(lambda peer, local: True)
+        http = HTTPServer(HTTPApp(service, calls, self._gatekeeper, measures), connections)
+        grpc = GRPCServer(GRPCService(service, calls, self._gatekeeper), connections)
         try:
             await http.start(http_socket)
             await grpc.listen(grpc_socket)

@@ -1,73 +1,83 @@
-"""A grpclib server that closes for good, takes many streams and answers every call in the same way.
+"""The HTTP/2 side of the gRPC front door: grpclib's protocol, with calls of our own.
 
-grpclib's own `Server.close` keeps connections, on which it goes on serving calls; it takes 100 streams a
-connection; and what it refuses itself (an unknown method, a malformed deadline) it answers without details.
+grpclib's own `Server` keeps connections when it closes, begins a task before anybody has looked at a call,
+and answers what it refuses itself (an unknown method, a malformed deadline) without details.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from contextlib import suppress
+from typing import Final, Protocol
 
-from grpclib.const import Cardinality
-from grpclib.const import Handler as Method
-from grpclib.metadata import encode_bin_value, encode_grpc_message
-from grpclib.protocol import H2Protocol
-from grpclib.server import Handler, Server
-from h2.events import (
-    AlternativeServiceAvailable,
-    InformationalResponseReceived,
-    UnknownFrameReceived,
-)
+from grpclib.config import Configuration
+from grpclib.protocol import AbstractHandler, EventsProcessor, H2Protocol, Stream
+from grpclib.protocol import Connection as H2Streams
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, Event
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes
 
-from ..codecs.grpc import SERVER_CODEC, ErrorDetailsCodec, encode_error
-from ..errors import InvalidArgumentError
 from ..transports.quiet_frames import describe_frames_briefly
-from .corked import Corked
+from .connection import Connection
+from .connections import Connections
+from .grpc_calls import Answer, IncomingCall
+from .http2_frames import FrameWatch
 
-if TYPE_CHECKING:
-    from grpclib._typing import IServable
-    from grpclib.protocol import Stream
-
-__all__ = ["DEADLINE_KEY", "MAX_STREAMS", "GRPCServer"]
+__all__ = ["MAX_STREAMS", "GRPCServer"]
 
 MAX_STREAMS: Final = 1000
 """How many calls one connection may have open at a time; HTTP/2's usual 100 would let the 101st wait."""
 
-DEADLINE_KEY: Final = "x-grpc-timeout"
-"""Under this name a handler finds the ``grpc-timeout`` of its call, as it was sent."""
-
-_CONTENT_TYPES: Final = ("application/grpc", "application/grpc+proto")
+_WINDOW_BYTES: Final = 4 * 1024 * 1024
+_CONFIGURATION: Final = Configuration()
+_H2_CONFIGURATION: Final = H2Configuration(
+    client_side=False,
+    header_encoding="ascii",
+    validate_inbound_headers=False,
+    validate_outbound_headers=False,
+    normalize_inbound_headers=False,
+    normalize_outbound_headers=False,
+)
 _log = logging.getLogger(__name__)
 _Headers = list[tuple[str, str]]
 
 
-class GRPCServer(Server):
+class Service(Protocol):
+    """What answers calls."""
+
+    def accept(self, incoming: IncomingCall) -> Answer | None:
+        """Return what answers a call; None where it has been refused."""
+
+
+class GRPCServer:
     """Serves from `listen` until `shut_down`.
 
     Args:
-        service: What has the methods.
-        unknown: Answers a call of a method that `service` does not have.
+        service: What answers calls.
+        connections: All connections, shared with the other front door.
     """
 
-    def __init__(
-        self,
-        service: IServable,
-        unknown: Callable[[Any], Any],
-    ) -> None:
-        super().__init__([service], codec=SERVER_CODEC, status_details_codec=ErrorDetailsCodec())
-        self._mapping = _Methods(self._mapping, unknown)
-        self._connections: set[_Protocol] = set()
+    def __init__(self, service: Service, connections: Connections) -> None:
+        self._service = service
+        self._connections = connections
+        self._protocols: set[_Protocol] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept connections on `sock`, which is bound."""
-        await self.start(sock=sock)
+
+        def protocol(connection: Connection) -> asyncio.Protocol:
+            return _Protocol(_Handler(self._service, connection, self._tasks), self._protocols)
+
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._connections, protocol, FrameWatch()), sock=sock
+        )
 
     def stop_accepting(self) -> None:
         """Accept no more connections. Those that are open are still answered."""
@@ -78,66 +88,75 @@ class GRPCServer(Server):
         """Close every connection and wait until the handlers have ended."""
         if self._server is None:
             return
-        self.close()
-        for connection in tuple(self._connections):
-            connection.processor.close("server shutdown")
-        await self.wait_closed()
-
-    def _protocol_factory(self) -> H2Protocol:
-        self.__gc_step__()
-        handler = _Handler(self._mapping, self._codec, self._status_details_codec, self.__dispatch__)
-        self._handlers.add(handler)
-        return _Protocol(handler, self._config, self._h2_config, self._connections)
+        self._server.close()
+        for protocol in tuple(self._protocols):
+            protocol.processor.close("server shutdown")
+        self._connections.close_silent()
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        await self._server.wait_closed()
 
 
-class _Methods(dict[str, Method]):
-    """The methods by path; any other path is answered by one that refuses it."""
+class _Handler(AbstractHandler):
+    """The calls of one connection."""
 
-    def __init__(self, methods: dict[str, Method], unknown: Callable[[Any], Any]) -> None:
-        super().__init__(methods)
-        self._unknown = Method(unknown, Cardinality.UNARY_UNARY, bytes, bytes)
+    def __init__(self, service: Service, connection: Connection, tasks: set[asyncio.Task[None]]) -> None:
+        self._service = service
+        self._connection = connection
+        self._all_tasks = tasks
+        self._tasks: dict[Stream, asyncio.Task[None]] = {}
+        self._loop = asyncio.get_running_loop()
+        self.h2: H2Connection | None = None
 
-    def get(self, path: str, default: object = None) -> Method:
-        return super().get(path, self._unknown)
+    def accept(self, stream: Stream, headers: _Headers, release_stream: Callable[[], None]) -> None:
+        """Begin a call, unless it is refused."""
+        assert self.h2 is not None
+        answer = self._service.accept(IncomingCall(stream, self.h2, headers, self._connection))
+        if answer is None:
+            release_stream()
+            return
 
+        def end(task: asyncio.Task[None]) -> None:
+            self._tasks.pop(stream, None)
+            self._all_tasks.discard(task)
+            release_stream()
 
-class _Handler(Handler):
-    def accept(self, stream: Stream, headers: _Headers, release_stream: Callable[[], Any]) -> None:
-        # grpclib answers a malformed deadline as UNKNOWN, and a malformed binary header not at all. The
-        # deadline is kept by `calls`, with details; of binary headers there are none in this protocol.
-        kept = [
-            (DEADLINE_KEY if name == "grpc-timeout" else name, value)
-            for name, value in headers
-            if not name.endswith("-bin")
-        ]
-        malformed = _malformed(dict(kept))
-        if malformed is None:
-            super().accept(stream, kept, release_stream)
-        else:
-            self.__gc_step__()
-            self._tasks[stream] = self.loop.create_task(_refuse(stream, release_stream, *malformed))
+        task = self._tasks[stream] = self._loop.create_task(_run(answer))
+        self._all_tasks.add(task)
+        task.add_done_callback(end)
 
     def cancel(self, stream: Stream) -> None:
-        # A stream that was reset twice is not among the tasks any more.
+        """Cancel a call that its caller has given up, once or twice."""
         if stream in self._tasks:
-            super().cancel(stream)
+            self._tasks[stream].cancel()
+
+    def close(self) -> None:
+        """Cancel every call."""
+        for task in self._tasks.values():
+            task.cancel()
 
 
 class _Protocol(H2Protocol):
-    def __init__(self, handler: Handler, config: Any, h2_config: Any, connections: set[_Protocol]) -> None:
-        super().__init__(handler, config, h2_config)
-        self._connections = connections
+    def __init__(self, handler: _Handler, protocols: set[_Protocol]) -> None:
+        super().__init__(handler, _CONFIGURATION, _H2_CONFIGURATION)
+        self._own_handler = handler
+        self._protocols = protocols
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast(asyncio.Transport, Corked(transport)))
-        self._connections.add(self)
-        # Frames of unknown types are ignored (RFC 9113, 5.5); grpclib raises.
-        for event in (UnknownFrameReceived, AlternativeServiceAvailable, InformationalResponseReceived):
-            self.processor.processors[event] = _ignore
-        h2 = self.connection._connection
+        self._protocols.add(self)
+        h2 = self._own_handler.h2 = H2Connection(_H2_CONFIGURATION)
+        h2.initiate_connection()
+        h2.increment_flow_control_window(_WINDOW_BYTES - h2.local_settings.initial_window_size)
+        h2.update_settings(
+            {
+                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
+                SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+            }
+        )
         describe_frames_briefly(h2)
-        h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS})
+        self.connection = H2Streams(h2, transport, config=self.config)  # type: ignore[arg-type]
         self.connection.flush()
+        self.processor = _Events(self.handler, self.connection)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -148,42 +167,25 @@ class _Protocol(H2Protocol):
             self.processor.close("malformed HTTP/2")
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._connections.discard(self)
+        self._protocols.discard(self)
         super().connection_lost(exc)
 
 
-def _malformed(headers: dict[str, str]) -> tuple[int, str] | None:
-    """Tell what makes a request none of gRPC: an HTTP status and the cause (gRPC over HTTP/2, Requests)."""
-    if headers.get(":method") != "POST":
-        return 405, "gRPC takes POST only"
-    if headers.get("content-type") not in _CONTENT_TYPES:
-        return 415, f"the content-type must be {' or '.join(_CONTENT_TYPES)}"
-    if headers.get("te") != "trailers":
-        return 400, "the header te: trailers is missing"
-    return None
+class _Events(EventsProcessor):
+    def process(self, event: Event) -> None:
+        # Frames of unknown types are ignored (RFC 9113, 5.5); grpclib raises.
+        with suppress(NotImplementedError):
+            super().process(event)
+
+    def process_data_received(self, event: DataReceived) -> None:
+        # An empty frame of data would be taken for the end.
+        if event.flow_controlled_length:
+            super().process_data_received(event)
 
 
-async def _refuse(stream: Stream, release_stream: Callable[[], Any], status_code: int, detail: str) -> None:
-    """Answer what is no request of gRPC; grpclib would answer UNKNOWN, without details."""
-    failure = encode_error(InvalidArgumentError(detail, request_id=secrets.token_hex(8)))
-    details = ErrorDetailsCodec().encode(failure.status, failure.message, failure.details)
-    headers = [
-        (":status", str(status_code)),
-        ("content-type", _CONTENT_TYPES[0]),
-        ("grpc-status", str(failure.status.value)),
-        ("grpc-message", encode_grpc_message(detail)),
-        ("grpc-status-details-bin", encode_bin_value(details).decode("ascii")),
-    ]
+async def _run(answer: Answer) -> None:
     try:
-        await stream.send_headers(headers, end_stream=True)
-        if stream.closable:
-            stream.reset_nowait()
+        await answer()
     except H2Error:
         # The caller has gone.
-        return
-    finally:
-        release_stream()
-
-
-def _ignore(event: object) -> None:
-    pass
+        _log.debug("a call was not answered to its end", exc_info=True)

@@ -7,41 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import math
-import struct
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Final
 
 from flash_sandbox_grpc import SandboxServiceBase
-from grpclib.const import Handler as Method
 from grpclib.metadata import decode_timeout
-from grpclib.server import Stream
 from h2.exceptions import StreamClosedError
 
-from ..codecs import MAX_REQUEST_BYTES
 from ..codecs.grpc import decode_request, encode_error, encode_result
-from ..codecs.wire import MalformedMessageError, load_message
-from ..errors import InvalidArgumentError, PayloadTooLargeError, Reason, SandboxError, UnsupportedError
+from ..errors import InvalidArgumentError, Reason, SandboxError, UnsupportedError
 from ..operations import OPERATIONS, START_SANDBOX, Operation
 from .auth import Gatekeeper
 from .calls import Call, Calls
-from .grpc_server import DEADLINE_KEY
+from .grpc_calls import Answer, IncomingCall
 from .service import SandboxService
 from .streaming import send_all
 
 __all__ = ["GRPCService"]
 
-_Stream = Stream[Any, Any]
-_Respond = Callable[[_Stream, Call], Awaitable[Any]]
+_Respond = Callable[[IncomingCall, Call], Awaitable[Any]]
 
 _OPERATIONS: Final = {operation.rpc: operation for operation in OPERATIONS}
-# Length-prefixed message: a flag and the length (gRPC over HTTP/2).
-_PREFIX: Final = struct.Struct(">?I")
 # Longer than any call takes; a timer of more seconds than this does not fit every event loop.
 _MAX_TIMEOUT: Final = 1e9
 
 
 class GRPCService(SandboxServiceBase):
-    """The service that grpclib serves.
+    """What answers the calls of `GRPCServer`.
 
     Args:
         service: The service core.
@@ -53,76 +46,78 @@ class GRPCService(SandboxServiceBase):
         self._service = service
         self._calls = calls
         self._gatekeeper = gatekeeper
-
-    def __mapping__(self) -> dict[str, Method]:
-        """Return what answers each method, by its path."""
-        return {
-            path: method._replace(
-                func=self._method(_OPERATIONS[path.rpartition("/")[2]], method.request_type)
-            )
-            for path, method in super().__mapping__().items()
+        self._methods = {
+            path: self._method(_OPERATIONS[path.rpartition("/")[2]], method.request_type)
+            for path, method in self.__mapping__().items()
         }
 
-    async def unknown(self, stream: _Stream) -> None:
-        """Refuse a call of a method that there is not."""
-        path = stream._method_name[:200]
+    def accept(self, incoming: IncomingCall) -> Answer | None:
+        """Return what answers a call; None where it has been refused, since its caller may not call."""
+        if incoming.malformed is not None:
+            self._refuse(incoming, InvalidArgumentError(incoming.malformed[1]))
+            return None
+        operation, respond = self._methods.get(incoming.path) or (incoming.path[:200], _unknown)
+        try:
+            self._gatekeeper.check_key(incoming.headers.get("authorization"))
+        except SandboxError as error:
+            call = _begin(incoming, operation)
+            error.request_id = call.request_id
+            self._refuse(incoming, error)
+            self._calls.ended(call, error.grpc_status or "INTERNAL", error.reason)
+            return None
+        incoming.connection.prove()
+        return lambda: self._answer(incoming, operation, respond)
 
-        async def respond(stream: _Stream, call: Call) -> None:
-            raise UnsupportedError(f"there is no method {path}")
-
-        await self._answer(stream, path, respond)
-
-    def _method(
-        self, operation: Operation[Any, Any], message_type: type[Any]
-    ) -> Callable[[_Stream], Awaitable[None]]:
+    def _method(self, operation: Operation[Any, Any], message_type: type[Any]) -> tuple[str, _Respond]:
         perform = getattr(self._service, operation.name)
 
-        async def respond(stream: _Stream, call: Call) -> Any:
-            request = decode_request(operation, await _receive(stream, message_type))
+        async def respond(incoming: IncomingCall, call: Call) -> Any:
+            request = decode_request(operation, await incoming.receive(message_type))
             if operation is START_SANDBOX:
-                result = await perform(request, _text(stream, "idempotency-key") or "")
+                result = await perform(request, incoming.headers.get("idempotency-key", ""))
                 call.sandbox = result.id
             else:
                 call.sandbox = getattr(request, "id", "")
                 result = await perform(request)
             return encode_result(operation, result)
 
-        async def respond_with_stream(stream: _Stream, call: Call) -> None:
-            request = decode_request(operation, await _receive(stream, message_type))
+        async def respond_with_stream(incoming: IncomingCall, call: Call) -> None:
+            request = decode_request(operation, await incoming.receive(message_type))
             call.sandbox = getattr(request, "id", "")
 
             async def send(piece: Any) -> None:
-                await _send(stream, call, encode_result(operation, piece))
+                await incoming.send(encode_result(operation, piece), _metadata(call))
 
             await send_all(operation, perform(request), send)
 
-        async def respond_to_stream(stream: _Stream, call: Call) -> Any:
-            first = await _receive(stream, message_type)
+        async def respond_to_stream(incoming: IncomingCall, call: Call) -> Any:
+            first = await incoming.receive(message_type)
             request = decode_request(operation, first)
             call.sandbox = request.id
-            return encode_result(operation, await perform(request, _chunks(stream, first, message_type)))
+            return encode_result(operation, await perform(request, _chunks(incoming, first, message_type)))
 
         answer = respond
         if operation.streams == "request":
             answer = respond_to_stream
         elif operation.streams:
             answer = respond_with_stream
-        return lambda stream: self._answer(stream, operation.name, answer)
+        return operation.name, answer
 
-    async def _answer(self, stream: _Stream, operation: str, respond: _Respond) -> None:
-        call = Call.begin("grpc", _text(stream, "x-request-id"), operation, lambda: _texts(stream))
+    async def _answer(self, incoming: IncomingCall, operation: str, respond: _Respond) -> None:
+        call = _begin(incoming, operation)
         status, reason = "OK", ""
         try:
             try:
-                self._gatekeeper.check_key(_text(stream, "authorization"))
-                reply = await self._calls.perform(call, _timeout(stream), lambda: respond(stream, call))
+                timeout = _timeout(incoming)
+                reply = await self._calls.perform(call, timeout, lambda: respond(incoming, call))
             except SandboxError as error:
                 error.request_id = call.request_id
                 status, reason = error.grpc_status or "INTERNAL", error.reason
-                await _send_error(stream, error)
+                await incoming.fail(encode_error(error), _error_metadata(error))
             else:
                 if reply is not None:
-                    await _send(stream, call, reply)
+                    await incoming.send(reply, _metadata(call))
+                await incoming.succeed(_metadata(call))
         except (asyncio.CancelledError, StreamClosedError) as gone:
             status, reason = "CANCELLED", Reason.CANCELLED
             if isinstance(gone, asyncio.CancelledError):
@@ -130,75 +125,42 @@ class GRPCService(SandboxServiceBase):
         finally:
             self._calls.ended(call, status, reason)
 
-
-async def _send(stream: _Stream, call: Call, message: Any) -> None:
-    if not stream._send_initial_metadata_done:
-        await stream.send_initial_metadata(metadata={"x-request-id": call.request_id})
-    await stream.send_message(message)
+    def _refuse(self, incoming: IncomingCall, error: SandboxError) -> None:
+        error.request_id = error.request_id or secrets.token_hex(8)
+        incoming.refuse(encode_error(error), _error_metadata(error))
 
 
-async def _chunks(stream: _Stream, first: Any, message_type: type[Any]) -> AsyncGenerator[bytes]:
+def _begin(incoming: IncomingCall, operation: str) -> Call:
+    headers = incoming.headers
+    return Call.begin("grpc", headers.get("x-request-id"), operation, lambda: headers)
+
+
+async def _unknown(incoming: IncomingCall, call: Call) -> None:
+    raise UnsupportedError(f"there is no method {incoming.path[:200]}")
+
+
+async def _chunks(incoming: IncomingCall, first: Any, message_type: type[Any]) -> AsyncGenerator[bytes]:
     """Yield the data of every message, of the first one, too."""
     message = first
     while message is not None:
         if message.data:
             yield message.data
-        message = await _receive(stream, message_type, may_end=True)
+        message = await incoming.receive(message_type, may_end=True)
 
 
-async def _receive(stream: _Stream, message_type: type[Any], *, may_end: bool = False) -> Any:
-    """Read the next message of a call; None for the end, where that may be.
-
-    Raises InvalidArgumentError for a malformed one.
-    grpclib would read a message of any length; this refuses what is too large before it comes.
-    """
-    try:
-        prefix = await stream._stream.recv_data(_PREFIX.size)
-        if not prefix and may_end:
-            return None
-        if not prefix:
-            raise InvalidArgumentError("the call has no message")
-        compressed, size = _PREFIX.unpack(prefix)
-        if compressed:
-            raise UnsupportedError("compressed messages are not taken; send grpc-encoding: identity")
-        if size > MAX_REQUEST_BYTES:
-            raise PayloadTooLargeError(f"a request may have {MAX_REQUEST_BYTES} bytes at most")
-        data = await stream._stream.recv_data(size)
-        if len(data) < size:
-            raise InvalidArgumentError("the message is cut short")
-        return load_message(message_type, data)
-    except AssertionError:
-        # This is how grpclib tells that the stream ended before the bytes came.
-        raise InvalidArgumentError("the message is cut short") from None
-    except MalformedMessageError as error:
-        raise InvalidArgumentError(f"malformed message: {error}") from error
+def _metadata(call: Call) -> dict[str, str]:
+    return {"x-request-id": call.request_id}
 
 
-async def _send_error(stream: _Stream, error: SandboxError) -> None:
-    failure = encode_error(error)
+def _error_metadata(error: SandboxError) -> dict[str, str]:
     metadata = {"x-request-id": error.request_id}
     if error.retry_after is not None:
         metadata["retry-after"] = str(math.ceil(error.retry_after))
-    await stream.send_trailing_metadata(
-        status=failure.status,
-        status_message=failure.message,
-        status_details=failure.details,
-        metadata=metadata,
-    )
+    return metadata
 
 
-def _text(stream: _Stream, key: str) -> str | None:
-    value = None if stream.metadata is None else stream.metadata.get(key)
-    return value if isinstance(value, str) else None
-
-
-def _texts(stream: _Stream) -> dict[str, str]:
-    pairs = () if stream.metadata is None else stream.metadata.items()
-    return {name: value for name, value in pairs if isinstance(value, str)}
-
-
-def _timeout(stream: _Stream) -> float | None:
-    value = _text(stream, DEADLINE_KEY)
+def _timeout(incoming: IncomingCall) -> float | None:
+    value = incoming.headers.get("grpc-timeout")
     if value is None:
         return None
     try:

@@ -25,6 +25,8 @@ from ..errors import PayloadTooLargeError, Reason, SandboxError, error_for
 from ..operations import OPERATIONS, START_SANDBOX, Operation
 from .auth import Gatekeeper
 from .calls import Call, Calls, timeout_of_milliseconds
+from .connection import Connection
+from .http_heads import require_wellformed
 from .measures import CONTENT_TYPE, Measures
 from .pages import page_routes
 from .service import SandboxService
@@ -89,7 +91,12 @@ class HTTPApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await self._router(scope, receive, send)
+        connection: Connection = scope["state"]["connection"]
+        connection.begin()
+        try:
+            await self._router(scope, receive, send)
+        finally:
+            connection.end()
 
     async def answer(
         self, endpoint: tuple[str, bool, _Endpoint], allow: str, scope: Scope, receive: Receive, send: Send
@@ -99,16 +106,19 @@ class HTTPApp:
         headers: _Headers = dict(scope["headers"])
         call = Call.begin("http", _text(headers, b"x-request-id"), name, lambda: _texts(headers))
         client = _Client(scope, receive, _Reply(send, call))
+        connection: Connection = scope["state"]["connection"]
         more: list[tuple[bytes, bytes]] = []
         reason = ""
         answer: _Answer
         try:
             try:
+                require_wellformed(headers)
                 self._gatekeeper.check_browser(
                     _text(headers, b"host"), _text(headers, b"origin"), _text(headers, b"sec-fetch-site")
                 )
                 if secured:
                     self._gatekeeper.check_key(_text(headers, b"authorization"))
+                    connection.prove()
                 timeout_ms = _text(headers, b"x-request-timeout-ms")
                 timeout = None if timeout_ms is None else timeout_of_milliseconds(timeout_ms)
                 answer = await self._calls.perform(call, timeout, lambda: respond(client, call, headers))
@@ -117,6 +127,10 @@ class HTTPApp:
                 reason = error.reason
                 answer = None if await client.reply.fail(error) else encode_error(error)
                 more = _error_headers(error, allow)
+                if not connection.proven:
+                    # It is not worth reading what else it sends.
+                    connection.lingers = True
+                    more.append((b"connection", b"close"))
             finally:
                 client.unwatch()
             status, body = answer or (200, None)

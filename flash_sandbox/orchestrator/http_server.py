@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import socket
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import h11
 import uvicorn
@@ -16,7 +16,8 @@ from uvicorn.server import ServerState
 
 from ..codecs.http import encode_error
 from ..errors import InvalidArgumentError
-from .corked import Corked
+from .connection import Connection
+from .connections import Connections
 
 __all__ = ["HTTPServer"]
 
@@ -29,10 +30,12 @@ class HTTPServer:
     """Serves from `start` until `close`.
 
     Args:
-        app: The application.
+        app: The application. It finds its `Connection` in the scope, as ``state["connection"]``.
+        connections: All connections, shared with the other front door.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, connections: Connections) -> None:
+        self._connections = connections
         self._config = uvicorn.Config(
             app,
             http=_Protocol,
@@ -52,10 +55,12 @@ class HTTPServer:
         """Accept connections on `sock`, which is bound."""
         self._config.load()
 
-        def protocol() -> asyncio.Protocol:
-            return _Protocol(config=self._config, server_state=self._state, app_state={})
+        def protocol(connection: Connection) -> asyncio.Protocol:
+            return _Protocol(self._config, self._state, {"connection": connection})
 
-        self._server = await asyncio.get_running_loop().create_server(protocol, sock=sock)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._connections, protocol), sock=sock
+        )
 
     def stop_accepting(self) -> None:
         """Accept no more connections. Those that are open are still answered."""
@@ -70,6 +75,7 @@ class HTTPServer:
         connections = list(self._state.connections)
         for connection in connections:
             connection.shutdown()
+        self._connections.close_silent()
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._server.wait_closed()
@@ -84,9 +90,6 @@ class HTTPServer:
 
 class _Protocol(H11Protocol):
     """uvicorn's protocol; what is not HTTP is answered with the same body as any other failure."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, Corked(transport)))
 
     def send_400_response(self, msg: str) -> None:
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):

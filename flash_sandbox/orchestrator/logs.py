@@ -41,10 +41,11 @@ class RequestLog:
     """
 
     def __init__(self, log_format: LogFormat = "text") -> None:
-        renderer = (
-            structlog.processors.JSONRenderer(ensure_ascii=False)
+        # JSON escapes what is not ASCII: a lone surrogate could not be written.
+        renderer: list[structlog.typing.Processor] = (
+            [structlog.processors.JSONRenderer()]
             if log_format == "json"
-            else structlog.processors.LogfmtRenderer(key_order=_KEYS, drop_missing=True)
+            else [_escape, structlog.processors.LogfmtRenderer(key_order=_KEYS, drop_missing=True)]
         )
         self._log = structlog.wrap_logger(
             LOGGER,
@@ -53,7 +54,7 @@ class RequestLog:
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
                 structlog.stdlib.add_log_level,
                 structlog.processors.format_exc_info,
-                renderer,
+                *renderer,
             ],
             wrapper_class=structlog.stdlib.BoundLogger,
             cache_logger_on_first_use=True,
@@ -87,9 +88,31 @@ class RequestLog:
 def log_to_stderr() -> None:
     """Send the log of this process to standard error, lines as `RequestLog` rendered them."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Formatter("%(message)s"))
     logging.getLogger().addHandler(handler)
     LOGGER.setLevel(logging.INFO)
+
+
+class _Formatter(logging.Formatter):
+    """Indents the further lines of what libraries log, so that none of them passes for a line of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n  ".join(_escaped(line) for line in super().format(record).split("\n"))
+
+
+def _escape(logger: object, method: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {key: _escaped(value) if isinstance(value, str) else value for key, value in fields.items()}
+
+
+def _escaped(text: str) -> str:
+    """Return `text` with what is not printable as Python's escapes: a terminal obeys some, and some end a
+    line."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
+        for each in text
+    )
 
 
 def _fields(call: Call) -> dict[str, object]:

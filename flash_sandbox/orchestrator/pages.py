@@ -17,6 +17,7 @@ from ..codecs.http import encode_error
 from ..errors import Reason, SandboxError, error_for
 from .auth import Gatekeeper
 from .calls import Call
+from .http_heads import require_wellformed
 
 __all__ = ["page_routes"]
 
@@ -75,6 +76,7 @@ class _File:
         more = [(b"x-request-id", call.request_id.encode())]
         status, content_type = 200, self._content_type
         try:
+            require_wellformed(headers)
             self._gatekeeper.check_host(headers.get(b"host", b"").decode("latin-1"))
             if scope["method"] not in ("GET", "HEAD"):
                 more.append((b"allow", b"GET, HEAD"))

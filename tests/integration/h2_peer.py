@@ -13,9 +13,21 @@ import h2.exceptions
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
-__all__ = ["Outcome", "Peer"]
+__all__ = ["Outcome", "Peer", "framed", "headers_of"]
 
 Headers = list[tuple[str, str]]
+
+
+def headers_of(path: str, *more: tuple[str, str]) -> Headers:
+    """Return the headers of a call."""
+    usual = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "localhost"}
+    usual |= {"te": "trailers", "content-type": "application/grpc+proto"}
+    return list((usual | dict(more)).items())
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message with its prefix."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 import flash_sandbox_grpc as messages
 import pytest
 from flash_sandbox_grpc import SandboxServiceBase
-from h2_peer import Headers, Outcome, Peer
+from h2_peer import Outcome, Peer, framed, headers_of
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -85,18 +85,6 @@ def served(limits: Limits, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     finally:
         process.terminate()
         process.communicate()
-
-
-def headers_of(path: str, *more: tuple[str, str]) -> Headers:
-    """Return the headers of a call."""
-    usual = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "localhost"}
-    usual |= {"te": "trailers", "content-type": "application/grpc+proto"}
-    return list((usual | dict(more)).items())
-
-
-def framed(message: bytes) -> bytes:
-    """Return a message with its prefix."""
-    return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 def call(served: Served, path: str, chunks: Iterable[bytes], *more: tuple[str, str]) -> Outcome:

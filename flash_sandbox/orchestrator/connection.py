@@ -1,0 +1,378 @@
+"""One connection of a front door, between its socket and the protocol that answers it, uvicorn's or
+grpclib's.
+
+It bounds what a caller can make the orchestrator do and keep before a front door has said that the caller may
+call (`Connection.prove`): how long the connection may take, how much of what it sends is handed on at a time,
+how much of what it is answered it may leave unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Final, Protocol, cast
+
+from .connections import Connections
+from .corked import Corked
+
+__all__ = ["REQUEST_SECONDS", "Connection", "TooMuchError", "Watch"]
+
+REQUEST_SECONDS: Final = 20.0
+"""How long a connection may take until its first request, a request until the end of its head, and a caller
+that may not call until it has taken its answer."""
+
+_IDLE_SECONDS: Final = 75.0
+"""How long a connection may be idle on which something was answered that needs no key."""
+
+_LINGER_SECONDS: Final = 1.0
+_LINGER_BYTES: Final = 4 * 1024 * 1024
+"""How long, and how much of it, what a caller still sends is thrown away, so that it can read why it is
+refused."""
+
+_MOST_UNREAD: Final = 1024 * 1024
+"""Bytes of answers waiting for a caller to take them, above which nothing more is read from it."""
+
+_PIECE_BYTES: Final = 16 * 1024
+_NO_BYTES: Final = b""
+
+# Kernels find out within minutes that a peer is gone. One that only does not read is left alone, as
+# TCP_USER_TIMEOUT would not.
+_KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+class TooMuchError(Exception):
+    """A connection has sent more than it may.
+
+    Attributes:
+        farewell: What to send before the connection is closed.
+    """
+
+    def __init__(self, farewell: bytes) -> None:
+        super().__init__()
+        self.farewell = farewell
+
+
+class Watch(Protocol):
+    """What reads along with a protocol, so that it is not made to work in vain."""
+
+    @property
+    def is_midway(self) -> bool:
+        """Whether the head of a request has begun and has not ended."""
+
+    def admit(self, data: bytes, connection: Connection) -> int:
+        """Return how many bytes of `data` may be handed on now; raise TooMuchError to close the
+        connection."""
+
+    def farewell(self) -> bytes:
+        """Return what to send before a connection is closed that has been idle for too long."""
+
+
+class Connection(asyncio.Protocol):
+    """Stands for the protocol that `make` makes once something has come.
+
+    Args:
+        connections: All there are.
+        make: Makes the protocol.
+        watch: What reads along.
+
+    Attributes:
+        deadline: When (`time.monotonic`) it is closed, unless something happens.
+        lingers: Whether the caller may still be sending once it has been answered: closing then would take
+            the answer from it.
+        proven: Whether the caller may call.
+        sent: Bytes that were written.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        make: Callable[[Connection], asyncio.BaseProtocol],
+        watch: Watch | None = None,
+    ) -> None:
+        self.deadline = math.inf
+        self.lingers = False
+        self.proven = False
+        self.sent = 0
+        self._connections = connections
+        self._make = make
+        self._watch = watch
+        self._loop = asyncio.get_running_loop()
+        self._inner: asyncio.Protocol | None = None
+        self._pending = _NO_BYTES
+        self._is_scheduled = False
+        self._is_reading = True
+        self._is_held = False
+        self._is_ended = False
+        self._in_flight = 0
+        self._thrown_away = 0
+        self._unsent = 0
+
+    @property
+    def peer(self) -> Sequence[Any] | None:
+        """Address of the caller's end."""
+        found: Sequence[Any] | None = self._transport.get_extra_info("peername")
+        return found
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing has come yet."""
+        return self._inner is None
+
+    @cached_property
+    def trusted(self) -> bool:
+        """Whether this connection may do without a key."""
+        return self._connections.trusts(self.peer or (), self._transport.get_extra_info("sockname") or ())
+
+    def begin(self) -> None:
+        """Note that the head of a request has come."""
+        self._in_flight += 1
+        self.deadline = math.inf if self.proven else time.monotonic() + REQUEST_SECONDS
+
+    def end(self) -> None:
+        """Note that a request has been answered."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            self.deadline = math.inf if self.proven else time.monotonic() + _IDLE_SECONDS
+
+    def prove(self) -> None:
+        """Note that the caller may call."""
+        if not self.proven:
+            self.proven = True
+            self.deadline = math.inf
+            self._connections.note_proven(self)
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, if there is room."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._outlet = _Outlet(self, self._transport)
+        self.deadline = time.monotonic() + REQUEST_SECONDS
+        if not self._connections.admit(self):
+            self._is_ended = True
+            transport.abort()  # type: ignore[attr-defined]
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEP_ALIVE:
+                if hasattr(socket, name):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what has come, at once or in its turn."""
+        if self._is_ended:
+            self._throw_away(len(data))
+            return
+        self._pending = self._pending + data if self._pending else data
+        if self._is_scheduled:
+            return
+        if not self.proven or self.hand_on():
+            self._schedule()
+
+    def eof_received(self) -> bool | None:
+        """Tell that the caller sends no more."""
+        return None if self._inner is None or self._is_ended else self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """Make answers wait."""
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Let answers go on."""
+        if self._inner is not None:
+            self._inner.resume_writing()
+        self._go_on()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End."""
+        self._is_ended = True
+        self._pending = _NO_BYTES
+        self._connections.forget(self)
+        self._drop(error)
+
+    # What the protocol does to its transport.
+
+    def hold(self, is_held: bool) -> None:
+        """Hand on nothing for now, or go on."""
+        self._is_held = is_held
+        self._go_on()
+
+    def close(self) -> None:
+        """Close once everything has been sent."""
+        if self._is_ended:
+            return
+        self._is_ended = True
+        self._pending = _NO_BYTES
+        now = time.monotonic()
+        if self.lingers:
+            self._resume()
+            self._outlet.finish()
+            self.deadline = now + _LINGER_SECONDS
+        else:
+            self._outlet.close_now()
+            self.deadline = now + REQUEST_SECONDS
+        self._unsent = self._transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._is_ended = True
+        self._pending = _NO_BYTES
+        self._connections.forget(self)
+        self._transport.abort()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it is being closed."""
+        return self._is_ended
+
+    # What `Connections` calls.
+
+    def hand_on(self) -> bool:
+        """Hand on a piece of what has come; return whether to do so again, soon."""
+        # What the protocol does meanwhile schedules nothing.
+        self._is_scheduled = True
+        if self._can_hand_on():
+            try:
+                size = self._piece()
+            except TooMuchError as error:
+                self._refuse(error.farewell)
+                return False
+            data, self._pending = self._pending[:size], self._pending[size:]
+            if self.proven:
+                self._connections.note_use()
+            self._deliver(data)
+        self._is_scheduled = self._can_hand_on()
+        self._set_reading()
+        return self._is_scheduled
+
+    def expire(self, now: float) -> None:
+        """Close, since the deadline has passed."""
+        if self._is_ended:
+            unsent = self._transport.get_write_buffer_size()
+            if self.lingers or unsent >= self._unsent:
+                self.abort()
+            else:
+                # It is being read, slowly.
+                self._unsent = unsent
+                self.deadline = now + REQUEST_SECONDS
+        elif self._in_flight or self._watch is None:
+            self.abort()
+        else:
+            self._refuse(self._watch.farewell())
+
+    def _can_hand_on(self) -> bool:
+        return bool(self._pending) and not (self._is_ended or self._is_held or self._has_unread())
+
+    def _piece(self) -> int:
+        if self._watch is not None:
+            return self._watch.admit(self._pending, self)
+        return len(self._pending) if self.proven else min(len(self._pending), _PIECE_BYTES)
+
+    def _deliver(self, data: bytes) -> None:
+        if self._inner is None:
+            self._inner = cast(asyncio.Protocol, self._make(self))
+            self._inner.connection_made(cast(asyncio.Transport, self._outlet))
+        self._inner.data_received(data)
+        if self._is_ended:
+            return
+        if self._watch is None:
+            if not self._in_flight:
+                self.deadline = min(self.deadline, time.monotonic() + REQUEST_SECONDS)
+        elif self._watch.is_midway:
+            self.deadline = min(self.deadline, time.monotonic() + REQUEST_SECONDS)
+        elif self.proven:
+            self.deadline = math.inf
+
+    def _has_unread(self) -> bool:
+        return self._transport.get_write_buffer_size() > _MOST_UNREAD
+
+    def _go_on(self) -> None:
+        self._set_reading()
+        if self._can_hand_on() and not self._is_scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        if self.proven:
+            self._loop.call_soon(self._step)
+        else:
+            self._connections.take_turn(self)
+
+    def _step(self) -> None:
+        if self.hand_on():
+            self._schedule()
+
+    def _set_reading(self) -> None:
+        if self._is_ended:
+            return
+        wanted = not (self._pending or self._is_held or self._has_unread())
+        if wanted and not self._is_reading:
+            self._resume()
+        elif self._is_reading and not wanted:
+            self._is_reading = False
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if not self._is_reading:
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def _refuse(self, farewell: bytes) -> None:
+        self._outlet.write(farewell)
+        self.lingers = True
+        self.close()
+        self._drop(None)
+
+    def _drop(self, error: Exception | None) -> None:
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            inner.connection_lost(error)
+
+    def _throw_away(self, size: int) -> None:
+        self._thrown_away += size
+        if self._thrown_away > _LINGER_BYTES:
+            self.abort()
+
+
+class _Outlet(Corked):
+    """The transport that the protocol sees."""
+
+    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        self._connection.sent += len(data)
+        if not self._connection.is_ended:
+            super().write(data)
+
+    def is_closing(self) -> bool:
+        return self._connection.is_ended or bool(self._transport.is_closing())
+
+    def pause_reading(self) -> None:
+        self._connection.hold(True)
+
+    def resume_reading(self) -> None:
+        self._connection.hold(False)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def abort(self) -> None:
+        self._connection.abort()
+
+    def close_now(self) -> None:
+        """Close the transport, once it has sent everything."""
+        super().close()
+
+    def finish(self) -> None:
+        """Say that nothing more will be sent."""
+        self._send()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
