@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from ..errors import ConflictError, Reason, SandboxNotFoundError
 from ..models import SandboxInfo, StartRequest
@@ -19,6 +20,10 @@ from .processes import Processes
 from .runtimes.base import Runtime
 
 __all__ = ["Registry", "Sandbox", "State"]
+
+# What a main process ended with, where a signal ended it, less the number of the signal.
+_SIGNALLED: Final = 128
+_SIGNALS: Final = frozenset(signal.Signals)
 
 
 class State(StrEnum):
@@ -78,10 +83,21 @@ class Sandbox:
     history: History = field(default_factory=History)
 
     def require(self, *states: State) -> None:
-        """Raise ConflictError, which names the state, unless the sandbox is in one of `states`."""
+        """Raise ConflictError, which names the state and its cause, unless it is one of `states`."""
         if self.state not in states:
-            wanted = " or ".join(states)
-            raise ConflictError(f"sandbox {self.id} is {self.state}; this needs a sandbox that is {wanted}")
+            wanted, how = " or ".join(states), self._how_it_ended()
+            raise ConflictError(
+                f"sandbox {self.id} is {self.state}{how}; this needs a sandbox that is {wanted}"
+            )
+
+    def _how_it_ended(self) -> str:
+        """Return how the main process has ended, in words; nothing where it has not ended by itself."""
+        if self.exit_code is None:
+            return ""
+        number = self.exit_code - _SIGNALLED
+        by = f" ({signal.Signals(number).name})" if number in _SIGNALS else ""
+        memory = ", and processes had been ended for want of memory" if self.oom_kills else ""
+        return f": its main process ended with exit status {self.exit_code}{by}{memory}"
 
     @property
     def has_ended(self) -> bool:

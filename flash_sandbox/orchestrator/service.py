@@ -24,10 +24,6 @@ from ..errors import (
     UnsupportedError,
 )
 from ..models import (
-    DEFAULT_CPU_CORES,
-    DEFAULT_MEMORY_MB,
-    DEFAULT_PIDS,
-    DEFAULT_SHM_MB,
     ListSnapshotsRequest,
     ListSnapshotsResult,
     PauseRequest,
@@ -48,6 +44,7 @@ from ..models import (
 from .admission import Admission
 from .completion import completed, is_being_cancelled
 from .core import end_commands, freeze, retrieve, settle, thaw, unwritten
+from .defaults import filled_in
 from .expiry import Expiry
 from .file_service import FileOperations
 from .listing_service import ListingOperations
@@ -187,7 +184,8 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
             runtime = await self._runtime_for(request)
-            request = self._filled_in(request, runtime)
+            origin = await runtime.origin(request.snapshot_path) if request.snapshot_path else None
+            request = self._admitted(request, runtime, origin)
             # Another start with this key may have begun while the host was being looked at.
             sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
@@ -201,7 +199,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             task = asyncio.create_task(self._start(sandbox))
             task.add_done_callback(retrieve)
             self._starts[sandbox.id] = _Start(task)
-        elif sandbox.request != self._filled_in(request, sandbox.runtime):
+        elif sandbox.request != self._filled_in(request, sandbox.runtime, sandbox.request):
             raise ConflictError(
                 "the idempotency key was used to start another sandbox with a different request",
                 reason=Reason.ALREADY_EXISTS,
@@ -236,7 +234,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             try:
                 if ran:
                     await freeze(sandbox)
-                return await sandbox.runtime.snapshot(sandbox.id)
+                return await sandbox.runtime.snapshot(sandbox.id, sandbox.request)
             except BaseException:
                 if ran and sandbox.state in (State.RUNNING, State.PAUSED):
                     await self._complete(thaw(sandbox))
@@ -268,19 +266,6 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             reason=Reason.SNAPSHOT_REFUSED,
         )
 
-    def _filled_in(self, request: StartRequest, runtime: Runtime) -> StartRequest:
-        """Return a start with what holds where it says nothing."""
-        limited = CAPABILITIES[runtime.name].options
-        return replace(
-            request,
-            network=request.network or self._admission.default_network,
-            memory_mb=request.memory_mb or DEFAULT_MEMORY_MB,
-            cpu_cores=request.cpu_cores or DEFAULT_CPU_CORES,
-            pids=request.pids or (DEFAULT_PIDS if "pids" in limited else 0),
-            shm_mb=request.shm_mb or (DEFAULT_SHM_MB if "shm_mb" in limited else 0),
-            user=require_user(runtime.name, request.user),
-        )
-
     async def _runtime_for(self, request: StartRequest) -> Runtime:
         wanted = {option for option in OPTIONS if getattr(request, option)}
         if request.type in ("", "auto"):
@@ -292,15 +277,25 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             raise InvalidArgumentError(
                 f"unknown runtime {request.type[:100]!r}; known are {known}", reason=Reason.UNKNOWN_RUNTIME
             )
-        able = CAPABILITIES[runtime.name]
-        refused = sorted(wanted - able.options)
+        refused = sorted(wanted - CAPABILITIES[runtime.name].options)
         if refused:
             raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
-        network = request.network or self._admission.default_network
-        if network not in able.networks:
-            raise UnsupportedError(f"the {runtime.name} runtime cannot give a {network} network")
-        require_user(runtime.name, request.user)
         return runtime
+
+    def _admitted(self, request: StartRequest, runtime: Runtime, origin: StartRequest | None) -> StartRequest:
+        """Return a start with what holds where it says nothing; raise where that cannot be had."""
+        request = self._filled_in(request, runtime, origin)
+        if request.network not in CAPABILITIES[runtime.name].networks:
+            raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
+        return request
+
+    def _filled_in(
+        self, request: StartRequest, runtime: Runtime, origin: StartRequest | None
+    ) -> StartRequest:
+        options = CAPABILITIES[runtime.name].options
+        network = self._admission.default_network
+        filled = filled_in(request, options, network, origin if request.snapshot_path else None)
+        return replace(filled, user=require_user(runtime.name, filled.user))
 
     async def _best_runtime(self) -> Runtime:
         if self._auto is not None:

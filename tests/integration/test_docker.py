@@ -258,7 +258,7 @@ class TestSnapshots:
         await first.adopt(lambda adopted: lambda code: None)
         await first.start("one", StartRequest(image=IMAGE), lambda code: None)
         await first.pause("one")
-        kept, removed = [Path((await first.snapshot("one")).snapshot_path) for _ in range(2)]
+        kept, removed = [Path((await first.snapshot("one", StartRequest())).snapshot_path) for _ in range(2)]
         await first.close()
         for path in (removed.with_name(f"{removed.name}.json"), removed):
             path.unlink() if path.is_file() else path.rmdir()
@@ -275,7 +275,7 @@ class TestSnapshots:
         await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
         await runtime.pause("one")
         before = {image["Id"] for image in docker_engine.call("GET", "/images/json")}
-        path = (await runtime.snapshot("one")).snapshot_path
+        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         (new,) = {image["Id"] for image in docker_engine.call("GET", "/images/json")} - before
         docker_engine.call("DELETE", f"/images/{new}", params={"force": "true"})
         with pytest.raises(InvalidArgumentError, match="does not have the image") as caught:
@@ -287,7 +287,7 @@ class TestSnapshots:
     ) -> None:
         await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
         await runtime.pause("one")
-        path = (await runtime.snapshot("one")).snapshot_path
+        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         assert len(snapshot_images(docker_engine, tmp_path)) == 1
         assert await runtime.remove_snapshot(path)
         assert snapshot_images(docker_engine, tmp_path) == []
@@ -298,7 +298,7 @@ class TestSnapshots:
     ) -> None:
         await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
         await runtime.pause("one")
-        path = (await runtime.snapshot("one")).snapshot_path
+        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         for copy in ("copy", "other"):
             await runtime.start(copy, StartRequest(snapshot_path=path), lambda code: None)
         assert await runtime.remove_snapshot(path)
@@ -313,7 +313,7 @@ class TestSnapshots:
     ) -> None:
         await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
         await runtime.pause("one")
-        path = (await runtime.snapshot("one")).snapshot_path
+        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         images = runtime._images
         async with images.using(path, "") as (image, _):
             assert await runtime.remove_snapshot(path)
@@ -327,7 +327,7 @@ class TestSnapshots:
         await runtime.open()
         await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
         await runtime.pause("one")
-        path = (await runtime.snapshot("one")).snapshot_path
+        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         await runtime.close()
         away = DockerRuntime(tmp_path, host="unix:///nowhere/docker.sock")
         await away.open()

@@ -6,6 +6,7 @@ Nothing here asks which runtime it is: what a runtime cannot do stands in the ca
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,6 +20,7 @@ from flash_sandbox import (
     SandboxEndedError,
     UnsupportedError,
 )
+from flash_sandbox.models import DEFAULT_MAX_OUTPUT_BYTES, RunPythonResult
 from flash_sandbox.orchestrator.runtimes import CAPABILITIES
 
 EVERY_BYTE = bytes(range(256)) * 17
@@ -191,13 +193,49 @@ class TestEnd:
 
 
 class TestPython:
-    def test_code_is_run_where_there_is_an_interpreter(self, runtime: Runtime, idle: str) -> None:
-        code = "import sys\nprint('é' * 3)\nprint(sys.argv[1:], file=sys.stderr)"
-        if runtime.client.exec_command(idle, "command -v python3 || command -v python").ok:
-            assert sorted(str(runtime.client.run_python(idle, code)).splitlines()) == ["[]", "ééé"]
-        else:
+    @pytest.fixture
+    def run(self, runtime: Runtime, idle: str) -> Callable[[str], RunPythonResult]:
+        """Return what runs code; skip where there is no interpreter."""
+        if not runtime.client.exec_command(idle, "command -v python3 || command -v python").ok:
             with pytest.raises(UnsupportedError, match="no Python interpreter"):
-                runtime.client.run_python(idle, code)
+                runtime.client.run_python(idle, "pass")
+            pytest.skip("there is no interpreter")
+        return lambda code: runtime.client.run_python(idle, code)
+
+    def test_what_code_prints_comes_apart_and_together(self, run: Callable[[str], RunPythonResult]) -> None:
+        result = run("import sys\nprint('é' * 3)\nprint(sys.argv[1:], file=sys.stderr)")
+        assert (result.stdout, result.stderr, result.exit_code) == ("ééé\n", "[]\n", 0)
+        assert result.result == str(result) == "ééé\n[]\n"
+        assert result.check() is result
+
+    @pytest.mark.parametrize(
+        ("code", "exit_code", "signal"),
+        [
+            ("raise SystemExit(3)", 3, 0),
+            ("raise ValueError('no')", 1, 0),
+            ("print(", 1, 0),
+            ("import os; os.kill(os.getpid(), 11)", 139, 11),
+        ],
+    )
+    def test_how_code_ended_is_told(
+        self, run: Callable[[str], RunPythonResult], code: str, exit_code: int, signal: int
+    ) -> None:
+        result = run(code)
+        assert (result.exit_code, result.signal, result.ok) == (exit_code, signal, False)
+        with pytest.raises(CommandFailedError) as caught:
+            result.check()
+        assert caught.value.result is result
+
+    def test_bytes_of_code_that_are_no_text_are_kept(self, run: Callable[[str], RunPythonResult]) -> None:
+        result = run("import os; os.write(1, b'\\xff'); os.write(2, b'\\xfe')")
+        assert (result.stdout_bytes, result.stderr_bytes) == (b"\xff", b"\xfe")
+        assert result.result == "\ufffd\ufffd"
+
+    def test_output_of_code_beyond_what_is_kept_is_counted(
+        self, run: Callable[[str], RunPythonResult]
+    ) -> None:
+        result = run(f"import sys; sys.stderr.write('x' * ({DEFAULT_MAX_OUTPUT_BYTES} + 5))")
+        assert (len(result.stderr), result.stderr_dropped) == (DEFAULT_MAX_OUTPUT_BYTES, 5)
 
     def test_the_platform_is_what_the_processes_find(self, runtime: Runtime, idle: str) -> None:
         info = runtime.client.get_platform_info(idle)

@@ -25,6 +25,7 @@ from flash_sandbox.models import (
     ExecResult,
     MetricsResult,
     RemoveSnapshotRequest,
+    RunPythonResult,
     StartRequest,
     StatusRequest,
     StopResult,
@@ -36,6 +37,7 @@ from flash_sandbox.operations import (
     LIST_SNAPSHOTS,
     OPERATIONS,
     REMOVE_SNAPSHOT,
+    RUN_PYTHON,
     START_SANDBOX,
     STOP_SANDBOX,
     Operation,
@@ -62,6 +64,22 @@ def test_http_request_has_method_path_and_body() -> None:
     call = http.encode_request(EXEC_COMMAND, ExecRequest("a.b-c", ("echo", "h\u00e9")))
     assert (call.method, call.path) == ("POST", "sandboxes/a.b-c/exec")
     assert json.loads(call.body or b"") == {"command": ["echo", "h\u00e9"]}
+
+
+def test_what_code_printed_is_where_published_clients_look_for_it() -> None:
+    result = RunPythonResult.from_exec(ExecResult("a", "b", 3))
+    answer = json.loads(http.encode_result(RUN_PYTHON, result))
+    assert (answer["result"], answer["exit_code"]) == ("ab", 3)
+    message = grpc.encode_result(RUN_PYTHON, result)
+    # Field 1, of type string.
+    assert dump_message(message).startswith(b"\x0a\x02ab")
+
+
+def test_what_an_older_orchestrator_says_of_code_is_its_standard_output() -> None:
+    over_http = http.decode_result(RUN_PYTHON, b'{"result": "ab"}')
+    older = load_message(grpc.message_classes(RUN_PYTHON)[1], b"\x0a\x02ab")
+    assert over_http == grpc.decode_result(RUN_PYTHON, older) == RunPythonResult(result="ab")
+    assert (over_http.stdout, str(over_http), over_http.ok) == ("ab", "ab", True)
 
 
 def test_http_start_leaves_out_texts_that_were_not_given() -> None:

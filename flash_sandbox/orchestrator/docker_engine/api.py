@@ -115,7 +115,7 @@ class Engine:
         Args:
             method: HTTP method.
             path: Path without version, such as ``/containers/json``.
-            body: What is sent as JSON; None for nothing.
+            body: What is sent: bytes as a tar file, all else as JSON; None for nothing.
             query: Parameters of the query.
             endless: Whether the answer may take any time.
 
@@ -146,8 +146,11 @@ class Engine:
         version = await self.version()
         seconds = None if endless else _CALL_SECONDS
         timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
-        headers = {"content-type": "application/json"} if body is not None else {}
-        content = json.dumps(body).encode() if body is not None else None
+        headers, content = {}, None
+        if isinstance(body, bytes):
+            headers, content = {"content-type": "application/x-tar"}, body
+        elif body is not None:
+            headers, content = {"content-type": "application/json"}, json.dumps(body).encode()
         try:
             async with self._connected().stream(
                 method, f"/v{version}{path}", params=query, content=content, headers=headers, timeout=timeout

@@ -7,12 +7,14 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from ...errors import ConflictError, InternalServerError, InvalidArgumentError
 from ..completion import alongside, completed
 from ..runtimes.base import Control, Ended, Happening, Kill, Printed, Program, Signal
 from ..sandboxing.engine_words import EngineWords
+from ..sandboxing.oom import OomKills
 from ..sandboxing.pipes import END_OF_INPUT
 from .api import Engine, EngineError, EngineMissing
 from .ends import CommandEnds
@@ -41,16 +43,24 @@ class Command:
         container: Its full ID.
         program: What to run.
         init: Process ID of the container's init where its processes may be this host's; 0 where they are not.
+        oom_kills: Which commands of the container the kernel has ended a process of, for want of memory.
     """
 
     def __init__(
-        self, engine: Engine, ends: CommandEnds, container: str, program: Program, init: int
+        self,
+        engine: Engine,
+        ends: CommandEnds,
+        container: str,
+        program: Program,
+        init: int,
+        oom_kills: OomKills,
     ) -> None:
         self._engine = engine
         self._ends = ends
         self._container = container
         self._program = program
         self._init = init
+        self._oom_kills = oom_kills
         self._mark = secrets.token_hex(8)
         self._id = ""
 
@@ -68,10 +78,13 @@ class Command:
         self._id = await completed(self._create(self._program, attach_stdin=stdin is not None))
         ended = False
         try:
-            async with aclosing(self._attend(stdin, controls)) as happenings:
-                async for happening in happenings:
-                    ended = isinstance(happening, Ended)
-                    yield happening
+            with self._oom_kills.watched() as oom_killed:
+                async with aclosing(self._attend(stdin, controls)) as happenings:
+                    async for happening in happenings:
+                        if isinstance(happening, Ended):
+                            ended = True
+                            happening = replace(happening, oom_killed=oom_killed(happening.exit_code))
+                        yield happening
         finally:
             if not ended:
                 await completed(self._kill())

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from ...models import DEFAULT_SHM_MB, StartRequest
 from ..images.engine import SNAPSHOT_LABEL
-from ..sandboxing.cgroups import usage_of_process
+from ..sandboxing import idle
+from ..sandboxing.cgroups import group_of_process, usage_of_process
 from ..sandboxing.limits import MIB, Limits, Usage
 from ..sandboxing.network import interface_bytes
 from .processes import on_this_host
@@ -18,6 +19,7 @@ __all__ = [
     "LEAST_CPU_CORES",
     "Container",
     "Labels",
+    "oom_kills_of_host",
     "refused_limits",
     "usage_of_engine",
     "usage_of_host",
@@ -56,6 +58,7 @@ class Container:
         labels: Labels by name.
         oci_runtime: Name of the OCI runtime in the engine's list; empty for the engine's default.
         annotations: Annotations for that OCI runtime.
+        idler: The program of `idle`, put into a container that idles; empty where the image has one.
     """
 
     sandbox_id: str
@@ -67,6 +70,7 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict)
     oci_runtime: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    idler: bytes = b""
 
     @property
     def name(self) -> str:
@@ -113,7 +117,7 @@ class Container:
             "Image": self.image,
             # The command is the main process: the image's entry point is not put before it.
             "Entrypoint": [],
-            "Cmd": list(self.command or IDLE_COMMAND),
+            "Cmd": list(self.command or ((idle.INSIDE,) if self.idler else IDLE_COMMAND)),
             "Env": list(self.request.env),
             "User": self.request.user,
             "Labels": dict(self.labels),
@@ -148,6 +152,11 @@ def usage_of_host(container_id: str, init: int) -> Usage | None:
         return replace(usage_of_process(init), net_rx_bytes=received, net_tx_bytes=sent)
     except (OSError, ValueError):
         return None
+
+
+def oom_kills_of_host(container_id: str, init: int) -> int:
+    """Read how many processes the kernel has ended for want of memory; 0 where that is not this host's."""
+    return group_of_process(init).oom_kills() if on_this_host(container_id, init) else 0
 
 
 def usage_of_engine(stats: Mapping[str, Any]) -> Usage:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, Final
 from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
 from ..completion import completed
 from ..images.manifests import ImageConfig
-from ..sandboxing import privileges
+from ..sandboxing import idle, privileges
 from ..sandboxing.main_process import main_command
 from .api import Engine, EngineError, EngineMissing
 from .commands import why_not_run
@@ -81,6 +83,8 @@ async def create(engine: Engine, container: Container) -> str:
     """
     created = await _create(engine, container)
     inspected = await engine.call("GET", f"/containers/{created}/json")
+    if container.idler:
+        await _put(engine, created, idle.INSIDE, container.idler)
     refused = refused_limits(container, inspected)
     if refused:
         raise UnsupportedError(f"Docker Engine does not enforce these limits: {', '.join(refused)}")
@@ -238,6 +242,16 @@ async def _create(engine: Engine, container: Container) -> str:
     except EngineError as error:
         raise _create_error(container, error) from error
     return str(answer["Id"])
+
+
+async def _put(engine: Engine, container_id: str, path: str, program: bytes) -> None:
+    """Put a program into a container."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        entry = tarfile.TarInfo(path.lstrip("/"))
+        entry.size, entry.mode = len(program), 0o555
+        tar.addfile(entry, io.BytesIO(program))
+    await engine.call("PUT", f"/containers/{container_id}/archive", file.getvalue(), query={"path": "/"})
 
 
 async def image_config(engine: Engine, image: str) -> ImageConfig:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ...errors import InvalidArgumentError, Reason
-from ...models import SnapshotInfo
+from ...models import SnapshotInfo, StartRequest
 from ..completion import completed
 from ..images.manifests import ImageConfig
 from ..sandboxing.snapshots import Snapshots
@@ -54,11 +54,18 @@ class SnapshotImages:
         """Make the store ready."""
         self._store.open()
 
-    async def commit(self, container_id: str, image: str, image_digest: str, owner: str) -> str:
+    async def origin(self, path: str) -> StartRequest:
+        """Return what a start from a snapshot asks for where it says nothing."""
+        return await asyncio.to_thread(self._store.origin, path)
+
+    async def commit(
+        self, container_id: str, start: StartRequest, image: str, image_digest: str, owner: str
+    ) -> str:
         """Write what a paused container holds, and return the path in the store.
 
         Args:
             container_id: The container.
+            start: What the start of its sandbox asked for.
             image: Name of the image that it was started from.
             image_digest: ID of that image in the engine.
             owner: Who keeps the snapshot.
@@ -81,7 +88,7 @@ class SnapshotImages:
             committed = await completed(self._engine.call("POST", "/commit", body, query=query))
             size, size_below = await asyncio.gather(self._size(committed["Id"]), self._size(image_digest))
             details = {_IMAGE: str(committed["Id"]), _TAG: tag, _BYTES: str(max(size - size_below, 0))}
-            return await completed(asyncio.to_thread(self._write, image, image_digest, details))
+            return await completed(asyncio.to_thread(self._write, start, image, image_digest, details))
         except BaseException:
             with suppress(EngineError, EngineMissing):
                 await completed(self._remove_image(tag))
@@ -190,8 +197,8 @@ class SnapshotImages:
                 raise
             raise _refused(_without_image(path)) from error
 
-    def _write(self, image: str, image_digest: str, details: dict[str, str]) -> str:
-        with self._store.writing(self._runtime, image, image_digest, **details) as (_, path):
+    def _write(self, start: StartRequest, image: str, image_digest: str, details: dict[str, str]) -> str:
+        with self._store.writing(self._runtime, image, image_digest, start=start, **details) as (_, path):
             # The engine has the files; the manifest alone says all.
             pass
         return str(path)

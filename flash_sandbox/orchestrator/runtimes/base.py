@@ -243,8 +243,14 @@ class Runtime(Protocol):
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
 
-    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
-        """Write what the paused sandbox holds to the store."""
+    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+        """Write what the paused sandbox holds to the store, and what its start asked for."""
+
+    async def origin(self, snapshot_path: str) -> StartRequest:
+        """Return what a start from a snapshot asks for where it says nothing.
+
+        Raises InvalidArgumentError where there is no such snapshot.
+        """
 
     async def list_snapshots(self) -> Sequence[SnapshotInfo]:
         """Tell what is known of each snapshot that this runtime has made, in any order."""

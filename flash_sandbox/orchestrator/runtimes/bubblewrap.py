@@ -401,12 +401,15 @@ class BubblewrapRuntime:
         """Let every process of the sandbox run on."""
         await self._sandbox(sandbox_id).group.thaw()
 
-    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
-        """Write what the paused sandbox holds to the store."""
+    async def origin(self, snapshot_path: str) -> StartRequest:
+        """Return what a start from a snapshot asks for where it says nothing."""
+        return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
+
+    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+        """Write what the paused sandbox holds to the store, and what its start asked for."""
         sandbox = self._sandbox(sandbox_id)
-        path = await asyncio.to_thread(
-            self._snapshots.write, sandbox.layer / "upper", self.name, sandbox.root.image
-        )
+        upper, image = sandbox.layer / "upper", sandbox.root.image
+        path = await asyncio.to_thread(self._snapshots.write, upper, self.name, image, start=start)
         return SnapshotResult(snapshot_path=str(path))
 
     async def list_snapshots(self) -> Sequence[SnapshotInfo]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ from ...errors import (
     ConflictError,
     InternalServerError,
     InvalidArgumentError,
+    Reason,
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
@@ -33,6 +36,7 @@ from ..docker_engine.containers import (
     LEAST_CPU_CORES,
     Container,
     Labels,
+    oom_kills_of_host,
     usage_of_engine,
     usage_of_host,
 )
@@ -43,7 +47,9 @@ from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
 from ..images.store import DEFAULT_REGISTRIES
+from ..sandboxing import idle
 from ..sandboxing.limits import Limits, Usage
+from ..sandboxing.oom import OomKills
 from ..sandboxing.snapshots import Snapshots
 from .base import Availability, Control, Happening, Program, Register, Started
 
@@ -59,6 +65,10 @@ class _Sandbox:
     container: str
     running: Running
     watcher: asyncio.Task[None] | None = None
+    oom_kills: OomKills = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.oom_kills = OomKills(partial(oom_kills_of_host, self.container, self.running.init))
 
 
 def unwritten(name: str, **fields: object) -> None:
@@ -102,6 +112,9 @@ class DockerRuntime:
         self._recovery = asyncio.Lock()
         self._recovered = False
         self._cpus = 0
+        self._idler = b""
+        # Images that have nothing to idle with.
+        self._bare: set[str] = set()
         self._look = self.shares_kernel
         self._later: asyncio.Task[None] | None = None
 
@@ -170,6 +183,9 @@ class DockerRuntime:
                 return
             info = await self._engine.call("GET", "/info")
             self._cpus = int(info.get("NCPU") or 0)
+            machine = platform.machine()
+            if info.get("Architecture") == machine and machine in idle.MACHINES:
+                self._idler = idle.program(machine)
             records = await asyncio.to_thread(self._records.read)
             ours = json.dumps({"label": [f"{Labels.OWNER}={self._records.owner}"]})
             query = {"all": "true", "filters": ours}
@@ -276,6 +292,20 @@ class DockerRuntime:
         return container
 
     async def _run(self, container: Container, record: Record) -> tuple[str, Running]:
+        idles = bool(self._idler) and not (record.request.command or record.request.image_command)
+        bare = replace(container, idler=self._idler)
+        # Where nobody sees that the image's own program fails, it is not tried.
+        if idles and (container.image in self._bare or not self._look):
+            return await self._run_once(bare, record)
+        try:
+            return await self._run_once(container, record)
+        except InvalidArgumentError as error:
+            if not idles or error.reason != Reason.START_FAILED:
+                raise
+        self._bare.add(container.image)
+        return await self._run_once(bare, record)
+
+    async def _run_once(self, container: Container, record: Record) -> tuple[str, Running]:
         try:
             container_id = await create(self._engine, container)
             running = await start(self._engine, container_id, look=self._look)
@@ -303,7 +333,9 @@ class DockerRuntime:
     ) -> AsyncGenerator[Happening]:
         """Run a program, confined as the main process is, and tell what becomes of it."""
         sandbox = self._sandbox(sandbox_id)
-        command = Command(self._engine, self._ends, sandbox.container, program, sandbox.running.init)
+        command = Command(
+            self._engine, self._ends, sandbox.container, program, sandbox.running.init, sandbox.oom_kills
+        )
         async with self._engine_errors(), aclosing(command.run(stdin, controls)) as happenings:
             async for happening in happenings:
                 yield happening
@@ -341,12 +373,20 @@ class DockerRuntime:
                 if done not in error.message:
                     raise
 
-    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
+    async def origin(self, snapshot_path: str) -> StartRequest:
+        """Return what a start from a snapshot asks for where it says nothing."""
+        return await self._images.origin(snapshot_path)
+
+    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
         """Write what the paused sandbox holds to the store: its writable layer, as an image of the engine."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
             path = await self._images.commit(
-                sandbox.container, sandbox.record.image, sandbox.running.image_digest, self._records.owner
+                sandbox.container,
+                start,
+                sandbox.record.image,
+                sandbox.running.image_digest,
+                self._records.owner,
             )
         return SnapshotResult(snapshot_path=path)
 

@@ -324,7 +324,11 @@ class GvisorRuntime:
         if was_saved:
             self._watch(sandbox)
 
-    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
+    async def origin(self, snapshot_path: str) -> StartRequest:
+        """Return what a start from a snapshot asks for where it says nothing."""
+        return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
+
+    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
         """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards.
 
         Raises:
@@ -339,12 +343,15 @@ class GvisorRuntime:
         finally:
             if container.phase != "saved":
                 self._watch(sandbox)
-        return SnapshotResult(snapshot_path=str(await asyncio.to_thread(self._store, container, saved)))
+        return SnapshotResult(
+            snapshot_path=str(await asyncio.to_thread(self._store, container, start, saved))
+        )
 
-    def _store(self, container: Container, saved: Path) -> Path:
+    def _store(self, container: Container, start: StartRequest, saved: Path) -> Path:
         record = container.record
         version = container.runsc.version
-        with self._snapshots.writing(self.name, record.image, record.digest, runsc=version) as (files, path):
+        writing = self._snapshots.writing(self.name, record.image, record.digest, start=start, runsc=version)
+        with writing as (files, path):
             for file in saved.iterdir():
                 # Written once and never again: the sandbox and the snapshot can share it.
                 os.link(file, files / file.name)

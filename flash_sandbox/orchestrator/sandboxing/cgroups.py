@@ -20,6 +20,7 @@ __all__ = [
     "CgroupV2",
     "Hierarchy",
     "find_hierarchy",
+    "group_of_process",
     "usage_of_process",
 ]
 
@@ -63,7 +64,12 @@ def find_hierarchy(family: str = FAMILY, owner: str = "") -> Hierarchy:
 
 
 def usage_of_process(pid: int) -> Usage:
-    """Read what the cgroup of a process uses now, whoever has made it.
+    """Read what the cgroup of a process uses now; see `group_of_process`."""
+    return group_of_process(pid).usage()
+
+
+def group_of_process(pid: int) -> CgroupV1 | CgroupV2:
+    """Return the cgroup of a process, whoever has made it.
 
     Raises:
         OSError: If the process has ended, or its cgroup cannot be seen from here.
@@ -77,8 +83,8 @@ def usage_of_process(pid: int) -> Usage:
         if controller in mount.controllers and controller in paths
     }
     if places.keys() >= set(HierarchyV1.REQUIRED):
-        return CgroupV1(places).usage()
+        return CgroupV1(places)
     for mount in mounts:
         if mount.is_v2 and "" in paths:
-            return CgroupV2(files.below(mount.path, mount.root, paths[""])).usage()
+            return CgroupV2(files.below(mount.path, mount.root, paths[""]))
     raise FileNotFoundError(f"no cgroup of process {pid} is mounted here")

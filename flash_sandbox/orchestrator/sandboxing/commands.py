@@ -33,6 +33,7 @@ async def run_program(
 ) -> AsyncGenerator[Happening]:
     """Run a program in a sandbox, confined as its main process is; see `Runtime.run`."""
     async with AsyncExitStack() as stack:
+        oom_killed = stack.enter_context(sandbox.oom_kills.watched())
         streams = stack.enter_context(_Streams(program, sandbox.user, has_input=stdin is not None))
         process, group = await stack.enter_async_context(_process(launcher, sandbox, program, streams))
         outputs = await streams.outputs()
@@ -43,10 +44,11 @@ async def run_program(
         async for printed in outputs.printed(process.exited):
             yield printed
         end = await asyncio.shield(process.exited)
+        killed = oom_killed(end.status)
     if end.signal == signal.SIGKILL:
         # By then its PID 1 is ending, if that is what has ended it.
         sandbox.require_alive()
-    yield Ended(end.status, end.signal)
+    yield Ended(end.status, end.signal, killed)
 
 
 async def _obey(

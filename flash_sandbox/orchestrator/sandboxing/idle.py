@@ -13,7 +13,10 @@ from typing import Final
 
 from . import elf
 
-__all__ = ["INSIDE", "install", "program"]
+__all__ = ["INSIDE", "MACHINES", "install", "program"]
+
+MACHINES: Final = ("x86_64", "aarch64")
+"""For which there is a program."""
 
 INSIDE: Final = "/.flash-sandbox-idle"
 """Where it is inside a sandbox that it is mounted into."""
@@ -92,6 +95,6 @@ def program(machine: str) -> bytes:
     """Return the program as a file.
 
     Args:
-        machine: ``x86_64`` or ``aarch64``.
+        machine: One of `MACHINES`.
     """
     return elf.executable(machine, elf.code_of(machine, x86_64=_X86_64, aarch64=_AARCH64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from . import cgroup_files
 from .images import RootFilesystem
 from .launcher_client import Process
 from .limits import Group
+from .oom import OomKills
 from .output import Output
 
 __all__ = ["RunningSandbox"]
@@ -38,6 +39,7 @@ class RunningSandbox:
         handle: Descriptor of its PID 1, which no later process of the same ID can be taken for.
         status: Descriptor from which bwrap's reports are read.
         commands: How many commands have been run in it.
+        oom_kills: Which of them the kernel has ended a process of, for want of memory.
         watcher: Waits for its end.
     """
 
@@ -54,7 +56,11 @@ class RunningSandbox:
     # Open as long as bwrap is: it reports the end there, too, and a closed pipe would kill it before.
     status: int = -1
     commands: int = 0
+    oom_kills: OomKills = field(init=False)
     watcher: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.oom_kills = OomKills(self.group.oom_kills)
 
     def require_alive(self) -> None:
         """Raise SandboxEndedError where its PID 1 has ended, or is about to, be that heard of or not."""

@@ -25,12 +25,12 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
 from ...errors import InvalidArgumentError, Reason, UnavailableError
-from ...models import SnapshotInfo
+from ...models import SnapshotInfo, StartRequest
 from ..images.references import is_same_image
 from . import archive
 
@@ -44,7 +44,10 @@ _KEY: Final = "key"
 _KEY_BYTES: Final = 32
 _FORMAT: Final = 1
 _CHUNK: Final = 1024 * 1024
-_MAX_MANIFEST_BYTES: Final = 64 * 1024
+# The variables of a sandbox are a MiB at most, each byte of them six in JSON.
+_MAX_MANIFEST_BYTES: Final = 8 * 1024 * 1024
+_KEPT: Final = ("memory_mb", "cpu_cores", "pids", "shm_mb", "network", "ttl_seconds", "env", "user")
+_NOTHING: Final = StartRequest()
 
 # What this process is writing now, which no opening of a store may take for left behind.
 _being_written: set[Path] = set()
@@ -62,6 +65,8 @@ class Manifest:
         created: When it was made, in seconds since the epoch.
         files: Size in bytes and SHA-256 of each file by its name; the name is empty where there is only one.
         details: What the runtime wrote down for itself.
+        start: What the start of the sandbox that it was made of asked for, as far as those that are started
+            from it have it, too, by the name of the field.
     """
 
     path: Path
@@ -71,6 +76,12 @@ class Manifest:
     created: float = 0.0
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def request(self) -> StartRequest:
+        """What a start from it asks for where it says nothing."""
+        return StartRequest(**self.start)
 
     @property
     def size(self) -> int:
@@ -140,20 +151,36 @@ class Snapshots:
             if path.name != _KEY and path not in _being_written and self._is_unfinished(path):
                 _remove(path)
 
-    def write(self, layer: Path, runtime: str, image: str, image_digest: str = "", **details: str) -> Path:
-        """Write a layer, at rest, as a new snapshot and return its path.
+    def write(
+        self,
+        layer: Path,
+        runtime: str,
+        image: str,
+        image_digest: str = "",
+        *,
+        start: StartRequest = _NOTHING,
+        **details: str,
+    ) -> Path:
+        """Write a layer, at rest, of a sandbox that was started so, as a new snapshot and return its path.
 
         Raises:
             UnavailableError: If the disk has not got the room.
         """
         with self._new(_LAYER) as path:
             archive.pack_layer(layer, path)
-            self._complete(Manifest(path, runtime, image, image_digest, time.time(), details=details))
+            manifest = Manifest(path, runtime, image, image_digest, time.time(), details=details)
+            self._complete(replace(manifest, start=_kept_of(start)))
         return path
 
     @contextmanager
     def writing(
-        self, runtime: str, image: str, image_digest: str = "", **details: str
+        self,
+        runtime: str,
+        image: str,
+        image_digest: str = "",
+        *,
+        start: StartRequest = _NOTHING,
+        **details: str,
     ) -> Iterator[tuple[Path, Path]]:
         """Make a new snapshot of several files in the block, which is given two directories.
 
@@ -168,7 +195,8 @@ class Snapshots:
                 for file in partial.iterdir():
                     file.chmod(0o600)
                 partial.rename(path)
-                self._complete(Manifest(path, runtime, image, image_digest, time.time(), details=details))
+                manifest = Manifest(path, runtime, image, image_digest, time.time(), details=details)
+                self._complete(replace(manifest, start=_kept_of(start)))
             finally:
                 _remove(partial)
 
@@ -200,6 +228,14 @@ class Snapshots:
         """Do what `reading` does without holding up the event loop while the files are read."""
         with ExitStack() as stack:
             yield await asyncio.to_thread(stack.enter_context, self.reading(path))
+
+    def origin(self, path: str) -> StartRequest:
+        """Return what a start from the snapshot at a path asks for where it says nothing.
+
+        Raises:
+            InvalidArgumentError: If it is not one of this store's.
+        """
+        return self._manifest(path).request
 
     def list(self, runtime: str | None = None) -> list[Manifest]:
         """Return what a runtime, or any, has made, the oldest first; what is not authentic is left out."""
@@ -277,6 +313,7 @@ class Snapshots:
             "created": manifest.created,
             "files": files,
             "details": dict(manifest.details),
+            "start": dict(manifest.start),
         }
         target = manifest.path.with_name(manifest.path.name + _MANIFEST)
         _write_private(target, json.dumps(fields | {"hmac": self._authenticate(fields)}, indent=1).encode())
@@ -301,6 +338,8 @@ class Snapshots:
             created=fields["created"],
             files={name: (size, digest) for name, (size, digest) in fields["files"].items()},
             details=fields["details"],
+            # Older manifests have none.
+            start=fields.get("start", {}),
         )
 
     def _place(self, path: str) -> Path:
@@ -325,6 +364,10 @@ class Snapshots:
         if path.name.endswith(_MANIFEST):
             return not os.path.lexists(path.with_name(path.name.removesuffix(_MANIFEST)))
         return path.name.endswith(_PARTIAL)
+
+
+def _kept_of(start: StartRequest) -> dict[str, Any]:
+    return {name: getattr(start, name) for name in _KEPT}
 
 
 def _names(path: Path) -> set[str]:

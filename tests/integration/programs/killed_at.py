@@ -100,7 +100,7 @@ async def main(runtime: Runtime, image: str, name: str) -> None:
     print("started", first, flush=True)
     await run_in(runtime, first, "sh", "-c", "echo kept > /file")
     await runtime.pause(first)
-    path = (await runtime.snapshot(first)).snapshot_path
+    path = (await runtime.snapshot(first, StartRequest())).snapshot_path
     print("snapshot", path, flush=True)
     await runtime.resume(first)
     await runtime.start(second, StartRequest(snapshot_path=path, memory_mb=64), lambda code: None)
