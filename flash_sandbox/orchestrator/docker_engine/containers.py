@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ...models import DEFAULT_SHM_MB, StartRequest
 from ..images.engine import SNAPSHOT_LABEL
-from ..sandboxing import idle
+from ..sandboxing import idle, privileges
 from ..sandboxing.cgroups import group_of_process, usage_of_process
 from ..sandboxing.limits import MIB, Limits, Usage
 from ..sandboxing.network import interface_bytes
@@ -94,6 +94,7 @@ class Container:
         host: dict[str, Any] = {
             **self.asked_limits,
             "CapDrop": ["ALL"],
+            "CapAdd": list(privileges.CAPABILITIES),
             "CgroupnsMode": "private",
             # The engine's init reaps, and ends all when the main process ends.
             "Init": True,

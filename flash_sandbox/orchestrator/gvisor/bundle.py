@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ...models import DEFAULT_SHM_MB, StartRequest
 from ..runtimes.base import Program
-from ..sandboxing import beneath, idle
+from ..sandboxing import beneath, idle, privileges
 from ..sandboxing.bwrap import environment
 from ..sandboxing.images import HOST, RootFilesystem
 from ..sandboxing.limits import MIB
@@ -92,9 +92,11 @@ def program_process(directory: Path, program: Program, name: str) -> dict[str, A
     config: dict[str, Any] = json.loads((directory / "config.json").read_text())
     process: dict[str, Any] = config["process"]
     has_terminal = program.terminal is not None
+    user = _user(program.user) if program.user else process["user"]
     return process | {
         "terminal": has_terminal,
-        "user": _user(program.user) if program.user else process["user"],
+        "user": user,
+        "capabilities": _capabilities(user["uid"]),
         "args": list(program.command),
         # Of a variable that is there twice, the last one holds in most programs, the first one in some.
         "env": [*_without(process["env"], program.env), *program.env, command_mark(name)],
@@ -106,6 +108,12 @@ def _user(user: str) -> dict[str, int]:
     """Return the user that numbers, ``UID`` or ``UID:GID``, tell of; root where there are none."""
     uid, _, gid = user.partition(":")
     return {"uid": int(uid or 0), "gid": int(gid or 0)}
+
+
+def _capabilities(uid: int) -> dict[str, list[str]]:
+    """Return what a user may: what root may, others could gain, by a program that becomes root."""
+    names = list(privileges.NAMES)
+    return {"bounding": names} | ({} if uid else {"effective": names, "permitted": names})
 
 
 def _without(variables: list[str], others: Sequence[str]) -> list[str]:
@@ -127,14 +135,15 @@ def _read_only(source: str, destination: str) -> dict[str, Any]:
 def _process(
     sandbox_id: str, root: RootFilesystem, command: tuple[str, ...], request: StartRequest
 ) -> dict[str, Any]:
-    """Return how the main process is to run: without any capability."""
+    """Return how the main process is to run: with the capabilities of `privileges`, if it is root's."""
     variables = environment(sandbox_id, root.config, request.env)
+    user = _user(request.user)
     return {
         "terminal": False,
-        "user": _user(request.user),
+        "user": user,
         "args": list(command),
         "env": [f"{name}={value}" for name, value in variables.items()],
         "cwd": root.working_dir,
-        "capabilities": {},
+        "capabilities": _capabilities(user["uid"]),
         "noNewPrivileges": True,
     }

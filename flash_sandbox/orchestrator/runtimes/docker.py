@@ -1,9 +1,9 @@
 """The docker runtime: sandboxes as hardened containers of Docker Engine.
 
-Each has no capability, no way to gain one, the engine's seccomp profile, a limit of memory (no swap), CPU
-and PIDs, read back before it starts, an init that reaps, a log of bounded size, no mount of the host, and no
-network unless it is asked for. Containers bear the name of the state directory, so that the next orchestrator
-on it finds them.
+Each has few capabilities (`privileges`), no way to gain others, the engine's seccomp profile, a limit of
+memory (no swap), CPU and PIDs, read back before it starts, an init that reaps, a log of bounded size, no
+mount of the host, and no network unless it is asked for. Containers bear the name of the state directory,
+so that the next orchestrator on it finds them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Final
 
 from ...errors import RuntimeUnavailableError
 from ..images.manifests import ImageConfig
-from . import idle, stepper
+from . import idle, privileges, stepper
 from .images import RootFilesystem
 from .supplied import write_supplied
 
@@ -176,6 +176,8 @@ def arguments(
     line += ["--hostname", sandbox_id, "--die-with-parent", "--new-session"]
     # To be root of a user namespace is enough for bwrap to keep them all, unless it is told otherwise.
     line += ["--cap-drop", "ALL"]
+    for name in privileges.NAMES:
+        line += ["--cap-add", name]
     line += ["--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
     if block:
         line += ["--block-fd", str(BLOCK_FD)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .elf import DATA_ADDRESS
+from .privileges import CAPABILITIES, MASK
 from .process_steps import (
     AT_FDCWD,
     FIRST_DESCRIPTOR,
@@ -226,11 +227,14 @@ def _confine(steps: Steps) -> None:
     confining = _failure(steps, "confine the command")
     steps.add("setsid", failure=confining)
     for capability in range(_last_capability() + 1):
-        steps.add("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0, failure=confining)
+        if capability not in CAPABILITIES.values():
+            steps.add("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0, failure=confining)
     steps.add("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, failure=confining)
     steps.add("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, failure=confining)
     header = steps.memory(struct.pack("=II", _LINUX_CAPABILITY_VERSION_3, 0))
-    steps.add("capset", header, steps.memory(bytes(24)), failure=confining)
+    # Effective and permitted, none inheritable; then the upper 32 of each.
+    kept = struct.pack("=IIIIII", MASK, MASK, 0, 0, 0, 0)
+    steps.add("capset", header, steps.memory(kept), failure=confining)
     # struct sock_fprog: a length of two bytes, then an address.
     seccomp_filter = build_filter()
     program = steps.memory([len(seccomp_filter) // 8, steps.memory(seccomp_filter)])

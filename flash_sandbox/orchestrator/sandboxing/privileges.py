@@ -1,4 +1,10 @@
-"""What the processes of a sandbox must have given up, read back from the kernel."""
+"""What root of a sandbox may, and that nobody in it may more, read back from the kernel.
+
+It is what root of a Docker container may to its own files and users.
+
+Docker gives four capabilities more (capabilities(7)): to make devices and raw sockets, to write to the audit
+log, and to hand on capabilities by SETPCAP. None of them is needed for one's own files and users.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +14,30 @@ from typing import Final
 from ...errors import InternalServerError
 from .cgroup_files import read
 
-__all__ = ["require_given_up", "still_held"]
+__all__ = ["CAPABILITIES", "MASK", "NAMES", "require_given_up", "still_held"]
+
+CAPABILITIES: Final = {
+    "CHOWN": 0,
+    "DAC_OVERRIDE": 1,
+    "FOWNER": 3,
+    "FSETID": 4,
+    "KILL": 5,
+    "SETGID": 6,
+    "SETUID": 7,
+    "NET_BIND_SERVICE": 10,
+    "SYS_CHROOT": 18,
+    "SETFCAP": 31,
+}
+"""The capabilities that a sandbox's root has, with their numbers (linux/capability.h)."""
+
+NAMES: Final = tuple(f"CAP_{name}" for name in CAPABILITIES)
+
+MASK: Final = sum(1 << number for number in CAPABILITIES.values())
 
 _SETS: Final = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
-def still_held(pid: int, kept: int = 0) -> str:
+def still_held(pid: int, kept: int = MASK) -> str:
     """Return what a process has not given up and should have; "" for nothing, or where it has ended.
 
     Args:
@@ -31,7 +55,7 @@ def still_held(pid: int, kept: int = 0) -> str:
     return ", ".join(held)
 
 
-def require_given_up(pid: int, kept: int = 0) -> None:
+def require_given_up(pid: int, kept: int = MASK) -> None:
     """Raise where a process has more than it should.
 
     Raises:
