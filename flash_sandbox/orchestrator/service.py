@@ -115,7 +115,8 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         def register(adopted: Adopted) -> Callable[[int], None]:
             sandbox = Sandbox(
                 runtime,
-                adopted.request,
+                # An older orchestrator wrote down no more than it knew of.
+                self._filled_in(adopted.request, runtime, None),
                 adopted.idempotency_key,
                 id=adopted.id,
                 state=State(adopted.state),

@@ -15,6 +15,7 @@ import pytest
 
 from flash_sandbox.errors import (
     CancelledByServerError,
+    ConflictError,
     InternalServerError,
     RuntimeUnavailableError,
     SandboxEndedError,
@@ -26,13 +27,17 @@ from flash_sandbox.errors import (
 from flash_sandbox.models import (
     ExecRequest,
     GetLogsResult,
+    PauseRequest,
     ResumeRequest,
+    SignalProcessRequest,
     SnapshotInfo,
     SnapshotRequest,
     SnapshotResult,
+    StartProcessRequest,
     StartRequest,
     StatusRequest,
     StopRequest,
+    WaitProcessRequest,
 )
 from flash_sandbox.orchestrator.calls import Call, Calls
 from flash_sandbox.orchestrator.logs import RequestLog
@@ -49,6 +54,8 @@ from flash_sandbox.orchestrator.runtimes.base import (
 )
 from flash_sandbox.orchestrator.sandboxing.limits import Usage
 from flash_sandbox.orchestrator.service import SandboxService
+
+UNTIL_KILLED = ("until", "killed")
 
 
 class SteppedRuntime:
@@ -85,6 +92,7 @@ class SteppedRuntime:
             raise self.failing.pop(name)
 
     async def check(self) -> Availability:
+        await self._step("check")
         return Availability(self.name, True, "stepped")
 
     async def open(self) -> None:
@@ -121,6 +129,12 @@ class SteppedRuntime:
         controls: AsyncIterator[Control],
     ) -> AsyncGenerator[Happening]:
         await self._step("exec")
+        if program.command == UNTIL_KILLED:
+            await anext(controls)
+            # That of the sandbox is heard of a moment later.
+            asyncio.get_running_loop().call_soon(self.on_exit, 0)
+            yield Ended(128 + 9, 9)
+            return
         yield Printed("stdout", b"done")
         yield Ended(0)
 
@@ -134,7 +148,11 @@ class SteppedRuntime:
     async def resume(self, sandbox_id: str) -> None:
         await self._step("resume")
 
-    async def snapshot(self, sandbox_id: str) -> SnapshotResult:
+    async def origin(self, snapshot_path: str) -> StartRequest:
+        await self._step("origin")
+        return StartRequest()
+
+    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
         await self._step("snapshot")
         return SnapshotResult("/snapshot")
 
@@ -221,6 +239,40 @@ class TestStart:
         runtime.let_go("start")
         assert {(await second).id} == runtime.sandboxes
 
+    @pytest.mark.parametrize(
+        ("step", "request_"),
+        [("check", StartRequest()), ("origin", StartRequest("bubblewrap", snapshot_path="/snapshot"))],
+        ids=["check", "origin"],
+    )
+    async def test_two_with_one_key_at_once_are_one(
+        self, service: SandboxService, runtime: SteppedRuntime, step: str, request_: StartRequest
+    ) -> None:
+        runtime.hold(step)
+        starts = [asyncio.create_task(service.start_sandbox(request_, "key")) for _ in range(2)]
+        # Neither knows of the other yet.
+        while runtime.steps.count(step) < 2:
+            await asyncio.sleep(0)
+        runtime.let_go(step)
+        assert {result.id for result in await asyncio.gather(*starts)} == runtime.sandboxes
+        assert len(service.registry) == len(runtime.sandboxes) == 1
+
+    async def test_the_key_of_one_that_is_being_undone_starts_anew(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        runtime.hold("start")
+        given_up = asyncio.create_task(service.start_sandbox(StartRequest(), "key"))
+        await runtime.reached("start")
+        runtime.let_go("start")
+        while not runtime.sandboxes:
+            await asyncio.sleep(0)
+        runtime.hold("stop")
+        given_up.cancel()
+        await runtime.reached("stop")
+        again = await service.start_sandbox(StartRequest(), "key")
+        runtime.let_go("stop")
+        await cancelled(given_up)
+        assert ({again.id}, await state(service, again.id)) == (runtime.sandboxes, "running")
+
     async def test_after_a_failure_the_key_starts_anew(
         self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
@@ -238,6 +290,68 @@ class TestStart:
         runtime.on_exit(0)
         runtime.let_go("start")
         assert await state(service, (await task).id) == "stopped"
+
+
+class TestPause:
+    async def test_one_that_ends_meanwhile_is_not_paused(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.hold("pause")
+        task = asyncio.create_task(service.pause_sandbox(PauseRequest(sandbox)))
+        await runtime.reached("pause")
+        runtime.on_exit(3)
+        runtime.let_go("pause")
+        with pytest.raises(ConflictError, match="is stopped: its main process ended with exit status 3"):
+            await task
+        assert await state(service, sandbox) == "stopped"
+
+    async def test_one_that_ends_while_it_is_resumed_stays_stopped(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        await service.pause_sandbox(PauseRequest(sandbox))
+        runtime.hold("resume")
+        task = asyncio.create_task(service.resume_sandbox(ResumeRequest(sandbox)))
+        await runtime.reached("resume")
+        runtime.on_exit(3)
+        runtime.let_go("resume")
+        await task
+        assert await state(service, sandbox) == "stopped"
+
+    async def test_one_that_is_stopped_meanwhile_is_not_there(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        runtime.hold("stop")
+        stop = asyncio.create_task(service.stop_sandbox(StopRequest(sandbox)))
+        await runtime.reached("stop")
+        pause = asyncio.create_task(service.pause_sandbox(PauseRequest(sandbox)))
+        await asyncio.sleep(0)
+        runtime.let_go("stop")
+        await stop
+        with pytest.raises(SandboxNotFoundError):
+            await pause
+        assert "pause" not in runtime.steps
+
+
+class TestKill:
+    async def test_one_that_was_asked_for_is_told_also_where_the_sandbox_ends_right_after(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        process = (await service.start_process(StartProcessRequest(sandbox, UNTIL_KILLED))).process_id
+        await runtime.reached("exec")
+        await service.signal_process(SignalProcessRequest(sandbox, process, 9))
+        result = await service.wait_process(WaitProcessRequest(sandbox, process))
+        assert (result.signal, result.exit_code, result.timed_out) == (9, 137, False)
+
+    async def test_one_whose_time_is_over_is_told_likewise(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        sandbox = await started(service)
+        result = await service.exec_command(ExecRequest(sandbox, UNTIL_KILLED, timeout_ms=1))
+        assert (result.signal, result.exit_code, result.timed_out) == (9, 137, True)
 
 
 class TestSnapshot:
