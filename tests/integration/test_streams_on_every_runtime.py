@@ -184,9 +184,8 @@ class TestTerminal:
         assert printed(frames) == b"0\r\n1\r\n2\r\nerr\r\n"
 
     def test_it_has_the_size_that_was_asked_for_and_can_be_resized(self, runtime: Runtime, idle: str) -> None:
-        # An engine may tell it of its first size a moment after the start.
         script = (
-            "until [ \"$(stty size)\" = '31 97' ]; do sleep 0.05; done; echo first; "
+            "test \"$(stty size)\" = '31 97' && echo first; "
             "until [ \"$(stty size)\" = '13 41' ]; do sleep 0.05; done; echo second"
         )
         with runtime.client.exec_stream(idle, script, tty=True, rows=31, columns=97) as stream:
@@ -194,6 +193,24 @@ class TestTerminal:
             reader.until("first\r\n")
             stream.resize(13, 41)
             reader.until("second\r\n")
+
+    def test_it_has_its_size_from_the_first_instruction(self, runtime: Runtime, idle: str) -> None:
+        sizes = []
+        for _ in range(12):
+            with runtime.client.exec_stream(idle, ["stty", "size"], tty=True, rows=31, columns=97) as stream:
+                sizes.append(printed(list(stream)))
+        assert sizes == [b"31 97\r\n"] * 12
+
+    def test_a_first_size_is_no_change_of_it(self, runtime: Runtime, idle: str) -> None:
+        script = "trap 'echo changed' WINCH; echo on; sleep 0.3; echo off"
+        with runtime.client.exec_stream(idle, script, tty=True, rows=31, columns=97) as stream:
+            assert printed(list(stream)) == b"on\r\noff\r\n"
+
+    def test_a_program_that_is_not_there_is_told(self, runtime: Runtime, idle: str) -> None:
+        with runtime.client.exec_stream(idle, ["no-such-program"], tty=True) as stream:
+            list(stream)
+        assert stream.exit is not None
+        assert stream.exit.exit_code == 127
 
     def test_a_resize_is_heard_of(self, runtime: Runtime, idle: str) -> None:
         script = "trap 'echo changed' WINCH; echo on; while :; do sleep 0.05; done"

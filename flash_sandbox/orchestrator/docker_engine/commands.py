@@ -16,7 +16,7 @@ from ..runtimes.base import Control, Ended, Happening, Kill, Printed, Program, S
 from ..sandboxing.engine_words import EngineWords
 from ..sandboxing.oom import OomKills
 from ..sandboxing.pipes import END_OF_INPUT
-from .api import Engine, EngineError, EngineMissing
+from .api import Engine, EngineError, EngineMissing, EngineVersion
 from .ends import CommandEnds
 from .processes import MARK, kill_command, kill_script, on_this_host, signal_process, signal_script
 from .streams import Demultiplexer
@@ -29,6 +29,16 @@ _ENGINE_SAYS: Final = (b"OCI runtime exec failed", b"unable to find user", b"una
 _NOT_FOUND: Final = ("executable file not found", "no such file or directory")
 _CONFLICTS: Final = ("is not running", "is paused", "No such")
 _NO_DIRECTORY: Final = re.compile(r'chdir to cwd \("(?P<cwd>.*?)"\)[^:]*: (?P<why>[^:]+)')
+# Docker Engine 23 makes a terminal in its size. An older one is told the size once the program runs.
+_SIZING: Final = EngineVersion(1, 42)
+_SHELL: Final = "/bin/sh"
+# Of a terminal without a size, busybox's stty prints nothing, that of coreutils two zeros.
+_AWAIT_SIZE: Final = (
+    'command -v stty >/dev/null || exec "$@"; __n=0; __size=; '
+    'while [ "${__size:-0 0}" = "0 0" ] && [ $__n -lt 5000 ]; do '
+    "__size=$(stty size 2>/dev/null); __n=$((__n+1)); done; unset __n __size; "
+    'exec "$@"'
+)
 _CHUNK: Final = 65536
 _START_SECONDS: Final = 5.0
 _KILL_SECONDS: Final = 10.0
@@ -75,7 +85,8 @@ class Command:
             ConflictError: If the container does not run.
             InternalServerError: If the engine could not run it.
         """
-        self._id = await completed(self._create(self._program, attach_stdin=stdin is not None))
+        program = await self._sized(self._program)
+        self._id = await completed(self._create(program, attach_stdin=stdin is not None))
         ended = False
         try:
             with self._oom_kills.watched() as oom_killed:
@@ -88,6 +99,19 @@ class Command:
         finally:
             if not ended:
                 await completed(self._kill())
+
+    async def _sized(self, program: Program) -> Program:
+        """Return what runs a program once its terminal has a size, where the engine makes it without one.
+
+        Without a shell in the image, the size may come a moment late.
+        """
+        if program.terminal is None or await self._engine.version() >= _SIZING:
+            return program
+        try:
+            await self._engine.call("HEAD", f"/containers/{self._container}/archive", query={"path": _SHELL})
+        except EngineError:
+            return program
+        return replace(program, command=(_SHELL, "-c", _AWAIT_SIZE, "sh", *program.command))
 
     async def _create(self, program: Program, *, attach_stdin: bool = False) -> str:
         body = {
@@ -108,6 +132,8 @@ class Command:
     ) -> AsyncGenerator[Happening]:
         terminal = self._program.terminal
         body: dict[str, Any] = {"Detach": False, "Tty": terminal is not None}
+        if terminal is not None and await self._engine.version() >= _SIZING:
+            body["ConsoleSize"] = [terminal.rows, terminal.columns]
         words = EngineWords(*_ENGINE_SAYS)
         parts = Demultiplexer() if terminal is None else None
         self._ends.expect(self._id)
