@@ -6,15 +6,16 @@ import asyncio
 import fcntl
 import os
 import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 
-from .sandboxing.archive import remove_tree
+from .sandboxing.tree_walk import remove_tree
 
 __all__ = ["StateDirError", "default_image_store", "default_state_dir", "state_directory"]
 
@@ -79,15 +80,22 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
 
 
 def _make_temporary() -> Path:
-    parent = Path(tempfile.gettempdir())
-    for other in parent.glob(_TEMPORARY + "*"):
-        with suppress(OSError):
-            _remove_abandoned(other)
+    others = list(Path(tempfile.gettempdir()).glob(_TEMPORARY + "*"))
+    # In the background, and gone on with by the next one: nobody waits for what others have left.
+    threading.Thread(
+        target=_remove_abandoned, args=(others,), name="flash-sandbox-trash", daemon=True
+    ).start()
     return Path(tempfile.mkdtemp(prefix=_TEMPORARY)).resolve()
 
 
-def _remove_abandoned(directory: Path) -> None:
-    """Remove the temporary directory of an orchestrator of this user that was killed."""
+def _remove_abandoned(directories: Iterable[Path]) -> None:
+    """Remove the temporary directories of orchestrators of this user that were killed."""
+    for directory in directories:
+        with suppress(OSError):
+            _remove_if_abandoned(directory)
+
+
+def _remove_if_abandoned(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)

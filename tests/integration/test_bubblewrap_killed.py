@@ -39,18 +39,19 @@ POINTS = [
     "before runtimes.bubblewrap BubblewrapRuntime.pause 1",
     # The snapshot: frozen, packing, packed, its manifest being written, complete.
     "after runtimes.bubblewrap BubblewrapRuntime.pause 1",
-    "before sandboxing.archive _pack_one 2",
+    "before sandboxing.archive _Packer.add 2",
     "after sandboxing.archive pack_layer 1",
     "before sandboxing.snapshots os.fsync 4",
     "after sandboxing.snapshots Snapshots.write 1",
     # The start from it.
     "after runtimes.bubblewrap BubblewrapRuntime.resume 1",
     "before sandboxing.extraction Extraction.finish 2",
-    # The stop: before and after the kill, without its cgroup, without its layer.
+    # The stop: before and after the kill, without its cgroup, with its layer thrown away.
     "before runtimes.bubblewrap signal.pidfd_send_signal 1",
     "after runtimes.bubblewrap signal.pidfd_send_signal 1",
     "before sandboxing.launcher_client LauncherClient.forget 1",
     "after sandboxing.launcher_client LauncherClient.forget 1",
+    "after sandboxing.trash Trash.throw_away 1",
     "after runtimes.bubblewrap BubblewrapRuntime.stop 1",
     # The removal of the snapshot: without its manifest, and all of it.
     "before sandboxing.snapshots Snapshots._remove_unread 2",

@@ -6,16 +6,16 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flash_sandbox import InvalidArgumentError
+from flash_sandbox import ConflictError, InvalidArgumentError
 from flash_sandbox.orchestrator.images.streams import unpack_stream
 from flash_sandbox.orchestrator.sandboxing import archive
 from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
 from flash_sandbox.orchestrator.sandboxing.extraction import Extraction
+from flash_sandbox.orchestrator.sandboxing.tree_walk import remove_tree
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, content: bytes = b"", link: str = "", mode: int = 0o644):
@@ -170,23 +170,113 @@ def test_an_empty_layer_survives_too(tmp_path):
     assert list(again.iterdir()) == []
 
 
-def test_what_cannot_be_packed_leaves_no_file(tmp_path):
+def make_deep(top: Path, depth: int, name: str = "d") -> None:
+    """Make nested directories, whatever the length of the path."""
+    descriptor = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=descriptor)
+        below = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(("depth", "name"), [(257, "d"), (1200, "d"), (40, "n" * 200)])
+def test_a_path_that_no_snapshot_can_hold_is_refused_and_leaves_no_file(tmp_path, depth, name):
     layer = tmp_path / "layer"
     layer.mkdir()
-    (layer / "sparse").touch()
-    os.truncate(layer / "sparse", 1 << 43)
-    with pytest.raises(Exception, match="needs") as caught:
+    make_deep(layer, depth, name)
+    with pytest.raises(ConflictError, match="a path of more than 256 directories or 3072 bytes"):
         archive.pack_layer(layer, tmp_path / "layer.tar")
-    assert caught.value.reason == "unavailable"
     assert [path.name for path in tmp_path.iterdir()] == ["layer"]
+    remove_tree(layer)
 
 
-@pytest.mark.parametrize(
-    "prepare", [lambda d: d.chmod(0), lambda d: (d / "x").mkdir(), lambda d: (d / "l").symlink_to("/")]
-)
-def test_any_tree_can_be_removed(tmp_path, prepare: Callable[[Path], object]):
-    tree = tmp_path / "tree"
-    (tree / "closed").mkdir(parents=True)
-    prepare(tree / "closed")
-    archive.remove_tree(tree)
-    assert not tree.exists()
+def test_a_path_as_long_as_a_snapshot_holds_survives(tmp_path):
+    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+    layer.mkdir()
+    again.mkdir()
+    make_deep(layer, archive.MAX_DEPTH, "n" * 10)
+    deepest = "/".join(["n" * 10] * archive.MAX_DEPTH)
+    (layer / deepest / ("f" * 255)).write_bytes(b"deep")
+    archive.pack_layer(layer, file)
+    with file.open("rb") as packed:
+        archive.unpack_layer(packed, again, None)
+    assert (again / deepest / ("f" * 255)).read_bytes() == b"deep"
+
+
+def test_holes_stay_holes(tmp_path):
+    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+    layer.mkdir()
+    again.mkdir()
+    (layer / "empty").touch()
+    os.truncate(layer / "empty", 1 << 30)
+    with (layer / "parts").open("wb") as parts:
+        for offset in (1 << 20, 1 << 33):
+            parts.seek(offset)
+            parts.write(b"x" * 5000)
+        parts.truncate(1 << 34)
+    os.setxattr(layer / "parts", "user.note", b" path=elsewhere\n")
+    os.mkdir(layer / ("long" * 50))
+    os.rename(layer / "parts", layer / ("long" * 50) / "parts")
+
+    archive.pack_layer(layer, file)
+    with file.open("rb") as packed:
+        archive.unpack_layer(packed, again, None)
+
+    parts = again / ("long" * 50) / "parts"
+    assert file.stat().st_size < 1 << 20
+    assert ((again / "empty").stat().st_size, (again / "empty").stat().st_blocks) == (1 << 30, 0)
+    assert (parts.stat().st_size, parts.stat().st_blocks < 100) == (1 << 34, True)
+    assert os.getxattr(parts, "user.note") == b" path=elsewhere\n"
+    with parts.open("rb") as file_again:
+        assert file_again.read(1 << 20) == bytes(1 << 20)
+        assert file_again.read(5001) == b"x" * 5000 + b"\0"
+        file_again.seek(1 << 33)
+        assert file_again.read(5001) == b"x" * 5000 + b"\0"
+
+
+@pytest.mark.parametrize("sparse", [[(0, 600), (300, 300)], [(600, 300)], [(-1, 10)]])
+def test_a_sparse_file_whose_parts_do_not_fit_is_refused(root, sparse):
+    listed = "".join(f"{number}\n" for number in [len(sparse), *(n for part in sparse for n in part)])
+    info, content = entry("f", content=listed.encode().ljust(512, b"\0") + b"x" * 900)
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "800"}
+    with pytest.raises(InvalidArgumentError):
+        unpack(tar_of((info, content)), root)
+
+
+def test_names_of_any_bytes_survive_and_several_names_stay_one_file(tmp_path):
+    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+    layer.mkdir()
+    again.mkdir()
+    names = [b"new\nline", b"\xff\xfe", "ü".encode() * 100, b"n" * 255, b"  ", b"-x"]
+    for name in names:
+        (layer / os.fsdecode(name)).write_bytes(name)
+        os.link(layer / os.fsdecode(name), os.fsencode(layer) + b"/" + name[:-1] + b"+")
+    archive.pack_layer(layer, file)
+    with file.open("rb") as packed:
+        archive.unpack_layer(packed, again, None)
+    assert sorted(os.listdir(os.fsencode(again))) == sorted([*names, *(name[:-1] + b"+" for name in names)])
+    for name in names:
+        one, other = again / os.fsdecode(name), again / os.fsdecode(name[:-1] + b"+")
+        assert one.read_bytes() == name
+        assert one.samefile(other)
+
+
+def test_modes_that_deny_their_owner_are_kept(tmp_path):
+    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+    (layer / "closed" / "below").mkdir(parents=True)
+    again.mkdir()
+    (layer / "closed" / "below" / "file").write_bytes(b"x")
+    closed = (layer / "closed" / "below" / "file", layer / "closed" / "below", layer / "closed")
+    for path in closed:
+        path.chmod(0)
+    archive.pack_layer(layer, file)
+    assert stat.S_IMODE((layer / "closed").stat().st_mode) == 0
+    with file.open("rb") as packed:
+        archive.unpack_layer(packed, again, None)
+    assert stat.S_IMODE((again / "closed").stat().st_mode) == 0
+    (again / "closed").chmod(0o700)
+    (again / "closed" / "below").chmod(0o700)
+    assert stat.S_IMODE((again / "closed" / "below" / "file").stat().st_mode) == 0
+    remove_tree(layer)

@@ -23,9 +23,9 @@ from time import monotonic, sleep
 from typing import Final
 
 from ...errors import ConflictError, InternalServerError
-from ..sandboxing.archive import remove_tree
 from ..sandboxing.cgroups import CgroupV1, CgroupV2
 from ..sandboxing.limits import Usage
+from ..sandboxing.tree_walk import remove_tree
 from .bundle import mounting_root
 from .orphans import ProcessEnd, adopting_orphans, reap
 from .output import MainOutput

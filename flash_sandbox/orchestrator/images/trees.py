@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..sandboxing.extraction import remove_tree
+from ..sandboxing.tree_walk import remove_tree
 from .locks import is_still
 
 __all__ = ["Lease", "Tree", "Trees"]

@@ -35,11 +35,11 @@ from ..sandboxing.limits import MIB, Group, Limits, Usage
 from ..sandboxing.main_process import main_command
 from ..sandboxing.network import interface_bytes
 from ..sandboxing.output import Output, drained
-from ..sandboxing.pipes import wake
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.sandbox_steps import Beginning, Mounts, sandbox_steps
 from ..sandboxing.snapshots import Snapshots
+from ..sandboxing.trash import Trash
 from ..sandboxing.users import missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
 from .base import LOG_BYTES, Availability, Control, Happening, Program, Register, Started
@@ -79,6 +79,7 @@ class BubblewrapRuntime:
         event: Callable[..., None] | None = None,
     ) -> None:
         self._layers = state_dir / "sandboxes"
+        self._trash = Trash(state_dir / "trash", event)
         self._rootfs = state_dir / "rootfs"
         self._images = images or Images(state_dir / "images", (self._rootfs, *image_roots))
         self._snapshots = Snapshots(state_dir / "snapshots")
@@ -128,8 +129,9 @@ class BubblewrapRuntime:
             self._hierarchy.remove_leftovers()
         for directory in (self._layers, self._rootfs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._trash.open()
         for leftover in self._layers.iterdir():
-            archive.remove_tree(leftover)
+            self._trash.throw_away(leftover)
         self._images.open()
         self._snapshots.open()
         self._filter.write_bytes(seccomp.build_filter())
@@ -152,7 +154,9 @@ class BubblewrapRuntime:
 
     def _remove_files(self) -> None:
         """Remove all but images and snapshots."""
-        archive.remove_tree(self._layers)
+        self._trash.close()
+        with suppress(OSError):
+            self._layers.rmdir()
         self._program.remove()
         self._filter.unlink(missing_ok=True)
 
@@ -469,11 +473,7 @@ class BubblewrapRuntime:
             await asyncio.shield(process.exited)
 
     async def _discard(self, sandbox: RunningSandbox) -> None:
-        ending = asyncio.ensure_future(self._end_processes(sandbox))
-        await _at_rest(sandbox, ending)
-        removing = asyncio.ensure_future(asyncio.to_thread(archive.remove_tree, sandbox.layer))
-        await asyncio.wait({ending, removing})
-        ending.result()
+        await self._end_processes(sandbox)
         sandbox.log.close()
         for descriptor in (sandbox.status, sandbox.handle):
             if descriptor >= 0:
@@ -481,7 +481,9 @@ class BubblewrapRuntime:
         sandbox.status = sandbox.handle = -1
         if sandbox.process is not None:
             self._launcher.forget(sandbox.process)
-        removing.result()
+        # However much it is: nothing waits for it, and nobody but the orchestrator gets to it any more.
+        self._trash.throw_away(sandbox.layer)
+        # No process of this user lives, and what it leaves lies where no other sandbox can look.
         if self._users and sandbox.user is not None:
             self._users.give_back(sandbox.user)
         sandbox.root.release()
@@ -495,19 +497,6 @@ class BubblewrapRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
-
-
-async def _at_rest(sandbox: RunningSandbox, ending: asyncio.Future[None]) -> None:
-    """Wait until nothing writes to the layer: its PID 1 is gone, or all that is being ended."""
-    loop = asyncio.get_running_loop()
-    gone: asyncio.Future[None] = loop.create_future()
-    if sandbox.handle >= 0:
-        loop.add_reader(sandbox.handle, wake, gone)
-    try:
-        await asyncio.wait({ending, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        if sandbox.handle >= 0:
-            loop.remove_reader(sandbox.handle)
 
 
 @contextmanager

@@ -34,12 +34,12 @@ from ..gvisor.program import Missing, Runsc, RunscError
 from ..gvisor.records import Record, read_record
 from ..gvisor.unprivileged import give_away
 from ..sandboxing import cgroups, idle
-from ..sandboxing.archive import remove_tree
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.limits import Limits, Usage
 from ..sandboxing.main_process import main_command
 from ..sandboxing.snapshots import Snapshot, Snapshots
 from ..sandboxing.supplied import write_supplied
+from ..sandboxing.tree_walk import remove_tree
 from .base import Availability, Control, Happening, Program, Register, Started
 
 __all__ = ["GvisorRuntime"]

@@ -3,22 +3,24 @@
 A writable layer is overlayfs's upper directory. In a tar file its deletions are written as the OCI image
 specification has them (``layer.md``: ``.wh.NAME``, and ``.wh..wh..opq`` for a directory that hides what
 is below it); on disk they are what overlayfs has (``Documentation/filesystems/overlayfs.rst``, with
-"userxattr"). `extraction` does the reading of them.
+"userxattr"). Holes of files are left out as GNU tar does it (its manual, "PAX Format, Version 1.0").
+`extraction` does the reading of them.
 """
 
 from __future__ import annotations
 
-import itertools
+import errno
 import os
 import shutil
 import stat
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from ...errors import UnavailableError
+from ...errors import ConflictError, UnavailableError
 from .extraction import (
     OPAQUE,
     OPAQUE_XATTR,
@@ -27,10 +29,23 @@ from .extraction import (
     XATTR_HEADER,
     Extraction,
     Whiteouts,
-    remove_tree,
 )
+from .tree_walk import Entry, TreeChanged, open_file, walk
 
-__all__ = ["pack_layer", "remove_tree", "unpack_layer"]
+__all__ = ["MAX_DEPTH", "MAX_PATH_BYTES", "pack_layer", "unpack_layer"]
+
+MAX_PATH_BYTES: Final = 3072
+"""The longest path in a layer that is packed: of Linux's 4096, the rest is for the store's own."""
+
+MAX_DEPTH: Final = 256
+"""Directories below one another in a layer that is packed, as in images: it bounds the time to unpack."""
+
+_CHUNK: Final = 1024 * 1024
+_SPARSE: Final = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+# The list of them has to fit into what `bounded_tar` takes for headers.
+_MAX_EXTENTS: Final = 100_000
+# So much of a file is not worth a list of its holes.
+_LEAST_HOLES: Final = 64 * 1024
 
 
 def pack_layer(layer: Path, target: Path) -> None:
@@ -42,22 +57,33 @@ def pack_layer(layer: Path, target: Path) -> None:
 
     Raises:
         UnavailableError: If the disk has not got the room.
+        ConflictError: If the layer is not at rest, or holds what no snapshot can: a path of more than
+            `MAX_DEPTH` directories or `MAX_PATH_BYTES`, or a file of more than 100,000 holes.
     """
-    _require_room(layer, target.parent)
     partial = target.with_name(target.name + ".partial")
     try:
+        _require_room(layer, target.parent)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                # One at a time: a directory that denies its owner is open only while the walk is in it.
-                for path in itertools.chain((layer,), _walk(layer)):
-                    _pack_one(tar, path, path.relative_to(layer))
+            packer = _Packer(file)
+            for entry in walk(layer, path_bytes=MAX_PATH_BYTES, depth=MAX_DEPTH):
+                packer.add(entry)
+            file.write(bytes(2 * tarfile.BLOCKSIZE))
             file.flush()
             os.fsync(file.fileno())
         partial.rename(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except TreeChanged as error:
+        raise ConflictError(f"the sandbox changed its files while they were saved: {error}") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _refused(
+                f"a path of more than {MAX_DEPTH} directories or {MAX_PATH_BYTES} bytes"
+            ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UnavailableError(f"the snapshot cannot be written: {error.strerror}") from error
         raise
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def unpack_layer(file: IO[bytes], layer: Path, owner: int | None) -> None:
@@ -73,83 +99,164 @@ def unpack_layer(file: IO[bytes], layer: Path, owner: int | None) -> None:
     extraction.finish()
 
 
-# Packing
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    """Yield everything below a directory, parents first, in a stable order."""
-    with _readable(directory):
-        names = sorted(os.listdir(directory))
-    for name in names:
-        path = directory / name
-        yield path
-        if stat.S_ISDIR(path.lstat().st_mode):
-            with _readable(path):
-                yield from _walk(path)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Lift, for a moment, a mode that denies the owner, who is the caller."""
-    mode = stat.S_IMODE(path.lstat().st_mode)
-    wanted = 0o700 if path.is_dir() else 0o400
-    if mode & wanted == wanted or os.geteuid() == 0:
-        yield
-        return
-    path.chmod(mode | wanted)
-    try:
-        yield
-    finally:
-        path.chmod(mode)
+def _refused(what: str) -> ConflictError:
+    return ConflictError(f"the sandbox cannot be saved: it has {what}")
 
 
 def _require_room(layer: Path, store: Path) -> None:
-    # A sparse file is written out in full, so that its apparent size counts.
-    needed = sum(path.lstat().st_size + 1024 for path in _walk(layer))
+    needed = 0
+    for entry in walk(layer, path_bytes=MAX_PATH_BYTES, depth=MAX_DEPTH):
+        # What lies in holes, or is compressed on disk, is not counted: the disk itself tells in the end.
+        needed += min(entry.status.st_size, entry.status.st_blocks * 512) // entry.status.st_nlink + 1024
     free = shutil.disk_usage(store).free
     if needed > free:
         raise UnavailableError(f"the snapshot needs {needed} bytes, and the store has {free} left")
 
 
-def _pack_one(tar: tarfile.TarFile, path: Path, name: Path) -> None:
-    status = path.lstat()
-    if stat.S_ISSOCK(status.st_mode):
-        return
-    if stat.S_ISCHR(status.st_mode):
-        # The only device that a sandbox's layer can hold: a deletion.
-        tar.addfile(tarfile.TarInfo(str(name.with_name(WHITEOUT + name.name))))
-        return
-    info = tar.gettarinfo(path, arcname=str(name))
-    # Whoever it is on this host, inside the sandbox it is root.
-    info.uid = info.gid = 0
-    info.uname = info.gname = ""
-    if not (info.isreg() or info.isdir()):
-        tar.addfile(info)
-        return
-    with _readable(path):
-        info.pax_headers = {**info.pax_headers, **_xattr_headers(path)}
-        if info.isreg():
-            with path.open("rb") as content:
-                tar.addfile(info, content)
+class _Packer:
+    """Writes what a walk comes to into a tar file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        # Of files with several names: the first one, and how many are still to come.
+        self._names: dict[tuple[int, int], tuple[str, int]] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Write one entry; sockets are left out."""
+        mode = entry.status.st_mode
+        if stat.S_ISDIR(mode):
+            self._add_directory(entry)
+        elif stat.S_ISREG(mode):
+            self._add_file(entry)
+        elif stat.S_ISLNK(mode):
+            info = _info(entry, tarfile.SYMTYPE)
+            info.linkname = os.readlink(entry.name, dir_fd=entry.parent)
+            self._write_head(info)
+        elif stat.S_ISFIFO(mode):
+            self._write_head(_info(entry, tarfile.FIFOTYPE))
+        elif stat.S_ISCHR(mode):
+            # The only device that a sandbox's layer can hold: a deletion.
+            above = entry.path.removesuffix(entry.name)
+            self._write_head(tarfile.TarInfo(f"{above}{WHITEOUT}{entry.name}"))
+
+    def _add_directory(self, entry: Entry) -> None:
+        info = _info(entry, tarfile.DIRTYPE)
+        info.pax_headers = _xattr_headers(entry.descriptor)
+        self._write_head(info)
+        if _xattr(entry.descriptor, OPAQUE_XATTR) == b"y":
+            self._write_head(tarfile.TarInfo(f"{entry.path}/{OPAQUE}".lstrip("/")))
+
+    def _add_file(self, entry: Entry) -> None:
+        first = self._first_name(entry)
+        if first:
+            info = _info(entry, tarfile.LNKTYPE)
+            info.linkname = first
+            self._write_head(info)
             return
-        tar.addfile(info)
-        if _xattr(path, OPAQUE_XATTR) == b"y":
-            tar.addfile(tarfile.TarInfo(str(name / OPAQUE)))
+        descriptor, mode_before = open_file(entry)
+        try:
+            self._write_file(_info(entry, tarfile.REGTYPE), descriptor)
+        finally:
+            if mode_before is not None:
+                os.fchmod(descriptor, mode_before)
+            os.close(descriptor)
+
+    def _first_name(self, entry: Entry) -> str:
+        """Return the name under which a file was written before; empty for the first time."""
+        if entry.status.st_nlink == 1:
+            return ""
+        identity = entry.status.st_dev, entry.status.st_ino
+        first, left = self._names.pop(identity, ("", entry.status.st_nlink))
+        if left > 1:
+            self._names[identity] = (first or entry.path, left - 1)
+        return first
+
+    def _write_file(self, info: tarfile.TarInfo, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        info.pax_headers = _xattr_headers(descriptor)
+        extents = [(0, status.st_size)]
+        if status.st_size - status.st_blocks * 512 >= _LEAST_HOLES:
+            extents = _extents(descriptor, status.st_size)
+        stored = sum(size for _, size in extents)
+        if stored < status.st_size:
+            self._write_sparse_head(info, status.st_size, extents)
+        else:
+            info.size = stored
+            self._write_head(info)
+        for offset, size in extents:
+            self._copy(descriptor, offset, size)
+        self._file.write(bytes(-stored % tarfile.BLOCKSIZE))
+
+    def _write_head(self, info: tarfile.TarInfo) -> None:
+        self._file.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+
+    def _write_sparse_head(self, info: tarfile.TarInfo, size: int, extents: list[tuple[int, int]]) -> None:
+        numbers = [len(extents), *(number for extent in extents for number in extent)]
+        listed = "".join(f"{number}\n" for number in numbers).encode()
+        listed += bytes(-len(listed) % tarfile.BLOCKSIZE)
+        sparse = {**_SPARSE, "GNU.sparse.realsize": str(size), "path": info.name}
+        info.pax_headers = {**info.pax_headers, **sparse}
+        head = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")[: -tarfile.BLOCKSIZE]
+        # What is stored is told in the header proper, be it ever so large: a reader would take a pax header
+        # of that name for the size of the file.
+        plain = tarfile.TarInfo("sparse")
+        plain.mode = info.mode
+        plain.size = len(listed) + sum(size for _, size in extents)
+        self._file.write(head + plain.tobuf(tarfile.GNU_FORMAT) + listed)
+
+    def _copy(self, descriptor: int, offset: int, size: int) -> None:
+        while size:
+            data = os.pread(descriptor, min(size, _CHUNK), offset)
+            if not data:
+                raise TreeChanged("a file became shorter")
+            self._file.write(data)
+            offset += len(data)
+            size -= len(data)
 
 
-def _xattr(path: Path, name: str) -> bytes:
+def _info(entry: Entry, kind: bytes) -> tarfile.TarInfo:
+    # Whoever it is on this host, inside the sandbox it is root.
+    info = tarfile.TarInfo(entry.path or ".")
+    info.type = kind
+    info.mode = stat.S_IMODE(entry.status.st_mode)
+    info.mtime = entry.status.st_mtime
+    return info
+
+
+def _extents(descriptor: int, size: int) -> list[tuple[int, int]]:
+    """Return offset and size of each part of a file that holds data, and an empty one at its end."""
+    extents = list(islice(_data(descriptor, size), _MAX_EXTENTS + 1))
+    if len(extents) > _MAX_EXTENTS:
+        raise _refused(f"a file of more than {_MAX_EXTENTS} holes")
+    return [*extents, (size, 0)]
+
+
+def _data(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return
+        end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+        yield start, end - start
+
+
+def _xattr(descriptor: int, name: str) -> bytes:
     with suppress(OSError):
-        return os.getxattr(path, name, follow_symlinks=False)
+        return os.getxattr(descriptor, name)
     return b""
 
 
-def _xattr_headers(path: Path) -> dict[str, str]:
+def _xattr_headers(descriptor: int) -> dict[str, str]:
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        names = os.listxattr(descriptor)
     except OSError:
         return {}
     return {
-        XATTR_HEADER + name: _xattr(path, name).decode("utf-8", "surrogateescape")
+        XATTR_HEADER + name: _xattr(descriptor, name).decode("utf-8", "surrogateescape")
         for name in names
         if name.startswith("user.") and not name.startswith(OVERLAY_XATTRS)
     }

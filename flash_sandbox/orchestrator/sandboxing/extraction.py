@@ -8,18 +8,19 @@ set-user-ID, owners other than root) is left out.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tarfile
 from contextlib import suppress
+from copy import copy
 from enum import Enum
 from pathlib import Path
-from typing import IO, Final
+from typing import Final, cast
 
 from ...errors import InvalidArgumentError
 from .bounded_tar import Bounds, Readable, entries, refused, refusing
+from .tree_walk import remove_tree, walk
 
-__all__ = ["Extraction", "Whiteouts", "is_directory_inside", "remove_tree"]
+__all__ = ["Extraction", "Whiteouts", "is_directory_inside"]
 
 OPAQUE: Final = ".wh..wh..opq"
 OPAQUE_XATTR: Final = "user.overlay.opaque"
@@ -183,10 +184,7 @@ class Extraction:
         elif info.isfifo():
             os.mkfifo(path, 0o600)
         elif info.isreg():
-            content = tar.extractfile(info)
-            assert content is not None
-            with open(path, "xb") as target:
-                _copy(content, target)
+            _write_file(tar, info, path)
         else:
             # Devices: a sandbox has its own /dev.
             return False
@@ -244,8 +242,9 @@ class Extraction:
 
     def _remove(self, path: str) -> None:
         if stat.S_ISDIR(os.lstat(path).st_mode):
-            for directory, _, _ in os.walk(path):
-                self._directories.pop(directory, None)
+            for entry in walk(Path(path), path_bytes=_PATH_BYTES, depth=_PATH_BYTES):
+                if entry.descriptor >= 0:
+                    self._directories.pop(os.path.join(path, entry.path).rstrip("/"), None)
             remove_tree(Path(path))
         else:
             os.unlink(path)
@@ -294,35 +293,6 @@ class Extraction:
             os.chown(target, self._owner, self._owner, follow_symlinks=False)
 
 
-def remove_tree(directory: Path) -> None:
-    """Remove a directory and all in it, also directories that deny their owner.
-
-    What another removes meanwhile (a command that ends removes its own files) is as good as removed.
-    """
-    lifted = False
-    while os.path.lexists(directory):
-        try:
-            shutil.rmtree(directory)
-        except FileNotFoundError:
-            continue
-        except PermissionError:
-            if lifted:
-                raise
-            _let_its_owner_in(directory)
-            lifted = True
-
-
-def _let_its_owner_in(directory: Path) -> None:
-    """Give an owner back what directories deny: overlayfs leaves one of mode 0, and so may a sandbox."""
-    for path, names, _ in os.walk(directory):
-        for name in names:
-            child = os.path.join(path, name)
-            with suppress(FileNotFoundError):
-                mode = os.lstat(child).st_mode
-                if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
-                    os.chmod(child, 0o700)
-
-
 def is_directory_inside(root: Path, path: str) -> bool:
     """Tell whether an absolute path is a directory where `root` is the root directory, links included."""
     try:
@@ -332,14 +302,26 @@ def is_directory_inside(root: Path, path: str) -> bool:
     return True
 
 
-def _copy(source: IO[bytes], target: IO[bytes]) -> None:
-    """Copy a file; what is nothing but zeros takes no room on the disk."""
-    while block := source.read(_BLOCK):
-        if block == _ZEROS[: len(block)]:
-            target.seek(len(block), os.SEEK_CUR)
-        else:
-            target.write(block)
-    target.truncate()
+def _write_file(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str) -> None:
+    """Write a file; the holes of a sparse one, of which the tar file has only the rest, stay holes."""
+    parts = cast(list[tuple[int, int]], [(0, info.size)] if info.sparse is None else info.sparse)
+    stored = copy(info)
+    stored.sparse, stored.size = None, sum(size for _, size in parts)
+    content = tar.extractfile(stored)
+    assert content is not None
+    end = 0
+    with open(path, "xb") as target:
+        for offset, size in parts:
+            if size < 0 or offset < end or offset + size > info.size:
+                raise _refused_entry(info.name, "has parts that overlap or lie outside")
+            end = offset + size
+            while offset < end and (block := content.read(min(_BLOCK, end - offset))):
+                # What is nothing but zeros takes no room on the disk either.
+                if block != _ZEROS[: len(block)]:
+                    target.seek(offset)
+                    target.write(block)
+                offset += len(block)
+        target.truncate(info.size)
 
 
 def _refused_entry(name: str, why: str) -> InvalidArgumentError:

@@ -22,10 +22,10 @@ from ..images.pulling import Report
 from ..images.references import HOST, Kind, Source, not_usable, parse_source
 from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES, ImageStore
 from ..images.trees import Lease
-from . import archive
 from .extraction import is_directory_inside
 from .host_image import ENVIRONMENT, make_host_image
 from .supplied import lacking, supply
+from .tree_walk import remove_tree
 
 __all__ = ["HOST", "Images", "RootFilesystem"]
 
@@ -172,7 +172,7 @@ class Images:
 
     def _make_host(self) -> RootFilesystem:
         lower = self._directory / HOST
-        archive.remove_tree(lower)
+        remove_tree(lower)
         shown = make_host_image(lower)
         return RootFilesystem(HOST, lower, shown, config=ImageConfig(env=ENVIRONMENT))
 

@@ -33,6 +33,7 @@ from ...errors import InvalidArgumentError, Reason, UnavailableError
 from ...models import SnapshotInfo, StartRequest
 from ..images.references import is_same_image
 from . import archive
+from .tree_walk import remove_tree
 
 __all__ = ["Manifest", "Snapshot", "Snapshots"]
 
@@ -422,7 +423,7 @@ def _write_private(path: Path, content: bytes) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        archive.remove_tree(path)
+        remove_tree(path)
     else:
         path.unlink(missing_ok=True)
 

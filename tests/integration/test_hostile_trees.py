@@ -1,0 +1,72 @@
+"""Trees that a sandbox makes to be a nuisance: on every runtime they are saved or refused, and go with it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from every_runtime import Runtime
+from inside import wait_until
+
+from flash_sandbox import ConflictError
+
+# Each round puts the tree below a new chain of directories, whose own path is one that the kernel takes.
+DEEP = """
+chain=$(printf 'd/%.0s' $(seq 1000))
+for round in 1 2 3; do
+    mkdir -p "/root/new/$chain"
+    if [ -e /root/tree ]; then mv /root/tree "/root/new/$chain"; fi
+    mv /root/new /root/tree
+done
+"""
+LONG = """
+name=$(printf 'n%.0s' $(seq 200))
+chain=$(printf "$name/%.0s" $(seq 15))
+for round in 1 2 3; do
+    mkdir -p "/root/new/$chain"
+    if [ -e /root/tree ]; then mv /root/tree "/root/new/$chain"; else chmod 0 "/root/new/$chain"; fi
+    mv /root/new /root/tree
+done
+"""
+CLOSED = """
+mkdir -p /root/tree/a/b /root/tree/odd
+touch /root/tree/a/b/file "/root/tree/odd/$(printf 'new\\nline\\377')"
+chmod 0 /root/tree/a/b/file /root/tree/a/b /root/tree/a /root/tree
+"""
+TREES = {"deep": DEEP, "long": LONG, "closed": CLOSED}
+
+
+def layers(runtime: Runtime) -> set[str]:
+    """Return the names of what a bubblewrap sandbox has on this host, and of what is being removed."""
+    found = set()
+    for name in ("sandboxes", "trash"):
+        with suppress(FileNotFoundError):
+            found |= {path.name for path in Path(runtime.state_dir, name).iterdir()}
+    return found
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_a_sandbox_with_any_tree_can_be_stopped_and_leaves_nothing(runtime: Runtime, tree: str) -> None:
+    before = layers(runtime)
+    with runtime.sandbox() as sandbox_id:
+        runtime.sh(sandbox_id, TREES[tree])
+    assert sandbox_id not in {info.id for info in runtime.client.list_sandboxes().sandboxes}
+    wait_until(lambda: layers(runtime) <= before, "the writable layer to be removed", 60)
+    with runtime.sandbox() as another:
+        assert runtime.sh(another, "test -e /root/tree || echo none") == "none\n"
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_a_sandbox_with_any_tree_is_saved_or_goes_on(runtime: Runtime, tree: str) -> None:
+    with runtime.sandbox() as sandbox_id:
+        runtime.sh(sandbox_id, TREES[tree])
+        if runtime.type == "bubblewrap" and tree != "closed":
+            with pytest.raises(ConflictError, match="a path of more than 256 directories or 3072 bytes"):
+                runtime.client.snapshot_sandbox(sandbox_id)
+            assert runtime.sh(sandbox_id, "echo on") == "on\n"
+            return
+        path = runtime.client.snapshot_sandbox(sandbox_id).snapshot_path
+        with runtime.sandbox(snapshot_path=path) as copy:
+            assert runtime.sh(copy, "chmod 700 /root/tree && cd /root/tree && echo *") != "*\n"
+        runtime.client.remove_snapshot(path)
