@@ -168,10 +168,18 @@ def serve(
     ] = "",
     api_key: Annotated[
         str | None,
-        typer.Option(envvar="FLASH_SANDBOX_API_KEY", show_default=False, help="Key that callers must carry."),
+        typer.Option(
+            envvar="FLASH_SANDBOX_API_KEY",
+            help="Key that callers must carry.",
+            show_default="none: only your own processes, and root's, may call",
+        ),
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond loopback also without a key.")
+        bool,
+        typer.Option("--insecure", help="Listen beyond loopback also without a key, and let everybody in."),
+    ] = False,
+    no_key: Annotated[
+        bool, typer.Option("--no-key", help="Let every user of this machine in without a key.")
     ] = False,
     allow_host: Annotated[
         list[str] | None,
@@ -216,6 +224,7 @@ def serve(
         "warm_image": warm_image,
         "api_key": api_key or None,
         "insecure": insecure,
+        "no_key": no_key,
         "hosts": allow_host or (),
         "log_format": log_format.value,
     }
@@ -309,6 +318,9 @@ async def _serve(options: OrchestratorOptions, *, as_json: bool) -> int:
             typer.echo(f"flash-sandbox serve: {error}", err=True)
             return 1
         addresses = {"http_address": orchestrator.http_address, "grpc_address": orchestrator.grpc_address}
+        if not options["api_key"] and (options["insecure"] or options["no_key"]):
+            who = "everybody who reaches it" if options["insecure"] else "every user of this machine"
+            typer.echo(f"warning: {who} may call: no key is asked for", err=True)
         if as_json:
             print_json(addresses)
         else:

@@ -15,6 +15,7 @@ import typer
 
 from ..embedding import Endpoint, endpoint_at, own_endpoint
 from ..errors import (
+    AuthenticationError,
     ProtocolError,
     SandboxConnectionError,
     SandboxError,
@@ -112,7 +113,10 @@ class Connection:
         try:
             with self.client() as client:
                 client.with_options(max_retries=0).list_sandboxes(page_size=1, timeout=_PROBE_SECONDS)
-        except _NOBODY:
+        except (*_NOBODY, AuthenticationError) as error:
+            if isinstance(error, AuthenticationError) and self.api_key is not None:
+                raise
+            # Whoever asks for a key that was not given is another user's.
             own = own_endpoint()
             return Connection(TransportChoice(own.transport), own.address, own.api_key)
         return self

@@ -1,9 +1,10 @@
-"""Who may call: the API key, where to listen without one, and what a browser may send."""
+"""Who may call: the API key, who needs none, where to listen without one, and what a browser may send."""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
 import re
 from collections.abc import Collection
 from functools import lru_cache
@@ -11,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ..errors import AuthenticationError, PermissionDeniedError
+from .peers import Socket, user_of_peer
 
 __all__ = ["Gatekeeper", "require_safe_bind"]
 
@@ -20,27 +22,59 @@ _OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
 class Gatekeeper:
-    """Lets through what carries the API key, or everything where there is none.
+    """Lets in what carries the API key. Where there is no key: this process's own user, and root.
 
     Args:
-        api_key: The key; None lets every caller in.
-        insecure: Whether to do without a key also beyond loopback, and so to take any ``Host``.
+        api_key: The key; None for none.
+        insecure: Let everybody in without a key, also from beyond loopback and by any ``Host``.
+        no_key: Let every user of this machine in without a key.
         hosts: Names that it answers to as ``Host``, also without a key, besides this machine's own.
+
+    Raises:
+        ValueError: The key is malformed, or given together with `no_key`.
     """
 
     def __init__(
-        self, api_key: str | None = None, *, insecure: bool = False, hosts: Collection[str] = ()
+        self,
+        api_key: str | None = None,
+        *,
+        insecure: bool = False,
+        no_key: bool = False,
+        hosts: Collection[str] = (),
     ) -> None:
         if api_key is not None and not re.fullmatch(r"[!-~]+", api_key):
             raise ValueError("the API key must be visible ASCII characters, at least one")
+        if api_key is not None and no_key:
+            raise ValueError("--no-key contradicts the API key (--api-key or $FLASH_SANDBOX_API_KEY)")
         self._expected = None if api_key is None else f"Bearer {api_key}".encode()
+        self._is_open = api_key is None and (insecure or no_key)
         self._any_host = insecure or api_key is not None
         self._hosts = {host.lower() for host in hosts}
 
-    def check_key(self, authorization: str | None) -> None:
-        """Raise AuthenticationError unless `authorization`, the header's value, carries the key."""
-        if self._expected is None:
+    def trusts(self, connection: Socket | None) -> bool:
+        """Tell whether what comes by a connection may do without a key.
+
+        Args:
+            connection: This end; None where it has none, being closed.
+        """
+        if self._expected is not None or self._is_open:
+            return self._is_open
+        return connection is not None and user_of_peer(connection) in (os.geteuid(), 0)
+
+    def check_key(self, authorization: str | None, *, trusted: bool) -> None:
+        """Raise AuthenticationError unless `authorization`, the header's value, carries the key.
+
+        A connection that `trusts` lets in needs none.
+        """
+        if trusted:
             return
+        if self._expected is None:
+            raise AuthenticationError(
+                "without an API key this orchestrator answers only its own user and root, and this "
+                "connection is not known to be theirs: start it with a key ($FLASH_SANDBOX_API_KEY) and give "
+                "the client the same (api_key=), or start it with --no-key, which lets in every user of its "
+                "machine"
+            )
         if not authorization:
             raise AuthenticationError("this orchestrator asks for an API key: Authorization: Bearer KEY")
         scheme, _, key = authorization.partition(" ")

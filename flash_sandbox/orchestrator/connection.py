@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
     @cached_property
     def trusted(self) -> bool:
         """Whether this connection may do without a key."""
-        return self._connections.trusts(self.peer or (), self._transport.get_extra_info("sockname") or ())
+        return self._connections.trusts(self._transport.get_extra_info("socket"))
 
     def begin(self) -> None:
         """Note that the head of a request has come."""

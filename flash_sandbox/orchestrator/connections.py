@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .peers import Socket
 
 __all__ = ["Connections"]
 
@@ -40,14 +41,13 @@ class Connections:
     """The connections of one orchestrator.
 
     Args:
-        trusts: Tells whether a connection may do without a key, from the address of the caller's end and that
-            of this end, as `socket.getpeername` and `socket.getsockname` return them. It is asked once a
+        trusts: Tells whether a connection may do without a key, from its socket. It is asked once a
             connection, before the first call on it that needs a key.
         most: How many there may be at a time; None for half of the descriptors that this process may open.
             Unproven ones may be half of that.
     """
 
-    def __init__(self, trusts: Callable[[_Address, _Address], bool], most: int | None = None) -> None:
+    def __init__(self, trusts: Callable[[Socket | None], bool], most: int | None = None) -> None:
         self.trusts = trusts
         self._most = _most_connections() if most is None else most
         self._all: set[Connection] = set()

@@ -56,6 +56,7 @@ class OrchestratorOptions(TypedDict, total=False):
     warm_image: str
     api_key: str | None
     insecure: bool
+    no_key: bool
     hosts: Sequence[str]
     log_format: LogFormat
 
@@ -87,8 +88,10 @@ class Orchestrator:
         warm: How many bubblewrap sandboxes are kept ready for starts that ask for `warm_image`, and nothing
             else but a name, labels and a time to live.
         warm_image: That image; empty for the default one.
-        api_key: Key that callers must carry; None for none.
-        insecure: Listen beyond loopback also without a key.
+        api_key: Key that callers must carry; None for none: only processes of this process's own user, and
+            of root, may call then, by the loopback interface.
+        insecure: Listen beyond loopback also without a key, and let everybody in.
+        no_key: Let every user of this machine in without a key.
         hosts: Names that browsers may call it by, also without a key, besides ``localhost`` and IP addresses.
         log_format: ``text`` or ``json``.
 
@@ -126,6 +129,7 @@ class Orchestrator:
         warm_image: str = "",
         api_key: str | None = None,
         insecure: bool = False,
+        no_key: bool = False,
         hosts: Sequence[str] = (),
         log_format: LogFormat = "text",
     ) -> None:
@@ -148,7 +152,7 @@ class Orchestrator:
         self._warm_image = warm_image
         self._api_key = api_key
         self._insecure = insecure
-        self._gatekeeper = Gatekeeper(api_key, insecure=insecure, hosts=hosts)
+        self._gatekeeper = Gatekeeper(api_key, insecure=insecure, no_key=no_key, hosts=hosts)
         self._log = RequestLog(log_format)
         self._stack = AsyncExitStack()
 
@@ -209,7 +213,7 @@ class Orchestrator:
     ) -> AsyncIterator[None]:
         measures = Measures(service.registry)
         calls = Calls(self._log, measures.count)
-        connections = Connections(lambda peer, local: True)
+        connections = Connections(self._gatekeeper.trusts)
         http = HTTPServer(HTTPApp(service, calls, self._gatekeeper, measures), connections)
         grpc = GRPCServer(GRPCService(service, calls, self._gatekeeper), connections)
         try:

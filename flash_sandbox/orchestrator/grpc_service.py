@@ -58,7 +58,9 @@ class GRPCService(SandboxServiceBase):
             return None
         operation, respond = self._methods.get(incoming.path) or (incoming.path[:200], _unknown)
         try:
-            self._gatekeeper.check_key(incoming.headers.get("authorization"))
+            self._gatekeeper.check_key(
+                incoming.headers.get("authorization"), trusted=incoming.connection.trusted
+            )
         except SandboxError as error:
             call = _begin(incoming, operation)
             error.request_id = call.request_id

@@ -117,7 +117,7 @@ class HTTPApp:
                     _text(headers, b"host"), _text(headers, b"origin"), _text(headers, b"sec-fetch-site")
                 )
                 if secured:
-                    self._gatekeeper.check_key(_text(headers, b"authorization"))
+                    self._gatekeeper.check_key(_text(headers, b"authorization"), trusted=connection.trusted)
                     connection.prove()
                 timeout_ms = _text(headers, b"x-request-timeout-ms")
                 timeout = None if timeout_ms is None else timeout_of_milliseconds(timeout_ms)

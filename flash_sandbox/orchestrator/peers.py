@@ -9,11 +9,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-__all__ = ["user_of_peer"]
+__all__ = ["Socket", "user_of_peer"]
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20
@@ -30,6 +29,10 @@ _OWNER: Final = struct.Struct("=IIIII")
 _SOCKET: Final = struct.Struct("!HH16s16s")
 _ANY: Final = struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
 _ALL_STATES: Final = 0xFFFFFFFF
+# Of a connection (linux/tcp_states.h).
+_ESTABLISHED: Final = 1
+_SYN_SENT: Final = 2
+_CLOSE_WAIT: Final = 8
 
 _UNMAPPED: Final = Path("/proc/sys/kernel/overflowuid")
 _USERS: Final = Path("/proc/self/uid_map")
@@ -39,20 +42,40 @@ _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _End = tuple[_IPAddress, int]
 
 
-def user_of_peer(peer: Sequence[Any], local: Sequence[Any]) -> int | None:
+class Socket(Protocol):
+    """What is needed of a socket, as `socket.socket` and the transports of event loops have it."""
+
+    def getpeername(self) -> Any:
+        """Return the address of the other end."""
+        ...
+
+    def getsockname(self) -> Any:
+        """Return the address of this end."""
+        ...
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """Return an option of the socket."""
+        ...
+
+
+def user_of_peer(connection: Socket) -> int | None:
     """Return the user ID that owns the other end of a TCP connection, or None where the kernel does not tell.
 
     It does not tell of a socket on another machine or in another network namespace, of one that has been
     closed, and of a user who has no number in this process's user namespace.
 
     Args:
-        peer: Address of the other end, as `socket.getpeername` returns it.
-        local: Address of this end, as `socket.getsockname` returns it.
+        connection: This end.
     """
     try:
-        found = _find(_end(peer), _end(local))
-        return None if found is None or _stands_for_others(found) else found
-    except (OSError, ValueError, struct.error):
+        found = _find(_end(connection.getpeername()), _end(connection.getsockname()))
+        if found is None or _stands_for_others(found):
+            return None
+        # A connection that was reset can still be read from, and its port be another user's meanwhile. So
+        # long as this end has not been, nobody else can have the other one.
+        state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return found if state in (_ESTABLISHED, _CLOSE_WAIT) else None
+    except (OSError, ValueError, LookupError, struct.error):
         # No netlink in this sandbox or container, or no inet_diag in this kernel.
         return None
 
@@ -75,7 +98,7 @@ def _find(peer: _End, local: _End) -> int | None:
 
 def _owner(answer: bytes, peer: _End, local: _End) -> int | None:
     at = _HEADER.size
-    family = _ANSWER.unpack_from(answer, at)[0]
+    family, state, _, _ = _ANSWER.unpack_from(answer, at)
     at += _ANSWER.size
     peer_port, local_port, *packed = _SOCKET.unpack_from(answer, at)
     size = 4 if family == socket.AF_INET else 16
@@ -85,10 +108,10 @@ def _owner(answer: bytes, peer: _End, local: _End) -> int | None:
         return None
     user, inode = _OWNER.unpack_from(answer, at + _SOCKET.size + len(_ANY))[3:]
     # A socket that its program has closed, but whose connection goes on, is told as root's and has no inode.
-    return int(user) if inode else None
+    return int(user) if inode and state != _SYN_SENT else None
 
 
-def _end(address: Sequence[Any]) -> _End:
+def _end(address: Any) -> _End:
     return _address(ipaddress.ip_address(str(address[0]).partition("%")[0])), int(address[1])
 
 

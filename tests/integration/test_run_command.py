@@ -18,7 +18,7 @@ from command_lines import CommandLine, Terminal, check_json_lines
 from inside import wait_until
 
 from flash_sandbox import HTTPClient, SandboxEndedError
-from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes import Limits
 
 MARK = "of=the-run-command"
@@ -211,8 +211,17 @@ def port_of_another_server() -> Iterator[int]:
             thread.join()
 
 
+@contextmanager
+def port_of_another_users_orchestrator() -> Iterator[int]:
+    """Serve whoever has a key that was not given."""
+    with running_orchestrator(limits="best-effort", api_key="theirs") as running:
+        yield int(running.http_address.rpartition(":")[2])
+
+
 class TestAlone:
-    @pytest.mark.parametrize("nobody", [unused_port, port_of_another_server])
+    @pytest.mark.parametrize(
+        "nobody", [unused_port, port_of_another_server, port_of_another_users_orchestrator]
+    )
     def test_it_starts_an_orchestrator_and_leaves_nothing_behind(
         self, nobody, limits: Limits, tmp_path: Path
     ) -> None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 import ordinary_user
 import pytest
+from other_user import NOBODY, acting_as
 
 from flash_sandbox import AuthenticationError, HTTPClient, SandboxClient, SandboxNotFoundError
 from flash_sandbox.orchestrator.runtimes import Limits
@@ -43,9 +44,13 @@ class Serving:
 
 @contextmanager
 def serve(
-    state_dir: Path, *arguments: str, limits: str, environment: dict[str, str] | None = None
+    state_dir: Path,
+    *arguments: str,
+    limits: str,
+    environment: dict[str, str] | None = None,
+    command: Sequence[str] = (sys.executable, "-W", "error"),
 ) -> Iterator[Serving]:
-    command = [sys.executable, "-W", "error", "-m", "flash_sandbox.cli", "serve", "--limits", limits]
+    command = [*command, "-m", "flash_sandbox.cli", "serve", "--limits", limits]
     command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir), *arguments]
     log = state_dir.with_name(state_dir.name + ".log")
     with log.open("a") as stderr:
@@ -293,6 +298,55 @@ class TestKey:
     def test_the_right_key_is_let_in(self, guarded: Serving, transport: str) -> None:
         with guarded.client(transport, "right") as client, pytest.raises(SandboxNotFoundError):
             client.get_status("unknown")
+
+
+class TestOtherUsers:
+    @pytest.mark.parametrize("transport", ["http", "grpc"])
+    def test_of_one_that_an_ordinary_user_runs_that_user_and_root_may_call_and_no_other(
+        self, of_nobody: Serving, transport: str
+    ) -> None:
+        for user in (0, NOBODY):
+            with acting_as(user), of_nobody.client(transport) as client:
+                assert client.list_sandboxes().sandboxes == ()
+        with (
+            acting_as(NOBODY - 1),
+            of_nobody.client(transport) as client,
+            pytest.raises(AuthenticationError, match="answers only its own user and root"),
+        ):
+            client.list_sandboxes()
+
+    @pytest.mark.parametrize("transport", ["http", "grpc"])
+    def test_no_key_lets_them_in_and_is_told_at_the_start(
+        self, state_dir: Path, limits: Limits, transport: str
+    ) -> None:
+        user = NOBODY if os.geteuid() == 0 else os.geteuid()
+        with serve(state_dir, "--no-key", limits=limits) as serving:
+            assert "every user of this machine may call: no key is asked for" in serving.log.read_text()
+            with acting_as(user), serving.client(transport) as client:
+                assert client.list_sandboxes().sandboxes == ()
+
+    def test_nothing_is_told_where_only_its_own_user_may_call(self, state_dir: Path, limits: Limits) -> None:
+        with serve(state_dir, limits=limits) as serving:
+            assert "may call" not in serving.log.read_text()
+
+    def test_no_key_and_a_key_contradict_each_other(self, state_dir: Path) -> None:
+        code, said = refusal("--no-key", "--state-dir", str(state_dir), FLASH_SANDBOX_API_KEY="right")
+        assert (code, "--no-key contradicts" in said, "Traceback" in said) == (1, True, False)
+
+
+@pytest.fixture(scope="module")
+def of_nobody(need: Callable[[str, str | None], None]) -> Iterator[Serving]:
+    """Run one as an ordinary user."""
+    found = ordinary_user.command()
+    if isinstance(found, str):
+        need("ordinary-user", found)
+        return
+    command, environment = found
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, NOBODY, NOBODY)
+        state = Path(home, "state")
+        with serve(state, limits="best-effort", environment=environment, command=command) as serving:
+            yield serving
 
 
 class TestHosts:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
+from other_user import NOBODY, acting_as, as_root
 
 from flash_sandbox.orchestrator import peers
 from flash_sandbox.orchestrator.peers import user_of_peer
 
-NOBODY = 65534
+# struct linger: a socket that is closed resets its connection.
+RESET = b"\1\0\0\0\0\0\0\0"
 
 IN_A_USER_NAMESPACE = """
 import socket, sys
@@ -24,21 +25,8 @@ from flash_sandbox.orchestrator.peers import user_of_peer
 listener = socket.socket(fileno=int(sys.argv[1]))
 for _ in range(2):
     connection, peer = listener.accept()
-    print(user_of_peer(peer, connection.getsockname()))
+    print(user_of_peer(connection))
 """
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes sockets of other users")
-
-
-@contextmanager
-def acting_as(user: int) -> Iterator[None]:
-    """Make sockets as `user` does, in this thread alone."""
-    libc = ctypes.CDLL(None)
-    before = libc.setfsuid(user)
-    try:
-        yield
-    finally:
-        libc.setfsuid(before)
 
 
 class Connection:
@@ -46,7 +34,7 @@ class Connection:
 
     def __init__(self, stack: ExitStack, listen: str, reach: str, user: int | None = None) -> None:
         family = socket.AF_INET6 if ":" in listen else socket.AF_INET
-        listener = stack.enter_context(socket.socket(family))
+        self.listener = listener = stack.enter_context(socket.socket(family))
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((listen, 0))
@@ -58,10 +46,24 @@ class Connection:
             )
         self.client.connect((reach, port))
         self.server = stack.enter_context(listener.accept()[0])
-        self.peer, self.local = self.server.getpeername(), self.server.getsockname()
 
     def user(self) -> int | None:
-        return user_of_peer(self.peer, self.local)
+        return user_of_peer(self.server)
+
+
+class Seen:
+    """A socket whose names were looked up once, and are told also when it has been reset."""
+
+    def __init__(self, connection: socket.socket, peer: object = None, local: object = None) -> None:
+        self._peer = connection.getpeername() if peer is None else peer
+        self._local = connection.getsockname() if local is None else local
+        self.getsockopt = connection.getsockopt
+
+    def getpeername(self) -> object:
+        return self._peer
+
+    def getsockname(self) -> object:
+        return self._local
 
 
 @pytest.fixture
@@ -108,26 +110,59 @@ def test_an_end_that_is_closed_is_nobodys_and_not_roots(stack: ExitStack, user: 
 
 def test_who_listens_on_the_port_of_a_closed_end_is_not_taken_for_it(stack: ExitStack) -> None:
     connection = Connection(stack, "127.0.0.1", "127.0.0.1")
-    # Reset, so that the port is free at once.
-    connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    peer = connection.client.getsockname()
+    seen = Seen(connection.server)
+    # So that the port is free at once.
+    connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     connection.client.close()
     listener = stack.enter_context(socket.socket())
-    listener.bind(connection.peer)
+    listener.bind(peer)
     listener.listen()
-    assert connection.user() is None
+    assert user_of_peer(seen) is None
+
+
+def test_who_connects_from_the_port_of_a_closed_end_is_not_taken_for_it(stack: ExitStack) -> None:
+    connection = Connection(stack, "127.0.0.1", "127.0.0.1")
+    peer, place = connection.client.getsockname(), connection.server.getsockname()
+    connection.client.sendall(b"what can be read after the reset")
+    # Where the event loop is uvloop, names stay known.
+    seen = Seen(connection.server)
+    connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    connection.client.close()
+    other = stack.enter_context(socket.socket())
+    other.bind(peer)
+    other.connect(place)
+    later = stack.enter_context(connection.listener.accept()[0])
+    assert user_of_peer(later) == os.geteuid()
+    assert user_of_peer(seen) is None
 
 
 def test_another_connection_of_the_same_port_is_not_taken_for_it(stack: ExitStack) -> None:
-    connection = Connection(stack, "127.0.0.1", "127.0.0.1")
-    host, port = connection.peer
-    assert user_of_peer(("127.0.0.3", port), connection.local) is None
-    assert user_of_peer((host, port), (connection.local[0], port)) is None
+    server = Connection(stack, "127.0.0.1", "127.0.0.1").server
+    host, port = server.getpeername()
+    assert user_of_peer(Seen(server)) == os.geteuid()
+    assert user_of_peer(Seen(server, peer=("127.0.0.3", port))) is None
+    # Where there is no connection, the kernel tells of who listens there.
+    stack.enter_context(socket.create_server(("127.0.0.3", port)))
+    assert user_of_peer(Seen(server, peer=("127.0.0.3", port))) is None
+    assert user_of_peer(Seen(server, local=(host, port))) is None
 
 
-def test_what_is_no_connection_within_this_machine_has_no_user() -> None:
-    assert user_of_peer(("192.0.2.1", 4000), ("127.0.0.1", 8080)) is None
-    assert user_of_peer(("2001:db8::1%lo", 4000, 0, 1), ("::1", 8080, 0, 0)) is None
-    assert user_of_peer(("127.0.0.1", 4000), ("::1", 8080, 0, 0)) is None
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        (("192.0.2.1", 4000), ("127.0.0.1", 8080)),
+        (("2001:db8::1%lo", 4000, 0, 1), ("::1", 8080, 0, 0)),
+        (("127.0.0.1", 4000), ("::1", 8080, 0, 0)),
+        ("", "/run/socket"),
+        ((), ()),
+    ],
+)
+def test_what_is_no_connection_within_this_machine_has_no_user(
+    stack: ExitStack, peer: object, local: object
+) -> None:
+    server = Connection(stack, "127.0.0.1", "127.0.0.1").server
+    assert user_of_peer(Seen(server, peer, local)) is None
 
 
 def test_where_the_kernel_does_not_answer_there_is_no_user(
