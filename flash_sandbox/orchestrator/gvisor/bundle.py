@@ -12,12 +12,14 @@ from ..runtimes.base import Program
 from ..sandboxing import beneath, idle, privileges
 from ..sandboxing.bwrap import environment
 from ..sandboxing.images import HOST, RootFilesystem
-from ..sandboxing.limits import MIB
+from ..sandboxing.limits import MIB, Limits
 from .unprivileged import as_unprivileged
 
-__all__ = ["command_mark", "mounting_root", "program_process", "write_bundle"]
+__all__ = ["command_mark", "knowing_its_memory", "mounting_root", "program_process", "write_bundle"]
 
 _ROOT: Final = "rootfs"
+_MEMORY: Final = "meminfo"
+_PROC: Final = "proc"
 _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 
 
@@ -62,6 +64,22 @@ def write_bundle(
     if root.image == HOST:
         as_unprivileged(config, directory, root.read_only)
     (directory / "config.json").write_text(json.dumps(config))
+    (directory / _PROC).mkdir(mode=0o700)
+    (directory / _MEMORY).write_text(f"MemTotal: {Limits.of(request).memory_bytes // 1024} kB\n")
+
+
+def knowing_its_memory(directory: Path) -> list[str]:
+    """Return the start of a command line whose program takes a sandbox's memory limit for the host's memory.
+
+    runsc tells a sandbox how much memory there is, by which programs size themselves, and takes it from here.
+
+    Args:
+        directory: The bundle.
+    """
+    # Of /proc a whole one stays, or the kernel would mount none in a user namespace (user_namespaces(7)).
+    script = 'mount --bind /proc "$1" && mount --bind "$2" /proc/meminfo && shift 2 && exec "$@"'
+    unshare = ("unshare", "--mount", "--propagation", "private", "--")
+    return [*unshare, "/bin/sh", "-c", script, "sh", str(directory / _PROC), str(directory / _MEMORY)]
 
 
 def mounting_root(directory: Path, lower: str) -> list[str]:

@@ -26,7 +26,7 @@ from ...errors import ConflictError, InternalServerError
 from ..sandboxing.cgroups import CgroupV1, CgroupV2
 from ..sandboxing.limits import Usage
 from ..sandboxing.tree_walk import remove_tree
-from .bundle import mounting_root
+from .bundle import knowing_its_memory, mounting_root
 from .orphans import ProcessEnd, adopting_orphans, reap
 from .output import MainOutput
 from .program import Runsc, RunscError, joining, then_renaming
@@ -102,6 +102,7 @@ class Container:
                 prefix=[
                     *mounting_root(self.directory, self.record.lower),
                     *joining(self.group.join_files),
+                    *knowing_its_memory(self.directory),
                     *showing(self.directory),
                 ],
                 output=output,

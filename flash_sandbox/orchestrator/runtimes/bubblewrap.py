@@ -361,6 +361,7 @@ class BubblewrapRuntime:
                 command,
                 env=sandbox.env,
                 shm_bytes=(shm_mb or DEFAULT_SHM_MB) * MIB,
+                cgroups=sandbox.group.shown,
                 block=tree is not None,
             ),
             numbers=numbers,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from ...errors import RuntimeUnavailableError
@@ -155,6 +157,7 @@ def arguments(
     *,
     env: tuple[str, ...] = (),
     shm_bytes: int,
+    cgroups: Mapping[str, str] = MappingProxyType({}),
     block: bool,
 ) -> list[str]:
     """Return the command line that makes a sandbox and runs `command` in it.
@@ -169,6 +172,7 @@ def arguments(
         command: Main process and its arguments.
         env: Variables besides the image's, each ``NAME=value``.
         shm_bytes: Size of ``/dev/shm``.
+        cgroups: What of the sandbox's cgroup it may read, by the place below ``/sys/fs/cgroup``.
         block: Whether bwrap waits for a byte on `BLOCK_FD` before it goes on.
     """
     line = [program, "--unshare-user", "--uid", "0", "--gid", "0"]
@@ -196,6 +200,12 @@ def arguments(
         # `idle` denies others its memory by itself.
         for path in ("/proc/1/mem", "/proc/1/task/1/mem"):
             line += ["--ro-bind", "/dev/null", path]
+    if cgroups:
+        # Programs size themselves by the limits that they find there (JVM, Node, Go, .NET).
+        line += ["--size", "65536", "--tmpfs", "/sys"]
+        for place, path in cgroups.items():
+            line += ["--ro-bind", path, posixpath.join("/sys/fs/cgroup", place)]
+        line += ["--remount-ro", "/sys"]
     # Without a size, what is written to /dev would be bounded by the host's memory alone.
     line += ["--dev", "/dev", "--perms", "1777", "--size", str(shm_bytes), "--tmpfs", "/dev/shm"]  # noqa: S108
     line += ["--remount-ro", "/dev", "--chdir", root.working_dir]

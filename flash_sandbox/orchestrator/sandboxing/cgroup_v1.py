@@ -18,6 +18,9 @@ __all__ = ["CgroupV1", "HierarchyV1"]
 # an RCU grace period, 5 to 20 ms.
 _JOIN: Final = "tasks"
 
+# What tells of limits and use. Without cpuacct, and the CPUs that there are, a JVM believes none of it.
+_SHOWN: Final = ("cpu", "cpuacct", "memory", "pids")
+
 
 class HierarchyV1:
     """The controllers of version 1, each in a tree of its own (some may share one)."""
@@ -34,6 +37,15 @@ class HierarchyV1:
                     parent = files.below(mount.path, mount.root, own.get(controller, "/"))
                     self._families[controller] = parent / family_name
         self._owner = owner
+        # Sandboxes are in this process's own, which tells what CPUs there are.
+        self._cpus = next(
+            (
+                files.below(mount.path, mount.root, own["cpuset"]) / "cpuset.cpus"
+                for mount in mounts
+                if "cpuset" in mount.controllers and "cpuset" in own
+            ),
+            None,
+        )
         for family in self._families.values():
             try:
                 files.persistently(partial((family / self._owner).mkdir, parents=True, exist_ok=True))
@@ -65,7 +77,8 @@ class HierarchyV1:
 
     def find(self, name: str) -> CgroupV1:
         """Return the cgroup of that name, be it there or not."""
-        return CgroupV1({c: family / self._owner / name for c, family in self._families.items()})
+        paths = {c: family / self._owner / name for c, family in self._families.items()}
+        return CgroupV1(paths, self._cpus)
 
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
@@ -89,9 +102,15 @@ class HierarchyV1:
 
 
 class CgroupV1:
-    """One sandbox in the trees of version 1."""
+    """One sandbox in the trees of version 1.
 
-    def __init__(self, paths: dict[str, Path]) -> None:
+    Args:
+        paths: Its directory in the tree of each controller.
+        cpus: File that tells which CPUs it may run on; None where there is none.
+    """
+
+    def __init__(self, paths: dict[str, Path], cpus: Path | None = None) -> None:
+        self._cpus = cpus
         self._paths = paths
         self._distinct = list(dict.fromkeys(paths.values()))
 
@@ -124,6 +143,12 @@ class CgroupV1:
     def directories(self) -> list[str]:
         """Directories that are to be removed when the group is empty."""
         return [str(path) for path in self._distinct]
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """What its processes may read of it, by the place below ``/sys/fs/cgroup``."""
+        found = {controller: str(self._paths[controller]) for controller in _SHOWN}
+        return found if self._cpus is None else {**found, "cpuset/cpuset.cpus": str(self._cpus)}
 
     @property
     def thaw_writes(self) -> list[tuple[str, str]]:

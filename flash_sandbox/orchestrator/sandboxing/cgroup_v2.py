@@ -138,6 +138,11 @@ class CgroupV2:
         return [str(self._path)]
 
     @property
+    def shown(self) -> dict[str, str]:
+        """What its processes may read of it, by the place below ``/sys/fs/cgroup``."""
+        return {"": str(self._path)}
+
+    @property
     def thaw_writes(self) -> list[tuple[str, str]]:
         """What to write into which file, so that a frozen group can be ended: nothing; SIGKILL thaws."""
         return []

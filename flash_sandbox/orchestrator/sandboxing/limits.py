@@ -73,6 +73,10 @@ class Group(Protocol):
         """Directories that are to be removed when the group is empty."""
 
     @property
+    def shown(self) -> dict[str, str]:
+        """What its processes may read of it, by the place below ``/sys/fs/cgroup``."""
+
+    @property
     def thaw_writes(self) -> list[tuple[str, str]]:
         """What to write into which file, so that a frozen group can be ended."""
 

@@ -37,6 +37,7 @@ class ProcessTree:
     join_files: list[str] = []  # noqa: RUF012 - never changed
     directories: list[str] = []  # noqa: RUF012
     thaw_writes: list[tuple[str, str]] = []  # noqa: RUF012
+    shown: dict[str, str] = {}  # noqa: RUF012
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
