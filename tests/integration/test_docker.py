@@ -23,6 +23,7 @@ from flash_sandbox import (
     RuntimeUnavailableError,
     SandboxNotFoundError,
     UnavailableError,
+    UnsupportedError,
 )
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import running_orchestrator
@@ -174,12 +175,34 @@ class TestHardening:
         assert (labels["flash-sandbox.sandbox"], labels["flash-sandbox.runtime"]) == (sandbox_id, "docker")
         assert len(labels["flash-sandbox.owner"]) == 32
 
-    def test_a_limit_that_the_engine_takes_off_is_noticed(self) -> None:
-        from flash_sandbox.orchestrator.docker_engine.containers import Container, refused_limits
+    @pytest.mark.parametrize(
+        ("limit", "granted"),
+        [("Memory", 0), ("MemorySwap", -1), ("NanoCpus", 0), ("PidsLimit", None), ("ShmSize", 65536)],
+    )
+    async def test_a_limit_that_the_engine_takes_off_ends_the_start(
+        self,
+        docker_engine: DockerEngine,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        limit: str,
+        granted: int | None,
+    ) -> None:
+        class Forgetful(Engine):
+            """An engine that grants less than it was asked for."""
 
-        asked = Container("x", IMAGE, ("true",), 64 * 1024 * 1024, 0.5)
-        granted = {"HostConfig": asked.limits | {"MemorySwap": 0}}
-        assert refused_limits(asked, granted) == ["MemorySwap is 0, not 67108864"]
+            async def call(self, method: str, path: str, body: object = None, **options: Any) -> Any:
+                answer = await super().call(method, path, body, **options)
+                if isinstance(answer, dict) and "PidsLimit" in answer.get("HostConfig", ()):
+                    answer["HostConfig"][limit] = granted
+                return answer
+
+        monkeypatch.setattr(f"{DockerRuntime.__module__}.Engine", Forgetful)
+        runtime = DockerRuntime(tmp_path, host=docker_engine.host)
+        await runtime.open()
+        with pytest.raises(UnsupportedError, match=f"does not enforce these limits: {limit} is {granted}"):
+            await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await runtime.close()
+        assert containers(docker_engine, tmp_path) == []
 
     def test_a_bridge_is_given_where_it_is_asked_for(self, client: HTTPClient) -> None:
         sandbox_id = client.start_sandbox("docker", IMAGE, network="bridge")
@@ -399,8 +422,8 @@ class TestCommands:
             lambda: client.exec_command(sandbox_id, ["cat", "/main"]).stdout == f"{word}\n", "main to write"
         )
 
-    def test_the_images_runs_where_the_start_names_none(self, client: HTTPClient, image: str) -> None:
-        sandbox_id = client.start_sandbox("docker", image)
+    def test_the_images_runs_where_the_start_asks_for_it(self, client: HTTPClient, image: str) -> None:
+        sandbox_id = client.start_sandbox("docker", image, image_command=True)
         self.main_wrote(client, sandbox_id, "own")
         client.stop_sandbox(sandbox_id)
 
@@ -410,7 +433,7 @@ class TestCommands:
         self.main_wrote(client, sandbox_id, "asked")
         path = client.snapshot_sandbox(sandbox_id).snapshot_path
         # What it was started with is of that sandbox: the image's comes back.
-        copy = client.start_sandbox("docker", snapshot_path=path)
+        copy = client.start_sandbox("docker", snapshot_path=path, image_command=True)
         self.main_wrote(client, copy, "own")
         client.stop_sandbox(copy)
         client.stop_sandbox(sandbox_id)
