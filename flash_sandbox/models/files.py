@@ -82,7 +82,8 @@ class WriteFileRequest(_OnePath):
         id: ID of the sandbox.
         path: Path of the file in the sandbox, absolute.
         content: What the file is to hold, at most 8 MiB; a text is written as UTF-8.
-        mode: Permissions of the file, 0 to 0o7777; 0 is 0o644.
+        mode: Permissions of the file, 0 to 0o7777; 0 keeps those of the file that is replaced, or is 0o644
+            for a new one. Its owner is kept where whoever writes may.
         parents: Whether to make the directories that the path lacks.
     """
 
@@ -134,8 +135,9 @@ class FileInfo:
     link_target: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("name", "type", "link_target"):
-            text(name, getattr(self, name))
+        text("type", self.type)
+        for name in ("name", "link_target"):
+            argument(name, getattr(self, name))
         integer("size", self.size, UINT64)
         integer("mode", self.mode, _MODES)
         integer("uid", self.uid, _UINT32)
@@ -158,9 +160,15 @@ class ListDirRequest(_OnePath):
 
 @dataclass(frozen=True, slots=True)
 class ListDirResult:
-    """The answer to `list_dir`: what the directory holds, by name."""
+    """The answer to `list_dir`: what the directory holds, by name, none of which leads out of it."""
 
     entries: tuple[FileInfo, ...] = ()
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            # Whoever joins it to a path must stay in the directory; it is the sandbox's word.
+            if entry.name in ("", ".", "..") or "/" in entry.name:
+                raise refuse(f"{entry.name[:200]!r} is no name of a file in a directory")
 
 
 @dataclass(frozen=True, slots=True)

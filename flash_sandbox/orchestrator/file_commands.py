@@ -60,6 +60,7 @@ exec cat "$1"
 """Print the file ``$1``."""
 
 WRITE: Final = f"""{_ENTER}
+look() {{ find "$1" -maxdepth 0 -printf '%m %U:%G' 2> /dev/null || stat -c '%a %u:%g' "$1" 2> /dev/null; }}
 name=$2 new=$3 mode=$4 size=$5
 [ "$6" ] && {{ mkdir -p "$1" || exit; }}
 enter "$1"
@@ -70,7 +71,12 @@ set -C
 trap 'rm -f "./$new"' EXIT
 cat > "./$new" || exit
 [ "$(($(wc -c < "./$new")))" = "$size" ] || exit 85
-chmod "$mode" "./$new" || exit
+if [ -f "./$name" ] && [ ! -L "./$name" ]; then
+    was=$(look "./$name") is=$(look "./$new")
+    [ "${{was#* }}" = "${{is#* }}" ] || chown "${{was#* }}" "./$new" 2> /dev/null
+    [ "$mode" ] || mode=${{was% *}}
+fi
+chmod "${{mode:-644}}" "./$new" || exit
 mv -f "./$new" "./$name" || exit
 if [ -e "./$name/$new" ]; then
     # It has become a directory meanwhile.
@@ -78,7 +84,11 @@ if [ -e "./$name/$new" ]; then
     exit 81
 fi
 """
-"""Put what is read into the file ``$2`` of the directory ``$1``: it is ``$3`` until it is whole."""
+"""Put what is read into the file ``$2`` of the directory ``$1``: it is ``$3`` until it is whole.
+
+It gets the mode ``$4``; where that is empty, that of the file that it replaces. Its owner is kept where that
+may be.
+"""
 
 _ENTRIES: Final = """
 if find / -maxdepth 0 -printf '' 2> /dev/null; then

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from ..errors import ConflictError, InvalidArgumentError, Reason
-from ..models import FileInfo
+from ..models import FileInfo, ListDirResult
 
-__all__ = ["file_records"]
+__all__ = ["directory_records", "file_records"]
 
 # GNU find's letters (its manual, -printf), and the kinds of inode(7).
 _TYPES: Final = {
@@ -40,14 +41,29 @@ def file_records(printed: bytes) -> tuple[FileInfo, ...]:
     Raises:
         ConflictError: It makes no sense.
     """
-    records = _of_stat(printed[1:]) if printed.startswith(b"\0") else _of_find(printed)
+    with _making_sense():
+        records = _of_stat(printed[1:]) if printed.startswith(b"\0") else _of_find(printed)
+        return tuple(info for _, info in sorted(records, key=lambda record: record[0]))
+
+
+def directory_records(printed: bytes) -> ListDirResult:
+    """Return what was printed of the files in a directory, as `file_records` does.
+
+    Raises:
+        ConflictError: It makes no sense, or has a name that no file in a directory can have.
+    """
+    with _making_sense():
+        return ListDirResult(file_records(printed))
+
+
+@contextmanager
+def _making_sense() -> Iterator[None]:
     try:
-        found = sorted(records, key=lambda record: record[0])
+        yield
     except (ValueError, LookupError, OverflowError, InvalidArgumentError) as error:
         raise ConflictError(
             f"the sandbox's programs tell nonsense of its files: {error}", reason=Reason.FILE_CONFLICT
         ) from error
-    return tuple(info for _, info in found)
 
 
 def _of_find(printed: bytes) -> Iterator[tuple[bytes, FileInfo]]:

@@ -34,7 +34,7 @@ from ..models.checks import MAX_MESSAGE_BYTES
 from . import file_commands as commands
 from .completion import completed
 from .executions import Execution
-from .file_records import file_records
+from .file_records import directory_records, file_records
 from .registry import Registry, State
 from .runtimes.base import Ended, Happening, Program
 from .sandboxing.output import BoundedBytes
@@ -52,7 +52,6 @@ _TREE_SECONDS: Final = 60.0
 _STALL_SECONDS: Final = 30.0
 """After so long without a byte an archive is given up."""
 
-_DEFAULT_FILE_MODE: Final = 0o644
 _DEFAULT_DIRECTORY_MODE: Final = 0o755
 _SAID_BYTES: Final = 64 * 1024
 # A record of a list becomes up to six times as long in JSON, and a client takes 128 MiB.
@@ -95,7 +94,7 @@ class FileOperations:
             directory or "/",
             name or ".",
             f".flash-sandbox-{secrets.token_hex(8)}",
-            f"{request.mode or _DEFAULT_FILE_MODE:o}",
+            f"{request.mode:o}" if request.mode else "",
             str(len(request.content)),
             "parents" if request.parents else "",
         )
@@ -125,7 +124,7 @@ class FileOperations:
         )
         if not commands.only_vanished(done.end, done.stderr):
             raise commands.failure(path, done.end, done.stderr)
-        return ListDirResult(file_records(done.stdout))
+        return directory_records(done.stdout)
 
     async def make_dir(self, request: MakeDirRequest) -> MakeDirResult:
         """Make a directory."""

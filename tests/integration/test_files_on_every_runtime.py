@@ -7,6 +7,7 @@ what a sandbox can do against it.
 from __future__ import annotations
 
 import os
+import posixpath
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -77,6 +78,34 @@ class TestFiles:
         for content in (b"", bytes(range(256)), os.urandom(3 * MIB)):
             runtime.client.write_file(sandbox_id, f"{home}/a/file", content, parents=True)
             assert runtime.client.read_file(sandbox_id, f"{home}/a/file") == content
+
+    def test_what_is_written_again_stays_what_it_was(self, place, home: str) -> None:
+        runtime, sandbox_id = place
+        write = runtime.client.write_file
+        for mode in (0o755, 0o600, 0o4750):
+            write(sandbox_id, f"{home}/program", b"#!/bin/sh\necho old\n", mode=mode)
+            write(sandbox_id, f"{home}/program", b"#!/bin/sh\necho new\n")
+            assert runtime.client.stat(sandbox_id, f"{home}/program").mode == mode
+        assert runtime.sh(sandbox_id, f"{home}/program") == "new\n"
+        write(sandbox_id, f"{home}/program", b"", mode=0o640)
+        assert runtime.client.stat(sandbox_id, f"{home}/program").mode == 0o640
+
+    def test_a_new_file_and_one_in_the_place_of_a_link_have_the_usual_mode(self, place, home: str) -> None:
+        runtime, sandbox_id = place
+        runtime.sh(sandbox_id, f"cd {home}; touch other; chmod 600 other; ln -s other link")
+        for name in ("new", "link"):
+            runtime.client.write_file(sandbox_id, f"{home}/{name}", b"x")
+            assert runtime.client.stat(sandbox_id, f"{home}/{name}").mode == 0o644
+
+    def test_what_is_written_again_keeps_its_owner(self, place, home: str) -> None:
+        runtime, sandbox_id = place
+        runtime.client.write_file(sandbox_id, f"{home}/file", b"old", mode=0o640)
+        runtime.sh(sandbox_id, f"chown 1234:2345 {home}/file || true")
+        before = runtime.client.stat(sandbox_id, f"{home}/file")
+        runtime.client.write_file(sandbox_id, f"{home}/file", b"new")
+        after = runtime.client.stat(sandbox_id, f"{home}/file")
+        assert (after.uid, after.gid, after.mode) == (before.uid, before.gid, 0o640)
+        runtime.client.remove(sandbox_id, f"{home}/file")
 
     def test_a_file_larger_than_a_message_is_refused(self, place, home: str) -> None:
         runtime, sandbox_id = place
@@ -233,6 +262,24 @@ class TestCopies:
                 runtime.client.download(sandbox_id, home, tmp_path / "copy")
         finally:
             runtime.client.remove(sandbox_id, f"{first}/tar")
+
+
+def test_names_that_a_sandbox_invents_are_not_passed_on(runtime: Runtime) -> None:
+    # Of busybox the shell itself is replaced: it has programs of its own.
+    host = runtime.image == "host"
+    place, interpreter = ("/tmp/mine/find", "/bin/sh") if host else ("/bin/sh", "/bin/busybox ash")
+    path = "PATH=/tmp/mine:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    with runtime.sandbox(env=[path]) as sandbox_id:
+        runtime.sh(sandbox_id, f"mkdir -p {posixpath.dirname(place)}; touch /tmp/name")
+        record = "printf 'f 3 640 1 2 5.0 %s\\0\\0' $(cat /tmp/name)"
+        program = f"#!{interpreter}\ncase $* in *mindepth*) {record};; esac\n"
+        runtime.client.write_file(sandbox_id, "/tmp/program", program, mode=0o755)
+        runtime.sh(sandbox_id, f"chmod a+rx /tmp/program; mv -f /tmp/program {place}")
+        for name in ("../../x", "/abs", "", "..", "a/b"):
+            line = ["tee", "/tmp/name"]
+            runtime.client.exec_command(sandbox_id, line, stdin=name)
+            with pytest.raises(ConflictError, match="nonsense"):
+                runtime.client.list_dir(sandbox_id, "/tmp")
 
 
 class TestAttacks:

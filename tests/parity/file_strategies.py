@@ -18,15 +18,16 @@ uint32 = st.integers(0, 2**32 - 1)
 
 files = st.builds(
     models.FileInfo,
-    name=texts,
+    name=arguments,
     type=texts,
     size=uint64,
     mode=modes,
     uid=uint32,
     gid=uint32,
     modified_at=doubles,
-    link_target=texts,
+    link_target=arguments,
 )
+entries = files.filter(lambda info: info.name not in ("", ".", "..") and "/" not in info.name)
 
 STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
     models.ReadFileRequest: st.builds(models.ReadFileRequest, ids, paths),
@@ -37,7 +38,7 @@ STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
     models.StatRequest: st.builds(models.StatRequest, ids, paths),
     models.StatResult: st.builds(models.StatResult, files),
     models.ListDirRequest: st.builds(models.ListDirRequest, ids, paths),
-    models.ListDirResult: st.builds(models.ListDirResult, st.lists(files, max_size=3).map(tuple)),
+    models.ListDirResult: st.builds(models.ListDirResult, st.lists(entries, max_size=3).map(tuple)),
     models.MakeDirRequest: st.builds(models.MakeDirRequest, ids, paths, mode=modes, parents=st.booleans()),
     models.RemoveRequest: st.builds(models.RemoveRequest, ids, paths, recursive=st.booleans()),
     models.MoveRequest: st.builds(models.MoveRequest, ids, paths, paths),

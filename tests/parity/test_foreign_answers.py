@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -148,6 +149,14 @@ class TestAnswers:
     def test_state_of_a_newer_orchestrator_is_told(self) -> None:
         answer = Message(b'{"id": "a", "status": "hibernated"}', b"\x0a\x01a\x12\x0ahibernated")
         assert only(outcomes(answer, "get_status", "a")) == "hibernated"
+
+    @pytest.mark.parametrize("name", ["", ".", "..", "../../x", "/abs", "a/b", "a\0b"])
+    def test_name_that_no_file_in_a_directory_has_is_a_protocol_error(self, name: str) -> None:
+        entry = b"\x0a%c%s" % (len(name), name.encode())
+        answer = Message(
+            json.dumps({"entries": [{"name": name}]}).encode(), b"\x0a%c%s" % (len(entry), entry)
+        )
+        assert kinds(outcomes(answer, "list_dir", "a", "/d"))[:2] == (ProtocolError, "bad_response")
 
     @pytest.mark.parametrize("sandbox_id", ["", "..", "a/b"])
     def test_id_that_is_none_is_a_protocol_error(self, sandbox_id: str) -> None:

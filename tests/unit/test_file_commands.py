@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flash_sandbox.errors import ConflictError, Reason, SandboxError, UnsupportedError
 from flash_sandbox.models import FileInfo
 from flash_sandbox.orchestrator.file_commands import failure, only_changed, only_vanished
-from flash_sandbox.orchestrator.file_records import file_records
+from flash_sandbox.orchestrator.file_records import directory_records, file_records
 from flash_sandbox.orchestrator.runtimes.base import Ended
 
 
@@ -105,6 +105,14 @@ def test_any_bytes_are_files_or_nonsense(printed: bytes) -> None:
     except ConflictError:
         return
     assert all(isinstance(info, FileInfo) for info in found)
+
+
+@pytest.mark.parametrize("name", [b"", b".", b"..", b"../x", b"/x", b"a/b"])
+def test_a_name_that_no_file_in_a_directory_has_is_nonsense(name: bytes) -> None:
+    with pytest.raises(ConflictError, match="nonsense"):
+        directory_records(b"f 3 640 1 2 5.0 %s\0\0" % name)
+    with pytest.raises(ConflictError, match="nonsense"):
+        directory_records(b"\x0081a0 3 1 2 5 ./%s//\n\0" % name)
 
 
 @given(st.integers(0, 255), st.binary())

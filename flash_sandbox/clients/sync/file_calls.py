@@ -62,7 +62,7 @@ class FileCalls(Calls):
         path: str,
         content: bytes | str,
         *,
-        mode: int = 0o644,
+        mode: int = 0,
         parents: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> None:
@@ -72,7 +72,8 @@ class FileCalls(Calls):
             sandbox_id: ID of the sandbox.
             path: Path of the file in the sandbox, absolute. A link to a file is replaced, not followed.
             content: What it is to hold, at most 8 MiB; a text is written as UTF-8. `upload` takes any size.
-            mode: Its permissions, 0 to 0o7777; 0 is 0o644.
+            mode: Its permissions, 0 to 0o7777; 0 keeps those of the file that is replaced, or is 0o644 for a
+                new one. Its owner is kept where what runs in the sandbox may do so.
             parents: Whether to make the directories that the path lacks.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 

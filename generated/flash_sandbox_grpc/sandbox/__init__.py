@@ -1739,7 +1739,8 @@ class WriteFileRequest(betterproto2.Message):
 
     mode: "int" = betterproto2.field(100, betterproto2.TYPE_INT32)
     """
-    Permissions of the file, 0 to 4095 (octal 7777). 0 is octal 644.
+    Permissions of the file, 0 to 4095 (octal 7777). 0 keeps those of the file that is replaced, or is
+    octal 644 for a new one. Its owner is kept where whoever writes may.
     """
 
     parents: "bool" = betterproto2.field(101, betterproto2.TYPE_BOOL)
