@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +51,20 @@ class Runtime:
             f"| grep -c '^{command}' || true"
         )
         return int(self.sh(sandbox_id, script))
+
+    def perl(self, sandbox_id: str) -> list[str]:
+        """Return how Perl is run in a sandbox, without any module; it is brought where there is none."""
+        if self.client.exec_command(sandbox_id, ["perl", "-e", ""]).exit_code == 0:
+            return ["perl"]
+        program = Path(shutil.which("perl") or "/usr/bin/perl").resolve()
+        listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        libraries = [Path(word) for word in listing.split() if word.startswith("/")]
+        self.sh(sandbox_id, "mkdir -p /perl")
+        for path in (program, *libraries):
+            self.client.write_file(sandbox_id, f"/perl/{path.name}", path.read_bytes())
+        self.sh(sandbox_id, "chmod 755 /perl/*")
+        loader = next(path.name for path in libraries if path.name.startswith("ld-"))
+        return [f"/perl/{loader}", "--library-path", "/perl", f"/perl/{program.name}"]
 
     def wait_for(self, sandbox_id: str, script: str, what: str) -> None:
         """Return once a script succeeds in a sandbox."""

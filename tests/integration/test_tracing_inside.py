@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,24 +77,8 @@ while (!-e "/tmp/enough") {{
 """
 
 
-@pytest.fixture(scope="module")
-def perl(runtime: Runtime, idle: str) -> list[str]:
-    """Return the command line of a Perl in the sandbox, brought there where the image has none."""
-    if runtime.client.exec_command(idle, ["perl", "-e", ""]).exit_code == 0:
-        return ["perl"]
-    program = Path(shutil.which("perl") or "/usr/bin/perl").resolve()
-    listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    libraries = [Path(word) for line in listing.splitlines() for word in line.split() if word[0] == "/"]
-    runtime.sh(idle, "mkdir -p /perl")
-    for path in (program, *libraries):
-        runtime.client.write_file(idle, f"/perl/{path.name}", path.read_bytes())
-    runtime.sh(idle, "chmod 755 /perl/*")
-    loader = next(path.name for path in libraries if path.name.startswith("ld-"))
-    return [f"/perl/{loader}", "--library-path", "/perl", f"/perl/{program.name}"]
-
-
-def test_a_program_may_trace_what_it_has_started(runtime: Runtime, idle: str, perl: list[str]) -> None:
-    result = runtime.client.exec_command(idle, [*perl, "-e", TRACE])
+def test_a_program_may_trace_what_it_has_started(runtime: Runtime, idle: str) -> None:
+    result = runtime.client.exec_command(idle, [*runtime.perl(idle), "-e", TRACE])
     assert (result.stdout, result.stderr) == (TRACED, "")
 
 

@@ -52,7 +52,7 @@ class TestHandingOut:
         async with warm_runtime(tmp_path, limits) as runtime:
             names = [f"sandbox-{number}" for number in range(2 * WARM)]
             await asyncio.gather(*(runtime.start(name, PLAIN, lambda code: None) for name in names))
-            seen = [(await run_in(runtime, name, "readlink", "/proc/1/ns/pid")).stdout for name in names]
+            seen = [(await run_in(runtime, name, "readlink", "/proc/self/ns/pid")).stdout for name in names]
             assert len(set(seen)) == len(names)
             # Whoever came too late has one that was made for it.
             assert len(layers(tmp_path) & set(names)) == WARM

@@ -35,6 +35,7 @@ from ..sandboxing.limits import MIB, Group, Limits, Usage
 from ..sandboxing.main_process import main_command
 from ..sandboxing.network import interface_bytes
 from ..sandboxing.output import Output, drained
+from ..sandboxing.pool_steps import pool_steps
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.sandbox_steps import Beginning, Mounts, sandbox_steps
@@ -296,7 +297,8 @@ class BubblewrapRuntime:
         block_read, block_write = os.pipe2(os.O_CLOEXEC)
         ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
         theirs = {bwrap.STATUS_FD: status_write}
-        if tree:
+        blocks = tree is not None or not idles
+        if blocks:
             theirs[bwrap.BLOCK_FD] = block_read
         if idles:
             theirs[bwrap.READY_FD] = ready_write
@@ -323,15 +325,37 @@ class BubblewrapRuntime:
             sandbox.handle = beginning.handle_of(sandbox)
             if tree:
                 tree.attach(sandbox.init)
+            if not idles:
+                await beginning.mounts_are_there(sandbox)
+                await self._bound_share(sandbox)
+            if blocks:
                 os.write(block_write, b"1")
             if not idles or not await beginning.received(ready_read, b""):
                 await beginning.main_process_runs(sandbox, self._program.path)
+            if idles:
+                await self._bound_share(sandbox)
             if sandbox.handle >= 0:
                 privileges.require_given_up(sandbox.init)
         finally:
             for descriptor in (status_write, block_read, block_write, ready_read, ready_write):
                 if descriptor >= 0:
                     os.close(descriptor)
+
+    async def _bound_share(self, sandbox: RunningSandbox) -> None:
+        """Bound what it may take of pools that all share, before anything of its user's runs in it."""
+        if sandbox.handle < 0:
+            return
+        report_read, report_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            ended = await self._launcher.prepare(pool_steps(), [sandbox.handle, report_write])
+            if ended.status != 0:
+                sandbox.require_alive()
+                raise InternalServerError(
+                    f"the sandbox was not started: {os.read(report_read, 4096).decode()}"
+                )
+        finally:
+            os.close(report_read)
+            os.close(report_write)
 
     def _beginning(
         self,
@@ -362,7 +386,7 @@ class BubblewrapRuntime:
                 env=sandbox.env,
                 shm_bytes=(shm_mb or DEFAULT_SHM_MB) * MIB,
                 cgroups=sandbox.group.shown,
-                block=tree is not None,
+                block=bwrap.BLOCK_FD in numbers,
             ),
             numbers=numbers,
             user=sandbox.user,

@@ -43,11 +43,13 @@ from ..docker_engine.containers import (
 from ..docker_engine.ends import CommandEnds
 from ..docker_engine.lifecycle import Running, create, exit_code, halt, remove, running_container, start
 from ..docker_engine.output import printed
+from ..docker_engine.processes import on_this_host
 from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
 from ..images.store import DEFAULT_REGISTRIES
 from ..sandboxing import idle
+from ..sandboxing.cgroups import limit_tcp_buffers
 from ..sandboxing.limits import Limits, Usage
 from ..sandboxing.oom import OomKills
 from ..sandboxing.snapshots import Snapshots
@@ -309,6 +311,9 @@ class DockerRuntime:
         try:
             container_id = await create(self._engine, container)
             running = await start(self._engine, container_id, look=self._look)
+            # The engine takes such a limit (KernelMemoryTCP) and forgets it.
+            if on_this_host(container_id, running.init):
+                limit_tcp_buffers(running.init, container.limits.memory_bytes)
             # An engine whose processes are elsewhere once is elsewhere.
             self._look = self._look and not running.elsewhere
             # From here on the next orchestrator goes on with it.

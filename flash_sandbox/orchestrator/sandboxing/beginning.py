@@ -11,11 +11,12 @@ from time import monotonic
 from typing import Final
 
 from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxError
+from . import bwrap
 from .cgroup_files import read
 from .output import drained
 from .running import RunningSandbox
 
-__all__ = ["handle_of", "main_process_runs", "read_init", "received"]
+__all__ = ["handle_of", "main_process_runs", "mounts_are_there", "read_init", "received"]
 
 _PATIENCE_SECONDS: Final = 30.0
 
@@ -45,11 +46,11 @@ def handle_of(sandbox: RunningSandbox) -> int:
     return -1
 
 
-async def main_process_runs(sandbox: RunningSandbox, bwrap: Path) -> None:
+async def main_process_runs(sandbox: RunningSandbox, program: Path) -> None:
     """Wait until PID 1's first child is another program than bwrap: the command that was asked for."""
     assert sandbox.process is not None
     exited = sandbox.process.exited
-    own = os.stat(bwrap)
+    own = os.stat(program)
     deadline = monotonic() + _PATIENCE_SECONDS
     pause = 0.0002
     while not exited.done():
@@ -63,6 +64,23 @@ async def main_process_runs(sandbox: RunningSandbox, bwrap: Path) -> None:
     await drained(sandbox.log)
     if "bwrap: " in sandbox.log.text or "launcher: " in sandbox.log.text:
         raise await _start_error(sandbox)
+
+
+async def mounts_are_there(sandbox: RunningSandbox) -> None:
+    """Wait until all that is to be mounted is, or bwrap has ended. Not for what idles as PID 1."""
+    assert sandbox.process is not None
+    mounts = Path(f"/proc/{sandbox.init}/mountinfo")
+    deadline = monotonic() + _PATIENCE_SECONDS
+    pause = 0.0002
+    while not sandbox.process.exited.done() and monotonic() < deadline:
+        # It begins with the host's mounts and is put together elsewhere. That becomes the root in the end;
+        # what was the root before lies on top for a moment more.
+        with suppress(OSError):
+            points = [line.split(" ")[4] for line in mounts.read_text(errors="replace").splitlines()]
+            if bwrap.MASKED[0] in points and points.count("/") == 1:
+                return
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
 
 
 async def received(descriptor: int, mark: bytes) -> bytes:

@@ -26,6 +26,9 @@ BLOCK_FD: Final = 5
 READY_FD: Final = idle.READY_FD
 IDLE_FD: Final = 7
 
+MASKED: Final = ("/proc/1/mem", "/proc/1/task/1/mem")
+"""What lets others write to the memory of PID 1, where that is bwrap."""
+
 IDLE_COMMAND: Final = (f"/proc/self/fd/{IDLE_FD}",)
 """Runs the program of `idle`, which is a file of the host's, where it is open as `IDLE_FD`."""
 
@@ -198,7 +201,7 @@ def arguments(
     idles_as_pid_1 = command == IDLE_COMMAND and not block
     if not idles_as_pid_1:
         # `idle` denies others its memory by itself.
-        for path in ("/proc/1/mem", "/proc/1/task/1/mem"):
+        for path in MASKED:
             line += ["--ro-bind", "/dev/null", path]
     if cgroups:
         # Programs size themselves by the limits that they find there (JVM, Node, Go, .NET).

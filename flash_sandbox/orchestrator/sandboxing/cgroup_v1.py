@@ -12,11 +12,15 @@ from ...errors import InternalServerError
 from . import cgroup_files as files
 from .limits import Limits, Usage
 
-__all__ = ["CgroupV1", "HierarchyV1"]
+__all__ = ["TCP_BUFFERS", "CgroupV1", "HierarchyV1"]
+
+TCP_BUFFERS: Final = "memory.kmem.tcp.limit_in_bytes"
+"""Limits the buffers of TCP, which do not count as memory."""
 
 # A thread moves itself at once. A write to cgroup.procs waits until no CPU forks or ends a process any more:
 # an RCU grace period, 5 to 20 ms.
 _JOIN: Final = "tasks"
+_LIKE_MEMORY: Final = ("memory.memsw.limit_in_bytes", TCP_BUFFERS)
 
 # What tells of limits and use. Without cpuacct, and the CPUs that there are, a JVM believes none of it.
 _SHOWN: Final = ("cpu", "cpuacct", "memory", "pids")
@@ -120,9 +124,10 @@ class CgroupV1:
             path.mkdir()
         memory, cpu, pids = (self._paths[c] for c in ("memory", "cpu", "pids"))
         files.write(memory / "memory.limit_in_bytes", str(limits.memory_bytes))
-        with_swap = memory / "memory.memsw.limit_in_bytes"
-        if with_swap.exists():
-            files.write(with_swap, str(limits.memory_bytes))
+        # With swap; and the buffers of TCP, which version 1 counts apart. Not every kernel has them.
+        others = [memory / name for name in _LIKE_MEMORY if (memory / name).exists()]
+        for file in others:
+            files.write(file, str(limits.memory_bytes))
         # Each write of these two has the kernel look at every cgroup that there is.
         if int(files.read(cpu / "cpu.cfs_period_us")) != files.PERIOD_MICROSECONDS:
             files.write(cpu / "cpu.cfs_period_us", str(files.PERIOD_MICROSECONDS))
@@ -130,7 +135,8 @@ class CgroupV1:
         files.write(pids / "pids.max", str(limits.pids))
         # The kernel rounds memory down to whole pages, and caps it at what the machine can address.
         page = os.sysconf("SC_PAGE_SIZE")
-        files.require("memory", limits.memory_bytes, int(files.read(memory / "memory.limit_in_bytes")), page)
+        for file in (memory / "memory.limit_in_bytes", *others):
+            files.require(file.name, limits.memory_bytes, int(files.read(file)), page)
         files.require("CPU", quota, int(files.read(cpu / "cpu.cfs_quota_us")))
         files.require("PID", limits.pids, int(files.read(pids / "pids.max")))
 

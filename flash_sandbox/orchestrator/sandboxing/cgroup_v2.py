@@ -118,12 +118,15 @@ class CgroupV2:
         path = self._path
         path.mkdir()
         files.write(path / "memory.max", str(limits.memory_bytes))
-        if (path / "memory.swap.max").exists():
-            files.write(path / "memory.swap.max", "0")
+        swap = path / "memory.swap.max"
+        if swap.exists():
+            files.write(swap, "0")
         files.write(path / "cpu.max", f"{quota} {files.PERIOD_MICROSECONDS}")
         files.write(path / "pids.max", str(limits.pids))
         page = os.sysconf("SC_PAGE_SIZE")
         files.require("memory", limits.memory_bytes, int(files.read(path / "memory.max")), page)
+        if swap.exists():
+            files.require("swap", 0, int(files.read(swap)))
         files.require("CPU", quota, int(files.read(path / "cpu.max").split()[0]))
         files.require("PID", limits.pids, int(files.read(path / "pids.max")))
 

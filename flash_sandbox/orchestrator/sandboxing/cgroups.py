@@ -5,12 +5,13 @@ Every limit is read back after it was set; one that did not take is an error, ne
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from . import cgroup_files as files
 from .cgroup_files import FAMILY, CgroupError
-from .cgroup_v1 import CgroupV1, HierarchyV1
+from .cgroup_v1 import TCP_BUFFERS, CgroupV1, HierarchyV1
 from .cgroup_v2 import CgroupV2, HierarchyV2
 from .limits import Limits, Usage
 
@@ -21,6 +22,7 @@ __all__ = [
     "Hierarchy",
     "find_hierarchy",
     "group_of_process",
+    "limit_tcp_buffers",
     "usage_of_process",
 ]
 
@@ -61,6 +63,19 @@ def find_hierarchy(family: str = FAMILY, owner: str = "") -> Hierarchy:
         if mount.is_v2:
             return HierarchyV2(mount.path, own.get("", "/"), mount.root, family, owner or files.owner_name())
     raise CgroupError("no cgroup file system is mounted")
+
+
+def limit_tcp_buffers(pid: int, limit: int) -> None:
+    """Limit the buffers of TCP of the cgroup of a process, where they do not count as memory: in version 1.
+
+    Does nothing where this process may not, or the other one has ended.
+    """
+    with suppress(OSError, KeyError, StopIteration):
+        path = dict(files.paths_of(str(pid)))["memory"]
+        mount = next(mount for mount in files.mounts() if "memory" in mount.controllers)
+        group = files.below(mount.path, mount.root, path)
+        if group != mount.path:
+            files.write(group / TCP_BUFFERS, str(limit))
 
 
 def usage_of_process(pid: int) -> Usage:

@@ -47,6 +47,21 @@ MOST_DESCRIPTORS = 16
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STACK_BYTES = 65536
 
+# Limits of all that it starts. Besides a process's own share, most bound what all sandboxes of an ordinary
+# user may take of that user's: the kernel holds a user namespace to the limits of who has made it.
+INHERITED = {
+    resource.RLIMIT_CORE: 0,
+    # Locked memory.
+    resource.RLIMIT_MEMLOCK: 8 * 1024 * 1024,
+    # Bytes in POSIX message queues: half of what a user has by default.
+    resource.RLIMIT_MSGQUEUE: 409_600,
+    # Far less than the orchestrator's own: as many descriptors may be on their way through the sockets of one
+    # user, and nobody of that user can send any if they are more than the sender may have open (unix(7)).
+    resource.RLIMIT_NOFILE: 16_384,
+    # Signals that wait, timers among them.
+    resource.RLIMIT_SIGPENDING: 4096,
+}
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -352,7 +367,10 @@ def main() -> None:
     # Denied to all but the host's root.
     with suppress(PermissionError):
         os.setgroups([])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for number, most in INHERITED.items():
+        _, hard = resource.getrlimit(number)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(number, (most, most))
     # A sandbox's PID 1 whose bwrap was ended first is reaped here, not by the host's init some time later.
     check(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "become a subreaper")
     Launcher(connection, json.loads(sys.argv[1])).serve()

@@ -129,6 +129,16 @@ class LauncherClient:
         """
         return await self._spawn(steps, descriptors, user=user, remains=remains, joins=False)
 
+    async def prepare(self, steps: bytes, descriptors: Sequence[int]) -> Exit:
+        """Run steps that end by themselves, and return how they did.
+
+        Args:
+            steps: Those of `pool_steps`.
+            descriptors: What their process is given.
+        """
+        process = await self._spawn(steps, descriptors, user=None, remains=None, joins=False)
+        return await asyncio.shield(process.exited)
+
     async def exec(self, steps: Callable[[bool], bytes], descriptors: Sequence[int]) -> Process:
         """Start a command in the sandbox whose PID 1 the first descriptor is of.
 

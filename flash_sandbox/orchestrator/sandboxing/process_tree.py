@@ -25,10 +25,11 @@ __all__ = ["ProcessTree"]
 
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
-# POSIX message queues are limited to 819,200 bytes for a user by default (mq_overview(7)). Each command gets
-# a limit of its own a little below: a mark that children inherit and that nothing in a sandbox can set back.
-_MARK_BASE: Final = 400_000
-_MARKS: Final = 400_000
+# The launcher limits POSIX message queues to 409,600 bytes (mq_overview(7)). Each command gets a limit of its
+# own below, with room for one of the usual size: a mark that children inherit and that nothing in a sandbox
+# can set back.
+_MARK_BASE: Final = 100_000
+_MARKS: Final = 300_000
 
 
 class ProcessTree:
