@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from time import monotonic
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -22,9 +22,10 @@ HEARD_SECONDS: Final = 1.0
 """How much later than of a command's end may be heard of that of its sandbox."""
 
 
-def interruption(sandbox_id: str) -> str:
+def interruption(sandbox_id: str, *, oom_killed: bool = False) -> str:
     """Return what is said of a command whose sandbox has ended."""
-    return f"sandbox {sandbox_id} was stopped while the command ran"
+    how = "ended for want of memory" if oom_killed else "was stopped"
+    return f"sandbox {sandbox_id} {how} while the command ran"
 
 
 class Place(Protocol):
@@ -205,7 +206,11 @@ class Execution:
     async def _require_alive(self, patience: float) -> None:
         """Raise where the sandbox has ended, which may be heard of a little later than of its programs."""
         if await ended_within(self._place, patience):
-            raise SandboxEndedError(interruption(self._place.id)) from None
+            kills = 0
+            # What has been removed meanwhile tells nothing.
+            with suppress(SandboxError, OSError):
+                kills = await self._place.runtime.oom_kills(self._place.id)
+            raise SandboxEndedError(interruption(self._place.id, oom_killed=kills > 0)) from None
 
     def _require_running(self) -> None:
         if self.ended.done():

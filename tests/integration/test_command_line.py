@@ -98,6 +98,24 @@ class TestStartAndStop:
         with pytest.raises(SandboxNotFoundError):
             client.get_info(sandbox_id)
 
+    def test_limits_variables_and_user_are_as_they_were_asked_for(
+        self, line: CommandLine, client: HTTPClient
+    ) -> None:
+        options = ["-m", "64", "--pids", "50", "--shm-mb", "3", "-e", "A=1", "--env", "B=x=y", "-u", "root"]
+        sandbox_id = line.json("start", *options)["id"]
+        try:
+            info = client.get_info(sandbox_id)
+            assert (info.pids, info.shm_mb, info.env, info.user) == (50, 3, ("A=1", "B=x=y"), "0:0")
+            assert line.printed("exec", sandbox_id, "--", "sh", "-c", "echo $A $B") == "1 x=y\n"
+            snapshot = line.json("snapshot", sandbox_id)["snapshot_path"]
+            again = line.json("restore", snapshot, "-e", "A=2", "--pids", "60")["id"]
+            info = client.get_info(again)
+            assert (info.memory_mb, info.pids, info.shm_mb, info.env) == (64, 60, 3, ("A=2", "B=x=y"))
+            line.printed("stop", again)
+            client.remove_snapshot(snapshot)
+        finally:
+            line.printed("stop", sandbox_id)
+
     def test_what_is_started_is_told_by_its_id_alone(self, line: CommandLine, client: HTTPClient) -> None:
         sandbox_id = line.printed("start", "-m", "64").strip()
         assert client.get_status(sandbox_id) == "running"

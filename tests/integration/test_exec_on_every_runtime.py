@@ -192,6 +192,32 @@ class TestEnd:
             runtime.client.exec_command(sandbox_id, "touch /tmp/on; sleep 9358", timeout=30)
 
 
+class TestDroppedOutput:
+    @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+    def test_bytes_of_a_process_beyond_what_is_kept_are_counted(
+        self, runtime: Runtime, idle: str, stream: str
+    ) -> None:
+        redirect = ">&2" if stream == "stderr" else ""
+        script = f"head -c {3 * 2**20} /dev/zero {redirect}"
+        result = runtime.client.wait_process(idle, runtime.client.start_process(idle, script), timeout=60)
+        kept = {"stdout": result.stdout_bytes, "stderr": result.stderr_bytes}
+        dropped = {"stdout": result.stdout_dropped, "stderr": result.stderr_dropped}
+        assert len(kept[stream]) + dropped[stream] == 3 * 2**20
+        assert dropped[stream] > 2**20
+        del kept[stream], dropped[stream]
+        assert ([*kept.values()], [*dropped.values()]) == ([b""], [0])
+
+    @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+    def test_bytes_of_a_command_beyond_what_is_kept_are_counted(
+        self, runtime: Runtime, idle: str, stream: str
+    ) -> None:
+        script = "printf 12345 >&2" if stream == "stderr" else "printf 12345"
+        result = runtime.client.exec_command(idle, script, max_output_bytes=2)
+        kept = {"stdout": ("", 0), "stderr": ("", 0)} | {stream: ("12", 3)}
+        assert (result.stdout, result.stdout_dropped) == kept["stdout"]
+        assert (result.stderr, result.stderr_dropped) == kept["stderr"]
+
+
 class TestPython:
     @pytest.fixture
     def run(self, runtime: Runtime, idle: str) -> Callable[[str], RunPythonResult]:

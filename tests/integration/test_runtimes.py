@@ -20,6 +20,7 @@ from flash_sandbox import (
     ConflictError,
     InvalidArgumentError,
     Reason,
+    SandboxEndedError,
     SandboxNotFoundError,
     UnsupportedError,
 )
@@ -197,9 +198,11 @@ class TestLimits:
             pytest.skip("one process ends")
         with runtime.sandbox(memory_mb=96) as sandbox_id:
             hog = ["sh", "-c", "head -c 300m /dev/zero | tail | wc -c"]
-            with pytest.raises(ConflictError):
+            with pytest.raises(SandboxEndedError, match="ended for want of memory while the command ran"):
                 runtime.client.exec_command(sandbox_id, hog)
             assert runtime.client.get_status(sandbox_id) == "stopped"
+            with pytest.raises(ConflictError, match=r"is stopped: its main process ended with .* memory"):
+                runtime.client.exec_command(sandbox_id, hog)
 
     def test_the_metrics_are_of_this_sandbox(self, runtime: Runtime, limits) -> None:
         if limits != "enforce":

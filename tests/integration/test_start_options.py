@@ -10,7 +10,7 @@ from every_runtime import Runtime
 from inside import wait_until
 from layouts import busybox, busybox_layer, directory, layout
 
-from flash_sandbox import ConflictError, InvalidArgumentError, Reason, UnsupportedError
+from flash_sandbox import ConflictError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
 from flash_sandbox.orchestrator.runtimes import CAPABILITIES
 
 ImageOf = Callable[..., str]
@@ -223,6 +223,20 @@ class TestWantOfMemory:
 
 
 class TestSnapshots:
+    def test_one_that_cannot_be_written_leaves_the_sandbox_running(self, runtime: Runtime) -> None:
+        store = runtime.state_dir / "snapshots"
+        aside = store.with_name("snapshots-aside")
+        with runtime.sandbox() as one:
+            store.rename(aside)
+            try:
+                with pytest.raises(SandboxError):
+                    runtime.client.snapshot_sandbox(one)
+            finally:
+                aside.rename(store)
+            assert runtime.client.get_status(one) == "running"
+            # In a frozen one it would hang.
+            assert runtime.client.exec_command(one, "echo on", timeout=60).stdout == "on\n"
+
     def test_what_is_started_from_one_has_what_it_had(self, runtime: Runtime) -> None:
         able = CAPABILITIES[runtime.type]
         asked: dict[str, object] = {"memory_mb": 80, "cpu_cores": 0.5, "ttl_seconds": 300}

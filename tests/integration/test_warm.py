@@ -18,7 +18,8 @@ from test_lifecycle import Client, connect
 from flash_sandbox import AtCapacityError
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.defaults import filled_in
+from flash_sandbox.orchestrator.runtimes import CAPABILITIES, Limits
 from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
 
 WARM = 2
@@ -57,6 +58,16 @@ class TestHandingOut:
             # Whoever came too late has one that was made for it.
             assert len(layers(tmp_path) & set(names)) == WARM
 
+    async def test_one_is_handed_out_to_a_start_that_says_the_defaults(
+        self, tmp_path: Path, limits: Limits
+    ) -> None:
+        async with warm_runtime(tmp_path, limits) as runtime:
+            said = filled_in(PLAIN, CAPABILITIES["bubblewrap"].options, "none")
+            assert said != PLAIN
+            await runtime.start("one", said, lambda code: None)
+            # It has the layer that it was made with, under another name.
+            assert "one" not in layers(tmp_path)
+
     async def test_what_was_handed_out_is_replaced(self, tmp_path: Path, limits: Limits) -> None:
         async with warm_runtime(tmp_path, limits) as runtime:
             before = layers(tmp_path)
@@ -77,8 +88,13 @@ class TestHandingOut:
             StartRequest(network="none", memory_mb=128),
             StartRequest(network="none", cpu_cores=0.5),
             StartRequest(network="none", command=("sleep", "9390")),
+            StartRequest(network="none", pids=100),
+            StartRequest(network="none", shm_mb=1),
+            StartRequest(network="none", env=("A=1",)),
         ],
-        ids=lambda request: f"{request.memory_mb}-{request.cpu_cores}-{request.command}",
+        ids=lambda request: (
+            f"{request.memory_mb}-{request.cpu_cores}-{request.command}-{request.pids}-{request.shm_mb}"
+        ),
     )
     async def test_a_start_that_asks_for_something_else_has_its_own(
         self, tmp_path: Path, limits: Limits, request_: StartRequest

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import shutil
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flash_sandbox.errors import InvalidArgumentError
+from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
 
 
@@ -60,6 +64,34 @@ def test_what_was_written_is_read(store, path):
         assert snapshot.manifest.details == {"note": "kept"}
         assert snapshot.manifest.size == path.stat().st_size
         assert snapshot.file.read() == path.read_bytes()
+
+
+def test_what_its_sandbox_was_started_with_is_kept(store, layer):
+    start = StartRequest(
+        name="one", command=("a",), memory_mb=7, cpu_cores=0.5, pids=20, shm_mb=3, env=("A=b",), user="1:2"
+    )
+    path = store.write(layer, "bubblewrap", "host", start=start)
+    assert store.origin(str(path)) == replace(start, name="", command=())
+
+
+def test_one_whose_manifest_is_of_an_older_orchestrator_is_read(store, path):
+    fields = json.loads(manifest_of(path).read_text())
+    del fields["hmac"], fields["start"]
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    key = (path.parent / "key").read_bytes()
+    fields["hmac"] = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    manifest_of(path).write_text(json.dumps(fields))
+    assert store.origin(str(path)) == StartRequest()
+    with store.reading(str(path)) as snapshot:
+        assert snapshot.image == "host"
+
+
+def test_what_its_sandbox_was_started_with_is_authenticated(store, path):
+    fields = json.loads(manifest_of(path).read_text())
+    fields["start"]["memory_mb"] = 10**6
+    manifest_of(path).write_text(json.dumps(fields))
+    with pytest.raises(InvalidArgumentError, match="not one that this orchestrator made"):
+        store.origin(str(path))
 
 
 def test_several_files_are_read(store, several):
