@@ -90,7 +90,7 @@ class LimitsChoice(StrEnum):
 
 
 class NetworkChoice(StrEnum):
-    """Network of a sandbox whose start names none."""
+    """Network of a sandbox."""
 
     NONE = "none"
     BRIDGE = "bridge"
@@ -132,6 +132,24 @@ def serve(
     default_network: Annotated[
         NetworkChoice, typer.Option(help="Network of a sandbox whose start names none.")
     ] = NetworkChoice.NONE,
+    max_network: Annotated[
+        NetworkChoice, typer.Option(help="Network that starts may ask for at most; none: none at all.")
+    ] = NetworkChoice.BRIDGE,
+    allow_network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What sandboxes with a network may reach besides the public Internet: a network such as "
+            "10.1.0.0/16, an address, private, metadata, host, or any.",
+            metavar="NETWORK",
+            show_default="nothing",
+        ),
+    ] = None,
+    deny_network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What they may not reach, whatever else they may.", metavar="NETWORK", show_default="nothing"
+        ),
+    ] = None,
     max_ttl: Annotated[
         float | None,
         typer.Option(
@@ -216,6 +234,9 @@ def serve(
         "registries": allow_registry,
         "image_store_bytes": image_store_gib * 1024**3,
         "default_network": default_network.value,
+        "max_network": max_network.value,
+        "allow_networks": allow_network or (),
+        "deny_networks": deny_network or (),
         "max_ttl": max_ttl,
         "max_sandboxes": max_sandboxes,
         "max_snapshot_hours": max_snapshot_age,

@@ -16,6 +16,7 @@ from .admission import Admission
 from .auth import Gatekeeper, require_safe_bind
 from .calls import Calls
 from .connections import Connections
+from .egress import Egress
 from .grpc_server import GRPCServer
 from .grpc_service import GRPCService
 from .http_app import HTTPApp
@@ -48,6 +49,9 @@ class OrchestratorOptions(TypedDict, total=False):
     image_store: Path | None
     image_store_bytes: int | None
     default_network: str
+    max_network: str
+    allow_networks: Sequence[str]
+    deny_networks: Sequence[str]
     max_ttl: float | None
     max_sandboxes: int | None
     max_snapshot_hours: float | None
@@ -79,6 +83,11 @@ class Orchestrator:
             in the state directory.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
+        max_network: The network that reaches furthest of those that starts may ask for: ``none`` or
+            ``bridge``.
+        allow_networks: What sandboxes with a network may reach besides the public Internet: networks such as
+            ``10.1.0.0/16``, addresses, ``private``, ``metadata`` (clouds'), ``host`` (this one) or ``any``.
+        deny_networks: Networks that they may not reach, whatever else they may.
         max_ttl: Most seconds until a sandbox expires, and what one has whose start asks for none; None for no
             limit.
         max_sandboxes: Most sandboxes that there may be at a time; None for no limit.
@@ -102,7 +111,7 @@ class Orchestrator:
 
     Raises:
         ValueError: On entering: listening there without a key was not allowed, or `max_ttl`, `max_sandboxes`
-            or `max_snapshot_hours` is out of range.
+            or `max_snapshot_hours` is out of range, or what is allowed or denied is no network.
         OSError: On entering: a port is taken, or the host is not this machine's.
         StateDirError: On entering: the state directory cannot be used.
         RuntimeUnavailableError: On entering: the host lacks what limits="enforce" needs.
@@ -121,6 +130,9 @@ class Orchestrator:
         image_store: Path | None = None,
         image_store_bytes: int | None = None,
         default_network: str = "none",
+        max_network: str = "bridge",
+        allow_networks: Sequence[str] = (),
+        deny_networks: Sequence[str] = (),
         max_ttl: float | None = None,
         max_sandboxes: int | None = None,
         max_snapshot_hours: float | None = None,
@@ -140,6 +152,8 @@ class Orchestrator:
         self._ports = (http_port, grpc_port)
         self._limits: Limits = limits
         self._default_network = default_network
+        self._max_network = max_network
+        self._networks = (allow_networks, deny_networks)
         self._max_ttl = max_ttl
         self._max_sandboxes = max_sandboxes
         self._max_snapshot_age = None if max_snapshot_hours is None else max_snapshot_hours * 3600
@@ -159,7 +173,7 @@ class Orchestrator:
     async def __aenter__(self) -> Self:
         if self._max_snapshot_age is not None and not self._max_snapshot_age > 0:
             raise ValueError("snapshots must be kept for more than 0 hours")
-        admission = Admission(self._default_network, self._max_ttl, self._max_sandboxes)
+        admission = Admission(self._default_network, self._max_ttl, self._max_sandboxes, self._max_network)
         async with AsyncExitStack() as stack:
             # Bound first: what cannot listen need not start.
             http_socket = stack.enter_context(self._bind(self._ports[0]))
@@ -194,6 +208,7 @@ class Orchestrator:
             registries=self._registries,
             image_store=self._image_store,
             image_store_bytes=self._image_store_bytes,
+            egress=Egress.parse(*self._networks),
             firecracker_runtime=self._firecracker_runtime,
             warm=self._warm,
             warm_image=self._warm_image,

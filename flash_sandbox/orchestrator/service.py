@@ -286,6 +286,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
     def _admitted(self, request: StartRequest, runtime: Runtime, origin: StartRequest | None) -> StartRequest:
         """Return a start with what holds where it says nothing; raise where that cannot be had."""
         request = self._filled_in(request, runtime, origin)
+        self._admission.require_network(request.network)
         if request.network not in CAPABILITIES[runtime.name].networks:
             raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
         return request

@@ -1,4 +1,4 @@
-"""How many sandboxes an orchestrator has room for, and for how long, through every client."""
+"""What an operator admits: how many sandboxes, for how long, with which network; through every client."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from flash_sandbox import (
     AtCapacityError,
     HTTPClient,
     InvalidArgumentError,
+    PermissionDeniedError,
+    Reason,
     SandboxAPI,
     SandboxNotFoundError,
 )
@@ -29,8 +31,9 @@ LONGEST_TTL = 100.0
 
 @pytest.fixture(scope="module")
 def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
-    """Run one that has room for three sandboxes, each of a hundred seconds at most."""
-    with running_orchestrator(limits=limits, max_sandboxes=MOST, max_ttl=LONGEST_TTL) as running:
+    """Run one that has room for three sandboxes, each of a hundred seconds at most, and without a network."""
+    options = {"max_sandboxes": MOST, "max_ttl": LONGEST_TTL, "max_network": "none"}
+    with running_orchestrator(limits=limits, **options) as running:
         yield running
 
 
@@ -64,6 +67,32 @@ def test_a_longer_ttl_is_refused(client: SandboxAPI) -> None:
             call()
         assert caught.value.status_code == 400
     assert client.keep_alive(one, LONGEST_TTL) > time.time()
+
+
+@pytest.mark.parametrize("type", ["auto", "bubblewrap", "docker", "gvisor", "firecracker"])
+def test_a_network_that_the_operator_forbids_is_refused_on_every_runtime(
+    client: SandboxAPI, type: str
+) -> None:
+    with pytest.raises(PermissionDeniedError, match="--max-network bridge") as caught:
+        client.start_sandbox(type, network="bridge")
+    assert (caught.value.reason, caught.value.status_code) == (Reason.NETWORK_REFUSED, 403)
+    assert not caught.value.retryable
+    client.stop_sandbox(client.start_sandbox(memory_mb=64, network="none"))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"max_network": "none", "default_network": "bridge"}, "bridge is the default"),
+        ({"max_network": "open"}, "a network is one of none, bridge"),
+        ({"allow_networks": ["10.0.0.1/8"]}, "--allow-network '10.0.0.1/8' is no network"),
+        ({"allow_networks": ["public"]}, "private, metadata, host or any"),
+        ({"deny_networks": ["any"]}, "--deny-network 'any' is no network"),
+    ],
+)
+def test_a_network_that_is_none_is_told_before_anything_is_served(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told), running_orchestrator(limits="best-effort", **options):
+        pass
 
 
 def test_one_too_many_is_refused_until_there_is_room(client: SandboxAPI) -> None:

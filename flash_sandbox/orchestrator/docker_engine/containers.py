@@ -54,7 +54,7 @@ class Container:
         request: What the start asks for.
         limits: What it may use; there is no swap beyond the memory.
         command: Main process and its arguments; empty for one that idles.
-        network: Name of the network: ``none`` or ``bridge``.
+        network: The engine's name of the network; ``none`` for none.
         labels: Labels by name.
         oci_runtime: Name of the OCI runtime in the engine's list; empty for the engine's default.
         annotations: Annotations for that OCI runtime.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from .capabilities import CAPABILITIES, OPTIONS, Capabilities
 
 if TYPE_CHECKING:
+    from ..egress import Egress
     from .base import Runtime
 
 __all__ = ["AUTO_ORDER", "CAPABILITIES", "OPTIONS", "RUNTIME_NAMES", "Capabilities", "Limits", "all_runtimes"]
@@ -40,6 +41,7 @@ def all_runtimes(
     registries: Sequence[str] | None = None,
     image_store: Path | None = None,
     image_store_bytes: int | None = None,
+    egress: Egress | None = None,
     firecracker_runtime: str = "",
     warm: int = 0,
     warm_image: str = "",
@@ -54,11 +56,13 @@ def all_runtimes(
         registries: Patterns of the registries that starts may pull from; None for Docker Hub alone.
         image_store: Where images are kept, also for others; None for a place in `state_dir`.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
+        egress: What sandboxes with a network may reach; None for the public Internet alone.
         firecracker_runtime: Name of the engine's OCI runtime that boots Firecracker; empty for Kata's names.
         warm: How many bubblewrap sandboxes are kept ready for starts that ask for no more than an image.
         warm_image: That image; empty for the default one.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
+    from ..egress import INTERNET
     from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES
     from ..sandboxing.images import Images
     from .bubblewrap import BubblewrapRuntime
@@ -79,13 +83,16 @@ def all_runtimes(
         "bubblewrap": BubblewrapRuntime(
             state_dir, limits=limits, images=images, warm=warm, warm_image=warm_image, event=event
         ),
-        "docker": DockerRuntime(state_dir, registries=allowed, event=event or unwritten),
+        "docker": DockerRuntime(
+            state_dir, registries=allowed, egress=egress or INTERNET, event=event or unwritten
+        ),
         "gvisor": GvisorRuntime(state_dir, images=images),
         "firecracker": FirecrackerRuntime(
             state_dir,
             oci_runtime=firecracker_runtime,
             image_roots=image_roots,
             registries=allowed,
+            egress=egress or INTERNET,
             event=event or unwritten,
         ),
     }

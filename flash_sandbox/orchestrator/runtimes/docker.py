@@ -22,6 +22,7 @@ from ...errors import (
     ConflictError,
     InternalServerError,
     InvalidArgumentError,
+    PermissionDeniedError,
     Reason,
     RuntimeUnavailableError,
     SandboxError,
@@ -31,6 +32,7 @@ from ...errors import (
 from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
 from ..docker_engine.api import Engine, EngineError, EngineMissing
+from ..docker_engine.bridge import Bridge
 from ..docker_engine.commands import Command
 from ..docker_engine.containers import (
     LEAST_CPU_CORES,
@@ -47,6 +49,7 @@ from ..docker_engine.processes import on_this_host
 from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
+from ..egress import INTERNET, Egress
 from ..images.store import DEFAULT_REGISTRIES
 from ..sandboxing import idle
 from ..sandboxing.cgroups import limit_tcp_buffers
@@ -87,6 +90,7 @@ class DockerRuntime:
         host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
         registries: Patterns of the registries whose images may be started; ``docker-daemon`` for every image
             of the engine's.
+        egress: What sandboxes with a network may reach.
         event: Writes a line of the orchestrator's log.
     """
 
@@ -100,9 +104,12 @@ class DockerRuntime:
         *,
         host: str | None = None,
         registries: Sequence[str] = DEFAULT_REGISTRIES,
+        egress: Egress = INTERNET,
         event: Event = unwritten,
     ) -> None:
         self._engine = Engine(host)
+        self._egress = egress
+        self._bridge: Bridge | None = None
         self._ends = CommandEnds(self._engine)
         self._event = event
         self._puller = Puller(self._engine, registries, event)
@@ -145,6 +152,7 @@ class DockerRuntime:
     async def open(self) -> None:
         """Make ready. Needs no engine."""
         await asyncio.to_thread(self._records.open)
+        self._bridge = Bridge(self._engine, self._egress, self._records.owner)
         await asyncio.to_thread(self._images.open)
 
     async def close(self) -> None:
@@ -155,6 +163,8 @@ class DockerRuntime:
         for sandbox_id in list(self._sandboxes):
             with suppress(SandboxError):
                 await self.stop(sandbox_id)
+        if self._bridge is not None:
+            await self._bridge.remove()
         await self._ends.close()
         await self._engine.close()
 
@@ -205,7 +215,16 @@ class DockerRuntime:
             for sandbox_id in records.keys() - self._sandboxes.keys():
                 self._records.remove(sandbox_id)
             await self._images.collect(self._records.owner)
+            if any(sandbox.record.request.network == "bridge" for sandbox in self._sandboxes.values()):
+                await self._guard()
             self._recovered = True
+
+    async def _guard(self) -> None:
+        """Put the rules back that adopted sandboxes had, in case somebody removed them meanwhile."""
+        try:
+            await self._network("bridge")
+        except PermissionDeniedError as error:
+            self._event("network unguarded", runtime=self.name, detail=error.detail)
 
     async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
         assert self._register is not None
@@ -284,10 +303,17 @@ class DockerRuntime:
             image=image,
             request=request,
             limits=limits,
-            network=request.network or "none",
+            network=await self._network(request.network),
             labels=labels,
         )
         return await self._refine(container, request)
+
+    async def _network(self, asked: str) -> str:
+        """Return the engine's name of the network that a start asks for, which is ready."""
+        if asked != "bridge":
+            return "none"
+        assert self._bridge is not None
+        return await self._bridge.ready()
 
     async def _refine(self, container: Container, request: StartRequest) -> Container:
         """Return the container with what a kind of this runtime adds to it."""

@@ -24,6 +24,7 @@ from ...models import StartRequest
 from ..docker_engine.api import Engine, EngineMissing, EngineVersion
 from ..docker_engine.containers import Container
 from ..docker_engine.pull import Event
+from ..egress import INTERNET, Egress
 from ..images.store import DEFAULT_REGISTRIES
 from ..sandboxing.beneath import open_without_links
 from .docker import DockerRuntime, unwritten
@@ -55,6 +56,7 @@ class FirecrackerRuntime(DockerRuntime):
         host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
         registries: Patterns of the registries whose images may be started; ``docker-daemon`` for every image
             of the engine's.
+        egress: What sandboxes with a network may reach.
         event: Writes a line of the orchestrator's log.
     """
 
@@ -69,9 +71,10 @@ class FirecrackerRuntime(DockerRuntime):
         image_roots: Sequence[Path] = (),
         host: str | None = None,
         registries: Sequence[str] = DEFAULT_REGISTRIES,
+        egress: Egress = INTERNET,
         event: Event = unwritten,
     ) -> None:
-        super().__init__(state_dir, host=host, registries=registries, event=event)
+        super().__init__(state_dir, host=host, registries=registries, egress=egress, event=event)
         self._names = (oci_runtime,) if oci_runtime else KATA_NAMES
         self._roots = (state_dir / "rootfs", *image_roots)
         self._boot = state_dir / "boot"
