@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Final, Protocol, cast
 
-from .connections import Connections
+from .connections import Connections, origin_of
 from .corked import Corked
 
 __all__ = ["REQUEST_SECONDS", "Connection", "TooMuchError", "Watch"]
@@ -84,6 +84,7 @@ class Connection(asyncio.Protocol):
         lingers: Whether the caller may still be sending once it has been answered: closing then would take
             the answer from it.
         proven: Whether the caller may call.
+        seconds: What has been done for it before that has taken so long.
         sent: Bytes that were written.
     """
 
@@ -96,6 +97,7 @@ class Connection(asyncio.Protocol):
         self.deadline = math.inf
         self.lingers = False
         self.proven = False
+        self.seconds = 0.0
         self.sent = 0
         self._connections = connections
         self._make = make
@@ -116,6 +118,16 @@ class Connection(asyncio.Protocol):
         """Address of the caller's end."""
         found: Sequence[Any] | None = self._transport.get_extra_info("peername")
         return found
+
+    @cached_property
+    def origin(self) -> object:
+        """What connections are counted by."""
+        return origin_of(self.peer)
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much has come and has not been handed on."""
+        return len(self._pending)
 
     @property
     def is_silent(self) -> bool:
@@ -195,6 +207,8 @@ class Connection(asyncio.Protocol):
         self._pending = _NO_BYTES
         self._connections.forget(self)
         self._drop(error)
+        # A cycle, which would be found only some time after a flood.
+        del self._outlet
 
     # What the protocol does to its transport.
 
@@ -276,6 +290,8 @@ class Connection(asyncio.Protocol):
 
     def _deliver(self, data: bytes) -> None:
         if self._inner is None:
+            if not self.proven:
+                self._connections.note_begun(self)
             self._inner = cast(asyncio.Protocol, self._make(self))
             self._inner.connection_made(cast(asyncio.Transport, self._outlet))
         self._inner.data_received(data)

@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .peers import Socket
 
-__all__ = ["Connections"]
+__all__ = ["BACKLOG", "Connections", "origin_of"]
+
+BACKLOG: Final = 1024
+"""How many connections the kernel keeps until they are accepted; what is above waits a second and more."""
 
 _FEWEST: Final = 64
+# A protocol and what it keeps of a request that has not come to its end take some 40 KiB.
+_MOST_BEGUN: Final = 1000
+# What may wait for its turn.
+_MOST_KEPT_BYTES: Final = 8 * 1024 * 1024
 _MOST: Final = 16_384
 _SWEEP_SECONDS: Final = 1.0
 
@@ -44,45 +51,43 @@ class Connections:
         trusts: Tells whether a connection may do without a key, from its socket. It is asked once a
             connection, before the first call on it that needs a key.
         most: How many there may be at a time; None for half of the descriptors that this process may open.
-            Unproven ones may be half of that.
+            Unproven ones may be half of that, and a thousand once something has come on them.
     """
 
     def __init__(self, trusts: Callable[[Socket | None], bool], most: int | None = None) -> None:
         self.trusts = trusts
         self._most = _most_connections() if most is None else most
         self._all: set[Connection] = set()
-        # By address, the oldest first.
-        self._unproven: dict[object, dict[Connection, None]] = {}
-        self._unproven_count = 0
+        self._silent = _Unproven(self._most // 2)
+        self._begun = _Unproven(min(self._most // 2, _MOST_BEGUN))
         self._turns = _Turns()
         self._sweeper: asyncio.TimerHandle | None = None
 
     def admit(self, connection: Connection) -> bool:
         """Keep a new connection, in the place of an unproven one where there are too many; tell whether."""
-        if self._unproven_count >= self._most // 2 or len(self._all) >= self._most:
-            self._evict()
-        if len(self._all) >= self._most:
+        self._silent.make_room()
+        if len(self._all) >= self._most and not (self._silent.evict() or self._begun.evict()):
             return False
         self._all.add(connection)
-        self._unproven.setdefault(_origin(connection.peer), {})[connection] = None
-        self._unproven_count += 1
+        self._silent.add(connection)
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
         return True
 
     def note_proven(self, connection: Connection) -> None:
         """Keep a connection, however many there are, and serve it at once from now on."""
-        origin = _origin(connection.peer)
-        of_origin = self._unproven.get(origin, {})
-        if connection in of_origin:
-            del of_origin[connection]
-            self._unproven_count -= 1
-            if not of_origin:
-                del self._unproven[origin]
+        self._turns.give_back(connection.seconds)
+        self._remove(connection)
+
+    def note_begun(self, connection: Connection) -> None:
+        """Note that something has come on a connection, which takes more memory from now on."""
+        self._silent.remove(connection)
+        self._begun.make_room()
+        self._begun.add(connection)
 
     def forget(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
-        self.note_proven(connection)
+        self._remove(connection)
         self._all.discard(connection)
 
     def take_turn(self, connection: Connection) -> None:
@@ -99,10 +104,9 @@ class Connections:
             if connection.is_silent:
                 connection.abort()
 
-    def _evict(self) -> None:
-        if self._unproven:
-            largest = max(self._unproven.values(), key=lambda connections: len(connections))
-            next(iter(largest)).abort()
+    def _remove(self, connection: Connection) -> None:
+        self._silent.remove(connection)
+        self._begun.remove(connection)
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -112,6 +116,46 @@ class Connections:
         self._sweeper = None
         if self._all:
             self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
+
+
+class _Unproven:
+    """Unproven connections of a kind, by address, the oldest first.
+
+    Args:
+        most: How many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+        self._by_origin: dict[object, dict[Connection, None]] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Add one."""
+        self._by_origin.setdefault(connection.origin, {})[connection] = None
+        self._count += 1
+
+    def remove(self, connection: Connection) -> None:
+        """Remove one, if it is there."""
+        of_origin = self._by_origin.get(connection.origin, {})
+        if connection in of_origin:
+            del of_origin[connection]
+            self._count -= 1
+            if not of_origin:
+                del self._by_origin[connection.origin]
+
+    def make_room(self) -> None:
+        """Close connections until there is room for one more."""
+        while self._count >= self._most and self.evict():
+            pass
+
+    def evict(self) -> bool:
+        """Close the oldest one of the address that has most of them; tell whether there was one."""
+        if not self._by_origin:
+            return False
+        largest = max(self._by_origin, key=lambda origin: len(self._by_origin[origin]))
+        next(iter(self._by_origin[largest])).abort()
+        return True
 
 
 class _Turns:
@@ -127,6 +171,7 @@ class _Turns:
         self._seconds = _SAVED_SECONDS
         self._counted = time.monotonic()
         self._is_due = False
+        self._kept_bytes = 0
 
     def take(self, connection: Connection) -> None:
         """Let a connection hand on a piece, at once or when its turn comes."""
@@ -134,39 +179,64 @@ class _Turns:
         if is_due_now and not self._run(connection):
             return
         self._waiting.append(connection)
+        self._kept_bytes += connection.pending_bytes
+        if self._kept_bytes > _MOST_KEPT_BYTES:
+            self._drop_largest()
         self._plan()
 
+    def _drop_largest(self) -> None:
+        """Close those that have sent most, until what is kept of all of them is half of what may be."""
+        by_size = sorted(self._waiting, key=lambda connection: connection.pending_bytes)
+        while by_size and self._kept_bytes > _MOST_KEPT_BYTES // 2:
+            largest = by_size.pop()
+            self._kept_bytes -= largest.pending_bytes
+            largest.abort()
+        self._waiting = deque(each for each in self._waiting if each.pending_bytes)
+
+    def give_back(self, seconds: float) -> None:
+        """Let others have what a connection has taken that has proven its caller."""
+        self._seconds = min(self._seconds + seconds, _SAVED_SECONDS)
+
     def _left(self, now: float) -> float:
-        share = _SHARE if now < self.busy_until else 1.0
-        self._seconds = min(self._seconds + (now - self._counted) * share, _SAVED_SECONDS)
+        self._seconds = min(self._seconds + (now - self._counted) * self._share(now), _SAVED_SECONDS)
         self._counted = now
         return self._seconds
+
+    def _share(self, now: float) -> float:
+        return _SHARE if now < self.busy_until else 1.0
 
     def _run(self, connection: Connection) -> bool:
         began = time.monotonic()
         has_more = connection.hand_on()
-        self._seconds -= time.monotonic() - began
+        seconds = time.monotonic() - began
+        if not connection.proven:
+            self._seconds -= seconds
+            connection.seconds += seconds
         return has_more
 
     def _plan(self) -> None:
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_later(max(0.0, -self._seconds / _SHARE), self._turn)
+            wait = max(0.0, -self._seconds / self._share(time.monotonic()))
+            asyncio.get_running_loop().call_later(wait, self._turn)
 
     def _turn(self) -> None:
         self._is_due = False
         now = time.monotonic()
         end = now + _TURN_SECONDS
         while self._waiting and now < end and self._left(now) > 0:
-            connection = self._waiting.popleft()
+            # The newest first: who has just come has a caller who waits, and perhaps a key.
+            connection = self._waiting.pop()
+            self._kept_bytes -= connection.pending_bytes
             if self._run(connection):
-                self._waiting.append(connection)
+                self._kept_bytes += connection.pending_bytes
+                self._waiting.appendleft(connection)
             now = time.monotonic()
         if self._waiting:
             self._plan()
 
 
-def _origin(peer: _Address | None) -> object:
+def origin_of(peer: _Address | None) -> object:
     """Return what connections are counted by: an IPv4 address; of IPv6, the network of 64 bits that one
     has."""
     try:

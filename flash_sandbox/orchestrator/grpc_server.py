@@ -22,9 +22,8 @@ from h2.events import DataReceived, Event
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes
 
-from ..transports.quiet_frames import describe_frames_briefly
 from .connection import Connection
-from .connections import Connections
+from .connections import BACKLOG, Connections
 from .grpc_calls import Answer, IncomingCall
 from .http2_frames import FrameWatch
 
@@ -76,7 +75,7 @@ class GRPCServer:
             return _Protocol(_Handler(self._service, connection, self._tasks), self._protocols)
 
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._connections, protocol, FrameWatch()), sock=sock
+            lambda: Connection(self._connections, protocol, FrameWatch()), sock=sock, backlog=BACKLOG
         )
 
     def stop_accepting(self) -> None:
@@ -153,7 +152,6 @@ class _Protocol(H2Protocol):
                 SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
             }
         )
-        describe_frames_briefly(h2)
         self.connection = H2Streams(h2, transport, config=self.config)  # type: ignore[arg-type]
         self.connection.flush()
         self.processor = _Events(self.handler, self.connection)

@@ -28,9 +28,11 @@ _END_HEADERS: Final = 0x4
 # What one turn of the event loop may bring, so that others have theirs.
 _FRAMES_AT_ONCE: Final = 64
 _UNPROVEN_FRAMES_AT_ONCE: Final = 8
+_UNPROVEN_BYTES_AT_ONCE: Final = 4096
 
-# As much as h2 takes of a list of headers once it is decoded.
+# As they are sent. Decoded, h2 takes 64 KiB, which a few bytes can stand for.
 _MOST_HEADER_BYTES: Final = 64 * 1024
+_MOST_UNPROVEN_HEADER_BYTES: Final = 8 * 1024
 _MOST_CONTINUATIONS: Final = 16
 
 
@@ -122,7 +124,7 @@ class FrameWatch:
                 self._body -= step
                 at += step
                 continue
-            if not frames:
+            if not frames or not (proven or at < _UNPROVEN_BYTES_AT_ONCE):
                 break
             step = _HEAD_BYTES - len(self._head)
             self._head += data[at : at + step]
@@ -155,7 +157,8 @@ class FrameWatch:
             self._is_in_headers = not flags & _END_HEADERS
             self._header_bytes += length
             self._continuations += kind == _CONTINUATION
-            if self._header_bytes > _MOST_HEADER_BYTES or self._continuations > _MOST_CONTINUATIONS:
+            most = _MOST_HEADER_BYTES if proven else _MOST_UNPROVEN_HEADER_BYTES
+            if self._header_bytes > most or self._continuations > _MOST_CONTINUATIONS:
                 raise self._too_many("headers")
         if not proven:
             # All of them, since none has brought a call.

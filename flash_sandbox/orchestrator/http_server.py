@@ -17,12 +17,14 @@ from uvicorn.server import ServerState
 from ..codecs.http import encode_error
 from ..errors import InvalidArgumentError
 from .connection import Connection
-from .connections import Connections
+from .connections import BACKLOG, Connections
 
 __all__ = ["HTTPServer"]
 
 # Longer than clients and proxies keep an idle connection, so that none is closed under a request.
 _KEEP_ALIVE_SECONDS: Final = 75
+# Of a head: the longest path of a file, escaped, and as much again.
+_HEAD_BYTES: Final = 32 * 1024
 _CLOSE_SECONDS: Final = 1.0
 
 
@@ -45,6 +47,7 @@ class HTTPServer:
             access_log=False,
             server_header=False,
             date_header=False,
+            h11_max_incomplete_event_size=_HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             proxy_headers=False,
         )
@@ -59,7 +62,7 @@ class HTTPServer:
             return _Protocol(self._config, self._state, {"connection": connection})
 
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._connections, protocol), sock=sock
+            lambda: Connection(self._connections, protocol), sock=sock, backlog=BACKLOG
         )
 
     def stop_accepting(self) -> None:
