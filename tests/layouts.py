@@ -9,7 +9,7 @@ import json
 import platform
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,7 @@ def put_image(
     *,
     architecture: str = ARCHITECTURE,
     diff_ids: Sequence[str] | None = None,
+    compress: Callable[[bytes], bytes] = lambda tar: gzip.compress(tar, 1, mtime=0),
 ) -> dict[str, Any]:
     """Write one image and return the descriptor of its manifest."""
     tars = [tar_bytes(layer) for layer in layers]
@@ -119,7 +120,7 @@ def put_image(
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": blobs.put_json(configuration, OCI_CONFIG),
-        "layers": [blobs.put(gzip.compress(tar, 1, mtime=0), OCI_LAYER) for tar in tars],
+        "layers": [blobs.put(compress(tar), OCI_LAYER) for tar in tars],
     }
     described = {"os": "linux", "architecture": architecture}
     return blobs.put_json(manifest, OCI_MANIFEST, platform=described)

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from every_runtime import Runtime
 from inside import running
 
 from flash_sandbox import HTTPClient, InvalidArgumentError
+from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
 
 
 @pytest.fixture(scope="module")
@@ -246,3 +248,20 @@ def test_nothing_of_a_sandbox_is_left_when_it_is_stopped(client, orchestrator):
     assert not (orchestrator.state_dir / "sandboxes" / sandbox_id).exists()
     groups = [path for path, names, _ in os.walk("/sys/fs/cgroup") if sandbox_id in names]
     assert groups == []
+
+
+@pytest.mark.parametrize("maker", ["bubblewrap", "docker", "gvisor"])
+def test_a_snapshot_that_another_runtime_has_made_is_refused(
+    runtime: Runtime, tmp_path: Path, maker: str
+) -> None:
+    if maker == runtime.type:
+        pytest.skip("its own")
+    store = Snapshots(runtime.state_dir / "snapshots")
+    store.open()
+    path = str(store.write(tmp_path, maker, runtime.image))
+    try:
+        with pytest.raises(InvalidArgumentError, match=f"made by the {maker} runtime") as caught:
+            runtime.client.start_sandbox(type=runtime.type, snapshot_path=path)
+        assert caught.value.reason == "snapshot_refused"
+    finally:
+        store.remove(path, maker)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,11 @@ from flash_sandbox.orchestrator.images.references import parse_source
 from flash_sandbox.orchestrator.images.store import Image, ImageStore
 from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
 from flash_sandbox.orchestrator.sandboxing.images import Images
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 @pytest.fixture
@@ -443,6 +449,48 @@ async def test_a_compressed_tar_file_that_is_damaged_is_refused(store, tmp_path,
     path.write_bytes(damaged)
     with pytest.raises(InvalidArgumentError):
         await acquire(store, path)
+
+
+SKIPPABLE = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"table"
+ZSTD: dict[str, Callable[[bytes], bytes]] = {
+    "one frame": zstd.compress,
+    "two frames": lambda data: zstd.compress(data[:700]) + zstd.compress(data[700:]),
+    "a table at its end, as of zstd:chunked": lambda data: zstd.compress(data) + SKIPPABLE,
+    "a table at its beginning, as of pzstd": lambda data: SKIPPABLE + zstd.compress(data),
+}
+
+
+@pytest.mark.parametrize("kind", ZSTD)
+async def test_layers_of_zstd_are_unpacked(store, tmp_path, kind):
+    layers = [[entry("f", content=b"old"), entry("g", content=b"y" * 5000)], [entry("f", content=b"new")]]
+    image = await acquire(store, layout(tmp_path / "image", layers, compress=ZSTD[kind]))
+    assert tree(image) == {"f": "new", "g": "y" * 5000}
+
+
+@pytest.mark.parametrize("kind", ZSTD)
+async def test_tar_files_of_zstd_are_unpacked(store, tmp_path, kind):
+    path = tmp_path / "root.tar.zst"
+    path.write_bytes(ZSTD[kind](tar_bytes([directory("etc"), entry("etc/f", content=b"x" * 5000)])))
+    assert tree(await acquire(store, path)) == {"etc": "dir", "etc/f": "x" * 5000}
+    archive = packed(layout(tmp_path / "image", [[entry("f", content=b"x")]]))
+    archive.write_bytes(ZSTD[kind](archive.read_bytes()))
+    assert tree(await acquire(store, archive)) == {"f": "x"}
+
+
+async def test_a_zstd_layer_that_is_damaged_or_cut_or_a_bomb_is_refused(tmp_path):
+    store = opened(tmp_path / "store", bounds=Bounds(ratio=50))
+    whole = zstd.compress(tar_bytes([entry("f", content=os.urandom(50_000))]))
+    wide = {zstd.CompressionParameter.window_log: 28, zstd.CompressionParameter.content_size_flag: 0}
+    layers = {
+        "damaged": whole[:20_000] + b"\0" * 100 + whole[20_100:],
+        "cut": whole[:30_000],
+        "a bomb": zstd.compress(tar_bytes([entry("f", content=bytes(80 * 1024 * 1024))])),
+        "a window of 256 MiB": zstd.ZstdCompressor(options=wide).compress(os.urandom(2000)),
+    }
+    for name, layer in layers.items():
+        with pytest.raises(InvalidArgumentError):
+            await acquire(store, raw_layout(tmp_path / name, layer))
+    assert store.list() == []
 
 
 async def test_a_file_that_has_changed_is_unpacked_again(store, tmp_path):

@@ -302,3 +302,78 @@ async def test_a_token_that_is_none_is_refused(tmp_path, answer):
 )
 def test_a_challenge_is_read(header, offered):
     assert registry_module._parse_challenges(header) == offered
+
+
+# Indexes
+
+
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+
+
+def index_of(document: bytes, *, size: int | None = None) -> bytes:
+    """Return an index whose one image, of this host's platform, is a document."""
+    platform = {"os": "linux", "architecture": ARCHITECTURE}
+    size = len(document) if size is None else size
+    entry = {"digest": sha256(document), "size": size, "platform": platform}
+    return json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]}).encode()
+
+
+def serving_index(index: bytes, chosen: bytes, named: bytes = MANIFEST) -> Behaviour:
+    """Answer with an index for the tag, and with a document where the manifest that it names is asked for."""
+    answers = {"/v2/image/manifests/latest": index, f"/v2/image/manifests/{sha256(named)}": chosen}
+
+    def behaviour(handler: Handler) -> bool:
+        if handler.path not in answers:
+            return False
+        handler.answer(200, answers[handler.path])
+        return True
+
+    return behaviour
+
+
+async def test_the_manifest_that_an_index_names_is_taken(tmp_path):
+    with serving(serving_index(index_of(MANIFEST), MANIFEST)) as served:
+        image = await pull(served, tmp_path)
+    assert (image.rootfs / "f").stat().st_size == 100_000
+
+
+async def test_another_manifest_than_the_index_names_is_refused(tmp_path):
+    # An image that is whole in itself.
+    other = MANIFEST.replace(b'"schemaVersion": 2', b'"schemaVersion":  2')
+    with serving(serving_index(index_of(MANIFEST), other)) as served:
+        with pytest.raises(InvalidArgumentError, match="a document has the digest"):
+            await pull(served, tmp_path)
+        assert not any(path == LAYER_PATH for path, _ in served.asked)
+
+
+async def test_a_manifest_of_another_size_than_the_index_says_is_refused(tmp_path):
+    index = index_of(MANIFEST, size=len(MANIFEST) + 1)
+    with (
+        serving(serving_index(index, MANIFEST)) as served,
+        pytest.raises(InvalidArgumentError, match="a document has the digest"),
+    ):
+        await pull(served, tmp_path)
+
+
+async def test_another_index_than_an_index_names_is_refused(tmp_path):
+    inner = index_of(MANIFEST)
+    other = inner.replace(b'"schemaVersion": 2', b'"schemaVersion":  2')
+    with (
+        serving(serving_index(index_of(inner), other, inner)) as served,
+        pytest.raises(InvalidArgumentError, match="a document has the digest"),
+    ):
+        await pull(served, tmp_path)
+
+
+async def test_another_configuration_than_the_manifest_names_is_refused(tmp_path):
+    path = f"/v2/image/blobs/{sha256(CONFIGURATION)}"
+    other = CONFIGURATION.replace(b'"os": "linux"', b'"os":  "linux"')
+
+    def behaviour(handler: Handler) -> bool:
+        if handler.path != path:
+            return False
+        handler.answer(200, other)
+        return True
+
+    with serving(behaviour) as served, pytest.raises(InvalidArgumentError, match="digest"):
+        await pull(served, tmp_path)

@@ -7,7 +7,8 @@ import gzip
 import hashlib
 import io
 import lzma
-from typing import IO, Final
+import sys
+from typing import IO, Final, cast
 
 from ..sandboxing.bounded_tar import Bounds, Readable, refused, refusing
 from ..sandboxing.extraction import Extraction
@@ -20,7 +21,9 @@ _RATIO_FLOOR_BYTES: Final = 64 * 1024 * 1024
 _GZIP: Final = b"\x1f\x8b"
 _BZIP2: Final = b"BZh"
 _XZ: Final = b"\xfd7zXZ\x00"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+# A frame of content, or one that is skipped, with which the files of some tools begin.
+_ZSTD: Final = (b"\x28\xb5\x2f\xfd", *(bytes([number]) + b"\x2a\x4d\x18" for number in range(0x50, 0x60)))
+_WINDOW_LOG: Final = 27
 
 
 class _Counted:
@@ -91,7 +94,7 @@ def unpack_stream(
         bounds: How much it may expand.
         digest: What the digest of `file` must be; empty where nobody knows.
         diff_id: What the digest of the uncompressed stream must be; empty where nobody knows.
-        any_compression: Whether bzip2 and xz will do, too, besides gzip and none.
+        any_compression: Whether bzip2 and xz will do, too, besides gzip, zstd and none.
 
     Raises:
         InvalidArgumentError: If it is damaged, hostile, not what the digests say, or compressed otherwise.
@@ -114,7 +117,7 @@ def unpack_stream(
 
 def is_compressed(head: bytes) -> bool:
     """Tell whether a file that begins so is compressed, in a way that is known here."""
-    return head.startswith((_GZIP, _ZSTD, _BZIP2, _XZ))
+    return head.startswith((_GZIP, *_ZSTD, _BZIP2, _XZ))
 
 
 def bounded(file: Readable, bounds: Bounds) -> Readable:
@@ -133,12 +136,32 @@ def _decompressed(file: _Counted, any_compression: bool) -> Readable:
     if magic.startswith(_GZIP):
         return gzip.GzipFile(fileobj=buffered, mode="rb")
     if magic.startswith(_ZSTD):
-        raise refused("it is compressed with zstd, which this release does not read; use gzip")
+        return _Zstandard(cast(IO[bytes], buffered))
     if any_compression and magic.startswith(_BZIP2):
         return bz2.BZ2File(buffered)
     if any_compression and magic.startswith(_XZ):
         return lzma.LZMAFile(buffered)
     return buffered
+
+
+class _Zstandard:
+    """The content of a zstd stream (RFC 8878), whose window is at most 128 MiB."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        # Loaded where it is needed: it is a library's, or as of Python 3.14 Python's own.
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+        self._error = zstd.ZstdError
+        options = {int(zstd.DecompressionParameter.window_log_max): _WINDOW_LOG}
+        self._file = zstd.ZstdFile(file, options=options)
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._file.read(size)
+        except self._error as error:
+            raise ValueError(str(error)) from error
 
 
 class _Raw(io.RawIOBase):
