@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing.cgroup_files import Mount, owner_name
+from flash_sandbox.orchestrator.sandboxing.cgroup_files import Mount
+from flash_sandbox.orchestrator.sandboxing.cgroup_owners import Held, leftovers, new_owner
 from flash_sandbox.orchestrator.sandboxing.cgroup_v1 import HierarchyV1
 
-# The process of this owner is gone: no kernel gives out this ID.
-GONE = "4194305.1.1"
+# Nobody holds its lock.
+GONE = new_owner()
 
 
 def mounts_below(directory: Path) -> list[Mount]:
@@ -42,7 +43,7 @@ def test_what_another_orchestrator_removes_meanwhile_is_passed_over(
                 shutil.rmtree(mount.path / "family" / GONE)
         return look(path)
 
-    hierarchy = HierarchyV1(mounts, {}, "family", owner_name())
+    hierarchy = HierarchyV1(mounts, {}, "family", new_owner())
     monkeypatch.setattr(os, "scandir", remove_and_look)
     hierarchy.remove_leftovers()
     assert not list(tmp_path.glob(f"*/family/{GONE}"))
@@ -64,7 +65,27 @@ def test_what_another_orchestrator_removes_on_leaving_is_made_again(
     for mount in mounts:
         mount.path.mkdir()
     monkeypatch.setattr(os, "mkdir", make_and_lose)
-    owner = owner_name()
+    owner = new_owner()
     HierarchyV1(mounts, {}, "family", owner)
     assert len(removed) == len(mounts)
     assert all((mount.path / "family" / owner).is_dir() for mount in mounts)
+
+
+def test_what_an_owner_holds_is_left_alone_by_every_other_one(tmp_path: Path) -> None:
+    mounts = mounts_below(tmp_path)
+    owner = new_owner()
+    living = HierarchyV1(mounts, {}, "family", owner)
+    HierarchyV1(mounts, {}, "family", new_owner()).remove_leftovers()
+    assert len(list(tmp_path.glob(f"*/family/{owner}"))) == len(mounts)
+    living.close()
+    assert not list(tmp_path.glob(f"*/family/{owner}"))
+
+
+def test_a_cgroup_that_somebody_removed_is_held_again(tmp_path: Path) -> None:
+    held = Held()
+    held.take(tmp_path / "family" / "owner")
+    shutil.rmtree(tmp_path / "family")
+    held.take(tmp_path / "family" / "owner")
+    with leftovers([tmp_path / "family"]) as found:
+        assert found == []
+    held.release()

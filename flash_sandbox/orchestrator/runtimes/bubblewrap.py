@@ -41,7 +41,7 @@ from ..sandboxing.running import RunningSandbox
 from ..sandboxing.sandbox_steps import Beginning, Mounts, sandbox_steps
 from ..sandboxing.snapshots import Snapshots
 from ..sandboxing.trash import Trash
-from ..sandboxing.users import missing_capabilities, user_pool
+from ..sandboxing.users import UserPool, missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
 from .base import LOG_BYTES, Availability, Control, Happening, Program, Register, Started
 
@@ -88,7 +88,7 @@ class BubblewrapRuntime:
         self._filter = state_dir / "seccomp.bpf"
         self._limits = limits
         self._hierarchy: cgroups.Hierarchy | None = None
-        self._users = user_pool()
+        self._users: UserPool | None = None
         self._lacking = missing_capabilities()
         self._launcher = LauncherClient(self._program, self._on_launcher_death)
         self._sandboxes: dict[str, RunningSandbox] = {}
@@ -109,7 +109,9 @@ class BubblewrapRuntime:
         """
         self._find_hierarchy()
         await asyncio.to_thread(self._prepare)
-        await self._launcher.open()
+        await self._launcher.open(
+            [self._users.descriptor] if self._users and self._users.descriptor >= 0 else []
+        )
         self._warm.open()
 
     async def adopt(self, register: Register) -> None:
@@ -126,6 +128,7 @@ class BubblewrapRuntime:
                 ) from error
 
     def _prepare(self) -> None:
+        self._users = user_pool()
         if self._hierarchy is not None:
             self._hierarchy.remove_leftovers()
         for directory in (self._layers, self._rootfs):
@@ -149,6 +152,8 @@ class BubblewrapRuntime:
                 await self.stop(sandbox_id)
         await self._images.close()
         await self._launcher.close()
+        if self._users is not None:
+            self._users.close()
         if self._hierarchy is not None:
             self._hierarchy.close()
         await asyncio.to_thread(self._remove_files)
@@ -273,7 +278,7 @@ class BubblewrapRuntime:
             return ProcessTree(limits)
         try:
             return self._hierarchy.create(sandbox_id, limits)
-        except OSError as error:
+        except (OSError, cgroups.CgroupError) as error:
             raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
 
     def _make_layer(self, sandbox: RunningSandbox) -> None:

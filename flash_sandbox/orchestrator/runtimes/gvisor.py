@@ -83,6 +83,8 @@ class GvisorRuntime:
         self._host_root: RootFilesystem | None = None
         self._found: tuple[tuple[object, ...], Runsc] | None = None
         self._sandboxes: dict[str, _Sandbox] = {}
+        # No other process that works with these sandboxes, before or after this one, has the same.
+        self._session = secrets.token_hex(4)
 
     # What this host can do
 
@@ -117,19 +119,28 @@ class GvisorRuntime:
         """Make ready. Sandboxes that an orchestrator left behind are seen to by `adopt`."""
         if os.geteuid() != 0:
             return
-        with suppress(cgroups.CgroupError):
-            self._hierarchy = cgroups.find_hierarchy(_FAMILY, _owner(self._state_dir))
         await asyncio.to_thread(self._prepare)
 
     def _prepare(self) -> None:
         for directory in (self._own, self._bundles, self._roots, self._own / "runsc"):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(cgroups.CgroupError):
+            self._hierarchy = cgroups.find_hierarchy(_FAMILY, self._owner())
         for log in (self._own / "runsc").glob("log-*"):
             log.unlink()
         idle.install(self._own / "idle")
         write_supplied(self._own / "supplied")
         self._images.open()
         self._snapshots.open()
+
+    def _owner(self) -> str:
+        """Return the name of this state directory's cgroup, the same for each orchestrator that uses it."""
+        path = self._own / "owner"
+        if not path.exists():
+            # Earlier versions named it by the path, which a directory in another mount namespace may share.
+            by_path = hashlib.sha256(os.fsencode(self._state_dir)).hexdigest()[:32]
+            path.write_text(by_path if any(self._bundles.iterdir()) else secrets.token_hex(16))
+        return path.read_text()
 
     async def adopt(self, register: Register) -> None:
         """Register each sandbox that outlived its orchestrator and is alive; remove what else is left."""
@@ -243,7 +254,7 @@ class GvisorRuntime:
         limits = replace(Limits.of(request), pids=_PIDS)
         try:
             hierarchy.create(container.id, limits)
-        except OSError as error:
+        except (OSError, cgroups.CgroupError) as error:
             raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
         if snapshot:
             await container.restore(snapshot.manifest.path)
@@ -297,7 +308,7 @@ class GvisorRuntime:
         """Run a program, confined as the main process is, and tell what becomes of it."""
         sandbox = self._sandbox(sandbox_id)
         sandbox.commands += 1
-        name = f"exec-{os.getpid()}-{sandbox.commands}"
+        name = f"exec-{self._session}-{sandbox.commands}"
         container = sandbox.container
         return run_program(container.runsc, container, program, name, stdin, controls)
 
@@ -403,11 +414,6 @@ class GvisorRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
-
-
-def _owner(state_dir: Path) -> str:
-    """Return the name of a state directory's cgroup, the same for each orchestrator that uses it."""
-    return hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:32]
 
 
 @contextmanager

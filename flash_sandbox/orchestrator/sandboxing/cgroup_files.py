@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,11 +17,10 @@ PERIOD_MICROSECONDS: Final = 100_000
 # The kernel takes no quota below 1 ms (cpu.cfs_quota_us, cpu.max).
 LEAST_QUOTA_MICROSECONDS: Final = 1_000
 NO_LIMIT: Final = 2**63 - 1
-FAMILY: Final = "flash-sandbox"
+# Not the "flash-sandbox" of earlier versions, who remove there whatever bears no process ID of theirs.
+FAMILY: Final = "flash-sandboxes"
 PATIENCE_SECONDS: Final = 5.0
 _MOST_TRIES: Final = 100
-
-_hierarchies: Final = itertools.count(1)
 
 
 class CgroupError(Exception):
@@ -109,37 +106,6 @@ def require(what: str, asked: int, in_force: int, slack: int = 0) -> None:
         )
 
 
-def owner_name() -> str:
-    """Return a name that no other user of the tree has, be it in this process or a later one.
-
-    A process is named by its ID and when it started; several orchestrators in it are numbered.
-    """
-    return f"{os.getpid()}.{start_time(os.getpid())}.{next(_hierarchies)}"
-
-
-def start_time(pid: int) -> str:
-    """Return when a process started, in ticks since the machine did."""
-    # Field 22 of proc_pid_stat(5); the second one is in brackets and may hold blanks.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-
-
-def is_alive(owner: str) -> bool:
-    """Tell whether the process that an owner's name tells of is still there."""
-    with suppress(OSError, ValueError):
-        pid, start, *_ = owner.split(".")
-        return start_time(int(pid)) == start
-    return False
-
-
-def leftovers(family: Path) -> Iterator[Path]:
-    """Yield the cgroups of owners that are gone."""
-    with suppress(FileNotFoundError):
-        for owner in family.iterdir():
-            # Processes of another PID namespace read as 0, and so their orchestrator may live there.
-            if owner.is_dir() and not is_alive(owner.name) and 0 not in pids(owner):
-                yield owner
-
-
 def persistently(make: Callable[[], None]) -> None:
     """Make a cgroup within its family, which another orchestrator removes as it leaves where it is empty.
 
@@ -151,14 +117,6 @@ def persistently(make: Callable[[], None]) -> None:
             make()
             return
     make()
-
-
-def end_leftover(owner: Path) -> None:
-    """End what is in a cgroup that nobody owns any more and remove it, as far as that is done soon."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not remove_tree(owner) and time.monotonic() < deadline:
-        kill(pids(owner))
-        time.sleep(0.005)
 
 
 def pids(directory: Path) -> list[int]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from ...errors import InternalServerError
 from . import cgroup_files as files
+from .cgroup_owners import Held, end_leftover, leftovers
 from .limits import Limits, Usage
 
 __all__ = ["TCP_BUFFERS", "CgroupV1", "HierarchyV1"]
@@ -50,10 +50,16 @@ class HierarchyV1:
             ),
             None,
         )
+        self._held = Held()
+        self._take()
+
+    def _take(self) -> None:
+        """Make the cgroup of this orchestrator in every tree, where it is missing, and hold it."""
         for family in self._families.values():
             try:
-                files.persistently(partial((family / self._owner).mkdir, parents=True, exist_ok=True))
+                self._held.take(family / self._owner)
             except OSError as error:
+                self._held.release()
                 raise files.CgroupError(
                     f"cannot make a cgroup in {family.parent}: {error.strerror}"
                 ) from error
@@ -73,7 +79,13 @@ class HierarchyV1:
         quota = files.quota(limits.cpu_cores)
         group = self.find(name)
         try:
-            group.make(limits, quota)
+            try:
+                group.make(limits, quota)
+            except FileNotFoundError:
+                # Somebody removed the cgroup of this orchestrator, which was empty.
+                group.remove_directories()
+                self._take()
+                group.make(limits, quota)
         except BaseException:
             group.remove_directories()
             raise
@@ -86,16 +98,16 @@ class HierarchyV1:
 
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
-        leftovers = [owner for family in set(self._families.values()) for owner in files.leftovers(family)]
-        # First of all: what is frozen does not end.
-        for owner in leftovers:
-            # Another orchestrator may be removing the same: os.walk passes over what is gone meanwhile.
-            for path, _, names in os.walk(owner):
-                if "freezer.state" in names:
-                    with suppress(OSError):
-                        files.write(Path(path) / "freezer.state", "THAWED")
-        for owner in leftovers:
-            files.end_leftover(owner)
+        with leftovers(set(self._families.values())) as found:
+            # First of all: what is frozen does not end.
+            for owner in found:
+                # Another orchestrator may be removing the same: os.walk passes over what is gone meanwhile.
+                for path, _, names in os.walk(owner):
+                    if "freezer.state" in names:
+                        with suppress(OSError):
+                            files.write(Path(path) / "freezer.state", "THAWED")
+            for owner in found:
+                end_leftover(owner)
 
     def close(self) -> None:
         """Remove the (empty) cgroup of this orchestrator."""
@@ -103,6 +115,7 @@ class HierarchyV1:
             files.remove_tree(family / self._owner)
             with suppress(OSError):
                 family.rmdir()
+        self._held.release()
 
 
 class CgroupV1:

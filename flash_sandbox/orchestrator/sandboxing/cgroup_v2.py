@@ -10,6 +10,7 @@ from typing import Final
 
 from ...errors import InternalServerError
 from . import cgroup_files as files
+from .cgroup_owners import Held, end_leftover, leftovers
 from .limits import Limits, Usage
 
 __all__ = ["CgroupV2", "HierarchyV2"]
@@ -23,6 +24,7 @@ class HierarchyV2:
 
     def __init__(self, mount: Path, own_path: str, mount_root: str, family_name: str, owner: str) -> None:
         self._family_name, self._owner_name = family_name, owner
+        self._held = Held()
         own = files.below(mount, mount_root, own_path)
         missing = self.REQUIRED - set(files.read(mount / "cgroup.controllers").split())
         if missing:
@@ -49,11 +51,13 @@ class HierarchyV2:
             self._enable(base, family)
             self._enable(family, family)
             self._owner = family / self._owner_name
-            self._owner.mkdir(exist_ok=True)
+            self._held.take(self._owner)
             self._enable(self._owner, family)
         except OSError:
-            with suppress(OSError):
-                family.rmdir()
+            for directory in (family / self._owner_name, family):
+                with suppress(OSError):
+                    directory.rmdir()
+            self._held.release()
             raise
         self._family = family
 
@@ -81,7 +85,12 @@ class HierarchyV2:
         quota = files.quota(limits.cpu_cores)
         group = self.find(name)
         try:
-            group.make(limits, quota)
+            try:
+                group.make(limits, quota)
+            except FileNotFoundError:
+                # Somebody removed the cgroup of this orchestrator, which was empty.
+                files.persistently(partial(self._take, self._family.parent))
+                group.make(limits, quota)
         except BaseException:
             files.remove_tree(self._owner / name)
             raise
@@ -93,14 +102,16 @@ class HierarchyV2:
 
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
-        for owner in files.leftovers(self._family):
-            files.end_leftover(owner)
+        with leftovers([self._family]) as found:
+            for owner in found:
+                end_leftover(owner)
 
     def close(self) -> None:
         """Remove the (empty) cgroup of this orchestrator."""
         files.remove_tree(self._owner)
         with suppress(OSError):
             self._family.rmdir()
+        self._held.release()
 
 
 def _pids_here(directory: Path) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from . import cgroup_files as files
 from .cgroup_files import FAMILY, CgroupError
+from .cgroup_owners import new_owner
 from .cgroup_v1 import TCP_BUFFERS, CgroupV1, HierarchyV1
 from .cgroup_v2 import CgroupV2, HierarchyV2
 from .limits import Limits, Usage
@@ -58,10 +59,10 @@ def find_hierarchy(family: str = FAMILY, owner: str = "") -> Hierarchy:
     mounts = list(files.mounts())
     own = dict(files.paths_of("self"))
     if all(any(c in m.controllers for m in mounts) for c in HierarchyV1.REQUIRED):
-        return HierarchyV1(mounts, own, family, owner or files.owner_name())
+        return HierarchyV1(mounts, own, family, owner or new_owner())
     for mount in mounts:
         if mount.is_v2:
-            return HierarchyV2(mount.path, own.get("", "/"), mount.root, family, owner or files.owner_name())
+            return HierarchyV2(mount.path, own.get("", "/"), mount.root, family, owner or new_owner())
     raise CgroupError("no cgroup file system is mounted")
 
 

@@ -80,6 +80,9 @@ class Launcher:
         self._connection = connection
         self._stepper: str = settings["stepper"]
         self._first: int = settings["first_descriptor"]
+        for descriptor in settings["held"]:
+            # By this process alone, and none that it starts.
+            os.set_inheritable(descriptor, False)
         self._own = {
             kind: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
             for kind, name in ((CLONE_NEWPID, "pid"), (CLONE_NEWUTS, "uts"))

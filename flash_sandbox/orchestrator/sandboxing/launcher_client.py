@@ -81,10 +81,18 @@ class LauncherClient:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def open(self) -> None:
-        """Start the launcher."""
+    async def open(self, held: Sequence[int] = ()) -> None:
+        """Start the launcher.
+
+        Args:
+            held: Descriptors that are to stay open until it has cleaned up after this process.
+        """
         self._loop = asyncio.get_running_loop()
-        settings = {"stepper": str(self._program.stepper), "first_descriptor": FIRST_DESCRIPTOR}
+        settings = {
+            "stepper": str(self._program.stepper),
+            "first_descriptor": FIRST_DESCRIPTOR,
+            "held": list(held),
+        }
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as stack:
             stack.enter_context(ours)
@@ -92,6 +100,7 @@ class LauncherClient:
                 [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(settings)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
+                pass_fds=tuple(held),
                 start_new_session=True,
                 env={},
                 cwd="/",

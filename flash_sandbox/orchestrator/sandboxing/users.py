@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from ...errors import AtCapacityError
+from ..images.locks import try_lock
 
 __all__ = ["UserPool", "missing_capabilities", "user_pool"]
 
@@ -14,6 +17,7 @@ __all__ = ["UserPool", "missing_capabilities", "user_pool"]
 _FIRST: Final = 0x70000000
 _EACH: Final = 4096
 _POOLS: Final = 4096
+_LOCKS: Final = Path("/run/flash-sandbox/users")
 # What root does for its sandboxes: give files away, join namespaces, mount, signal (capabilities(7)).
 _NEEDED: Final = {
     "CHOWN": 0,
@@ -29,11 +33,30 @@ _NEEDED: Final = {
 
 
 def user_pool() -> UserPool | None:
-    """Return users for sandboxes, or None where this process cannot become another user."""
-    first = _FIRST + os.getpid() % _POOLS * _EACH
-    if os.geteuid() != 0 or not _is_mapped(first, _EACH):
+    """Take a range of users for sandboxes, or return None where this process cannot become another user.
+
+    The range is this orchestrator's as long as it holds the lock of it.
+    """
+    if not _can_be_others():
         return None
-    return UserPool(first)
+    with suppress(OSError):
+        # Below here for orchestrators with the same /run, whatever else they share.
+        _LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for _ in range(_POOLS):
+            first = _any_range()
+            lock = _LOCKS / f"{first:x}"
+            if (descriptor := try_lock(lock)) is not None:
+                return UserPool(first, lock, descriptor)
+    return UserPool(_any_range())
+
+
+def _any_range() -> int:
+    # By chance: those who do not see one another's locks hardly meet either.
+    return _FIRST + secrets.randbelow(_POOLS) * _EACH
+
+
+def _can_be_others() -> bool:
+    return os.geteuid() == 0 and _is_mapped(_FIRST, _POOLS * _EACH)
 
 
 def missing_capabilities() -> list[str]:
@@ -41,7 +64,7 @@ def missing_capabilities() -> list[str]:
 
     An ordinary user, whose sandboxes all are that user's, needs none.
     """
-    if user_pool() is None:
+    if not _can_be_others():
         return []
     lines = Path("/proc/self/status").read_text().splitlines()
     effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
@@ -58,11 +81,26 @@ def _is_mapped(first: int, count: int) -> bool:
 
 
 class UserPool:
-    """Numbers of users, handed out one by one; each orchestrator has a range by its process ID."""
+    """Numbers of users, handed out one by one.
 
-    def __init__(self, first: int) -> None:
+    Args:
+        first: The first of them.
+        lock: File whose lock says that they are taken; None where there is none.
+        descriptor: Descriptor that holds the lock, for the launcher to hold, too; -1 for none.
+    """
+
+    def __init__(self, first: int, lock: Path | None = None, descriptor: int = -1) -> None:
+        self.descriptor = descriptor
+        self._lock = lock
         self._unused = iter(range(first, first + _EACH))
         self._returned: list[int] = []
+
+    def close(self) -> None:
+        """Give up the range. Twice does no more."""
+        if self._lock is not None and self.descriptor >= 0:
+            self._lock.unlink(missing_ok=True)
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def take(self) -> int:
         """Return a user that no sandbox has; the one given back last, if any."""
