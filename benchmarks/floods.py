@@ -24,12 +24,13 @@ from flash_sandbox.errors import SandboxError
 from .programs.flood import FLOODS, HELD, HTTP_FLOODS
 from .serving import Serving, serving
 
-__all__ = ["KINDS", "Flooded", "flood"]
+__all__ = ["KEY", "KINDS", "Flooded", "flood"]
 
-_KEY: Final = "flooded"
+KEY: Final = "flooded"
+"""The key of the orchestrator that is flooded."""
+
 _PROGRAM: Final = Path(__file__).parent / "programs" / "flood.py"
 _MIB: Final = 1024 * 1024
-_REST_SECONDS: Final = 1.0
 _SECONDS: Final = 20.0
 
 KINDS: Final = {
@@ -77,13 +78,17 @@ class _Callers:
 
     def __init__(self, server: Serving) -> None:
         self._server = server
-        self._staying: list[Callable[[], object]] = []
+        self._clients = (
+            HTTPClient(address=server.http, api_key=KEY, max_retries=0),
+            SandboxClient(address=server.grpc, api_key=KEY, max_retries=0),
+        )
+        self._staying: list[Callable[[], object]] = [client.list_sandboxes for client in self._clients]
         self.failed: list[str] = []
-        for client in (
-            HTTPClient(address=server.http, api_key=_KEY, max_retries=0),
-            SandboxClient(address=server.grpc, api_key=_KEY, max_retries=0),
-        ):
-            self._staying.append(client.list_sandboxes)
+
+    def close(self) -> None:
+        """Close the clients."""
+        for client in self._clients:
+            client.close()
 
     def measure(self, is_over: Callable[[], bool]) -> tuple[float, float, int]:
         """Call until it is over; return the 95th percentiles of both kinds in ms, and the number of calls."""
@@ -106,58 +111,57 @@ class _Callers:
         into.append((time.perf_counter() - began) * 1000)
 
     def _anew_http(self) -> None:
-        with HTTPClient(address=self._server.http, api_key=_KEY, max_retries=0) as client:
+        with HTTPClient(address=self._server.http, api_key=KEY, max_retries=0) as client:
             client.list_sandboxes()
 
     def _anew_grpc(self) -> None:
-        with SandboxClient(address=self._server.grpc, api_key=_KEY, max_retries=0) as client:
+        with SandboxClient(address=self._server.grpc, api_key=KEY, max_retries=0) as client:
             client.list_sandboxes()
 
 
-def flood(kind: str, seconds: float, *arguments: str) -> Flooded:
-    """Flood an orchestrator of its own with one kind, at every door that the kind is aimed at.
+def flood(server: Serving, kind: str, seconds: float) -> Flooded:
+    """Flood an orchestrator that asks for `KEY` with one kind, at every door that the kind is aimed at.
 
     Args:
+        server: The orchestrator.
         kind: One of `KINDS`.
         seconds: For how long.
-        arguments: More of them for ``flash-sandbox serve``.
     """
-    with serving("--api-key", _KEY, *arguments) as server:
-        callers = _Callers(server)
-        end = time.monotonic() + seconds / 4
-        callers.measure(lambda: time.monotonic() >= end)
-        usual, _, _ = callers.measure(lambda: time.monotonic() >= end + seconds / 4)
-        before = peak = _resident(server.pid)
-        ports = {"http": urlsplit(server.http).port, "grpc": urlsplit(f"//{server.grpc}").port}
-        floods = [
-            subprocess.Popen(
-                [sys.executable, str(_PROGRAM), kind, str(ports[door]), str(seconds)],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for door in KINDS[kind]
-        ]
-
-        def is_over() -> bool:
-            nonlocal peak
-            peak = max(peak, _resident(server.pid))
-            return all(each.poll() is not None for each in floods)
-
-        slowest, new, answered = callers.measure(is_over)
-        told = [json.loads(each.communicate()[0]) for each in floods]
-        time.sleep(_REST_SECONDS)
-        return Flooded(
-            before,
-            peak,
-            _resident(server.pid),
-            usual,
-            slowest,
-            new,
-            answered,
-            tuple(callers.failed),
-            sum(each["sent"] for each in told),
-            sum(each["connections"] for each in told),
+    callers = _Callers(server)
+    end = time.monotonic() + seconds / 2
+    usual, _, _ = callers.measure(lambda: time.monotonic() >= end)
+    before = peak = _resident(server.pid)
+    ports = {"http": urlsplit(server.http).port, "grpc": urlsplit(f"//{server.grpc}").port}
+    floods = [
+        subprocess.Popen(
+            [sys.executable, str(_PROGRAM), kind, str(ports[door]), str(seconds)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
+        for door in KINDS[kind]
+    ]
+
+    def is_over() -> bool:
+        nonlocal peak
+        peak = max(peak, _resident(server.pid))
+        return all(each.poll() is not None for each in floods)
+
+    slowest, new, answered = callers.measure(is_over)
+    told = [json.loads(each.communicate()[0]) for each in floods]
+    callers.measure(lambda: True)
+    callers.close()
+    return Flooded(
+        before,
+        peak,
+        _resident(server.pid),
+        usual,
+        slowest,
+        new,
+        answered,
+        tuple(callers.failed),
+        sum(each["sent"] for each in told),
+        sum(each["connections"] for each in told),
+    )
 
 
 def _p95(values: Sequence[float]) -> float:
@@ -175,7 +179,8 @@ def _main(seconds: float, kinds: Sequence[str]) -> None:
         "MiB sent, connections"
     )
     for kind in kinds:
-        found = flood(kind, seconds)
+        with serving("--api-key", KEY) as server:
+            found = flood(server, kind, seconds)
         print(
             f"{kind} | {found.before:.0f} {found.peak:.0f} {found.after:.0f} | "
             f"{found.usual:.1f} {found.slowest:.1f} {found.new:.1f} | {found.answered} {len(found.failed)} | "

@@ -19,14 +19,7 @@ from typing import Any, Final, Protocol, cast
 from .connections import Connections, origin_of
 from .corked import Corked
 
-__all__ = ["REQUEST_SECONDS", "Connection", "TooMuchError", "Watch"]
-
-REQUEST_SECONDS: Final = 20.0
-"""How long a connection may take until its first request, a request until the end of its head, and a caller
-that may not call until it has taken its answer."""
-
-_IDLE_SECONDS: Final = 75.0
-"""How long a connection may be idle on which something was answered that needs no key."""
+__all__ = ["Connection", "TooMuchError", "Watch"]
 
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 4 * 1024 * 1024
@@ -142,13 +135,13 @@ class Connection(asyncio.Protocol):
     def begin(self) -> None:
         """Note that the head of a request has come."""
         self._in_flight += 1
-        self.deadline = math.inf if self.proven else time.monotonic() + REQUEST_SECONDS
+        self.deadline = math.inf if self.proven else time.monotonic() + self._connections.request_seconds
 
     def end(self) -> None:
         """Note that a request has been answered."""
         self._in_flight -= 1
         if not self._in_flight:
-            self.deadline = math.inf if self.proven else time.monotonic() + _IDLE_SECONDS
+            self.deadline = math.inf if self.proven else time.monotonic() + self._connections.idle_seconds
 
     def prove(self) -> None:
         """Note that the caller may call."""
@@ -163,7 +156,7 @@ class Connection(asyncio.Protocol):
         """Begin, if there is room."""
         self._transport = cast(asyncio.Transport, transport)
         self._outlet = _Outlet(self, self._transport)
-        self.deadline = time.monotonic() + REQUEST_SECONDS
+        self.deadline = time.monotonic() + self._connections.request_seconds
         if not self._connections.admit(self):
             self._is_ended = True
             transport.abort()  # type: ignore[attr-defined]
@@ -224,13 +217,13 @@ class Connection(asyncio.Protocol):
         self._is_ended = True
         self._pending = _NO_BYTES
         now = time.monotonic()
-        if self.lingers:
+        if self.lingers and not self._transport.is_closing():
             self._resume()
             self._outlet.finish()
             self.deadline = now + _LINGER_SECONDS
         else:
             self._outlet.close_now()
-            self.deadline = now + REQUEST_SECONDS
+            self.deadline = now + self._connections.request_seconds
         self._unsent = self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
@@ -274,7 +267,7 @@ class Connection(asyncio.Protocol):
             else:
                 # It is being read, slowly.
                 self._unsent = unsent
-                self.deadline = now + REQUEST_SECONDS
+                self.deadline = now + self._connections.request_seconds
         elif self._in_flight or self._watch is None:
             self.abort()
         else:
@@ -294,16 +287,17 @@ class Connection(asyncio.Protocol):
                 self._connections.note_begun(self)
             self._inner = cast(asyncio.Protocol, self._make(self))
             self._inner.connection_made(cast(asyncio.Transport, self._outlet))
+        if self._watch is None and not self._in_flight:
+            self._limit()
         self._inner.data_received(data)
-        if self._is_ended:
-            return
-        if self._watch is None:
-            if not self._in_flight:
-                self.deadline = min(self.deadline, time.monotonic() + REQUEST_SECONDS)
-        elif self._watch.is_midway:
-            self.deadline = min(self.deadline, time.monotonic() + REQUEST_SECONDS)
-        elif self.proven:
+        if self._watch is not None and self._watch.is_midway:
+            self._limit()
+        elif self._watch is not None and self.proven and not self._is_ended:
             self.deadline = math.inf
+
+    def _limit(self) -> None:
+        """Give the head that has begun until the deadline, unless that is there already."""
+        self.deadline = min(self.deadline, time.monotonic() + self._connections.request_seconds)
 
     def _has_unread(self) -> bool:
         return self._transport.get_write_buffer_size() > _MOST_UNREAD
@@ -325,7 +319,7 @@ class Connection(asyncio.Protocol):
             self._schedule()
 
     def _set_reading(self) -> None:
-        if self._is_ended:
+        if self._is_ended or self._transport.is_closing():
             return
         wanted = not (self._pending or self._is_held or self._has_unread())
         if wanted and not self._is_reading:

@@ -52,10 +52,22 @@ class Connections:
             connection, before the first call on it that needs a key.
         most: How many there may be at a time; None for half of the descriptors that this process may open.
             Unproven ones may be half of that, and a thousand once something has come on them.
+        request_seconds: How long a connection may take until its first request, a request until the end of
+            its head, and a caller that may not call until it has taken its answer.
+        idle_seconds: How long a connection may be idle on which only such was answered as needs no key.
     """
 
-    def __init__(self, trusts: Callable[[Socket | None], bool], most: int | None = None) -> None:
+    def __init__(
+        self,
+        trusts: Callable[[Socket | None], bool],
+        most: int | None = None,
+        request_seconds: float = 20.0,
+        idle_seconds: float = 75.0,
+    ) -> None:
         self.trusts = trusts
+        self.request_seconds = request_seconds
+        self.idle_seconds = idle_seconds
+        self._sweep_seconds = min(_SWEEP_SECONDS, request_seconds / 2)
         self._most = _most_connections() if most is None else most
         self._all: set[Connection] = set()
         self._silent = _Unproven(self._most // 2)
@@ -71,7 +83,7 @@ class Connections:
         self._all.add(connection)
         self._silent.add(connection)
         if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
+            self._sweeper = asyncio.get_running_loop().call_later(self._sweep_seconds, self._sweep)
         return True
 
     def note_proven(self, connection: Connection) -> None:
@@ -115,7 +127,7 @@ class Connections:
                 connection.expire(now)
         self._sweeper = None
         if self._all:
-            self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
+            self._sweeper = asyncio.get_running_loop().call_later(self._sweep_seconds, self._sweep)
 
 
 class _Unproven:

@@ -48,4 +48,6 @@ class Corked:
     def _send(self) -> None:
         if self._kept:
             data, self._kept, self._size = b"".join(self._kept), [], 0
-            self._transport.write(data)
+            # The other end may be gone meanwhile.
+            if not self._transport.is_closing():
+                self._transport.write(data)

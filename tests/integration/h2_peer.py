@@ -87,9 +87,19 @@ class Peer:
         except (h2.exceptions.StreamClosedError, h2.exceptions.ProtocolError, ConnectionError):
             # The server has answered before it has read everything.
             pass
+        return self.wait(stream, outcome)
+
+    def wait(self, stream: int, outcome: Outcome | None = None) -> Outcome:
+        """Wait until a call has ended, and return how."""
+        outcome = outcome or Outcome()
         while not outcome.answered and not outcome.reset:
             self._receive(stream, outcome)
         return outcome
+
+    def end(self, stream: int) -> None:
+        """Say that no more data of a call will come."""
+        self._h2.end_stream(stream)
+        self.flush()
 
     def send(self, stream: int, data: bytes, outcome: Outcome | None = None) -> None:
         """Send data, as far as the server wants it."""

@@ -18,6 +18,9 @@ class Sink(asyncio.Transport):
     def close(self) -> None:
         self.sent.append(b"closed")
 
+    def is_closing(self) -> bool:
+        return b"closed" in self.sent
+
 
 async def test_pieces_of_one_turn_are_sent_together() -> None:
     sink = Sink()
@@ -35,6 +38,15 @@ async def test_much_is_sent_at_once() -> None:
     sink = Sink()
     Corked(sink).write(bytes(64 * 1024))
     assert len(sink.sent) == 1
+
+
+async def test_nothing_is_sent_once_it_is_closed() -> None:
+    sink = Sink()
+    corked = Corked(sink)
+    corked.write(b"late")
+    sink.close()
+    await asyncio.sleep(0)
+    assert sink.sent == [b"closed"]
 
 
 async def test_closing_sends_what_is_left() -> None:
