@@ -33,6 +33,7 @@ from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
 from ..sandboxing.limits import MIB, Group, Limits, Usage
 from ..sandboxing.main_process import main_command
+from ..sandboxing.memory_watch import MemoryWatch
 from ..sandboxing.network import interface_bytes
 from ..sandboxing.output import Output, drained
 from ..sandboxing.pool_steps import pool_steps
@@ -47,7 +48,7 @@ from .base import LOG_BYTES, Availability, Control, Happening, Program, Register
 
 __all__ = ["BubblewrapRuntime"]
 
-# With less address space no program is loaded, with its libraries.
+# With less, bwrap itself would be too much, which counts where there is no cgroup.
 _LEAST_MEMORY_MB: Final = 16
 # What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
 _END_PATIENCE_SECONDS: Final = 1.0
@@ -88,6 +89,7 @@ class BubblewrapRuntime:
         self._filter = state_dir / "seccomp.bpf"
         self._limits = limits
         self._hierarchy: cgroups.Hierarchy | None = None
+        self._memory = MemoryWatch()
         self._users: UserPool | None = None
         self._lacking = missing_capabilities()
         self._launcher = LauncherClient(self._program, self._on_launcher_death)
@@ -152,6 +154,7 @@ class BubblewrapRuntime:
                 await self.stop(sandbox_id)
         await self._images.close()
         await self._launcher.close()
+        await self._memory.close()
         if self._users is not None:
             self._users.close()
         if self._hierarchy is not None:
@@ -272,10 +275,10 @@ class BubblewrapRuntime:
         if self._hierarchy is None:
             if limits.memory_bytes < _LEAST_MEMORY_MB * MIB:
                 raise InvalidArgumentError(
-                    f"memory_mb must be at least {_LEAST_MEMORY_MB} where there is no cgroup: each process "
-                    f"is limited by itself, bwrap too; not {request.memory_mb}"
+                    f"memory_mb must be at least {_LEAST_MEMORY_MB} where there is no cgroup: "
+                    f"bwrap's own counts, too; not {request.memory_mb}"
                 )
-            return ProcessTree(limits)
+            return ProcessTree(limits, self._memory, has_own_user=self._users is not None)
         try:
             return self._hierarchy.create(sandbox_id, limits)
         except (OSError, cgroups.CgroupError) as error:

@@ -84,7 +84,7 @@ class Entry:
         cwd_asked: Directory that it must start in; empty for no such.
         terminal: Rows and columns of the terminal that it opens; None for pipes.
         join_files: Files of cgroups that its process is written to.
-        rlimits: Resource limits, each a number of the resource.
+        rlimits: Resource limits, as `apply_limits` takes them.
         cpus: CPUs that it may run on; none for all.
     """
 
@@ -110,7 +110,7 @@ def command_steps(entry: Entry, descriptors: int, from_within: bool) -> bytes:
     paths = [os.fsencode(path) for path in entry.join_files]
     entrance = _entrance(
         tuple(len(path) // _ROOM_BYTES + 1 for path in paths),
-        tuple((number, value) for number, value in entry.rlimits),
+        tuple(tuple(limit) for limit in entry.rlimits),
         tuple(entry.cpus),
         entry.terminal,
         descriptors,
@@ -142,7 +142,7 @@ class _Entrance:
 @lru_cache(maxsize=16)
 def _entrance(
     rooms: tuple[int, ...],
-    rlimits: tuple[tuple[int, int], ...],
+    rlimits: tuple[tuple[int, ...], ...],
     cpus: tuple[int, ...],
     terminal: tuple[int, int] | None,
     descriptors: int,

@@ -46,11 +46,14 @@ def open_to_write(steps: Steps, path: Memory, failure: Failure) -> Step:
 def apply_limits(
     steps: Steps, rlimits: Sequence[Sequence[int]], cpus: Sequence[int], failure: Failure
 ) -> None:
-    """Set resource limits, each lowered to what this process may have, the CPUs and the umask."""
-    for number, value in rlimits:
-        _, hard = resource.getrlimit(number)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        steps.add("prlimit64", 0, number, steps.memory([value, value]), 0, failure=failure)
+    """Set resource limits, each lowered to what this process may have, the CPUs and the umask.
+
+    A limit is the number of its resource and a value, and what it may be raised to where that is another.
+    """
+    for number, *values in rlimits:
+        _, most = resource.getrlimit(number)
+        soft, hard = (_lower(value, most) for value in (values[0], values[-1]))
+        steps.add("prlimit64", 0, number, steps.memory([soft, hard]), 0, failure=failure)
     if cpus:
         mask = sum(1 << cpu for cpu in cpus)
         content = mask.to_bytes(max(cpus) // 64 * 8 + 8, "little")
@@ -62,3 +65,8 @@ def become_user(steps: Steps, user: int, failure: Failure) -> None:
     """Become a user, and the group of the same number, for good."""
     for call in ("setresgid", "setresuid"):
         steps.add(call, user, user, user, failure=failure)
+
+
+def _lower(value: int, most: int) -> int:
+    """Return the lower one of two limits, where one that is negative is none."""
+    return min((limit for limit in (value, most) if limit != resource.RLIM_INFINITY), default=value)

@@ -1,8 +1,8 @@
 """Holding a sandbox's processes together without a cgroup, through what /proc tells of them.
 
 For a host that gives no cgroup (``--limits best-effort``). Every process of a sandbox is in its PID
-namespace, so none is overlooked; but memory is limited for each process alone, and CPU by the number of
-CPUs that it may run on. Sources: proc(5), pid_namespaces(7), setrlimit(2).
+namespace, so none is overlooked. Memory is sampled (`memory_watch`), and CPU is limited by the number of CPUs
+that a sandbox may run on. Sources: proc(5), pid_namespaces(7), setrlimit(2).
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import asyncio
 import math
 import os
 import random
+import re
 import resource
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from .launcher_client import Exit
 from .limits import Limits, Usage
+from .memory_watch import MemoryWatch, Watched, all_pids, namespace_of, resident_bytes
 
 __all__ = ["ProcessTree"]
 
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+# What a process may ask for beyond the limit and not use: stacks of a hundred threads, for one, 8 MiB each.
+_UNUSED_BYTES: Final = 1024**3
 # The launcher limits POSIX message queues to 409,600 bytes (mq_overview(7)). Each command gets a limit of its
 # own below, with room for one of the usual size: a mark that children inherit and that nothing in a sandbox
 # can set back.
@@ -40,8 +42,11 @@ class ProcessTree:
     thaw_writes: list[tuple[str, str]] = []  # noqa: RUF012
     shown: dict[str, str] = {}  # noqa: RUF012
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, watch: MemoryWatch, *, has_own_user: bool) -> None:
         self._limits = limits
+        self._has_own_user = has_own_user
+        self._watch = watch
+        self._watched: Watched | None = None
         self._namespace = ""
         self._init = 0
         self._finished_cpu = 0.0
@@ -51,7 +56,10 @@ class ProcessTree:
         """Take the sandbox's PID 1, by the process ID that it has here, and limit its processes."""
         self._init = init
         self._namespace = os.readlink(f"/proc/{init}/ns/pid")
-        resource.prlimit(init, resource.RLIMIT_NPROC, (self._limits.pids, self._limits.pids))
+        if not self._has_own_user:
+            resource.prlimit(init, resource.RLIMIT_NPROC, (self._limits.pids, self._limits.pids))
+        self._watched = Watched(self._namespace, init, self._limits.memory_bytes)
+        self._watch.add(self._watched)
 
     def add_finished(self, command: Exit) -> None:
         """Count what a command has used that has ended: nothing in the sandbox has reaped it."""
@@ -62,12 +70,20 @@ class ProcessTree:
     @property
     def rlimits(self) -> list[list[int]]:
         """Limits for each process of the sandbox."""
-        return [[resource.RLIMIT_AS, self._limits.memory_bytes]]
+        # Of what it may write to. Address space that is only reserved, as by Node.js or a JVM, is not used.
+        # Who needs more of that, as AddressSanitizer does, may raise it.
+        data = [resource.RLIMIT_DATA, self._limits.memory_bytes + _UNUSED_BYTES, resource.RLIM_INFINITY]
+        # Of the same user, what runs outside counts, too, until PID 1 has a user namespace of its own.
+        return [data, self._pids_limit] if self._has_own_user else [data]
 
     @property
     def command_rlimits(self) -> list[list[int]]:
         """Limits for a process that joins the sandbox."""
-        return [*self.rlimits, [resource.RLIMIT_NPROC, self._limits.pids]]
+        return [*self.rlimits, self._pids_limit]
+
+    @property
+    def _pids_limit(self) -> list[int]:
+        return [resource.RLIMIT_NPROC, self._limits.pids]
 
     @property
     def cpus(self) -> list[int]:
@@ -86,13 +102,13 @@ class ProcessTree:
                 # Fields 14 to 17 (proc_pid_stat(5)): CPU time of the process and of the children it reaped.
                 ticks += sum(int(value) for value in fields[11:15])
                 threads += int(fields[17])
-                memory += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+                memory += resident_bytes(pid)
                 counts = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
                 read += int(counts["read_bytes"])
                 written += int(counts["write_bytes"])
         return Usage(
             memory_bytes=memory,
-            memory_limit_bytes=0,
+            memory_limit_bytes=self._limits.memory_bytes,
             cpu_seconds=self._finished_cpu + ticks / _TICKS_PER_SECOND,
             pids=threads,
             block_read_bytes=read,
@@ -100,8 +116,8 @@ class ProcessTree:
         )
 
     def oom_kills(self) -> int:
-        """Return 0: without a cgroup the kernel refuses memory, it ends nothing for it."""
-        return 0
+        """Return how many processes were ended because all together took too much memory."""
+        return self._watched.kills if self._watched else 0
 
     async def freeze(self) -> None:
         """Stop every process, and those that they made meanwhile, until none runs."""
@@ -120,6 +136,8 @@ class ProcessTree:
 
     async def remove(self) -> None:
         """End what is left. PID 1 takes all others with it."""
+        if self._watched:
+            self._watch.remove(self._watched)
         if self._init:
             _send(self._pids(), signal.SIGKILL)
 
@@ -128,14 +146,16 @@ class ProcessTree:
         found = []
         for pid in self._pids():
             with suppress(OSError):
-                if resource.prlimit(pid, resource.RLIMIT_MSGQUEUE)[1] == mark:
+                # prlimit(2) tells this only of one's own user's processes.
+                line = re.search(r"^Max msgqueue size\s+\d+\s+(\d+)", _limits_of(pid), re.MULTILINE)
+                if line is not None and int(line[1]) == mark:
                     found.append(pid)
         return found
 
     def _pids(self) -> list[int]:
         if not self._namespace:
             return []
-        return [pid for pid in _all_pids() if _namespace(pid) == self._namespace]
+        return [pid for pid in all_pids() if namespace_of(pid) == self._namespace]
 
 
 class _MarkedCommand:
@@ -159,14 +179,8 @@ class _MarkedCommand:
         """Give the group up. What is left in it stays with the sandbox."""
 
 
-def _all_pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())
-
-
-def _namespace(pid: int) -> str:
-    with suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    return ""
+def _limits_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/limits").read_text()
 
 
 def _state(pid: int) -> str:

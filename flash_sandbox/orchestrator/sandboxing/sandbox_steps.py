@@ -71,7 +71,7 @@ class Beginning:
         user: The user that it runs as; None for the orchestrator's own.
         mounts: What it is made of; None where that can be used as it is.
         join_files: Files of cgroups that its process is written to.
-        rlimits: Resource limits, each a number of the resource.
+        rlimits: Resource limits, as `apply_limits` takes them.
         cpus: CPUs that it may run on; none for all.
     """
 

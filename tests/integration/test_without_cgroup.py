@@ -1,0 +1,142 @@
+"""Where a host gives no cgroup: sandboxes are limited by what they use, paused and ended all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from inside import running, wait_until
+
+from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.sandboxing import cgroups
+
+MIB = 1024 * 1024
+# Takes so many MiB, touches them all, and keeps them.
+HOLD = "$x = 'x' x ($ARGV[0] * 1024 * 1024); $| = 1; print 'has it'; sleep 1000"
+
+
+@pytest.fixture(scope="module")
+def without_cgroup() -> Iterator[Orchestrator]:
+    def find_none(*_: object) -> cgroups.Hierarchy:
+        raise cgroups.CgroupError("this test gives none")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cgroups, "find_hierarchy", find_none)
+        with running_orchestrator(limits="best-effort") as running:
+            yield running
+
+
+@pytest.fixture(scope="module", params=[HTTPClient, SandboxClient], ids=["http", "grpc"])
+def client(request: pytest.FixtureRequest, without_cgroup: Orchestrator) -> Iterator[SandboxAPI]:
+    over_http = request.param is HTTPClient
+    address = without_cgroup.http_address if over_http else without_cgroup.grpc_address
+    with request.param(address=address) as client:
+        yield client
+
+
+def of_host(command: str) -> list[Path]:
+    """Return the directories in /proc of this host's processes that have a command line."""
+    line = command.replace(" ", "\0").encode() + b"\0"
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if (path / "cmdline").read_bytes() == line:
+                found.append(path)
+        except OSError:
+            continue
+    return found
+
+
+def state(process: Path) -> str:
+    """Return the letter of its state (proc_pid_stat(5))."""
+    return (process / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_what_takes_too_much_memory_is_ended_and_that_is_told(client: SandboxAPI) -> None:
+    with running(client, memory_mb=64) as sandbox_id:
+        result = client.exec_command(sandbox_id, ["perl", "-e", HOLD, "256"])
+        assert (result.exit_code, result.oom_killed) == (137, True)
+        assert client.get_status(sandbox_id) == "running"
+        assert client.exec_command(sandbox_id, ["echo", "on"]).stdout == "on\n"
+
+
+def test_all_processes_together_are_limited(client: SandboxAPI) -> None:
+    holders = 'for i in 1 2 3 4; do perl -e "$HOLD" 50 > /dev/null 2>&1 & done'
+    with running(client, memory_mb=128) as sandbox_id:
+        client.exec_command(sandbox_id, ["sh", "-c", holders], env={"HOLD": HOLD})
+
+        def left() -> int:
+            count = ["sh", "-c", "grep -l perl /proc/[0-9]*/comm | wc -l"]
+            return int(client.exec_command(sandbox_id, count).stdout)
+
+        wait_until(lambda: left() == 2, "two of four to be ended")
+        metrics = client.get_metrics(sandbox_id)
+        assert metrics.memory_usage_bytes <= metrics.memory_limit_bytes == 128 * MIB
+
+
+def test_memory_that_processes_share_counts_once(client: SandboxAPI) -> None:
+    sharing = "$x = 'x' x (60 * 1024 * 1024); for (1 .. 9) { fork || sleep 1000 } sleep 1000"
+    with running(client, memory_mb=128) as sandbox_id:
+        client.exec_command(sandbox_id, ["sh", "-c", 'perl -e "$IT" > /dev/null 2>&1 &'], env={"IT": sharing})
+
+        def count() -> int:
+            metrics = client.get_metrics(sandbox_id)
+            return metrics.memory_usage_bytes // (60 * MIB)
+
+        wait_until(lambda: count() >= 9, "each process to be there")
+        # Sampled every few milliseconds meanwhile.
+        for _ in range(20):
+            client.exec_command(sandbox_id, ["true"])
+        assert count() >= 9
+
+
+@pytest.mark.parametrize(
+    "program",
+    {
+        # As Node.js and a JVM do.
+        "address space": "import mmap; mmap.mmap(-1, 8 << 30, mmap.MAP_PRIVATE, 0)",
+        "stacks of threads": (
+            "import threading as t; e = t.Event(); a = [t.Thread(target=e.wait) for _ in range(100)]; "
+            "[b.start() for b in a]; e.set()"
+        ),
+    }.values(),
+    ids=["address space", "stacks of threads"],
+)
+def test_what_is_reserved_and_not_used_does_not_count(client: SandboxAPI, program: str) -> None:
+    with running(client, memory_mb=128) as sandbox_id:
+        result = client.exec_command(sandbox_id, ["python3", "-c", program])
+        assert result.exit_code == 0, result.stderr
+
+
+def test_one_process_cannot_ask_for_far_too_much(client: SandboxAPI) -> None:
+    with running(client, memory_mb=64) as sandbox_id:
+        result = client.exec_command(sandbox_id, ["python3", "-c", "bytearray(2 << 30)"])
+        assert "MemoryError" in result.stderr
+        # Not touched, it takes none.
+        untouched = 'ulimit -d unlimited; python3 -c "import mmap; mmap.mmap(-1, 8 << 30, mmap.MAP_PRIVATE)"'
+        assert client.exec_command(sandbox_id, ["sh", "-c", untouched]).exit_code == 0
+
+
+def test_pause_stops_every_process(client: SandboxAPI) -> None:
+    with running(client) as sandbox_id:
+        command = f"sleep 1000.{int(sandbox_id, 16) % 10**9}"
+        client.exec_command(sandbox_id, ["sh", "-c", f"setsid {command} > /dev/null 2>&1 &"])
+        wait_until(lambda: of_host(command), "the process to be there")
+        (process,) = of_host(command)
+        assert state(process) in "SR"
+        client.pause_sandbox(sandbox_id)
+        assert state(process) == "T"
+        client.resume_sandbox(sandbox_id)
+        assert state(process) in "SR"
+
+
+def test_a_command_that_is_given_up_ends_with_all_it_has_started(client: SandboxAPI) -> None:
+    with running(client) as sandbox_id:
+        command = f"sleep 1000.{int(sandbox_id, 16) % 10**9}"
+        # Its parent ends, and it is in another session.
+        script = f"(setsid {command} > /dev/null 2>&1 &); touch /tmp/started; sleep 1000"
+        assert client.exec_command(sandbox_id, ["sh", "-c", script], timeout=1).timed_out
+        assert client.exec_command(sandbox_id, ["test", "-e", "/tmp/started"]).exit_code == 0
+        wait_until(lambda: not of_host(command), "what the command has started to be gone")
