@@ -5,9 +5,12 @@ from __future__ import annotations
 import selectors
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 import httpcore
 
@@ -27,6 +30,24 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
     def __init__(self) -> None:
         self._backend = httpcore.SyncBackend()
+        self._streams: WeakSet[httpcore.NetworkStream] = WeakSet()
+        self._lock = threading.Lock()
+
+    def abort(self) -> None:
+        """End every connection under the calls that other threads are waiting for."""
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            connection: socket.socket | None = stream.get_extra_info("socket")
+            # It may have ended by itself. Of TLS, too, it is the socket below that is shut down.
+            with suppress(OSError):
+                if connection is not None:
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    def _kept(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
+        with self._lock:
+            self._streams.add(stream)
+        return stream
 
     def connect_tcp(
         self,
@@ -38,7 +59,7 @@ class DeadlineBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to a TCP port."""
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+        return self._kept(_Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options)))
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -58,7 +79,7 @@ class DeadlineBackend(httpcore.NetworkBackend):
         except BaseException:
             connection.close()
             raise
-        return _Stream(_UnixStream(connection))
+        return self._kept(_Stream(_UnixStream(connection)))
 
 
 class _Stream(httpcore.NetworkStream):

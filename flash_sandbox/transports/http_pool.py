@@ -166,6 +166,7 @@ class Pool:
             self._closed = True
             connections = [*self._idle, *self._busy]
             self._idle.clear()
+        self._backend.abort()
         for connection in connections:
             connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,9 +11,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from command_lines import CommandLine, Terminal, check_json_lines
 from inside import wait_until
@@ -22,6 +24,7 @@ from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes import Limits
 
 MARK = "of=the-run-command"
+FSB = (sys.executable, "-W", "error", "-m", "flash_sandbox.cli")
 
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
@@ -149,6 +152,67 @@ class TestItsTime:
             assert process.stdout.readline() == b"here\n"
             process.kill()
         wait_until(lambda: its_own(client) == [], "the sandbox to expire")
+
+
+class Forwarding(BaseHTTPRequestHandler):
+    """Passes everything on to an orchestrator but the end of a sandbox, which it answers itself."""
+
+    orchestrator: str
+    answer: int
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        headers = {name: self.headers[name] for name in ("content-type",) if name in self.headers}
+        url = self.orchestrator + self.path
+        response = httpx.request(self.command, url, content=body, headers=headers, timeout=60)
+        self._send(response.status_code, response.headers.get("content-type", ""), response.content)
+
+    do_GET = do_PUT = do_POST
+
+    def do_DELETE(self) -> None:
+        fields = {"detail": "it stays", "reason": "", "request_id": "", "retryable": False}
+        self._send(self.answer, "application/json", json.dumps(fields).encode())
+
+    def _send(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class TestTheEnd:
+    @pytest.mark.parametrize(
+        ("answer", "code", "said"), [(404, 3, ""), (500, 125, "it stays"), (409, 125, "it stays")]
+    )
+    def test_a_sandbox_that_cannot_be_stopped_is_told_unless_it_has_gone(
+        self, orchestrator: Orchestrator, client: HTTPClient, answer: int, code: int, said: str
+    ) -> None:
+        handler = type("Own", (Forwarding,), {"orchestrator": orchestrator.http_address, "answer": answer})
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            try:
+                words = ["run", "--address", f"127.0.0.1:{server.server_port}", "-m", "64", "-l", MARK]
+                done = subprocess.run(
+                    [*FSB, *words, "--", "sh", "-c", "echo out; exit 3"],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=100,
+                )
+            finally:
+                server.shutdown()
+                thread.join()
+        for sandbox_id in its_own(client):
+            client.stop_sandbox(sandbox_id)
+        assert (done.returncode, done.stdout) == (code, "out\n"), done.stderr
+        assert said in done.stderr
+        assert bool(done.stderr) == bool(said)
 
 
 class Alone:

@@ -66,6 +66,23 @@ class TestMethods:
 
 class TestRequests:
     @pytest.mark.parametrize(
+        "stdin", ["aGk=!", "aG k=", "aGk=\\n", "aGk", "aGk==", "=aGk", "aGk=aGk=", "a-_=", "\\u0061Gk=!", "é"]
+    )
+    @pytest.mark.parametrize("more", ["", ', "env": {"A": "1"}'], ids=["flat", "nested"])
+    def test_bytes_that_are_not_exactly_base64_are_refused(
+        self, door: httpx.Client, stdin: str, more: str
+    ) -> None:
+        body = f'{{"command":["cat"],"stdin":"{stdin}"{more}}}'
+        response = door.post("/sandboxes/some/exec", content=body.encode())
+        assert "stdin is not base64" in str(error_of(response, 400, "invalid_argument")["detail"])
+
+    def test_bytes_that_are_base64_arrive(self, door: httpx.Client, sandbox: str) -> None:
+        for stdin in ("aGk=", "\\u0061Gk="):
+            body = f'{{"command":["cat"],"stdin":"{stdin}"}}'
+            response = door.post(f"/sandboxes/{sandbox}/exec", content=body.encode())
+            assert response.json()["stdout"] == "hi"
+
+    @pytest.mark.parametrize(
         "body", [b"", b"{", b"[]", b"null", b"\xff", b'{"command": "ls"}', b'{"memory_mb": "x"}']
     )
     def test_a_malformed_body_is_an_invalid_argument(self, door: httpx.Client, body: bytes) -> None:
@@ -152,11 +169,24 @@ class TestBrowser:
         origin = f"http://{door.base_url.host}:{door.base_url.port}"
         assert door.get("/healthz", headers={"origin": origin}).status_code == 200
 
-    def test_a_name_that_was_made_to_resolve_here_is_refused(self, door: httpx.Client) -> None:
-        response = door.get("/sandboxes/some", headers={"host": f"evil.example:{door.base_url.port}"})
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "evil.example",
+            "evillocalhost",
+            "evil-localhost",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+        ],
+    )
+    def test_a_name_that_was_made_to_resolve_here_is_refused(self, door: httpx.Client, name: str) -> None:
+        response = door.get("/sandboxes/some", headers={"host": f"{name}:{door.base_url.port}"})
         error_of(response, 403, "permission_denied")
 
-    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080", "app.localhost"])
+    @pytest.mark.parametrize(
+        "host",
+        ["localhost", "LocalHost:1", "127.0.0.1:8080", "[::1]:8080", "app.localhost", "a.b.localhost:1"],
+    )
     def test_names_of_this_machine_are_let_in(self, door: httpx.Client, host: str) -> None:
         assert door.get("/healthz", headers={"host": host}).status_code == 200
 

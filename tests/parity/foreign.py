@@ -22,7 +22,7 @@ from loop_server import LoopServer
 
 from flash_sandbox.errors import GRPC_STATUS
 
-__all__ = ["SETTINGS", "Answer", "Error", "ForeignServer", "Message", "Page", "Raw", "Stream"]
+__all__ = ["SETTINGS", "Announced", "Answer", "Error", "ForeignServer", "Message", "Page", "Raw", "Stream"]
 
 _Headers = list[tuple[str, str]]
 SETTINGS: Final = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -129,7 +129,22 @@ class Stream:
         return _http2(request, _GRPC_HEADERS, body, [("grpc-status", "0")] if self.ends else (), ends=False)
 
 
-Answer = Page | Message | Error | Raw | Stream
+@dataclass(frozen=True)
+class Announced:
+    """The beginning of an answer that tells how many bytes it will have."""
+
+    size: int
+
+    def over_http(self) -> bytes:
+        """Return the answer in HTTP/1.1."""
+        return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % self.size
+
+    def over_http2(self, request: bytes) -> bytes:
+        """Return the answer in HTTP/2."""
+        return _http2(request, _GRPC_HEADERS, b"\x00" + self.size.to_bytes(4, "big"), ends=False)
+
+
+Answer = Page | Message | Error | Raw | Stream | Announced
 
 _GRPC_HEADERS: Final[_Headers] = [(":status", "200"), ("content-type", GRPC_CONTENT_TYPE)]
 

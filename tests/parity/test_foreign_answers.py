@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from faults import Fault, FaultProxy, Link
-from foreign import SETTINGS, Answer, Error, ForeignServer, Message, Page, Raw
+from foreign import SETTINGS, Answer, Error, ForeignServer, Message, Page, Raw, Stream
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from quartet import Failure, failure_of, quartet
 
-from flash_sandbox import ConflictError, ProtocolError, SandboxError, UnavailableError
+from flash_sandbox import ConflictError, InternalServerError, ProtocolError, SandboxError, UnavailableError
 from flash_sandbox.errors import TABLE, Row, reason_of_status_code
 from flash_sandbox.models import ExecResult
 from flash_sandbox.orchestrator import Orchestrator
@@ -35,12 +36,12 @@ def outcomes(answer: Answer, method: str, *arguments: Any) -> list[Any]:
         ForeignServer(answer) as server,
         quartet(server.address, server.address, max_retries=0, timeout=20) as clients,
     ):
-        return [outcome(client, method, *arguments) for client in clients.values()]
+        return [outcome(getattr(client, method), *arguments) for client in clients.values()]
 
 
-def outcome(client: Any, method: str, *arguments: Any) -> Any:
+def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return getattr(client, method)(*arguments)
+        return call(*arguments)
     except SandboxError as error:
         return failure_of(error)
 
@@ -163,6 +164,43 @@ class TestAnswers:
         data = sandbox_id.encode()
         answer = Message(b'{"id": "%s"}' % data, b"\x0a%c%s" % (len(data), data))
         assert kinds(outcomes(answer, "start_sandbox"))[0] is ProtocolError
+
+
+OVER_HTTP = ("HTTPClient", "AsyncHTTPClient")
+
+
+def outcomes_over_http(answer: Answer, call: Callable[[Any], Any]) -> list[Any]:
+    """Make a call through each client of HTTP; return results and failures."""
+    with (
+        ForeignServer(answer) as server,
+        quartet(server.address, server.address, max_retries=0, timeout=20) as clients,
+    ):
+        return [outcome(call, clients[name]) for name in OVER_HTTP]
+
+
+class TestJSONAlone:
+    @pytest.mark.parametrize("text", ["/w==!", "/w= =", "/w", "/w===", "=/w=", "_w==", r"\u002fw==!"])
+    def test_bytes_that_are_not_exactly_base64_are_a_protocol_error(self, text: str) -> None:
+        answer = Message(b'{"stdout":"a","stdout_raw":"%s"}' % text.encode(), b"")
+        failure = kinds(outcomes_over_http(answer, lambda client: client.exec_command("a", ["true"])))
+        assert failure == (ProtocolError, "bad_response", None, False)
+
+    @pytest.mark.parametrize("status", [None, "409", 0, 99, 200, 399, 600, 10**9, 409.5, True])
+    def test_an_error_in_a_stream_whose_status_is_none_of_an_error_is_one_of_the_server(
+        self, status: object
+    ) -> None:
+        fields = {"detail": "why", "reason": "in_a_dream", "status": status}
+        line = json.dumps({"error": fields}).encode()
+        answer = Stream(((line, b""),), ends=True)
+        failure = only(outcomes_over_http(answer, lambda client: list(client.exec_stream("a", ["true"]))))
+        assert (failure.kind, failure.status_code) == (InternalServerError, 500)
+        assert (failure.reason, failure.detail) == ("in_a_dream", "why")
+
+    def test_the_status_of_an_error_in_a_stream_is_its_class(self) -> None:
+        line = b'{"error": {"detail": "why", "reason": "in_a_dream", "status": 409}}'
+        answer = Stream(((line, b""),), ends=True)
+        failure = only(outcomes_over_http(answer, lambda client: list(client.exec_stream("a", ["true"]))))
+        assert (failure.kind, failure.status_code) == (ConflictError, 409)
 
 
 class TestErrors:
@@ -304,7 +342,7 @@ class TestArbitraryBytes:
             quartet(http.address, grpc.address, max_retries=0, timeout=20) as clients,
         ):
             for client in clients.values():
-                assert isinstance(outcome(client, "get_status", "gone"), Failure)
+                assert isinstance(outcome(client.get_status, "gone"), Failure)
 
 
 def overwrite(part: float, change: bytes) -> Fault:

@@ -192,6 +192,27 @@ def test_a_type_that_differs_is_named_with_both_places(edit: Edit) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "request_type", "answer_type", "there", "here"),
+    [
+        ("ExecStream", "ExecStreamRequest", "ExecFrame", "response", "nothing"),
+        ("UploadArchive", "UploadArchiveRequest", "UploadArchiveResponse", "request", "nothing"),
+        ("GetStatus", "StatusRequest", "stream StatusResponse", "nothing", "response"),
+        ("StopSandbox", "stream StopRequest", "StopResponse", "nothing", "request"),
+        ("DownloadArchive", "stream DownloadArchiveRequest", "DownloadArchiveChunk", "response", "request"),
+    ],
+)
+def test_an_operation_that_streams_in_another_direction_is_named_with_both_places(
+    edit: Edit, method: str, request_type: str, answer_type: str, there: str, here: str
+) -> None:
+    proto = (ROOT / "specs" / "sandbox.proto").read_text()
+    (old,) = re.findall(rf"rpc {method}\(.*;", proto)
+    root = edit("sandbox.proto", old, f"rpc {method}({request_type}) returns ({answer_type});")
+    (found,) = [line for line in mismatches(root).splitlines() if ": streams " in line]
+    assert re.search(rf": streams {there} at specs/openapi\.yaml:\d+ but {here} at ", found)
+    assert found.endswith(line_of(root, "sandbox.proto", f"rpc {method}("))
+
+
+@pytest.mark.parametrize(
     ("name", "old", "new", "expected"),
     [
         ("sandbox.proto", "Tell the state", "Say the state", "operation get_status: reads 'Tell the state"),
