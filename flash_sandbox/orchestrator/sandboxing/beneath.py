@@ -13,7 +13,7 @@ import struct
 import sys
 from typing import Final
 
-__all__ = ["HOW_BYTES", "mounting", "open_beneath", "open_how", "open_inside", "open_without_links"]
+__all__ = ["HOW_BYTES", "is_directory_inside", "mounting", "open_beneath", "open_how", "open_without_links"]
 
 _SYS_OPENAT2: Final = 437
 _AT_FDCWD: Final = -100
@@ -63,18 +63,17 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
     return _open(directory, path, flags, _BENEATH | _NO_MAGICLINKS)
 
 
-def open_inside(root: int, path: str, flags: int) -> int:
-    """Open what a program would find at a path whose root directory is `root`, links included.
-
-    Args:
-        root: Descriptor of the directory.
-        path: The path in it.
-        flags: Flags of open(2); ``O_CLOEXEC`` is added.
-
-    Raises:
-        OSError: It is not there.
-    """
-    return _open(root, path, flags, _IN_ROOT | _NO_MAGICLINKS)
+def is_directory_inside(root: str | os.PathLike[str], path: str) -> bool:
+    """Tell whether an absolute path is a directory where `root` is the root directory, links included."""
+    try:
+        directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.close(_open(directory, path, os.O_PATH | os.O_DIRECTORY, _IN_ROOT | _NO_MAGICLINKS))
+        finally:
+            os.close(directory)
+    except OSError:
+        return False
+    return True
 
 
 def open_how(flags: int, *, links: bool = False) -> bytes:

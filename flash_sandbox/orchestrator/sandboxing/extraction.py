@@ -20,7 +20,7 @@ from ...errors import InvalidArgumentError
 from .bounded_tar import Bounds, Readable, entries, refused, refusing
 from .tree_walk import remove_tree, walk
 
-__all__ = ["Extraction", "Whiteouts", "is_directory_inside"]
+__all__ = ["Extraction", "Whiteouts"]
 
 OPAQUE: Final = ".wh..wh..opq"
 OPAQUE_XATTR: Final = "user.overlay.opaque"
@@ -291,15 +291,6 @@ class Extraction:
         os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
         if self._owner is not None:
             os.chown(target, self._owner, self._owner, follow_symlinks=False)
-
-
-def is_directory_inside(root: Path, path: str) -> bool:
-    """Tell whether an absolute path is a directory where `root` is the root directory, links included."""
-    try:
-        Extraction(root, follow_links=True)._directory(_parts(path), path, make=False)
-    except (OSError, InvalidArgumentError):
-        return False
-    return True
 
 
 def _write_file(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str) -> None:

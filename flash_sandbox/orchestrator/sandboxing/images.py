@@ -22,7 +22,7 @@ from ..images.pulling import Report
 from ..images.references import HOST, Kind, Source, not_usable, parse_source
 from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES, ImageStore
 from ..images.trees import Lease
-from .extraction import is_directory_inside
+from .beneath import is_directory_inside
 from .host_image import ENVIRONMENT, make_host_image
 from .supplied import lacking, supply
 from .tree_walk import remove_tree
