@@ -24,6 +24,9 @@ _MODE: Final = 0o700
 # The processes of an orchestrator that was killed hold on to its directory until they have ended, too.
 _LOCK_SECONDS: Final = 3.0
 _LOCK_POLL_SECONDS: Final = 0.05
+# Counted up by a release whose files an earlier one would take for rubbish.
+_VERSION: Final = "1"
+_VERSION_FILE: Final = "version"
 _TEMPORARY: Final = "flash-sandbox-"
 _SETTLED_SECONDS: Final = 60.0
 
@@ -59,7 +62,7 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
         path: The directory, made where it is missing; None for a temporary one, which is removed at the end.
 
     Raises:
-        StateDirError: It cannot be made or written to, or another orchestrator uses it.
+        StateDirError: It cannot be made or written to, another orchestrator uses it, or another version did.
     """
     if path is None:
         temporary = await asyncio.to_thread(_make_temporary)
@@ -74,6 +77,7 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
     descriptor = _open(path)
     try:
         await _lock(descriptor, path)
+        _require_known_version(descriptor, path)
         yield Path(os.readlink(f"/proc/self/fd/{descriptor}"))
     finally:
         os.close(descriptor)
@@ -119,6 +123,23 @@ def _open(path: Path) -> int:
         os.close(descriptor)
         raise StateDirError(f"cannot write to {path}; name another with --state-dir")
     return descriptor
+
+
+def _require_known_version(directory: int, path: Path) -> None:
+    """Refuse a directory that another version works with; one that tells none is as old as the first."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(_VERSION_FILE, flags, 0o600, dir_fd=directory), "r+b") as file:
+            found = file.read(100).decode("utf-8", "replace").strip()
+            if not found:
+                file.write(f"{_VERSION}\n".encode())
+    except OSError as error:
+        raise StateDirError(f"cannot read {path / _VERSION_FILE}: {error.strerror}") from error
+    if found not in ("", _VERSION):
+        raise StateDirError(
+            f"{path} has the version {found[:20]!r}, and this flash-sandbox knows {_VERSION}: go on with the "
+            "release that used it last, or name another directory with --state-dir"
+        )
 
 
 async def _lock(descriptor: int, path: Path) -> None:

@@ -104,6 +104,33 @@ def test_what_ran_and_what_was_paused_goes_on_after_a_kill(
         ] == [paused]
 
 
+@pytest.mark.parametrize("change", [{"of_tomorrow": 1}, {"request": {"of_tomorrow": 1}}], ids=str)
+def test_a_container_whose_record_another_version_wrote_is_left_alone_and_told_of(
+    docker_engine: DockerEngine, tmp_path: Path, change: dict[str, object]
+) -> None:
+    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+        sandbox_id = client.start_sandbox("docker", IMAGE, memory_mb=64)
+        snapshot = client.snapshot_sandbox(sandbox_id).snapshot_path
+        kill(process)
+    record = tmp_path / "containers/docker" / f"{sandbox_id}.json"
+    manifest = Path(f"{snapshot}.json")
+    original = (record.read_text(), manifest.read_text())
+    record.write_text(json.dumps(json.loads(original[0]) | change))
+    manifest.write_text(json.dumps(json.loads(original[1]) | {"of_tomorrow": 1}))
+    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+        assert client.list_sandboxes().sandboxes == ()
+        client.stop_sandbox(client.start_sandbox("docker", IMAGE, memory_mb=64))
+        process.terminate()
+        process.wait()
+    log = tmp_path.with_name(f"{tmp_path.name}.log").read_text()
+    assert (sandbox_id in log, manifest.name in log) == (True, True)
+    record.write_text(original[0])
+    manifest.write_text(original[1])
+    with serving(tmp_path, docker_engine) as (_, address), HTTPClient(address=address) as client:
+        assert client.get_status(sandbox_id) == "paused"
+        client.stop_sandbox(client.start_sandbox("docker", snapshot_path=snapshot, memory_mb=64))
+
+
 def test_a_graceful_end_leaves_no_container(docker_engine: DockerEngine, tmp_path: Path) -> None:
     with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
         client.start_sandbox("docker", IMAGE, memory_mb=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -426,6 +427,33 @@ class TestAfterAKill:
 
         _, sandbox_id = killed_and_followed(prepare)
         assert_nothing_left(sandbox_id, state_dir)
+
+    def test_a_sandbox_whose_record_another_version_wrote_is_left_alone_and_told_of(self, state_dir):
+        with (
+            serve(state_dir, limits="enforce") as serving,
+            HTTPClient(address=serving.http, timeout=60) as client,
+        ):
+            sandbox_id = client.start_sandbox("gvisor", "host", ["sh", "-c", COUNTER])
+            serving.process.send_signal(signal.SIGKILL)
+            serving.process.wait()
+        record = state_dir / "gvisor" / "sandboxes" / sandbox_id / "record.json"
+        original = record.read_text()
+        record.write_text(json.dumps(json.loads(original) | {"of_tomorrow": 1}))
+        with (
+            serve(state_dir, limits="enforce") as serving,
+            HTTPClient(address=serving.http, timeout=60) as client,
+        ):
+            assert client.list_sandboxes().sandboxes == ()
+            client.stop_sandbox(client.start_sandbox("gvisor", "host"))
+            assert f"{record} cannot be read" in serving.log.read_text()
+        record.write_text(original)
+        with (
+            serve(state_dir, limits="enforce") as serving,
+            HTTPClient(address=serving.http, timeout=60) as client,
+        ):
+            assert count(client, sandbox_id) > 0
+            client.stop_sandbox(sandbox_id)
+            assert_nothing_left(sandbox_id, state_dir)
 
     def test_a_half_made_sandbox_is_removed(self, killed_and_followed, state_dir):
         def prepare(client: HTTPClient) -> str:

@@ -204,15 +204,29 @@ class TestRecords:
         records.add(record)
         again = Records(tmp_path)
         again.open()
-        assert (again.read(), again.owner) == ({"one": record}, records.owner)
+        assert (again.read(), again.owner) == (({"one": record}, {}), records.owner)
 
     def test_a_record_is_for_its_owner_alone(self, records: Records, tmp_path: Path) -> None:
         records.add(Record("one", StartRequest(), "alpine"))
         assert (tmp_path / "one.json").stat().st_mode & 0o777 == 0o600
 
     @pytest.mark.parametrize(
-        "text", ["", "{", "[]", '{"id": "one"}', '{"id": "one", "request": {"type": 1}, "image": ""}']
+        "text",
+        [
+            "",
+            "{",
+            "[]",
+            '{"id": "one"}',
+            '{"id": "one", "request": {"type": 1}, "image": ""}',
+            '{"id": "one", "request": {}, "image": "", "of_tomorrow": 1}',
+            '{"id": "one", "request": {"of_tomorrow": 1}, "image": ""}',
+        ],
     )
-    def test_one_that_cannot_be_read_is_removed(self, records: Records, tmp_path: Path, text: str) -> None:
+    def test_one_that_cannot_be_read_stays_and_is_told_of(
+        self, records: Records, tmp_path: Path, text: str
+    ) -> None:
         (tmp_path / "one.json").write_text(text)
-        assert (records.read(), (tmp_path / "one.json").exists()) == ({}, False)
+        found, unreadable = records.read()
+        assert (found, list(unreadable)) == ({}, ["one"])
+        assert str(tmp_path / "one.json") in unreadable["one"]
+        assert (tmp_path / "one.json").read_text() == text

@@ -270,7 +270,8 @@ def test_what_was_not_completed_is_removed_when_the_store_is_opened(store, path,
     (directory / "b.checkpoint.partial").mkdir()
     (directory / "c.tar").touch()
     (directory / "d.checkpoint").mkdir()
-    (directory / "e.tar.json").touch()
+    gone = store.write(tmp_path / "layer", "bubblewrap", "host")
+    gone.unlink()
     (directory / "key.1234.partial").touch()
     store.open()
     kept = {path.name, several.name, manifest_of(path).name, manifest_of(several).name, "key"}

@@ -94,18 +94,21 @@ class Records:
         """Remove a record, if there is one."""
         self._path(sandbox_id).unlink(missing_ok=True)
 
-    def read(self) -> dict[str, Record]:
-        """Return every record that can be read, by ID; the others are removed."""
-        found = {}
+    def read(self) -> tuple[dict[str, Record], dict[str, str]]:
+        """Return every record by ID, and what is wrong with those that cannot be read.
+
+        Those stay as they are: another version may have written them, and go on with their sandboxes.
+        """
+        found, unreadable = {}, {}
         for path in self._directory.glob(f"*{_SUFFIX}"):
             try:
                 fields: dict[str, Any] = json.loads(path.read_text())
                 record = Record(**fields | {"request": StartRequest(**fields["request"])})
-            except (OSError, ValueError, TypeError, KeyError, SandboxError):
-                path.unlink(missing_ok=True)
+            except (OSError, ValueError, TypeError, KeyError, SandboxError) as error:
+                unreadable[path.stem] = f"{path} cannot be read: {error}"
             else:
                 found[record.id] = record
-        return found
+        return found, unreadable
 
     def _path(self, sandbox_id: str) -> Path:
         return self._directory / f"{sandbox_id}{_SUFFIX}"

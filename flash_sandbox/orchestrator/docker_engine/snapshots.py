@@ -153,7 +153,12 @@ class SnapshotImages:
         return True
 
     async def collect(self, owner: str) -> None:
-        """Remove the images of snapshots that are not in the store: removed there, or never completed."""
+        """Remove the images of snapshots that are not in the store: removed there, or never completed.
+
+        None is removed where the store has a manifest that cannot be read: it may be of any of them.
+        """
+        if await asyncio.to_thread(self._store.unreadable):
+            return
         kept = {manifest.details.get(_TAG, "") for manifest in await asyncio.to_thread(self._store.list)}
         for name in (name for image in await self._list(owner) for name in image.get("RepoTags") or ()):
             repository, _, tag = name.rpartition(":")

@@ -30,7 +30,7 @@ from .bundle import knowing_its_memory, mounting_root
 from .orphans import ProcessEnd, adopting_orphans, reap
 from .output import MainOutput
 from .program import Runsc, RunscError, joining, then_renaming
-from .records import Phase, Record, read_record, remove_record, write_record
+from .records import Phase, Record, has_record, remove_record, write_record
 from .unprivileged import showing
 
 __all__ = ["Container"]
@@ -230,7 +230,7 @@ class Container:
 
     def keep(self, expires_at: float) -> None:
         """Write down when it expires, unless its end has begun."""
-        if read_record(self.directory) is not None:
+        if has_record(self.directory):
             self._note(expires_at=expires_at)
 
     # Its end

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,7 +16,15 @@ from ...errors import SandboxError
 from ...models import StartRequest
 from ..runtimes.base import Adopted
 
-__all__ = ["Phase", "Record", "read_record", "remove_record", "write_record"]
+__all__ = [
+    "Phase",
+    "Record",
+    "UnreadableRecord",
+    "has_record",
+    "read_record",
+    "remove_record",
+    "write_record",
+]
 
 _NAME: Final = "record.json"
 
@@ -83,14 +90,39 @@ def write_record(directory: Path, record: Record) -> None:
     partial.rename(directory / _NAME)
 
 
+class UnreadableRecord(Exception):
+    """There is a record that cannot be read; the text says why. Another version may have written it.
+
+    Attributes:
+        chain: What it says of the image's `chain`; empty for nothing.
+    """
+
+    def __init__(self, detail: str, chain: str = "") -> None:
+        super().__init__(detail)
+        self.chain = chain
+
+
 def read_record(directory: Path) -> Record | None:
-    """Return the record of a container; None where there is none that can be read."""
-    with suppress(OSError, ValueError, TypeError, KeyError, SandboxError):
-        fields: dict[str, Any] = json.loads((directory / _NAME).read_text())
-        fields["request"] = StartRequest(**fields["request"])
-        fields["pipes"] = tuple(fields["pipes"])
-        return Record(**fields)
-    return None
+    """Return the record of a container; None where there is none.
+
+    Raises:
+        UnreadableRecord: If it cannot be read.
+    """
+    fields: Any = None
+    try:
+        fields = json.loads((directory / _NAME).read_text())
+        request, pipes = StartRequest(**fields["request"]), tuple(fields["pipes"])
+        return Record(**fields | {"request": request, "pipes": pipes})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, SandboxError) as error:
+        chain = str(fields.get("chain", "")) if isinstance(fields, dict) else ""
+        raise UnreadableRecord(f"{directory / _NAME} cannot be read: {error}", chain) from error
+
+
+def has_record(directory: Path) -> bool:
+    """Tell whether a container has a record, be it readable or not."""
+    return (directory / _NAME).exists()
 
 
 def remove_record(directory: Path) -> None:

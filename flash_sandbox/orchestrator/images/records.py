@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from .references import parse_source
 __all__ = ["Record", "Records"]
 
 _WRITING_SECONDS: Final = 60
+_BEING_WRITTEN: Final = re.compile(r"\.[0-9a-f]{8}")
+_UNREADABLE: Final = ".unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,14 @@ class Records:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in self._directory.iterdir():
             with suppress(FileNotFoundError):
-                if path.suffix != ".json" and time.time() - path.stat().st_mtime > _WRITING_SECONDS:
+                if (
+                    _BEING_WRITTEN.fullmatch(path.suffix)
+                    and time.time() - path.stat().st_mtime > _WRITING_SECONDS
+                ):
                     path.unlink()
 
     def get(self, name: str) -> Record | None:
-        """Return the record of a name; None where there is none."""
+        """Return the record of a name; None where there is none that can be read."""
         return _load(self._path(name))
 
     def list(self) -> list[Record]:
@@ -89,9 +96,15 @@ class Records:
         found = (_load(path) for path in self._directory.glob("*.json"))
         return sorted((record for record in found if record is not None), key=lambda record: record.name)
 
+    def unreadable(self) -> Sequence[str]:
+        """Return the paths of records that cannot be read: another version may have written them."""
+        return [str(path) for path in self._directory.glob("*.json") if _load(path) is None]
+
     def put(self, record: Record) -> None:
-        """Write a record in place of the one of that name."""
+        """Write a record in place of the one of that name; one that cannot be read is kept beside it."""
         path = self._path(record.name)
+        if path.exists() and _load(path) is None:
+            path.rename(path.with_suffix(_UNREADABLE))
         new = path.with_suffix(f".{secrets.token_hex(4)}")
         new.write_text(json.dumps(record.as_json()))
         os.replace(new, path)
@@ -108,5 +121,5 @@ def _load(path: Path) -> Record | None:
     try:
         return Record.from_json(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError, SandboxError):
-        # Written by another release, or cut by a power failure: it is made anew.
+        # Written by another version, or cut by a power failure: the image is got anew.
         return None

@@ -121,6 +121,8 @@ class ImageStore:
         self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in (self._blobs, self._trees, self._records):
             part.open()
+        for path in self._records.unreadable():
+            self._report("image record not usable", path=path)
         for chain in self._trees.unfinished():
             lock = self._lock("tree", chain)
             if (descriptor := try_lock(lock)) is not None:

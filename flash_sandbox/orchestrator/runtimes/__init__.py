@@ -65,8 +65,9 @@ def all_runtimes(
     from ..egress import INTERNET
     from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES
     from ..sandboxing.images import Images
+    from .base import unwritten
     from .bubblewrap import BubblewrapRuntime
-    from .docker import DockerRuntime, unwritten
+    from .docker import DockerRuntime
     from .firecracker import FirecrackerRuntime
     from .gvisor import GvisorRuntime
 
@@ -86,7 +87,7 @@ def all_runtimes(
         "docker": DockerRuntime(
             state_dir, registries=allowed, egress=egress or INTERNET, event=event or unwritten
         ),
-        "gvisor": GvisorRuntime(state_dir, images=images),
+        "gvisor": GvisorRuntime(state_dir, images=images, event=event or unwritten),
         "firecracker": FirecrackerRuntime(
             state_dir,
             oci_runtime=firecracker_runtime,

@@ -44,7 +44,7 @@ from ..sandboxing.snapshots import Snapshots
 from ..sandboxing.trash import Trash
 from ..sandboxing.users import UserPool, missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
-from .base import LOG_BYTES, Availability, Control, Happening, Program, Register, Started
+from .base import LOG_BYTES, Availability, Control, Happening, Program, Register, Started, unwritten
 
 __all__ = ["BubblewrapRuntime"]
 
@@ -82,6 +82,7 @@ class BubblewrapRuntime:
     ) -> None:
         self._layers = state_dir / "sandboxes"
         self._trash = Trash(state_dir / "trash", event)
+        self._event = event or unwritten
         self._rootfs = state_dir / "rootfs"
         self._images = images or Images(state_dir / "images", (self._rootfs, *image_roots))
         self._snapshots = Snapshots(state_dir / "snapshots")
@@ -140,6 +141,8 @@ class BubblewrapRuntime:
             self._trash.throw_away(leftover)
         self._images.open()
         self._snapshots.open()
+        for path, why in self._snapshots.unreadable().items():
+            self._event("snapshot not usable", path=path, detail=why)
         self._filter.write_bytes(seccomp.build_filter())
         try:
             _ = self._program.path

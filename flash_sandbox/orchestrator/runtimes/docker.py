@@ -56,7 +56,7 @@ from ..sandboxing.cgroups import limit_tcp_buffers
 from ..sandboxing.limits import Limits, Usage
 from ..sandboxing.oom import OomKills
 from ..sandboxing.snapshots import Snapshots
-from .base import Availability, Control, Happening, Program, Register, Started
+from .base import Availability, Control, Happening, Program, Register, Started, unwritten
 
 __all__ = ["DockerRuntime"]
 
@@ -74,10 +74,6 @@ class _Sandbox:
 
     def __post_init__(self) -> None:
         self.oom_kills = OomKills(partial(oom_kills_of_host, self.container, self.running.init))
-
-
-def unwritten(name: str, **fields: object) -> None:
-    """Write nothing: the log of a runtime that was given none."""
 
 
 class DockerRuntime:
@@ -176,7 +172,7 @@ class DockerRuntime:
         try:
             await self._recover()
         except (EngineMissing, EngineError):
-            if self._records.read():
+            if any(self._records.read()):
                 self._later = asyncio.create_task(self._recover_later())
 
     async def _recover_later(self) -> None:
@@ -198,13 +194,15 @@ class DockerRuntime:
             machine = platform.machine()
             if info.get("Architecture") == machine and machine in idle.MACHINES:
                 self._idler = idle.program(machine)
-            records = await asyncio.to_thread(self._records.read)
+            records, unreadable = await asyncio.to_thread(self._records.read)
+            for sandbox_id, why in unreadable.items():
+                self._event("sandbox not adopted", sandbox=sandbox_id, runtime=self.name, detail=why)
             ours = json.dumps({"label": [f"{Labels.OWNER}={self._records.owner}"]})
             query = {"all": "true", "filters": ours}
             listed = await self._engine.call("GET", "/containers/json", query=query)
             for container in listed:
                 sandbox_id = str(container["Labels"].get(Labels.SANDBOX, ""))
-                if sandbox_id in self._sandboxes or sandbox_id in self._starting:
+                if sandbox_id in self._sandboxes.keys() | self._starting | unreadable.keys():
                     continue
                 record = records.get(sandbox_id)
                 if record and (record.halted or container["State"] in ("running", "paused")):

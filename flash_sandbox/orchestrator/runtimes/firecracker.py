@@ -27,7 +27,8 @@ from ..docker_engine.pull import Event
 from ..egress import INTERNET, Egress
 from ..images.store import DEFAULT_REGISTRIES
 from ..sandboxing.beneath import open_without_links
-from .docker import DockerRuntime, unwritten
+from .base import unwritten
+from .docker import DockerRuntime
 
 __all__ = ["KATA_NAMES", "FirecrackerRuntime"]
 

@@ -31,8 +31,9 @@ from ..gvisor import bundle
 from ..gvisor.commands import run_program, why_not_run
 from ..gvisor.container import Container
 from ..gvisor.program import Missing, Runsc, RunscError
-from ..gvisor.records import Record, read_record
+from ..gvisor.records import Record, UnreadableRecord, read_record
 from ..gvisor.unprivileged import give_away
+from ..images.trees import Lease
 from ..sandboxing import cgroups, idle
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.limits import Limits, Usage
@@ -40,7 +41,7 @@ from ..sandboxing.main_process import main_command
 from ..sandboxing.snapshots import Snapshot, Snapshots
 from ..sandboxing.supplied import write_supplied
 from ..sandboxing.tree_walk import remove_tree
-from .base import Availability, Control, Happening, Program, Register, Started
+from .base import Availability, Control, Happening, Program, Register, Started, unwritten
 
 __all__ = ["GvisorRuntime"]
 
@@ -66,13 +67,20 @@ class GvisorRuntime:
         state_dir: Directory of the orchestrator's own.
         image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
         images: Where root file systems come from, shared with other runtimes; None for one of its own.
+        event: Writes a line of the log: a name, and fields by name.
     """
 
     name = "gvisor"
 
     def __init__(
-        self, state_dir: Path, *, image_roots: Sequence[Path] = (), images: Images | None = None
+        self,
+        state_dir: Path,
+        *,
+        image_roots: Sequence[Path] = (),
+        images: Images | None = None,
+        event: Callable[..., None] = unwritten,
     ) -> None:
+        self._event = event
         self._state_dir = state_dir
         self._own = state_dir / "gvisor"
         self._bundles = self._own / "sandboxes"
@@ -83,6 +91,8 @@ class GvisorRuntime:
         self._host_root: RootFilesystem | None = None
         self._found: tuple[tuple[object, ...], Runsc] | None = None
         self._sandboxes: dict[str, _Sandbox] = {}
+        # Of each sandbox whose record cannot be read: what keeps its image, as far as that is known.
+        self._left_alone: list[Lease | None] = []
         # No other process that works with these sandboxes, before or after this one, has the same.
         self._session = secrets.token_hex(4)
 
@@ -157,8 +167,12 @@ class GvisorRuntime:
             return
         for directory in directories:
             with suppress(SandboxError, OSError):
-                await self._adopt_one(runsc, self._hierarchy, directory, register)
-        self._remove_unused_roots({sandbox.container.record.lower for sandbox in self._sandboxes.values()})
+                try:
+                    await self._adopt_one(runsc, self._hierarchy, directory, register)
+                except UnreadableRecord as error:
+                    self._leave_alone(directory, error)
+        if not self._left_alone:
+            self._remove_unused_roots({one.container.record.lower for one in self._sandboxes.values()})
 
     async def _adopt_one(
         self, runsc: Runsc, hierarchy: cgroups.Hierarchy, directory: Path, register: Register
@@ -180,6 +194,11 @@ class GvisorRuntime:
         self._sandboxes[record.id] = sandbox
         self._watch(sandbox)
 
+    def _leave_alone(self, directory: Path, error: UnreadableRecord) -> None:
+        """Keep a sandbox of which this version knows nothing, with what it may stand on."""
+        self._event("sandbox not adopted", sandbox=directory.name, runtime=self.name, detail=str(error))
+        self._left_alone.append(self._images.hold(error.chain) if error.chain else None)
+
     def _remove_unused_roots(self, used: set[str]) -> None:
         for root in self._roots.iterdir():
             if str(root) not in used:
@@ -190,6 +209,9 @@ class GvisorRuntime:
         for sandbox_id in list(self._sandboxes):
             with suppress(SandboxError):
                 await self.stop(sandbox_id)
+        for lease in self._left_alone:
+            if lease is not None:
+                lease.release()
         if self._hierarchy is not None:
             self._hierarchy.close()
 

@@ -247,6 +247,16 @@ class Snapshots:
         made = (manifest for manifest in found if runtime in (None, manifest.runtime))
         return sorted(made, key=lambda manifest: manifest.created)
 
+    def unreadable(self) -> dict[str, str]:
+        """Return by path what is wrong with manifests that cannot be read; they and their snapshots stay."""
+        found = {}
+        for path in self._directory.glob(f"*{_MANIFEST}"):
+            try:
+                self._manifest(str(path.with_name(path.name.removesuffix(_MANIFEST))))
+            except InvalidArgumentError as error:
+                found[str(path)] = error.detail
+        return found
+
     def remove(self, path: str, runtime: str) -> Manifest | None:
         """Remove a snapshot and return what it was; None where the runtime has made no such snapshot.
 
@@ -329,7 +339,12 @@ class Snapshots:
             raise _refused(f"the manifest of snapshot {path!r} cannot be read") from error
         authentic = hmac.compare_digest(claimed.encode(), self._authenticate(fields).encode())
         # The name is authenticated, too: one snapshot's manifest is no other's.
-        if not authentic or fields["name"] != place.name or fields["format"] != _FORMAT:
+        if authentic and fields["format"] != _FORMAT:
+            raise _refused(
+                f"snapshot {path!r} has the format {fields['format']!r} of another version; this one "
+                f"knows {_FORMAT}"
+            )
+        if not authentic or fields["name"] != place.name:
             raise _refused(f"snapshot {path!r} is not one that this orchestrator made")
         return Manifest(
             path=place,
@@ -363,7 +378,8 @@ class Snapshots:
         if path.name.endswith((_LAYER, _DIRECTORY)):
             return not os.path.lexists(path.with_name(path.name + _MANIFEST))
         if path.name.endswith(_MANIFEST):
-            return not os.path.lexists(path.with_name(path.name.removesuffix(_MANIFEST)))
+            described = path.with_name(path.name.removesuffix(_MANIFEST))
+            return not os.path.lexists(described) and str(path) not in self.unreadable()
         return path.name.endswith(_PARTIAL)
 
 
