@@ -167,6 +167,9 @@ def variables(name: str, value: object) -> tuple[str, ...]:
         key, equals, _ = argument(name, variable).partition("=")
         if not key or not equals:
             raise refuse(f"{name} has {variable[:100]!r}, which is not NAME=value")
-    if sum(len(variable.encode()) + 1 for variable in found) > MAX_COMMAND_BYTES:
+    sizes = [len(variable.encode()) for variable in found]
+    if any(size > MAX_ARGUMENT_BYTES for size in sizes):
+        raise refuse(f"a variable of {name} is longer than {MAX_ARGUMENT_BYTES} bytes")
+    if sum(sizes) + len(sizes) > MAX_COMMAND_BYTES:
         raise refuse(f"{name} is longer than {MAX_COMMAND_BYTES} bytes")
     return found

@@ -51,6 +51,33 @@ class TestOptions:
         assert "/no/such/directory: " in result.stderr
         assert "no such file or directory" in result.stderr.lower()
 
+    @pytest.mark.parametrize("cwd", ["/etc/passwd", "/etc/passwd/", "/etc/passwd/below", "/proc/1/cmdline"])
+    def test_a_working_directory_that_is_a_file_is_told_and_nothing_runs(
+        self, runtime: Runtime, idle: str, cwd: str
+    ) -> None:
+        result = runtime.client.exec_command(idle, ["echo", "on"], cwd=cwd)
+        assert (result.exit_code, result.stdout) == (126, "")
+        assert f"{cwd}: not a directory" in result.stderr.lower()
+
+    @pytest.mark.parametrize(("cwd", "said"), [("/", "/"), ("/tmp/", "/tmp"), ("/tmp//../etc/", "/etc")])
+    def test_a_working_directory_may_be_written_in_any_way(
+        self, runtime: Runtime, idle: str, cwd: str, said: str
+    ) -> None:
+        assert (
+            runtime.client.exec_command(idle, ["sh", "-c", "pwd -P; pwd"], cwd=cwd).stdout == f"{said}\n" * 2
+        )
+
+    def test_a_variable_that_no_program_can_be_given_is_refused(self, runtime: Runtime, idle: str) -> None:
+        # 128 KiB with its name and its end are the most that Linux takes (execve(2)).
+        longest = "x" * (128 * 1024 - len("A=") - 1)
+        script = 'echo "${#A}"'
+        result = runtime.client.exec_command(idle, ["sh", "-c", script], env={"A": longest})
+        assert result.stdout == f"{len(longest)}\n"
+        with pytest.raises(InvalidArgumentError, match="a variable of env is longer than 131071 bytes"):
+            runtime.client.exec_command(idle, ["true"], env={"A": longest + "x"})
+        with pytest.raises(InvalidArgumentError, match="a variable of env is longer than 131071 bytes"):
+            runtime.client.start_sandbox(runtime.type, runtime.image, env={"A": longest + "x"})
+
     @pytest.mark.parametrize("user", ["", "root", "0", "0:0"])
     def test_root_can_be_named_everywhere(self, runtime: Runtime, idle: str, user: str) -> None:
         assert runtime.client.exec_command(idle, "id -u; id -g", user=user).stdout == "0\n0\n"

@@ -118,7 +118,8 @@ def program_process(directory: Path, program: Program, name: str) -> dict[str, A
         "args": list(program.command),
         # Of a variable that is there twice, the last one holds in most programs, the first one in some.
         "env": [*_without(process["env"], program.env), *program.env, command_mark(name)],
-        "cwd": program.cwd or process["cwd"],
+        # Without the dot runsc takes a file, too, and runs the program there.
+        "cwd": f"{program.cwd.rstrip('/')}/." if program.cwd else process["cwd"],
     }
 
 
