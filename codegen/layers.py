@@ -1,4 +1,4 @@
-"""The generated layers: what the generators make of the two specs, as files in memory."""
+"""The generated layers: what the generators make of the specs, as files in memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import Final
 
 from . import openapi, tools
 
-__all__ = ["GRPC", "HTTP", "descriptor_set", "grpc_layer", "http_layer"]
+__all__ = ["GRPC", "GUEST", "HTTP", "descriptor_set", "grpc_layer", "guest_layer", "http_layer"]
 
 HTTP: Final = Path("generated/flash_sandbox_http")
 GRPC: Final = Path("generated/flash_sandbox_grpc")
+GUEST: Final = Path("generated/flash_sandbox_guest")
+
+_SERVICE: Final = "sandbox.proto"
+_AGENT: Final = "guest.proto"
 
 # Of a stream the generated client makes a file, of whatever it holds; who wants its lines as they come, reads
 # them by the client's own httpx client.
@@ -70,50 +74,69 @@ def http_layer(root: Path) -> dict[Path, bytes]:
 def grpc_layer(root: Path) -> dict[Path, bytes]:
     """Generate the gRPC layer from specs/sandbox.proto under `root`.
 
-    The package's own `__init__` makes its names importable without the name of the proto package.
+    Raises:
+        tools.ToolError: protoc or its plugin failed or warned.
+    """
+    return _messages(
+        root,
+        _SERVICE,
+        GRPC,
+        "The gRPC layer, generated from specs/sandbox.proto: messages, stub and service base.",
+        "client_generation=async",
+        "server_generation=async",
+    )
+
+
+def guest_layer(root: Path) -> dict[Path, bytes]:
+    """Generate the messages of the guest agent's protocol from specs/guest.proto under `root`.
 
     Raises:
         tools.ToolError: protoc or its plugin failed or warned.
     """
+    title = "The guest agent's protocol, generated from specs/guest.proto: messages."
+    return _messages(root, _AGENT, GUEST, title, "client_generation=none")
+
+
+def _messages(root: Path, spec: str, place: Path, title: str, *options: str) -> dict[Path, bytes]:
+    """Generate a package from a proto file.
+
+    The package's own `__init__` makes its names importable without the name of the proto package.
+    """
     with tempfile.TemporaryDirectory(prefix="codegen-") as name:
         work = Path(name)
         (work / "ruff.toml").write_text(_RUFF_CONFIG, encoding="utf-8")
-        output = work / GRPC.name
+        output = work / place.name
         output.mkdir()
-        _protoc(
-            root,
-            work,
-            f"--python_betterproto2_out={output}",
-            "--python_betterproto2_opt=client_generation=async",
-            "--python_betterproto2_opt=server_generation=async",
-        )
-        files = _read(output, GRPC)
-    package = files[GRPC / "sandbox/__init__.py"].decode()
-    files[GRPC / "message_pool.py"] = _MESSAGE_POOL.encode()
-    files[GRPC / "__init__.py"] = tools.format_python(_reexport(package)).encode()
+        chosen = (f"--python_betterproto2_opt={option}" for option in options)
+        _protoc(root, work, spec, f"--python_betterproto2_out={output}", *chosen)
+        files = _read(output, place)
+    package = spec.removesuffix(".proto")
+    source = files[place / package / "__init__.py"].decode()
+    files[place / "message_pool.py"] = _MESSAGE_POOL.encode()
+    files[place / "__init__.py"] = tools.format_python(_reexport(source, package, title)).encode()
     return files
 
 
-def descriptor_set(root: Path) -> bytes:
-    """Return what protoc reads in specs/sandbox.proto under `root`: a FileDescriptorSet with comments.
+def descriptor_set(root: Path, spec: str = _SERVICE) -> bytes:
+    """Return what protoc reads in a proto file of specs/ under `root`: a FileDescriptorSet with comments.
 
     Raises:
         tools.ToolError: protoc failed or warned.
     """
     with tempfile.TemporaryDirectory(prefix="codegen-") as name:
         work = Path(name)
-        output = work / "sandbox.bin"
-        _protoc(root, work, f"--descriptor_set_out={output}", "--include_source_info")
+        output = work / "descriptors.bin"
+        _protoc(root, work, spec, f"--descriptor_set_out={output}", "--include_source_info")
         return output.read_bytes()
 
 
-def _protoc(root: Path, work: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{root / 'specs'}", *options, "sandbox.proto"]
+def _protoc(root: Path, work: Path, spec: str, *options: str) -> None:
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{root / 'specs'}", *options, spec]
     done = tools.run(command, cwd=work)
     # The plugin names on stderr what it writes; anything else there is a warning.
     warnings = [line for line in done.stderr.splitlines() if line and not line.startswith("Writing ")]
     if warnings:
-        raise tools.ToolError("protoc warns about specs/sandbox.proto:\n" + "\n".join(warnings))
+        raise tools.ToolError(f"protoc warns about specs/{spec}:\n" + "\n".join(warnings))
 
 
 def _read(folder: Path, place: Path) -> dict[Path, bytes]:
@@ -121,14 +144,11 @@ def _read(folder: Path, place: Path) -> dict[Path, bytes]:
     return {place / path.relative_to(folder): path.read_bytes() for path in files}
 
 
-def _reexport(source: str) -> str:
+def _reexport(source: str, package: str, title: str) -> str:
     names: tuple[str, ...] = next(
         ast.literal_eval(node.value)
         for node in ast.parse(source).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     )
     listed = "".join(f"    {name!r},\n" for name in names)
-    return (
-        '"""The gRPC layer, generated from specs/sandbox.proto: messages, stub and service base."""\n\n'
-        f"from .sandbox import {', '.join(names)}\n\n__all__ = (\n{listed})\n"
-    )
+    return f'"""{title}"""\n\nfrom .{package} import {", ".join(names)}\n\n__all__ = (\n{listed})\n'

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from . import derive_interfaces, derive_sync, layers
+from .guest_header import guest_header
 from .tools import ToolError
 
 __all__ = ["PRODUCERS", "Producer", "produce"]
@@ -38,6 +39,8 @@ def _clients(root: Path) -> dict[Path, bytes]:
 PRODUCERS: Final = (
     Producer(layers.http_layer, folders=(layers.HTTP,)),
     Producer(layers.grpc_layer, folders=(layers.GRPC,)),
+    Producer(layers.guest_layer, folders=(layers.GUEST,)),
+    Producer(guest_header),
     Producer(_clients, folders=(derive_sync.TARGET,)),
 )
 

@@ -1,0 +1,291 @@
+/* The guest agent: PID 1 of a sandbox. It does what the orchestrator asks for over one stream; see specs/guest.proto.
+ *
+ *     agent --inherited FD    the stream is a socket pair; the agent ends with it
+ *     agent --dial PATH       the stream is a Unix socket; the agent connects again when it is lost
+ *     agent --stdio           the stream is standard input and output
+ *
+ * It has one thread, waits only in poll(2), and leaves what may take long to processes of their own. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "files.h"
+#include "ports.h"
+#include "programs.h"
+#include "protocol.h"
+#include "stream.h"
+#include "tasks.h"
+
+enum { NONCE = 16, REDIAL_MS = 100 };
+
+static struct stream stream;
+static uint8_t nonce[NONCE];
+static bool ping_due, hold_due;
+static enum { NOTHING, ZEROS, TASKS, WELCOME } greeting; /* what is to be sent next of it */
+static struct task *introduced;                           /* the next task of `TASKS` */
+
+static void hello(struct bytes message) {
+    struct reader reader = reader_of(message);
+    struct field field;
+    while (read_field(&reader, &field)) {
+        if (field.number == HELLO_NONCE && field.bytes.size == NONCE) memcpy(nonce, field.bytes.data, NONCE);
+        if (field.number != HELLO_SECRET || field.bytes.size > sizeof stream.secret) continue;
+        memcpy(stream.secret, field.bytes.data, field.bytes.size);
+        stream.secret_size = field.bytes.size;
+    }
+    stream.open = false;
+    hold_due = false;
+    greeting = ZEROS;
+    introduced = tasks;
+}
+
+static bool input(struct task *task, struct bytes message) {
+    struct reader reader = reader_of(message);
+    struct field field;
+    struct bytes data = {0};
+    bool end = false;
+    while (read_field(&reader, &field)) {
+        if (field.number == INPUT_DATA) data = field.bytes;
+        if (field.number == INPUT_END) end = field.value;
+    }
+    return task_input(task, data, end);
+}
+
+static void window(struct task *task, struct bytes message) {
+    struct reader reader = reader_of(message);
+    struct field field;
+    uint64_t received = 0, limit = 0;
+    bool resend = false;
+    while (read_field(&reader, &field)) {
+        if (field.number == WINDOW_RECEIVED) received = field.value;
+        if (field.number == WINDOW_LIMIT) limit = field.value;
+        if (field.number == WINDOW_RESEND) resend = field.value;
+    }
+    task_window(task, received, limit, resend);
+}
+
+/* Signal and Resize: numbers, by their field. */
+static void read_numbers(struct bytes message, unsigned numbers[3]) {
+    struct reader reader = reader_of(message);
+    struct field field;
+    while (read_field(&reader, &field))
+        if (field.number < 3) numbers[field.number] = (unsigned)field.value;
+}
+
+static void about_task(struct task *task, const struct field *request) {
+    unsigned numbers[3] = {0};
+    switch (request->number) {
+    case TO_GUEST_INPUT:
+        if (!input(task, request->bytes)) program_kill(task); /* more than was allowed: there is no room for it */
+        break;
+    case TO_GUEST_WINDOW: window(task, request->bytes); break;
+    case TO_GUEST_SIGNAL:
+        read_numbers(request->bytes, numbers);
+        program_signal(task, (int)numbers[SIGNAL_NUMBER]);
+        break;
+    case TO_GUEST_RESIZE:
+        read_numbers(request->bytes, numbers);
+        program_resize(task, numbers[RESIZE_ROWS], numbers[RESIZE_COLUMNS]);
+        break;
+    case TO_GUEST_KILL: program_kill(task); break;
+    case TO_GUEST_FORGET:
+        if (task == introduced) introduced = task->next;
+        if (task->ended) task_forget(task);
+        break;
+    }
+}
+
+static void take(struct bytes payload) {
+    struct reader reader = reader_of(payload);
+    struct field field, request = {0};
+    uint64_t id = 0;
+    while (read_field(&reader, &field)) {
+        if (field.number == TO_GUEST_TASK) id = field.value;
+        else request = field;
+    }
+    if (reader.malformed) return;
+    bool is_new = id > last_task;
+    struct task *task = task_find(id);
+    switch (request.number) {
+    case TO_GUEST_HELLO: hello(request.bytes); break;
+    case TO_GUEST_PING: ping_due = true; break;
+    case TO_GUEST_HOLD: hold_due = true; break;
+    case TO_GUEST_RUN:
+        if (is_new) program_start(id, request.bytes);
+        break;
+    case TO_GUEST_FILE:
+        if (is_new) file_start(id, request.bytes);
+        break;
+    case TO_GUEST_DIAL:
+        if (is_new) port_dial(id, request.bytes);
+        break;
+    default:
+        if (task) about_task(task, &request);
+    }
+}
+
+static bool send_simple(uint32_t number) {
+    struct writer writer;
+    if (!stream_begin(&stream, &writer)) return false;
+    uint8_t *message = begin_message(&writer, number);
+    if (number == FROM_GUEST_WELCOME) {
+        put_bytes(&writer, WELCOME_NONCE, nonce, NONCE);
+        put_varint(&writer, WELCOME_LAST_TASK, last_task);
+        put_varint(&writer, WELCOME_VERSION, 1);
+    }
+    end_message(&writer, message);
+    stream_end(&stream, &writer);
+    return true;
+}
+
+/* Send what a new orchestrator is told first; true once that is done. */
+static bool greet(void) {
+    if (greeting == ZEROS) {
+        if (!stream_resynchronise(&stream)) return false;
+        greeting = TASKS;
+    }
+    while (greeting == TASKS && introduced) {
+        if (!task_introduce(introduced, &stream)) return false;
+        introduced = introduced->next;
+    }
+    if (greeting == TASKS) greeting = WELCOME;
+    if (greeting == WELCOME) {
+        if (!send_simple(FROM_GUEST_WELCOME)) return false;
+        greeting = NOTHING;
+        stream.open = true;
+    }
+    return stream.open;
+}
+
+/* Send as much as there is room for, one message of each task in turn. */
+static void send_all(void) {
+    bool more = true;
+    while (more && stream.out >= 0) {
+        more = false;
+        if (greeting == NOTHING && !stream.open) break;
+        if (!greet()) break;
+        if (ping_due && send_simple(FROM_GUEST_PONG)) ping_due = false;
+        for (struct task *task = tasks; task; task = task->next) more |= task_send(task, &stream);
+        if (hold_due && !more && send_simple(FROM_GUEST_HELD)) stream.open = hold_due = false;
+        stream_flush(&stream);
+        if (stream_is_pending(&stream)) break;
+    }
+    stream_flush(&stream);
+}
+
+/* What poll(2) waits for, and what it is about. */
+struct wait {
+    struct task *task;
+    enum { STREAM, CHILDREN, REPORT, INPUT, OUTPUT, ERRORS } what;
+};
+
+static struct pollfd *polled;
+static struct wait *waits;
+static size_t wait_count, wait_room;
+
+static void add_wait(int descriptor, short events, struct task *task, int what) {
+    if (wait_count == wait_room) {
+        size_t room = wait_room ? 2 * wait_room : 16;
+        struct pollfd *more_polled = realloc(polled, room * sizeof *polled);
+        if (more_polled) polled = more_polled;
+        struct wait *more_waits = realloc(waits, room * sizeof *waits);
+        if (more_waits) waits = more_waits;
+        if (!more_polled || !more_waits) return; /* the rest waits for the next time */
+        wait_room = room;
+    }
+    polled[wait_count] = (struct pollfd){.fd = descriptor, .events = events};
+    waits[wait_count++] = (struct wait){task, what};
+}
+
+/* Collect what to wait for, and return how long at most: -1 is for ever. */
+static int collect_waits(int children) {
+    int timeout = stream.in < 0 ? REDIAL_MS : -1;
+    wait_count = 0;
+    add_wait(children, POLLIN, NULL, CHILDREN);
+    if (stream.in >= 0) add_wait(stream.in, POLLIN, NULL, STREAM);
+    if (stream.out >= 0 && stream_is_pending(&stream)) add_wait(stream.out, POLLOUT, NULL, STREAM);
+    for (struct task *task = tasks; task; task = task->next) {
+        if (task->report >= 0) add_wait(task->report, POLLIN, task, REPORT);
+        if (port_is_connecting(task) || task_wants_input(task)) add_wait(task->input, POLLOUT, task, INPUT);
+        for (int pipe = 0; pipe < PIPES; pipe++)
+            if (task_wants_output(task, pipe, stream.open) && !port_is_connecting(task))
+                add_wait(task->outputs[pipe], POLLIN, task, OUTPUT + pipe);
+        if (task->terminal && !task->ended && (task->ending || task->hung_up)) {
+            int64_t left = task->silence_until - now_ms();
+            if (timeout < 0 || left < timeout) timeout = left < 1 ? 1 : (int)left;
+        }
+    }
+    return timeout;
+}
+
+static void attend(const struct wait *wait, short events, int children) {
+    struct signalfd_siginfo told;
+    switch (wait->what) {
+    case CHILDREN:
+        if (read(children, &told, sizeof told) > 0) programs_reap();
+        break;
+    case STREAM:
+        if (events & ~POLLOUT && stream.in >= 0) stream_receive(&stream, take);
+        break;
+    case REPORT: program_report(wait->task); break;
+    case INPUT:
+        if (port_is_connecting(wait->task)) port_connected(wait->task);
+        else task_write_input(wait->task);
+        break;
+    case OUTPUT:
+    case ERRORS: task_read_output(wait->task, (int)wait->what - OUTPUT, stream.open);
+    }
+}
+
+static void serve(int children) {
+    for (;;) {
+        stream_dial(&stream);
+        send_all();
+        int timeout = collect_waits(children);
+        if (poll(polled, wait_count, timeout) <= 0) continue;
+        /* The stream comes last: what arrives there may end the tasks that the others are about. */
+        size_t stream_at = 0;
+        for (size_t i = 0; i < wait_count; i++) {
+            if (!polled[i].revents) continue;
+            if (waits[i].what == STREAM && polled[i].events == POLLIN) stream_at = i;
+            else if (waits[i].what != STREAM) attend(&waits[i], polled[i].revents, children);
+        }
+        if (stream_at) attend(&waits[stream_at], polled[stream_at].revents, children);
+    }
+}
+
+/* Give 0, 1 and 2 to the null device, or to nothing where an image has none: no program inherits them. */
+static void leave_standard_streams(void) {
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < 3 && null >= 0; i++) dup2(null, i);
+    if (null > 2) close(null);
+}
+
+int main(int count, char **arguments) {
+    sigset_t mask;
+    /* It stops all processes that it can see, at times: those of its sandbox, and no others. */
+    if (getpid() != 1) return fprintf(stderr, "the guest agent must be process 1 of a PID namespace\n"), 2;
+    if (count == 3 && !strcmp(arguments[1], "--inherited"))
+        stream_open(&stream, STREAM_INHERITED, NULL, atoi(arguments[2]));
+    else if (count == 3 && !strcmp(arguments[1], "--dial")) stream_open(&stream, STREAM_DIALLED, arguments[2], -1);
+    else if (count == 2 && !strcmp(arguments[1], "--stdio")) stream_open(&stream, STREAM_STDIO, NULL, -1);
+    else return fprintf(stderr, "usage: agent --inherited FD | --dial PATH | --stdio\n"), 2;
+    /* Nothing of its memory and descriptors is to be looked at by others in the sandbox (proc_pid_fd(5)). */
+    prctl(PR_SET_DUMPABLE, 0);
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* where it is not PID 1 */
+    leave_standard_streams();
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+    int children = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (children < 0) return 1;
+    serve(children);
+}

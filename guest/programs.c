@@ -1,0 +1,355 @@
+#define _GNU_SOURCE
+#include "programs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "processes.h"
+#include "protocol.h"
+#include "users.h"
+
+enum {
+    REPORT = 3,          /* where a supervisor and its program report to */
+    NOT_FOUND = 127,     /* exit statuses of a shell (POSIX) */
+    NOT_RUNNABLE = 126,
+    MAX_LIMITS = 16,
+};
+
+enum report_kind { STARTED = 1, EXITED };
+
+struct report {
+    int32_t kind;
+    int32_t value; /* a process ID; a status of waitpid */
+};
+
+struct plan {
+    char **argv, **env;
+    char *cwd, *user;
+    struct winsize size;
+    bool terminal, takes_input, detached;
+    uint64_t window;
+    struct { int resource; struct rlimit limit; } limits[MAX_LIMITS];
+    int limit_count;
+};
+
+/* What a Run asks for */
+
+static char *text_of(struct bytes bytes) {
+    char *text = malloc(bytes.size + 1);
+    if (!text) return NULL;
+    if (bytes.size) memcpy(text, bytes.data, bytes.size);
+    text[bytes.size] = 0;
+    return text;
+}
+
+static bool append(char ***list, size_t *count, struct bytes bytes) {
+    char **longer = realloc(*list, (*count + 2) * sizeof **list);
+    if (!longer) return false;
+    *list = longer;
+    longer[*count] = text_of(bytes);
+    longer[*count + 1] = NULL;
+    return longer[(*count)++] != NULL;
+}
+
+static void read_limit(struct plan *plan, struct bytes bytes) {
+    struct reader reader = reader_of(bytes);
+    struct field field;
+    if (plan->limit_count == MAX_LIMITS) return;
+    rlim_t value = 0;
+    int resource = 0;
+    while (read_field(&reader, &field)) {
+        if (field.number == RESOURCE_LIMIT_RESOURCE) resource = (int)field.value;
+        if (field.number == RESOURCE_LIMIT_VALUE) value = field.value;
+    }
+    plan->limits[plan->limit_count].resource = resource;
+    plan->limits[plan->limit_count++].limit = (struct rlimit){value, value};
+}
+
+static void read_terminal(struct plan *plan, struct bytes bytes) {
+    struct reader reader = reader_of(bytes);
+    struct field field;
+    plan->terminal = true;
+    while (read_field(&reader, &field)) {
+        if (field.number == TERMINAL_ROWS) plan->size.ws_row = (unsigned short)field.value;
+        if (field.number == TERMINAL_COLUMNS) plan->size.ws_col = (unsigned short)field.value;
+    }
+}
+
+static bool read_plan(struct plan *plan, struct bytes run) {
+    struct reader reader = reader_of(run);
+    struct field field;
+    size_t arguments = 0, variables = 0;
+    bool whole = true;
+    *plan = (struct plan){0};
+    while (whole && read_field(&reader, &field)) {
+        switch (field.number) {
+        case RUN_ARGV: whole = append(&plan->argv, &arguments, field.bytes); break;
+        case RUN_ENV: whole = append(&plan->env, &variables, field.bytes); break;
+        case RUN_CWD: whole = (plan->cwd = text_of(field.bytes)) != NULL; break;
+        case RUN_USER: whole = (plan->user = text_of(field.bytes)) != NULL; break;
+        case RUN_TERMINAL: read_terminal(plan, field.bytes); break;
+        case RUN_TAKES_INPUT: plan->takes_input = field.value; break;
+        case RUN_DETACHED: plan->detached = field.value; break;
+        case RUN_WINDOW: plan->window = field.value; break;
+        case RUN_LIMITS: read_limit(plan, field.bytes); break;
+        }
+    }
+    return whole && !reader.malformed && arguments;
+}
+
+static void free_list(char **list) {
+    for (char **item = list; item && *item; item++) free(*item);
+    free(list);
+}
+
+static void free_plan(struct plan *plan) {
+    free_list(plan->argv);
+    free_list(plan->env);
+    free(plan->cwd);
+    free(plan->user);
+}
+
+/* In the program's own process */
+
+static _Noreturn void give_up(const char *what, int status) {
+    dprintf(2, "flash-sandbox: %s: %s\n", what, strerror(errno));
+    _exit(status);
+}
+
+static const char *variable(char **env, const char *name) {
+    size_t size = strlen(name);
+    for (; env && *env; env++)
+        if (!strncmp(*env, name, size) && (*env)[size] == '=') return *env + size + 1;
+    return NULL;
+}
+
+/* Become the program, looked up in PATH as execvp(3) does; the first error other than absence counts. */
+static _Noreturn void execute(const struct plan *plan) {
+    static char *none[] = {NULL};
+    char **env = plan->env ? plan->env : none;
+    const char *name = plan->argv[0], *path = variable(env, "PATH");
+    int error = ENOENT;
+    if (strchr(name, '/') || !*name) {
+        execve(name, plan->argv, env);
+        error = errno;
+        path = NULL;
+    }
+    while (path) {
+        size_t size = strcspn(path, ":");
+        char whole[4096];
+        int length = snprintf(whole, sizeof whole, "%.*s%s%s", (int)size, path, size ? "/" : "", name);
+        if (length < (int)sizeof whole) execve(whole, plan->argv, env);
+        if (errno != ENOENT && errno != ENOTDIR && error == ENOENT) error = errno;
+        path = path[size] ? path + size + 1 : NULL;
+    }
+    errno = error;
+    give_up(name, error == ENOENT || error == ENOTDIR ? NOT_FOUND : NOT_RUNNABLE);
+}
+
+static _Noreturn void become_program(struct plan *plan) {
+    struct user user;
+    setsid();
+    if (plan->terminal) ioctl(0, TIOCSCTTY, 0);
+    raise_oom_score();
+    for (int i = 0; i < plan->limit_count; i++)
+        if (setrlimit((unsigned)plan->limits[i].resource, &plan->limits[i].limit)) give_up("limit", NOT_RUNNABLE);
+    if (!user_find(plan->user ? plan->user : "", &user)) {
+        errno = EINVAL;
+        dprintf(2, "flash-sandbox: there is no user %s in the sandbox\n", plan->user);
+        _exit(NOT_RUNNABLE);
+    }
+    if (plan->terminal && fchown(0, user.uid, (gid_t)-1)) {} /* so that it can be opened by name */
+    if (!user_become(&user)) give_up("become the user", NOT_RUNNABLE);
+    if (plan->cwd && *plan->cwd && chdir(plan->cwd)) give_up(plan->cwd, NOT_RUNNABLE);
+    if (!plan->cwd || !*plan->cwd)
+        if (chdir("/")) give_up("/", NOT_RUNNABLE);
+    for (int signal = 1; signal < NSIG; signal++) sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execute(plan);
+}
+
+/* In the supervisor */
+
+static void report(int32_t kind, int32_t value) {
+    struct report report = {kind, value};
+    /* A pipe takes it whole; where nobody reads it, nobody wants to know. */
+    if (write(REPORT, &report, sizeof report) < 0) _exit(1);
+}
+
+/* Wait for the program, and for all that it left behind as long as it runs. It is not reaped here: its process ID stays
+ * its own until the agent, whose child it becomes, has read the report. */
+static void supervise(void *argument) {
+    struct plan *plan = argument;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    fcntl(REPORT, F_SETFD, FD_CLOEXEC);
+    pid_t program = fork();
+    if (program == 0) become_program(plan);
+    if (program < 0) {
+        dprintf(2, "flash-sandbox: start a process: %s\n", strerror(errno));
+        report(EXITED, NOT_RUNNABLE << 8);
+        return;
+    }
+    report(STARTED, program);
+    for (int i = 0; i < REPORT; i++) close(i);
+    for (;;) {
+        siginfo_t ended = {0};
+        if (waitid(P_ALL, 0, &ended, WEXITED | WNOWAIT)) {
+            if (errno == EINTR) continue;
+            return;
+        }
+        if (ended.si_pid != program) {
+            waitpid(ended.si_pid, NULL, 0);
+            continue;
+        }
+        report(EXITED, ended.si_code == CLD_EXITED ? ended.si_status << 8 : ended.si_status);
+        return;
+    }
+}
+
+/* In the agent */
+
+pid_t worker_start(const int descriptors[4], void (*work)(void *), void *argument) {
+    pid_t worker = fork();
+    if (worker) return worker;
+    int moved[4];
+    for (int i = 0; i < 4; i++) moved[i] = descriptors[i] < 0 ? -1 : fcntl(descriptors[i], F_DUPFD, 4);
+    for (int i = 0; i < 4; i++)
+        if (moved[i] < 0 ? close(i) && errno != EBADF : dup2(moved[i], i) < 0) _exit(NOT_RUNNABLE);
+    if (close_from(4)) _exit(NOT_RUNNABLE);
+    work(argument);
+    _exit(0);
+}
+
+bool open_pipe(int ends[2], int kept) {
+    if (pipe2(ends, O_CLOEXEC)) return false;
+    return fcntl(ends[kept], F_SETFL, O_NONBLOCK) == 0;
+}
+
+static void close_all(const int *descriptors, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (descriptors[i] >= 0) close(descriptors[i]);
+}
+
+/* Open a terminal of this size. The master does not block. */
+static bool open_terminal(struct task *task, const struct winsize *size, int theirs[3]) {
+    int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (master < 0) return false;
+    int unlock = 0;
+    char name[64];
+    task->terminal = true;
+    task->input = task->outputs[0] = master;
+    if (ioctl(master, TIOCSPTLCK, &unlock) || ptsname_r(master, name, sizeof name)) return false;
+    int slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    theirs[0] = theirs[1] = theirs[2] = slave;
+    return slave >= 0 && ioctl(master, TIOCSWINSZ, size) == 0;
+}
+
+static bool open_pipes(struct task *task, bool takes_input, int theirs[3]) {
+    int ends[2];
+    if (!open_pipe(ends, 1)) return false;
+    theirs[0] = ends[0];
+    if (takes_input) task->input = ends[1];
+    else close(ends[1]);
+    for (int pipe = 0; pipe < PIPES; pipe++) {
+        if (!open_pipe(ends, 0)) return false;
+        task->outputs[pipe] = ends[0];
+        theirs[1 + pipe] = ends[1];
+    }
+    return true;
+}
+
+void program_start(uint64_t id, struct bytes run) {
+    struct plan plan;
+    int theirs[4] = {-1, -1, -1, -1}, ends[2];
+    bool whole = read_plan(&plan, run);
+    struct task *task = task_new(id, PROGRAM, plan.window);
+    if (!task) _exit(1); /* without memory for this much, the sandbox is of no use */
+    task->detached = plan.detached;
+    bool open = whole && (plan.terminal ? open_terminal(task, &plan.size, theirs)
+                                        : open_pipes(task, plan.takes_input, theirs));
+    if (open && open_pipe(ends, 0)) {
+        task->report = ends[0];
+        theirs[3] = ends[1];
+        task->worker = worker_start(theirs, supervise, &plan);
+    }
+    if (task->worker <= 0) {
+        task->worker = 0;
+        task_end(task, NOT_RUNNABLE, 0, false);
+    }
+    close_all(theirs, plan.terminal ? 1 : 3);
+    close_all(theirs + 3, 1);
+    free_plan(&plan);
+}
+
+void program_report(struct task *task) {
+    struct report report;
+    while (task->report >= 0) {
+        ssize_t size = read(task->report, &report, sizeof report);
+        if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        if (size == sizeof report && report.kind == STARTED) {
+            task->program = report.value;
+            task->started = true;
+            continue;
+        }
+        close(task->report);
+        task->report = -1;
+        if (size != sizeof report) return; /* its supervisor was killed, see programs_reap */
+        int signal = WIFSIGNALED(report.value) ? WTERMSIG(report.value) : 0;
+        uint32_t status = signal ? 128 + (uint32_t)signal : WEXITSTATUS(report.value);
+        task_end(task, status, (uint32_t)signal, false);
+        task->program = 0;
+    }
+}
+
+void program_signal(struct task *task, int signal) {
+    program_report(task);
+    if (task->program) kill(task->program, signal);
+}
+
+void program_resize(struct task *task, unsigned rows, unsigned columns) {
+    struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
+    if (task->terminal && task->outputs[0] >= 0) ioctl(task->outputs[0], TIOCSWINSZ, &size);
+}
+
+void program_kill(struct task *task) {
+    if (task->kind == CONNECTION) task_end(task, ECONNABORTED, 0, false);
+    if (task->kind == FILE_OPERATION && task->worker) kill(task->worker, SIGKILL);
+    if (task->kind != PROGRAM || !task->worker) return;
+    program_report(task);
+    end_descendants(task->worker);
+}
+
+void programs_reap(void) {
+    int status;
+    pid_t ended;
+    /* What was reported is read before what it is about can be reaped, and its process ID given to another one. */
+    for (struct task *task = tasks; task; task = task->next)
+        if (task->kind == PROGRAM) program_report(task);
+    while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct task *task = tasks;
+        while (task && task->worker != ended) task = task->next;
+        if (!task) continue;
+        task->worker = 0;
+        if (task->kind == FILE_OPERATION)
+            task_end(task, WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : EINTR, 0, WIFSIGNALED(status));
+        else program_report(task);
+        if (task->ending) continue;
+        /* Its supervisor was killed before it could report: what it held together ends with it. */
+        end_strays(tasks);
+        task->program = 0;
+        task_end(task, 128 + SIGKILL, SIGKILL, true);
+    }
+}

@@ -1,0 +1,28 @@
+/* Programs: a supervisor, which holds together all that a program starts, and the program below it. */
+#ifndef PROGRAMS_H
+#define PROGRAMS_H
+
+#include "tasks.h"
+
+/* Start what a Run asks for. Where that fails, the task ends at once, as a shell would tell it. */
+void program_start(uint64_t id, struct bytes run);
+
+/* Read what a supervisor reports. */
+void program_report(struct task *task);
+
+void program_signal(struct task *task, int signal);
+void program_resize(struct task *task, unsigned rows, unsigned columns);
+
+/* End a task with every process that it started. */
+void program_kill(struct task *task);
+
+/* Reap every child that has ended, and end the tasks of those that were their workers. */
+void programs_reap(void);
+
+/* Start a child of the agent that has these descriptors as 0, 1, 2 and 3, and no other one. */
+pid_t worker_start(const int descriptors[4], void (*work)(void *), void *argument);
+
+/* Make a pipe whose end that the agent keeps does not block. `kept` is 0 for the read end, 1 for the write end. */
+bool open_pipe(int ends[2], int kept);
+
+#endif

@@ -1,0 +1,83 @@
+/* What the orchestrator asked for and has not forgotten yet: programs, file operations, connections. */
+#ifndef TASKS_H
+#define TASKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "stream.h"
+
+enum {
+    INPUT_WINDOW = 262144,     /* bytes of input that a task may be sent and has not read */
+    OUTPUT_WINDOW = 1048576,   /* most bytes of output that are kept for the orchestrator */
+    PIPES = 2,                 /* standard output and error */
+};
+
+enum task_kind { PROGRAM, FILE_OPERATION, CONNECTION };
+
+struct chunk; /* a piece of output, see tasks.c */
+
+struct task {
+    struct task *next;
+    uint64_t id;
+    enum task_kind kind;
+    bool detached;  /* drops output while no orchestrator is connected, and does not wait */
+    pid_t worker;   /* the agent's child: a program's supervisor, a file operation; 0: none or reaped */
+    pid_t program;  /* a program's first process */
+    int report;     /* a supervisor's reports; -1: none (any more) */
+    int input;      /* where input goes; -1: none */
+    int outputs[PIPES]; /* -1: ended */
+    bool terminal;  /* all three are the master of one */
+
+    uint8_t *unread; /* input that was not written yet, from `unread_begin` to `unread_end` */
+    size_t unread_begin, unread_end;
+    bool input_ends;
+    uint64_t input_taken, credit; /* offsets: what has been written, and what has been allowed */
+
+    struct chunk *first, *last;
+    uint64_t received, sent, produced, limit; /* offsets in the output */
+    uint64_t dropped;
+
+    bool started, started_sent;
+    bool ending;            /* it has ended; what is left of its output is read */
+    size_t left[PIPES];     /* how much of each pipe was printed before the end */
+    bool hung_up;           /* nobody has the terminal open just now */
+    int64_t silence_until;  /* until when, in milliseconds, a terminal may still have something to read */
+    bool ended, ended_sent;
+    bool unknown;
+    uint32_t status, signal;
+};
+
+extern struct task *tasks;
+extern uint64_t last_task;
+
+struct task *task_new(uint64_t id, enum task_kind kind, uint64_t window);
+struct task *task_find(uint64_t id);
+void task_forget(struct task *task);
+
+/* Take input, at most as much as was allowed; false where it is more. */
+bool task_input(struct task *task, struct bytes data, bool end);
+void task_window(struct task *task, uint64_t received, uint64_t limit, bool resend);
+
+/* Whether to wait for something to read of an output, for room to write input. */
+bool task_wants_output(const struct task *task, int pipe, bool connected);
+bool task_wants_input(const struct task *task);
+
+void task_write_input(struct task *task);
+void task_read_output(struct task *task, int pipe, bool connected);
+
+/* It has ended, with this status. What it printed before is still read and sent. */
+void task_end(struct task *task, uint32_t status, uint32_t signal, bool unknown);
+
+/* Send the next message of a task; false where there is none or no room. */
+bool task_send(struct task *task, struct stream *stream);
+
+/* Tell a new orchestrator of it; false where there is no room. */
+bool task_introduce(struct task *task, struct stream *stream);
+
+/* Milliseconds of a monotonic clock. */
+int64_t now_ms(void);
+
+#endif

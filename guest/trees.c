@@ -1,0 +1,592 @@
+#define _GNU_SOURCE
+#include "trees.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <search.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "protocol.h"
+#include "wire.h"
+
+enum {
+    BUFFER = 65536,
+    MAX_NAME = 1 << 20, /* of an Entry; a path may be deeper than PATH_MAX */
+    ALL_BITS = 07777,
+    OPEN_DIRECTORY = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW,
+};
+
+static const int64_t SECOND_NS = 1000000000;
+
+/* Input and output */
+
+static uint8_t output[BUFFER], input[BUFFER];
+static size_t output_size, input_begin, input_end;
+static const char *removed_when_failing;
+
+void remove_when_failing(const char *path) { removed_when_failing = path; }
+
+void fail(const char *path, int error) {
+    if (removed_when_failing) unlink(removed_when_failing);
+    if (write(2, path, strlen(path)) < 0) {} /* the status tells the rest */
+    _exit(error);
+}
+
+static void write_all(int to, const uint8_t *data, size_t size, const char *path) {
+    while (size) {
+        ssize_t written = write(to, data, size);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) fail(path, errno);
+        data += written;
+        size -= (size_t)written;
+    }
+}
+
+void flush_output(void) {
+    write_all(1, output, output_size, "");
+    output_size = 0;
+}
+
+static void say(const uint8_t *data, size_t size) {
+    if (size > sizeof output - output_size) flush_output();
+    if (size > sizeof output) {
+        write_all(1, data, size, "");
+        return;
+    }
+    memcpy(output + output_size, data, size);
+    output_size += size;
+}
+
+static void say_varint(uint64_t value) {
+    uint8_t bytes[10];
+    struct writer writer = {.at = bytes, .end = bytes + sizeof bytes};
+    put_raw_varint(&writer, value);
+    say(bytes, (size_t)(writer.at - bytes));
+}
+
+/* Read more of the input; false at its end. */
+static bool more_input(void) {
+    ssize_t size;
+    while ((size = read(0, input, sizeof input)) < 0 && errno == EINTR) {}
+    if (size < 0) fail("", errno);
+    input_begin = 0;
+    input_end = (size_t)size;
+    return size > 0;
+}
+
+/* Read a varint of the input; false at the end. */
+static bool hear_varint(uint64_t *value) {
+    *value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        if (input_begin == input_end && !more_input()) {
+            if (shift) fail("", EBADMSG);
+            return false;
+        }
+        uint8_t byte = input[input_begin++];
+        *value |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) return true;
+    }
+    fail("", EBADMSG);
+}
+
+static void hear(uint8_t *data, size_t size) {
+    while (size) {
+        if (input_begin == input_end && !more_input()) fail("", EBADMSG);
+        size_t piece = input_end - input_begin < size ? input_end - input_begin : size;
+        memcpy(data, input + input_begin, piece);
+        input_begin += piece;
+        data += piece;
+        size -= piece;
+    }
+}
+
+uint64_t copy(const char *path, int from, int to, uint64_t most) {
+    uint8_t buffer[BUFFER];
+    uint64_t copied = 0;
+    while (copied < most) {
+        size_t size = most - copied < sizeof buffer ? (size_t)(most - copied) : sizeof buffer;
+        ssize_t got = read(from, buffer, size);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) fail(path, errno);
+        if (!got) break;
+        write_all(to, buffer, (size_t)got, path);
+        copied += (uint64_t)got;
+    }
+    return copied;
+}
+
+/* Going through a tree: the names of each directory on the way are kept, and the way up is `..`. */
+
+struct level {
+    char *names; /* one after the other, each with its zero */
+    size_t size, next;
+    size_t path_size; /* of the path of the directory itself */
+    dev_t device;
+    ino_t inode;
+};
+
+struct walk {
+    struct level *levels;
+    size_t depth, room;
+    int directory; /* that of the deepest level */
+    char *path;    /* of the last entry, below where the walk began */
+    size_t path_room;
+};
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Read the names in a directory, sorted. */
+static void read_names(int directory, struct level *level, const char *path) {
+    DIR *stream = fdopendir(openat(directory, ".", OPEN_DIRECTORY));
+    size_t count = 0, room = 0, total = 0;
+    char **names = NULL;
+    struct dirent *entry;
+    if (!stream) fail(path, errno);
+    while ((errno = 0, entry = readdir(stream))) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        if (count == room) names = realloc(names, (room = room ? 2 * room : 64) * sizeof *names);
+        if (!names || !(names[count] = strdup(entry->d_name))) fail(path, ENOMEM);
+        total += strlen(names[count++]) + 1;
+    }
+    if (errno) fail(path, errno);
+    closedir(stream);
+    if (count) qsort(names, count, sizeof *names, by_name);
+    level->names = malloc(total + 1);
+    if (!level->names) fail(path, ENOMEM);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(level->names + level->size, names[i], strlen(names[i]) + 1);
+        level->size += strlen(names[i]) + 1;
+        free(names[i]);
+    }
+    free(names);
+}
+
+/* Enter a directory below the current one; the walk owns the descriptor. */
+static void enter(struct walk *walk, int directory, size_t path_size) {
+    struct stat status;
+    if (fstat(directory, &status)) fail(walk->path ? walk->path : "", errno);
+    if (walk->depth == walk->room) {
+        walk->room = walk->room ? 2 * walk->room : 16;
+        walk->levels = realloc(walk->levels, walk->room * sizeof *walk->levels);
+        if (!walk->levels) fail("", ENOMEM);
+    }
+    struct level *level = &walk->levels[walk->depth++];
+    *level = (struct level){.path_size = path_size, .device = status.st_dev, .inode = status.st_ino};
+    read_names(directory, level, walk->path ? walk->path : "");
+    if (walk->depth > 1) close(walk->directory);
+    walk->directory = directory;
+}
+
+/* Leave the current directory for the one above it, which must still be the one that the walk came from. */
+static void leave(struct walk *walk) {
+    free(walk->levels[--walk->depth].names);
+    if (!walk->depth) {
+        close(walk->directory);
+        return;
+    }
+    struct level *level = &walk->levels[walk->depth - 1];
+    struct stat status;
+    int above = openat(walk->directory, "..", OPEN_DIRECTORY);
+    if (above < 0 || fstat(above, &status)) fail(walk->path, errno);
+    if (status.st_dev != level->device || status.st_ino != level->inode) fail(walk->path, ESTALE);
+    close(walk->directory);
+    walk->directory = above;
+}
+
+/* Return the next name in the current directory, and make `path` that of it; NULL for none. */
+static const char *next_name(struct walk *walk) {
+    struct level *level = &walk->levels[walk->depth - 1];
+    if (level->next == level->size) return NULL;
+    const char *name = level->names + level->next;
+    size_t size = strlen(name), needed = level->path_size + size + 2;
+    level->next += size + 1;
+    if (needed > walk->path_room) {
+        walk->path_room = 2 * needed;
+        walk->path = realloc(walk->path, walk->path_room);
+        if (!walk->path) fail("", ENOMEM);
+    }
+    if (level->path_size) walk->path[level->path_size] = '/';
+    memcpy(walk->path + level->path_size + (level->path_size > 0), name, size + 1);
+    return name;
+}
+
+/* Removing */
+
+static int enter_to_remove(int directory, const char *name) {
+    int below = openat(directory, name, OPEN_DIRECTORY);
+    if (below >= 0 || errno != EACCES) return below;
+    if (fchmodat(directory, name, 0700, 0)) return -1;
+    return openat(directory, name, OPEN_DIRECTORY);
+}
+
+void tree_remove(const char *path) {
+    struct walk walk = {0};
+    int top = enter_to_remove(AT_FDCWD, path);
+    if (top < 0) fail(path, errno);
+    enter(&walk, top, 0);
+    while (walk.depth) {
+        const char *name = next_name(&walk);
+        if (!name) {
+            char *above = walk.path;
+            leave(&walk);
+            if (!walk.depth) break;
+            /* The directory that was left is the last name of the one above. */
+            const struct level *level = &walk.levels[walk.depth - 1];
+            size_t from = level->next - 1;
+            while (from && level->names[from - 1]) from--;
+            if (unlinkat(walk.directory, level->names + from, AT_REMOVEDIR) && errno != ENOENT) fail(above, errno);
+            continue;
+        }
+        if (!unlinkat(walk.directory, name, 0) || errno == ENOENT) continue;
+        if (errno != EISDIR && errno != EPERM) fail(walk.path, errno);
+        if (!unlinkat(walk.directory, name, AT_REMOVEDIR)) continue;
+        if (errno != ENOTEMPTY && errno != EEXIST && errno != EACCES) fail(walk.path, errno);
+        int below = enter_to_remove(walk.directory, name);
+        if (below < 0) fail(walk.path, errno);
+        enter(&walk, below, strlen(walk.path));
+    }
+    free(walk.levels);
+    free(walk.path);
+    if (rmdir(path)) fail(path, errno);
+}
+
+/* Telling of entries */
+
+static void say_entry(const char *name, const struct stat *status, const char *link, const char *same_as, bool framed) {
+    size_t room = strlen(name) + strlen(link) + strlen(same_as) + 128;
+    uint8_t *bytes = malloc(room);
+    if (!bytes) fail(name, ENOMEM);
+    struct writer writer = {.at = bytes, .end = bytes + room};
+    int64_t modified = (int64_t)status->st_mtim.tv_sec * SECOND_NS + status->st_mtim.tv_nsec;
+    put_bytes(&writer, ENTRY_NAME, name, strlen(name));
+    put_varint(&writer, ENTRY_MODE, status->st_mode);
+    put_varint(&writer, ENTRY_SIZE, (uint64_t)status->st_size);
+    put_varint(&writer, ENTRY_UID, status->st_uid);
+    put_varint(&writer, ENTRY_GID, status->st_gid);
+    put_varint(&writer, ENTRY_MODIFIED_NS, to_zigzag(modified));
+    put_bytes(&writer, ENTRY_LINK, link, strlen(link));
+    put_bytes(&writer, ENTRY_SAME_AS, same_as, strlen(same_as));
+    if (framed) say_varint((uint64_t)(writer.at - bytes));
+    say(bytes, (size_t)(writer.at - bytes));
+    free(bytes);
+}
+
+/* Read the target of a link, or return an empty text for what is none. */
+static const char *target_of(int directory, const char *name, const struct stat *status) {
+    static char target[4097];
+    target[0] = 0;
+    if (S_ISLNK(status->st_mode)) {
+        ssize_t size = readlinkat(directory, name, target, sizeof target - 1);
+        target[size > 0 ? size : 0] = 0;
+    }
+    return target;
+}
+
+void tree_stat(const char *path) {
+    struct stat status;
+    if (lstat(path, &status)) fail(path, errno);
+    say_entry("", &status, target_of(AT_FDCWD, path, &status), "", false);
+}
+
+void tree_list(const char *path) {
+    struct walk walk = {0};
+    const char *name;
+    int top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0) fail(path, errno);
+    enter(&walk, top, 0);
+    while ((name = next_name(&walk))) {
+        struct stat status;
+        if (!fstatat(walk.directory, name, &status, AT_SYMLINK_NOFOLLOW))
+            say_entry(name, &status, target_of(walk.directory, name, &status), "", true);
+        else if (errno != ENOENT)
+            fail(name, errno);
+    }
+}
+
+/* Packing */
+
+struct linked { /* a file with several names */
+    dev_t device;
+    ino_t inode;
+    char *path; /* the first of them */
+};
+
+static int by_inode(const void *a, const void *b) {
+    const struct linked *one = a, *other = b;
+    if (one->inode != other->inode) return one->inode < other->inode ? -1 : 1;
+    return (one->device > other->device) - (one->device < other->device);
+}
+
+/* Return the first path of a file with several names; an empty text where this is the first. */
+static const char *first_name(const char *path, const struct stat *status) {
+    static void *known;
+    if (!S_ISREG(status->st_mode) || status->st_nlink < 2) return "";
+    struct linked *linked = malloc(sizeof *linked);
+    if (!linked) fail(path, ENOMEM);
+    *linked = (struct linked){status->st_dev, status->st_ino, NULL};
+    struct linked **found = tsearch(linked, &known, by_inode);
+    if (!found) fail(path, ENOMEM);
+    if (*found == linked) {
+        linked->path = strdup(path);
+        return "";
+    }
+    free(linked);
+    return (*found)->path;
+}
+
+/* Send a file's content as pieces: how many bytes to skip, how many follow, and these. Holes are skipped, and so is
+ * what is missing of a file that has become shorter. A piece of no bytes is the last. */
+static void pack_content(int file, uint64_t size, const char *path) {
+    uint64_t at = 0, skipped = 0;
+    while (at < size) {
+        off_t data = lseek(file, (off_t)at, SEEK_DATA), hole;
+        if (data < 0 || (uint64_t)data >= size) break;
+        hole = lseek(file, data, SEEK_HOLE);
+        uint64_t end = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
+        if (lseek(file, data, SEEK_SET) < 0) fail(path, errno);
+        skipped += (uint64_t)data - at;
+        at = (uint64_t)data;
+        uint8_t buffer[BUFFER];
+        while (at < end) {
+            ssize_t got = read(file, buffer, end - at < sizeof buffer ? (size_t)(end - at) : sizeof buffer);
+            if (got < 0 && errno == EINTR) continue;
+            if (got < 0) fail(path, errno);
+            if (!got) break;
+            say_varint(skipped);
+            say_varint((uint64_t)got);
+            say(buffer, (size_t)got);
+            skipped = 0;
+            at += (uint64_t)got;
+        }
+        if (at < end) break;
+    }
+    say_varint(skipped + (size - at));
+    say_varint(0);
+}
+
+static void pack_file(int directory, const char *name, const char *path, const struct stat *status) {
+    int file = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (file < 0) fail(path, errno);
+    struct stat now;
+    /* It may have been replaced: what is sent is what is open. */
+    if (fstat(file, &now)) fail(path, errno);
+    if (now.st_ino != status->st_ino || now.st_dev != status->st_dev) fail(path, ESTALE);
+    say_entry(path, &now, "", "", true);
+    pack_content(file, (uint64_t)now.st_size, path);
+    close(file);
+}
+
+/* Send one entry; return a descriptor of it where it is a directory, which the walk then enters, else -1. */
+static int pack_one(int directory, const char *name, const char *path) {
+    struct stat status;
+    if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW)) {
+        if (errno != ENOENT) fail(path, errno);
+        return -1;
+    }
+    const char *same = first_name(path, &status);
+    if (*same) {
+        say_entry(path, &status, "", same, true);
+    } else if (S_ISREG(status.st_mode)) {
+        pack_file(directory, name, path, &status);
+    } else if (!S_ISSOCK(status.st_mode)) { /* no archive holds a socket */
+        say_entry(path, &status, target_of(directory, name, &status), "", true);
+    }
+    if (!S_ISDIR(status.st_mode)) return -1;
+    int below = openat(directory, name, OPEN_DIRECTORY);
+    if (below < 0) fail(path, errno);
+    return below;
+}
+
+void tree_pack(const char *path) {
+    struct walk walk = {0};
+    struct stat status;
+    int top = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (top < 0 || fstat(top, &status)) fail(path, errno);
+    if (!S_ISDIR(status.st_mode)) {
+        if (!S_ISREG(status.st_mode)) fail(path, EINVAL);
+        const char *slash = strrchr(path, '/');
+        say_entry(slash ? slash + 1 : path, &status, "", "", true);
+        pack_content(top, (uint64_t)status.st_size, path);
+        return;
+    }
+    say_entry("", &status, "", "", true);
+    enter(&walk, top, 0);
+    while (walk.depth) {
+        const char *name = next_name(&walk);
+        if (!name) {
+            leave(&walk);
+            continue;
+        }
+        int below = pack_one(walk.directory, name, walk.path);
+        if (below >= 0) enter(&walk, below, strlen(walk.path));
+    }
+    free(walk.levels);
+    free(walk.path);
+}
+
+/* Unpacking */
+
+struct item {
+    char *name, *link, *same_as;
+    mode_t mode;
+    struct timespec times[2];
+};
+
+/* A directory gets its permissions and time last: it may deny what is still to be made in it. */
+struct later {
+    struct later *next;
+    struct item item;
+};
+
+static char *hear_item(struct item *item) {
+    uint64_t size;
+    if (!hear_varint(&size)) return NULL;
+    if (size > MAX_NAME) fail("", EBADMSG);
+    uint8_t *bytes = malloc(size + 1);
+    if (!bytes) fail("", ENOMEM);
+    hear(bytes, size);
+    struct reader reader = reader_of((struct bytes){bytes, size});
+    struct field field;
+    *item = (struct item){.times = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}}};
+    struct bytes name = {0}, link = {0}, same_as = {0};
+    while (read_field(&reader, &field)) {
+        int64_t modified = from_zigzag(field.value);
+        switch (field.number) {
+        case ENTRY_NAME: name = field.bytes; break;
+        case ENTRY_MODE: item->mode = (mode_t)field.value; break;
+        case ENTRY_LINK: link = field.bytes; break;
+        case ENTRY_SAME_AS: same_as = field.bytes; break;
+        case ENTRY_MODIFIED_NS:
+            item->times[1].tv_sec = modified / SECOND_NS - (modified % SECOND_NS < 0);
+            item->times[1].tv_nsec = modified % SECOND_NS + (modified % SECOND_NS < 0 ? SECOND_NS : 0);
+            break;
+        }
+    }
+    if (reader.malformed) fail("", EBADMSG);
+    item->name = strndup((const char *)name.data, name.size);
+    item->link = strndup((const char *)link.data, link.size);
+    item->same_as = strndup((const char *)same_as.data, same_as.size);
+    free(bytes);
+    if (!item->name || !item->link || !item->same_as) fail("", ENOMEM);
+    return item->name;
+}
+
+/* Open the directory that a path below another one lies in, made where it is missing, and return its last part. */
+static int open_above(int top, const char *path, const char **last) {
+    int directory = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char *parts = strdup(path), *part = parts;
+    if (directory < 0 || !parts) fail(path, errno);
+    for (char *slash; (slash = strchr(part, '/')); part = slash + 1) {
+        *slash = 0;
+        if (!*part) continue;
+        int below = openat(directory, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (below < 0 && errno == ENOENT && !mkdirat(directory, part, 0755))
+            below = openat(directory, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (below < 0) fail(path, errno);
+        close(directory);
+        directory = below;
+    }
+    *last = path + (part - parts);
+    free(parts);
+    return directory;
+}
+
+static void unpack_content(int file, const char *path) {
+    uint64_t at = 0, skipped, size;
+    do {
+        if (!hear_varint(&skipped) || !hear_varint(&size)) fail(path, EBADMSG);
+        at += skipped;
+        if (skipped && lseek(file, (off_t)at, SEEK_SET) < 0) fail(path, errno);
+        at += size;
+        for (uint64_t left = size; left;) {
+            if (input_begin == input_end && !more_input()) fail(path, EBADMSG);
+            size_t piece = input_end - input_begin < left ? input_end - input_begin : (size_t)left;
+            write_all(file, input + input_begin, piece, path);
+            input_begin += piece;
+            left -= piece;
+        }
+    } while (size);
+    if (skipped && ftruncate(file, (off_t)at)) fail(path, errno);
+}
+
+static void unpack_file(int directory, const char *name, const struct item *item) {
+    int file = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0) fail(item->name, errno);
+    unpack_content(file, item->name);
+    if (fchmod(file, item->mode & ALL_BITS) || futimens(file, item->times)) fail(item->name, errno);
+    close(file);
+}
+
+static void unpack_directory(int directory, const char *name, const char *path) {
+    struct stat status;
+    if (!mkdirat(directory, name, 0700)) return;
+    if (errno != EEXIST || fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW)) fail(path, errno);
+    if (S_ISDIR(status.st_mode)) return;
+    if (unlinkat(directory, name, 0) || mkdirat(directory, name, 0700)) fail(path, errno);
+}
+
+static void unpack_link(int top, int directory, const char *name, const struct item *item) {
+    if (!*item->same_as) {
+        if (symlinkat(item->link, directory, name)) fail(item->name, errno);
+        utimensat(directory, name, item->times, AT_SYMLINK_NOFOLLOW);
+        return;
+    }
+    const char *first;
+    int above = open_above(top, item->same_as, &first);
+    if (linkat(above, first, directory, name, 0)) fail(item->name, errno);
+    close(above);
+}
+
+static void unpack_one(int top, const struct item *item) {
+    const char *name = ".";
+    int directory = open_above(top, item->name, &name);
+    bool is_directory = S_ISDIR(item->mode);
+    if (!*name) name = ".";
+    if (!is_directory && unlinkat(directory, name, 0) && errno != ENOENT) fail(item->name, errno);
+    if (*item->same_as || S_ISLNK(item->mode)) unpack_link(top, directory, name, item);
+    else if (S_ISREG(item->mode)) unpack_file(directory, name, item);
+    else if (S_ISFIFO(item->mode)) {
+        if (mkfifoat(directory, name, item->mode & ALL_BITS)) fail(item->name, errno);
+    } else if (is_directory) {
+        if (strcmp(name, ".") != 0) unpack_directory(directory, name, item->name);
+    } else {
+        fail(item->name, EINVAL); /* a device, or nothing known */
+    }
+    close(directory);
+}
+
+void tree_unpack(const char *path) {
+    struct later *directories = NULL;
+    struct item item;
+    if (mkdir(path, 0755) && errno != EEXIST) fail(path, errno);
+    int top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0) fail(path, errno);
+    while (hear_item(&item)) {
+        unpack_one(top, &item);
+        free(item.link);
+        free(item.same_as);
+        if (!S_ISDIR(item.mode) || *item.same_as) {
+            free(item.name);
+            continue;
+        }
+        struct later *later = malloc(sizeof *later);
+        if (!later) fail(item.name, ENOMEM);
+        *later = (struct later){directories, item};
+        directories = later;
+    }
+    /* The deepest first: each is reached through those above it. */
+    for (struct later *later = directories; later; later = later->next) {
+        const char *name;
+        int above = open_above(top, later->item.name, &name);
+        if (!*name) name = ".";
+        if (fchmodat(above, name, later->item.mode & ALL_BITS, 0)) fail(later->item.name, errno);
+        utimensat(above, name, later->item.times, AT_SYMLINK_NOFOLLOW);
+        close(above);
+    }
+}

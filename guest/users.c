@@ -1,0 +1,101 @@
+#define _GNU_SOURCE
+#include "users.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LINE = 4096, FIELDS = 7 };
+
+/* Read a number that fills the text. */
+static bool number_of(const char *text, unsigned *number) {
+    if (!*text || strlen(text) > 10 || strspn(text, "0123456789") != strlen(text)) return false;
+    unsigned long long value = strtoull(text, NULL, 10);
+    *number = (unsigned)value;
+    return value < 0xffffffffULL; /* -1 means no user */
+}
+
+/* Read the next line of a file into its fields, which a colon divides. What is too long is cut. */
+static bool next_entry(FILE *file, char line[LINE], char *fields[FIELDS]) {
+    if (!fgets(line, LINE, file)) return false;
+    line[strcspn(line, "\n")] = 0;
+    for (int i = 0; i < FIELDS; i++) {
+        fields[i] = line;
+        line += strcspn(line, ":");
+        if (*line) *line++ = 0;
+    }
+    return true;
+}
+
+/* passwd(5): name, password, UID, GID, comment, home, shell. */
+static bool find_passwd(const char *text, struct user *user, char name[LINE]) {
+    unsigned number;
+    bool by_number = number_of(text, &number);
+    bool found = false;
+    char line[LINE], *fields[FIELDS];
+    FILE *file = fopen("/etc/passwd", "re");
+    while (file && !found && next_entry(file, line, fields)) {
+        unsigned uid, gid;
+        if (!number_of(fields[2], &uid) || !number_of(fields[3], &gid)) continue;
+        found = by_number ? uid == number : !strcmp(fields[0], text);
+        if (!found) continue;
+        user->uid = uid;
+        user->gid = gid;
+        snprintf(name, LINE, "%s", fields[0]);
+        snprintf(user->home, sizeof user->home, "%s", fields[5]);
+    }
+    if (file) fclose(file);
+    if (found) return true;
+    /* A number need not be known; root is, everywhere. */
+    if (!by_number && strcmp(text, "root") != 0) return false;
+    user->uid = by_number ? number : 0;
+    user->gid = 0;
+    name[0] = 0;
+    return true;
+}
+
+/* group(5): name, password, GID, members. Find one group by name, or all that a member is in. */
+static bool find_group(const char *text, struct user *user) {
+    bool found = false;
+    char line[LINE], *fields[FIELDS];
+    FILE *file = fopen("/etc/group", "re");
+    while (file && !found && next_entry(file, line, fields))
+        found = !strcmp(fields[0], text) && number_of(fields[2], &user->gid);
+    if (file) fclose(file);
+    return found || number_of(text, &user->gid);
+}
+
+static void find_memberships(const char *name, struct user *user) {
+    char line[LINE], *fields[FIELDS];
+    FILE *file = fopen("/etc/group", "re");
+    while (file && *name && user->group_count < MAX_GROUPS && next_entry(file, line, fields)) {
+        char *rest = fields[3];
+        for (char *member; (member = strsep(&rest, ","));) {
+            if (strcmp(member, name) != 0) continue;
+            user->group_count += number_of(fields[2], &user->groups[user->group_count]);
+            break;
+        }
+    }
+    if (file) fclose(file);
+}
+
+bool user_find(const char *text, struct user *user) {
+    *user = (struct user){0};
+    char both[LINE], name[LINE];
+    snprintf(both, sizeof both, "%s", *text ? text : "0");
+    char *group = strchr(both, ':');
+    if (group) *group++ = 0;
+    if (!find_passwd(both, user, name)) return false;
+    if (group) return find_group(group, user);
+    find_memberships(name, user);
+    return true;
+}
+
+bool user_become(const struct user *user) {
+    /* Where the sandbox has a single user, setgroups is denied and changes nothing. */
+    if (setgroups((size_t)user->group_count, user->groups) && (errno != EPERM || user->uid)) return false;
+    return !setresgid(user->gid, user->gid, user->gid) && !setresuid(user->uid, user->uid, user->uid);
+}

@@ -1,0 +1,268 @@
+"""The guest agent under test: how it is built, and an orchestrator's side of its protocol that waits."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import flash_sandbox_guest as guest
+
+from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SOURCES: Final = ROOT / "guest"
+FLAGS: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")
+SANITIZERS: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+BEGIN: Final = 0xF5
+END: Final = 0xFA
+MAX_TO_GUEST: Final = 2_228_224
+MAX_FROM_GUEST: Final = 66_560
+WINDOW: Final = 262_144
+_PIECE: Final = 65_536
+_SECONDS: Final = 30.0
+
+
+def compile_agent(target: Path, *flags: str, compiler: Sequence[str] = ("cc",)) -> Path:
+    """Compile the agent for this machine."""
+    sources = sorted(str(path) for path in SOURCES.glob("*.c"))
+    subprocess.run([*compiler, *FLAGS, *flags, "-o", str(target), *sources], check=True)
+    return target
+
+
+@dataclass
+class Result:
+    """How a task ended, and what it printed."""
+
+    ended: guest.Ended
+    stdout: bytes
+    stderr: bytes
+    pid: int = 0
+
+    @property
+    def status(self) -> int:
+        return self.ended.status
+
+
+@dataclass
+class _Task:
+    output: list[bytearray] = field(default_factory=lambda: [bytearray(), bytearray()])
+    received: int = 0
+    credit: int = WINDOW
+    sent: int = 0
+    pid: int = 0
+    ended: guest.Ended | None = None
+
+
+def frame(payload: bytes) -> bytes:
+    """Return a frame."""
+    return bytes([BEGIN]) + struct.pack("<I", len(payload)) + payload + bytes([END])
+
+
+class Host:
+    """What an orchestrator does on one stream: it asks, and takes what comes.
+
+    Args:
+        sock: The stream.
+        synchronise: Whether the stream may have been broken off inside a frame.
+    """
+
+    def __init__(self, sock: socket.socket, *, synchronise: bool = False) -> None:
+        self.sock = sock
+        self.tasks: dict[int, _Task] = {}
+        self.known: dict[int, guest.Known] = {}
+        self.pongs = 0
+        self._received = bytearray()
+        self._last = 0
+        sock.settimeout(_SECONDS)
+        nonce = secrets.token_bytes(16)
+        if synchronise:
+            sock.sendall(bytes(MAX_TO_GUEST + 6))
+        self.send(hello=guest.Hello(nonce=nonce, secret=b"secret"))
+        while (message := self.receive()).welcome is None or message.welcome.nonce != nonce:
+            if message.known is not None:
+                self.known[message.task] = message.known
+        self._last = message.welcome.last_task
+
+    def send(self, task: int = 0, **body: Any) -> None:
+        """Send one message."""
+        self.sock.sendall(frame(bytes(guest.ToGuest(task=task, **body))))
+
+    def receive(self) -> guest.FromGuest:
+        """Return the next message."""
+        while (payload := self._payload()) is None:
+            received = self.sock.recv(1 << 20)
+            if not received:
+                raise EOFError("the agent has gone")
+            self._received += received
+        return guest.FromGuest.parse(payload)
+
+    def _payload(self) -> bytes | None:
+        """Take the next payload off what was received; what is no frame is skipped."""
+        held = self._received
+        while held:
+            if held[0] != BEGIN:
+                held[:] = held.lstrip(b"\0") if held[0] == 0 else held[1:]
+                continue
+            if len(held) < 5:
+                return None
+            (size,) = struct.unpack_from("<I", held, 1)
+            if size > MAX_FROM_GUEST:
+                del held[:1]
+                continue
+            if len(held) < size + 6:
+                return None
+            payload, end = bytes(held[5 : 5 + size]), held[5 + size]
+            del held[: size + 6]
+            if end == END:
+                return payload
+        return None
+
+    # Tasks
+
+    def new_task(self) -> int:
+        self._last += 1
+        self.tasks[self._last] = _Task()
+        return self._last
+
+    def start(self, *argv: str | bytes, path: str = "/usr/bin:/bin", **options: Any) -> int:
+        """Start a program and return its number."""
+        task = self.new_task()
+        options.setdefault("env", [b"PATH=" + path.encode()])
+        options.setdefault("window", WINDOW)
+        self.send(task, run=guest.Run(argv=[os.fsencode(each) for each in argv], **options))
+        return task
+
+    def run(self, *argv: str | bytes, stdin: bytes | None = None, **options: Any) -> Result:
+        """Run a program to its end."""
+        task = self.start(*argv, takes_input=stdin is not None, **options)
+        if stdin is not None:
+            self.write(task, stdin, end=True)
+        return self.finish(task)
+
+    def sh(self, script: str, **options: Any) -> Result:
+        """Run a script to its end."""
+        return self.run("sh", "-c", script, **options)
+
+    def file(
+        self, kind: guest.FileKind, path: str | bytes, content: bytes | None = None, **more: Any
+    ) -> Result:
+        """Do something to a file."""
+        task = self.new_task()
+        more.setdefault("window", WINDOW)
+        self.send(task, file=guest.FileTask(kind=kind, path=os.fsencode(path), **more))
+        if content is not None:
+            self.write(task, content, end=True)
+        return self.finish(task)
+
+    def write(self, task: int, data: bytes, *, end: bool = False) -> None:
+        """Send input, as far as that is allowed at any time."""
+        state = self.tasks[task]
+        pieces = [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)] or [b""]
+        for number, piece in enumerate(pieces, 1):
+            while state.sent + len(piece) > state.credit and state.ended is None:
+                self.take()
+            self.send(task, input=guest.Input(data=piece, end=end and number == len(pieces)))
+            state.sent += len(piece)
+
+    def take(self, *, acknowledge: bool = True) -> guest.FromGuest:
+        """Take one message into account and return it."""
+        message = self.receive()
+        state = self.tasks.get(message.task)
+        if message.pong is not None:
+            self.pongs += 1
+        if state is None:
+            return message
+        if message.started is not None:
+            state.pid = message.started.pid
+        elif message.credit is not None:
+            state.credit = message.credit.limit
+        elif message.ended is not None:
+            state.ended = message.ended
+        elif message.output is not None:
+            assert message.output.offset == state.received, "output is missing, or came twice"
+            state.output[int(message.output.stream)] += message.output.data
+            state.received += len(message.output.data)
+            if acknowledge:
+                self.acknowledge(message.task)
+        return message
+
+    def acknowledge(self, task: int, *, resend: bool = False) -> None:
+        """Say what has arrived of a task, and allow more."""
+        at = self.tasks[task].received
+        self.send(task, window=guest.Window(received=at, limit=at + WINDOW, resend=resend))
+
+    def finish(self, task: int) -> Result:
+        """Wait until a task has ended, and have it forgotten."""
+        state = self.tasks[task]
+        while state.ended is None:
+            self.take()
+        self.send(task, forget=guest.Forget())
+        del self.tasks[task]
+        return Result(state.ended, bytes(state.output[0]), bytes(state.output[1]), state.pid)
+
+    def ping(self) -> None:
+        """Return once the agent has answered."""
+        before = self.pongs
+        self.send(ping=guest.Ping())
+        while self.pongs == before:
+            self.take()
+
+    def wait_for_output(self, task: int, expected: bytes) -> None:
+        """Return once a task has printed something."""
+        state = self.tasks[task]
+        while expected not in state.output[0] and state.ended is None:
+            self.take()
+        assert expected in state.output[0], state
+
+
+def sandbox_command(agent: Path, root: Path | str = "/", *more: str, users: bool = False) -> list[str]:
+    """Return the command line of a sandbox whose PID 1 is the agent, which finds itself as ``/tmp/agent``.
+
+    `users`, for root alone, leaves it this host's users.
+    """
+    own_users = () if users else ("--unshare-user", "--uid", "0", "--gid", "0")
+    # Those of a Docker container but for three (containers.conf(5)).
+    capabilities = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "SETFCAP", "KILL")
+    given = [part for name in capabilities for part in ("--cap-add", f"CAP_{name}")]
+    return [
+        *(str(installed_program()), *own_users, "--unshare-pid", "--unshare-ipc"),
+        *(
+            "--cap-drop",
+            "ALL",
+            *given,
+            "--unshare-net",
+            "--die-with-parent",
+            "--as-pid-1",
+            "--clearenv",
+            *more,
+        ),
+        *("--ro-bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+        *("--ro-bind", str(agent), "/tmp/agent", "/tmp/agent"),
+    ]
+
+
+@contextmanager
+def running_agent(agent: Path, root: Path | str = "/", *more: str, users: bool = False) -> Iterator[Host]:
+    """Run an agent as PID 1 of a sandbox, on a socket pair."""
+    ours, theirs = socket.socketpair()
+    number = theirs.fileno()
+    command = [*sandbox_command(agent, root, *more, users=users), "--inherited", str(number)]
+    with ours, subprocess.Popen(command, pass_fds=[number]) as process:
+        theirs.close()
+        try:
+            yield Host(ours)
+        finally:
+            ours.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
