@@ -134,7 +134,7 @@ static bool read_operation(struct operation *operation, struct bytes request, ui
         case FILE_TASK_PATH:
         case FILE_TASK_TARGET:
             free(*texts[field.number]);
-            *texts[field.number] = strndup((const char *)field.bytes.data, field.bytes.size);
+            *texts[field.number] = text_of(field.bytes);
             break;
         case FILE_TASK_MODE: operation->mode = (mode_t)field.value & ALL_BITS; break;
         case FILE_TASK_PARENTS: operation->parents = field.value; break;

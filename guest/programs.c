@@ -45,14 +45,6 @@ struct plan {
 
 /* What a Run asks for */
 
-static char *text_of(struct bytes bytes) {
-    char *text = malloc(bytes.size + 1);
-    if (!text) return NULL;
-    if (bytes.size) memcpy(text, bytes.data, bytes.size);
-    text[bytes.size] = 0;
-    return text;
-}
-
 static bool append(char ***list, size_t *count, struct bytes bytes) {
     char **longer = realloc(*list, (*count + 2) * sizeof **list);
     if (!longer) return false;

@@ -136,6 +136,7 @@ void task_write_input(struct task *task) {
 /* Output */
 
 void task_window(struct task *task, uint64_t received, uint64_t limit, bool resend) {
+    task->silent = false;
     if (received > task->produced) received = task->produced;
     if (received > task->received) task->received = received;
     while (task->first && task->first->offset + task->first->size <= task->received) drop_first(task);
@@ -295,6 +296,7 @@ static bool send_ended(struct task *task, struct stream *stream) {
 }
 
 bool task_send(struct task *task, struct stream *stream) {
+    if (task->silent) return false;
     if (task->started && !task->started_sent) return send_started(task, stream);
     if (task->sent < task->produced) return send_output(task, stream);
     if (task->input >= 0 && task->input_taken + INPUT_WINDOW / 2 >= task->credit) return send_credit(task, stream);
@@ -315,5 +317,5 @@ bool task_introduce(struct task *task, struct stream *stream) {
     end_message(&writer, message);
     stream_end(stream, &writer);
     task->started_sent = task->ended_sent = false;
-    return true;
+    return task->silent = true;
 }

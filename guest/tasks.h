@@ -40,6 +40,7 @@ struct task {
     uint64_t received, sent, produced, limit; /* offsets in the output */
     uint64_t dropped;
 
+    bool silent; /* a new orchestrator has not said yet from where on it wants the output */
     bool started, started_sent;
     bool ending;            /* it has ended; what is left of its output is read */
     size_t left[PIPES];     /* how much of each pipe was printed before the end */

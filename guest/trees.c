@@ -469,9 +469,9 @@ static char *hear_item(struct item *item) {
         }
     }
     if (reader.malformed) fail("", EBADMSG);
-    item->name = strndup((const char *)name.data, name.size);
-    item->link = strndup((const char *)link.data, link.size);
-    item->same_as = strndup((const char *)same_as.data, same_as.size);
+    item->name = text_of(name);
+    item->link = text_of(link);
+    item->same_as = text_of(same_as);
     free(bytes);
     if (!item->name || !item->link || !item->same_as) fail("", ENOMEM);
     return item->name;
@@ -553,6 +553,7 @@ static void unpack_one(int top, const struct item *item) {
     else if (S_ISREG(item->mode)) unpack_file(directory, name, item);
     else if (S_ISFIFO(item->mode)) {
         if (mkfifoat(directory, name, item->mode & ALL_BITS)) fail(item->name, errno);
+        utimensat(directory, name, item->times, AT_SYMLINK_NOFOLLOW);
     } else if (is_directory) {
         if (strcmp(name, ".") != 0) unpack_directory(directory, name, item->name);
     } else {
@@ -569,9 +570,10 @@ void tree_unpack(const char *path) {
     if (top < 0) fail(path, errno);
     while (hear_item(&item)) {
         unpack_one(top, &item);
+        bool is_directory = S_ISDIR(item.mode) && !*item.same_as;
         free(item.link);
         free(item.same_as);
-        if (!S_ISDIR(item.mode) || *item.same_as) {
+        if (!is_directory) {
             free(item.name);
             continue;
         }

@@ -1,11 +1,20 @@
 #include "wire.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { LENGTH_BYTES = 5 };
 
 struct reader reader_of(struct bytes bytes) {
     return (struct reader){.at = bytes.data, .end = bytes.data + bytes.size};
+}
+
+char *text_of(struct bytes bytes) {
+    char *text = malloc(bytes.size + 1);
+    if (!text) return NULL;
+    if (bytes.size) memcpy(text, bytes.data, bytes.size);
+    text[bytes.size] = 0;
+    return text;
 }
 
 bool read_varint(struct reader *reader, uint64_t *value) {

@@ -1,4 +1,4 @@
-/* The wire format of Protocol Buffers, as far as specs/guest.proto uses it. Nothing here allocates. */
+/* The wire format of Protocol Buffers, as far as specs/guest.proto uses it. */
 #ifndef WIRE_H
 #define WIRE_H
 
@@ -26,6 +26,9 @@ struct field {
 };
 
 struct reader reader_of(struct bytes bytes);
+
+/* Copy bytes into a text of their own, with a zero behind them; NULL without memory. */
+char *text_of(struct bytes bytes);
 
 /* Read the next field. False at the end, or where the bytes are malformed, which the reader then says. Fixed-width
  * fields, which the protocol has none of, are malformed. */

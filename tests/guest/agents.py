@@ -234,19 +234,10 @@ def sandbox_command(agent: Path, root: Path | str = "/", *more: str, users: bool
     capabilities = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "SETFCAP", "KILL")
     given = [part for name in capabilities for part in ("--cap-add", f"CAP_{name}")]
     return [
-        *(str(installed_program()), *own_users, "--unshare-pid", "--unshare-ipc"),
-        *(
-            "--cap-drop",
-            "ALL",
-            *given,
-            "--unshare-net",
-            "--die-with-parent",
-            "--as-pid-1",
-            "--clearenv",
-            *more,
-        ),
+        *(str(installed_program()), *own_users, "--unshare-pid", "--unshare-ipc", "--unshare-net"),
+        *("--cap-drop", "ALL", *given, "--die-with-parent", "--as-pid-1", "--clearenv"),
         *("--ro-bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
-        *("--ro-bind", str(agent), "/tmp/agent", "/tmp/agent"),
+        *("--ro-bind", str(agent), "/tmp/agent", *more, "/tmp/agent"),
     ]
 
 

@@ -36,9 +36,9 @@ def checked_agent(agent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def host(agent: Path) -> Iterator[Host]:
-    """Run an agent in a sandbox that shows this host's files, read-only."""
-    with running_agent(agent) as running:
+def host(checked_agent: Path) -> Iterator[Host]:
+    """Run an agent with sanitizers in a sandbox that shows this host's files, read-only."""
+    with running_agent(checked_agent) as running:
         yield running
 
 

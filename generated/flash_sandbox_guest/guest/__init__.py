@@ -83,7 +83,7 @@ class FileKind(betterproto2.Enum):
 
     MOVE = 7
     """
-    Rename a path to `target`, which may be a file but no directory.
+    Rename a path to `target`, which may be a file but no directory. Between file systems it fails (EXDEV).
     """
 
     PACK = 8
@@ -331,7 +331,7 @@ class FromGuest(betterproto2.Message):
 
     known: "Known | None" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, optional=True, group="body")
     """
-    A task that is known, before `welcome`.
+    A task that is known, before `welcome`. Nothing more is told of it until there is a `window`.
     """
 
     started: "Started | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True, group="body")
