@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import flash_sandbox_guest as guest
@@ -11,6 +12,8 @@ import pytest
 from agents import WINDOW, Host, running_agent
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+Need = Callable[[str, str | None], None]
 
 
 def test_a_program_prints_to_two_streams_and_ends(host: Host) -> None:
@@ -245,8 +248,8 @@ def test_the_agent_reaps_what_is_left_behind(host: Host) -> None:
     assert b"Z" not in host.sh("cut -d' ' -f3 /proc/[0-9]*/stat").stdout.split()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has other users")
-def test_users_of_the_image(agent: Path) -> None:
+def test_users_of_the_image(agent: Path, need: Need) -> None:
+    need("root", None if os.geteuid() == 0 else "only root has other users")
     with running_agent(agent, users=True) as host:
         assert host.run("id", user=b"nobody").stdout.startswith(b"uid=65534(nobody) gid=65534(nogroup)")
         assert host.run("id", "-u", user=b"12345").stdout == b"12345\n"
