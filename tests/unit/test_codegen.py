@@ -73,7 +73,7 @@ def test_check_passes_from_another_directory_with_foreign_formatter_settings(tmp
 def drifted(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
     """Return how `--check` ends and what it says: one file is changed, one is lost, one is too many."""
     root = tmp_path_factory.mktemp("drifted")
-    for name in ("specs", "generated", "flash_sandbox"):
+    for name in ("specs", "generated", "flash_sandbox", "guest"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     changed = root / layers.HTTP / "models" / "error.py"
     changed.write_text(changed.read_text().replace("retryable: bool", "retryable: int", 1))
