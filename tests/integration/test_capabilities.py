@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -16,8 +17,8 @@ SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 # SYS_RESOURCE, SYS_TIME, MKNOD, SYSLOG, PERFMON and BPF (linux/capability.h).
 DANGEROUS = (12, 13, 14, 15, 16, 17, 19, 21, 22, 23, 24, 25, 27, 34, 38, 39)
 
-# Root of a user namespace with no other user in it, as in a rootless container.
-AS_LONE_ROOT = """
+# Shows what the first processes of sandboxes have, and what commands in them have.
+PROGRAM = """
 import sys
 from flash_sandbox import HTTPClient
 from flash_sandbox.orchestrator import running_orchestrator
@@ -50,7 +51,8 @@ def test_no_capability_reaches_beyond_the_sandbox(runtime: Runtime, idle: str, p
 
 
 def test_nor_where_the_orchestrator_is_root_with_no_other_user() -> None:
-    command = ["unshare", "--map-root-user", sys.executable, "-c", AS_LONE_ROOT]
+    # As in a rootless container.
+    command = ["unshare", "--map-root-user", sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     # Of six processes.
@@ -58,6 +60,17 @@ def test_nor_where_the_orchestrator_is_root_with_no_other_user() -> None:
     assert len(found) == len(SETS) * 6
     assert set(found) <= {0, privileges.MASK}
     assert done.stdout.count("NoNewPrivs:\t1") == 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel lets nobody but root drop groups")
+def test_no_process_is_in_a_group_of_its_orchestrator() -> None:
+    program = PROGRAM.replace("Cap|", "Groups|Cap|")
+    command = ["setpriv", "--groups", "4242,4243", sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    groups = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("Groups:")]
+    # Of six processes.
+    assert groups == [[]] * 6
 
 
 @pytest.mark.parametrize(
