@@ -23,7 +23,7 @@ from flash_sandbox.orchestrator import Orchestrator
 
 Need = Callable[[str, str | None], None]
 
-ROOTS = {"flash_sandbox", "flash_sandbox_http", "flash_sandbox_grpc"}
+ROOTS = {"flash_sandbox", "flash_sandbox_http", "flash_sandbox_grpc", "flash_sandbox_guest"}
 EXTRAS = tomllib.loads((packages.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 CONSUMER = """\
@@ -66,7 +66,7 @@ def test_the_wheel_of_the_tree_is_that_of_the_sdist(published: Packages, tmp_pat
     assert [name for name in left if left[name] != right[name]] == []
 
 
-def test_the_wheel_has_the_three_packages_typed_and_the_license_and_nothing_else(published: Packages) -> None:
+def test_the_wheel_has_the_packages_typed_and_the_license_and_nothing_else(published: Packages) -> None:
     names = contents(published.wheel).keys()
     folders = {name.partition("/")[0] for name in names}
     assert {folder for folder in folders if not folder.endswith(".dist-info")} == ROOTS
@@ -90,7 +90,17 @@ def test_the_sdist_has_what_building_testing_and_reading_need(published: Package
     with tarfile.open(published.sdist) as archive:
         names = {name.partition("/")[2].partition("/")[0] for name in archive.getnames()}
     wanted = {"Makefile", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"}
-    wanted |= {"flash_sandbox", "generated", "specs", "codegen", "docs", "deploy", "tests", "examples"}
+    wanted |= {
+        "flash_sandbox",
+        "generated",
+        "guest",
+        "specs",
+        "codegen",
+        "docs",
+        "deploy",
+        "tests",
+        "examples",
+    }
     assert wanted <= names
 
 
