@@ -29,6 +29,7 @@ from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import running_orchestrator
 from flash_sandbox.orchestrator.docker_engine.api import Engine
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
+from flash_sandbox.orchestrator.sandboxing import privileges
 
 REGISTRY = "127.0.0.1:5071"
 REGISTRY_CONFIGURATION = """
@@ -133,7 +134,7 @@ class TestHardening:
             ("MemorySwap", 96 * 1024 * 1024),
             ("NanoCpus", 250_000_000),
             ("PidsLimit", 512),
-            ("CapAdd", None),
+            ("CapAdd", list(privileges.CAPABILITIES)),
             ("CapDrop", ["ALL"]),
             ("SecurityOpt", ["no-new-privileges"]),
             ("Privileged", False),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +14,15 @@ from typing import Unpack
 import network_world as places
 import pytest
 from docker_engine import IMAGE, missing, running_engine
+from inside import wait_until
 from network_world import World, world_around
 
 from flash_sandbox import HTTPClient, PermissionDeniedError, Reason, SandboxAPI, SandboxClient
+from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.docker_engine import bridge
 from flash_sandbox.orchestrator.embedded import OrchestratorOptions
+from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
 
 KEPT = (places.NEIGHBOUR, places.PUBLIC_NEIGHBOUR, *places.ELSEWHERE[1:])
 """What a sandbox must not reach unless it is allowed, the host aside."""
@@ -166,6 +174,23 @@ def test_the_operator_decides(
         assert reached(client, one, *there, *kept) == there
 
 
+def test_the_operator_says_so_on_the_command_line(world: World, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--json", "--limits", "best-effort"]
+    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(tmp_path)]
+    command += ["--max-network", "bridge", "--default-network", "bridge"]
+    command += ["--allow-network", "private", "--allow-network", "host", "--deny-network", "10.0.0.0/8"]
+    environment = os.environ | {"DOCKER_HOST": world.engine.host}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            with HTTPClient(address=json.loads(process.stdout.readline())["http_address"]) as client:
+                sandbox_id = client.start_sandbox("docker", IMAGE, memory_mb=64)
+                there = [places.NEIGHBOUR, places.HOST, places.PUBLIC]
+                assert reached(client, sandbox_id, *there, places.PRIVATE, places.METADATA) == there
+        finally:
+            process.terminate()
+
+
 class TestTheRules:
     def test_are_gone_with_the_orchestrator_and_no_other_is_touched(self, world: World) -> None:
         before = rules(world)
@@ -203,6 +228,34 @@ class TestTheRules:
                 assert reached(client, sandbox_id, places.PUBLIC, *kept) == [places.PUBLIC]
                 assert world.on_host("ip6tables", "-S").count("-i fsb-") == 2
 
+    def test_are_put_back_while_a_sandbox_runs(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bridge, "LOOK_SECONDS", 0.1)
+        with orchestrator_in(world) as running, connected(running) as client, on_bridge(client) as one:
+            world.on_host("iptables", "-F", "INPUT")
+            world.on_host("iptables", "-F", "DOCKER-USER")
+            wait_until(
+                lambda: reached(client, one, places.METADATA, places.HOST) == [], "the rules to be back"
+            )
+
+    async def test_are_put_back_for_the_sandboxes_of_an_orchestrator_that_was_killed(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        killed = DockerRuntime(tmp_path, host=world.engine.host)
+        await killed.open()
+        await killed.adopt(lambda adopted: lambda code: None)
+        await killed.start("one", StartRequest("docker", IMAGE, network="bridge"), lambda code: None)
+        before = rules(world)
+        world.on_host("iptables", "-F", "INPUT")
+        following = DockerRuntime(tmp_path, host=world.engine.host)
+        await following.open()
+        await following.adopt(lambda adopted: lambda code: None)
+        assert sorted(rules(world).splitlines()) == sorted(before.splitlines())
+        await following.close()
+        owner = (tmp_path / "containers/docker/owner").read_text()
+        assert owner in before
+        assert owner not in rules(world)
+        await killed.close()
+
     def test_of_two_orchestrators_hold_side_by_side(self, world: World) -> None:
         with (
             orchestrator_in(world) as strict,
@@ -217,6 +270,22 @@ class TestTheRules:
                 assert reached(other, let_out, places.PRIVATE) == [places.PRIVATE]
                 with on_bridge(one), on_bridge(other):
                     pass
+
+
+def test_a_snapshot_brings_no_network_back_that_the_operator_forbids(world: World, tmp_path: Path) -> None:
+    with (
+        orchestrator_in(world, state_dir=tmp_path) as running,
+        connected(running) as client,
+        on_bridge(client) as sandbox_id,
+    ):
+        path = client.snapshot_sandbox(sandbox_id).snapshot_path
+    with orchestrator_in(world, state_dir=tmp_path, max_network="none") as running:
+        for kind in (HTTPClient, SandboxClient):
+            with connected(running, kind) as client:
+                with pytest.raises(PermissionDeniedError) as caught:
+                    client.start_sandbox("docker", snapshot_path=path)
+                assert caught.value.reason == Reason.NETWORK_REFUSED
+                client.stop_sandbox(client.start_sandbox("docker", snapshot_path=path, network="none"))
 
 
 class TestWhereTheyCannotBeSet:

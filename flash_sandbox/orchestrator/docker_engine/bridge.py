@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
@@ -14,8 +14,12 @@ from ..egress import Egress
 from .api import Engine, EngineError, EngineMissing
 from .containers import Labels
 from .packet_filter import FilterMissing, PacketFilter
+from .pull import Event
 
-__all__ = ["Bridge"]
+__all__ = ["LOOK_SECONDS", "Bridge"]
+
+LOOK_SECONDS = 10.0
+"""How often it is looked whether the rules still hold, as long as a sandbox needs them."""
 
 _NAME: Final = "com.docker.network.bridge.name"
 _SEEN: Final = "com.docker.network.bridge.enable_icc"
@@ -28,10 +32,17 @@ class Bridge:
         engine: The engine.
         egress: What sandboxes may reach.
         owner: Name of whose sandboxes are on it.
+        in_use: Tells whether a sandbox is on it, or about to be.
+        event: Writes a line of the log.
     """
 
-    def __init__(self, engine: Engine, egress: Egress, owner: str) -> None:
+    def __init__(
+        self, engine: Engine, egress: Egress, owner: str, in_use: Callable[[], bool], event: Event
+    ) -> None:
         self._engine = engine
+        self._in_use = in_use
+        self._event = event
+        self._looking: asyncio.Task[None] | None = None
         self._egress = egress
         self._owner = owner
         self._name = f"flash-sandbox-{owner}"
@@ -51,22 +62,43 @@ class Bridge:
         """
         async with self._changing:
             subnet, gateway = await completed(self._network())
-            if self._egress.is_filtered:
-                try:
-                    await completed(asyncio.to_thread(self._filter.ensure, self._egress, subnet, gateway))
-                except FilterMissing as missing:
-                    raise _refused(str(missing)) from missing
-            else:
+            if not self._egress.is_filtered:
                 await completed(asyncio.to_thread(self._filter.remove))
+                return self._name
+            try:
+                await completed(asyncio.to_thread(self._filter.ensure, self._egress, subnet, gateway))
+            except FilterMissing as missing:
+                raise _refused(str(missing)) from missing
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_again())
         return self._name
 
-    async def remove(self) -> None:
+    async def _look_again(self) -> None:
+        """Put rules back that somebody removes, such as a firewall that is loaded anew."""
+        told = False
+        while self._in_use():
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.ready()
+            except (PermissionDeniedError, EngineError, EngineMissing) as error:
+                if not told:
+                    self._event("network unguarded", detail=str(error))
+                told = True
+            else:
+                told = False
+
+    async def close(self) -> None:
         """Remove the network and its rules, unless a sandbox is on it."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
         async with self._changing:
             with suppress(EngineError, EngineMissing):
                 if await self._inspected() is not None:
                     await self._engine.call("DELETE", f"/networks/{self._name}")
-                    await asyncio.to_thread(self._filter.remove)
+                elif self._looking is None:
+                    return
+                await asyncio.to_thread(self._filter.remove)
 
     async def _network(self) -> tuple[IPv4Network, IPv4Address]:
         """Make the network where it is not there; return its subnet and the bridge's address in it."""

@@ -148,7 +148,7 @@ class DockerRuntime:
     async def open(self) -> None:
         """Make ready. Needs no engine."""
         await asyncio.to_thread(self._records.open)
-        self._bridge = Bridge(self._engine, self._egress, self._records.owner)
+        self._bridge = Bridge(self._engine, self._egress, self._records.owner, self._is_bridged, self._event)
         await asyncio.to_thread(self._images.open)
 
     async def close(self) -> None:
@@ -160,7 +160,7 @@ class DockerRuntime:
             with suppress(SandboxError):
                 await self.stop(sandbox_id)
         if self._bridge is not None:
-            await self._bridge.remove()
+            await self._bridge.close()
         await self._ends.close()
         await self._engine.close()
 
@@ -213,9 +213,14 @@ class DockerRuntime:
             for sandbox_id in records.keys() - self._sandboxes.keys():
                 self._records.remove(sandbox_id)
             await self._images.collect(self._records.owner)
-            if any(sandbox.record.request.network == "bridge" for sandbox in self._sandboxes.values()):
+            if self._is_bridged():
                 await self._guard()
             self._recovered = True
+
+    def _is_bridged(self) -> bool:
+        """Tell whether a sandbox has a network, or may be about to."""
+        sandboxes = self._sandboxes.values()
+        return bool(self._starting) or any(one.record.request.network == "bridge" for one in sandboxes)
 
     async def _guard(self) -> None:
         """Put the rules back that adopted sandboxes had, in case somebody removed them meanwhile."""
