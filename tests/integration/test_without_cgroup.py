@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from inside import running, wait_until
 
-from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
+from flash_sandbox import ConflictError, HTTPClient, SandboxAPI, SandboxClient
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.sandboxing import cgroups
 
@@ -140,3 +140,54 @@ def test_a_command_that_is_given_up_ends_with_all_it_has_started(client: Sandbox
         assert client.exec_command(sandbox_id, ["sh", "-c", script], timeout=1).timed_out
         assert client.exec_command(sandbox_id, ["test", "-e", "/tmp/started"]).exit_code == 0
         wait_until(lambda: not of_host(command), "what the command has started to be gone")
+
+
+# Has a timer of its own wake it (a stopped process is woken by SIGCONT alone) to change its files meanwhile.
+WAKES_ITSELF = """
+import ctypes, os, signal, time
+class Event(ctypes.Structure):
+    _fields_ = [("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("rest", ctypes.c_char * 52)]
+class Times(ctypes.Structure):
+    _fields_ = [("interval", ctypes.c_long * 2), ("value", ctypes.c_long * 2)]
+libc = ctypes.CDLL(None)
+signal.signal(signal.SIGCONT, lambda *_: None)
+# Each of them once: what is pending of one when the process is stopped is taken back.
+for number in range(1500):
+    timer = ctypes.c_void_p()
+    libc.timer_create(time.CLOCK_MONOTONIC, ctypes.byref(Event(0, signal.SIGCONT)), ctypes.byref(timer))
+    seconds, rest = divmod(number * 10, 1000)
+    first = (ctypes.c_long * 2)(seconds, rest * 1000000 + 1)
+    libc.timer_settime(timer, 0, ctypes.byref(Times((ctypes.c_long * 2)(0, 0), first)), None)
+open("/root/ready", "w").close()
+while True:
+    try:
+        os.rename("/root/file", "/root/aside")
+        os.symlink("/etc/shadow", "/root/file")
+        os.unlink("/root/file")
+        os.rename("/root/aside", "/root/file")
+    except OSError:
+        pass
+"""
+
+
+def test_what_wakes_itself_is_not_saved_as_if_it_were_at_rest(client: SandboxAPI) -> None:
+    with running(client) as sandbox_id:
+        many = "cd /root && seq 1000 | split -a 4 -l 1 && seq 100000 > file"
+        assert client.exec_command(sandbox_id, ["sh", "-c", many]).exit_code == 0
+        before = client.list_snapshots()
+        client.start_process(sandbox_id, ["python3", "-c", WAKES_ITSELF])
+        ready = ["test", "-e", "/root/ready"]
+        wait_until(lambda: client.exec_command(sandbox_id, ready).exit_code == 0, "the timers")
+        with pytest.raises(ConflictError):
+            client.snapshot_sandbox(sandbox_id)
+        assert client.list_snapshots() == before
+        assert client.exec_command(sandbox_id, ["echo", "on"]).stdout == "on\n"
+
+
+def test_what_is_at_rest_is_saved(client: SandboxAPI) -> None:
+    with running(client) as sandbox_id:
+        client.exec_command(sandbox_id, ["sh", "-c", "echo kept > /root/file; (while :; do :; done) &"])
+        path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        with running(client, snapshot_path=path) as copy:
+            assert client.exec_command(copy, ["cat", "/root/file"]).stdout == "kept\n"
+        client.remove_snapshot(path)

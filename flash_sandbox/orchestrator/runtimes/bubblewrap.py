@@ -14,10 +14,12 @@ import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 from ...errors import (
+    ConflictError,
     InternalServerError,
     InvalidArgumentError,
     RuntimeUnavailableError,
@@ -51,6 +53,8 @@ __all__ = ["BubblewrapRuntime"]
 # With less, bwrap itself would be too much, which counts where there is no cgroup.
 _LEAST_MEMORY_MB: Final = 16
 # What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
+# A process may take a moment to come to rest that it is to be at.
+_SNAPSHOT_TRIES: Final = 3
 _END_PATIENCE_SECONDS: Final = 1.0
 
 
@@ -446,11 +450,27 @@ class BubblewrapRuntime:
         return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
 
     async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
-        """Write what the paused sandbox holds to the store, and what its start asked for."""
+        """Write what the paused sandbox holds to the store, and what its start asked for.
+
+        Raises:
+            ConflictError: If its processes run meanwhile, as without a cgroup they can have themselves do, or
+                if it holds what no snapshot can.
+        """
         sandbox = self._sandbox(sandbox_id)
         upper, image = sandbox.layer / "upper", sandbox.root.image
-        path = await asyncio.to_thread(self._snapshots.write, upper, self.name, image, start=start)
-        return SnapshotResult(snapshot_path=str(path))
+        write = partial(self._snapshots.write, upper, self.name, image, start=start)
+        if not isinstance(sandbox.group, ProcessTree):
+            return SnapshotResult(snapshot_path=str(await asyncio.to_thread(write)))
+        for _ in range(_SNAPSHOT_TRIES):
+            await sandbox.group.freeze()
+            before = sandbox.group.runs()
+            path = await asyncio.to_thread(write)
+            if sandbox.group.runs() == before:
+                return SnapshotResult(snapshot_path=str(path))
+            await asyncio.to_thread(self._snapshots.remove, str(path), self.name)
+        raise ConflictError(
+            "the sandbox's processes ran while it was saved, and here is no cgroup to hold them"
+        )
 
     async def list_snapshots(self) -> Sequence[SnapshotInfo]:
         """Tell what is known of each snapshot that this runtime has made, in any order."""

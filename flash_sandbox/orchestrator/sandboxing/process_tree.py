@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from ...errors import ConflictError
 from .launcher_client import Exit
 from .limits import Limits, Usage
 from .memory_watch import MemoryWatch, Watched, all_pids, namespace_of, resident_bytes
@@ -32,6 +33,9 @@ _UNUSED_BYTES: Final = 1024**3
 # can set back.
 _MARK_BASE: Final = 100_000
 _MARKS: Final = 300_000
+_PATIENCE_SECONDS: Final = 10.0
+# Lines of proc_pid_status(5): the last two end in "ctxt_switches".
+_RUNS: Final = ("State:", "voluntary_", "nonvoluntary_")
 
 
 class ProcessTree:
@@ -120,10 +124,27 @@ class ProcessTree:
         return self._watched.kills if self._watched else 0
 
     async def freeze(self) -> None:
-        """Stop every process, and those that they made meanwhile, until none runs."""
+        """Stop every process, and those that they made meanwhile, until none runs.
+
+        Raises:
+            ConflictError: If one goes on and on, which a timer of its own can have it do.
+        """
+        deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         while running := [pid for pid in self._pids() if _state(pid) not in "TtZX"]:
+            if asyncio.get_running_loop().time() > deadline:
+                raise ConflictError("the sandbox's processes do not stay stopped, and here is no cgroup")
             _send(running, signal.SIGSTOP)
             await asyncio.sleep(0.001)
+
+    def runs(self) -> dict[str, list[str]]:
+        """Return for each thread where it is and how often it has run: the same while all are stopped."""
+        found = {}
+        for pid in self._pids():
+            for status in Path(f"/proc/{pid}/task").glob("*/status"):
+                with suppress(OSError):
+                    lines = status.read_text().splitlines()
+                    found[status.parent.name] = [line for line in lines if line.startswith(_RUNS)]
+        return found
 
     async def thaw(self) -> None:
         """Let every process run on."""
