@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import hypothesis
 import pytest
+from other_user import NOBODY
 from quartet import CLIENTS, Blocking
 
 import flash_sandbox
@@ -56,6 +57,13 @@ def need() -> Need:
         pytest.skip(f"{engine}: {missing}")
 
     return skip
+
+
+@pytest.fixture(scope="session")
+def other_user(need: Need) -> int:
+    """Return a user as whom `other_user.acting_as` can act."""
+    need("root", None if os.geteuid() == 0 else "only root can act as another user")
+    return NOBODY
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
-__all__ = ["NOBODY", "acting_as", "as_root"]
+__all__ = ["NOBODY", "acting_as"]
 
 NOBODY = 65534
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from other_user import NOBODY, acting_as, as_root
+from other_user import NOBODY, acting_as
 from quartet import CLIENTS, Failure, failure_of, quartet
 
 from flash_sandbox import AuthenticationError, SandboxError, embedding
@@ -57,7 +57,7 @@ def guarded() -> Iterator[Orchestrator]:
         yield running
 
 
-@as_root
+@pytest.mark.usefixtures("other_user")
 class TestWithoutAKey:
     @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
     def test_another_user_of_the_machine_is_refused_and_told_what_to_do(
@@ -118,7 +118,7 @@ class TestWithoutAKey:
                 assert is_refused(only(outcomes(*addresses)))
 
 
-@as_root
+@pytest.mark.usefixtures("other_user")
 class TestWithAKeyOrOpened:
     def test_no_key_lets_every_user_in(self) -> None:
         with running_orchestrator(limits="best-effort", no_key=True) as running, acting_as(NOBODY):

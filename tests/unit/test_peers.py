@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from other_user import NOBODY, acting_as, as_root
+from other_user import NOBODY, acting_as
 
 from flash_sandbox.orchestrator import peers
 from flash_sandbox.orchestrator.peers import user_of_peer
@@ -66,6 +66,20 @@ class Seen:
         return self._local
 
 
+def bound_to(stack: ExitStack, place: tuple[str, int]) -> socket.socket:
+    """Return a socket with this address, also where connections of its port have ended just now."""
+    bound = stack.enter_context(socket.socket())
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(place)
+    return bound
+
+
+@pytest.fixture(params=["own", "other"])
+def user(request: pytest.FixtureRequest) -> int:
+    """Tell whose the other end is."""
+    return request.getfixturevalue("other_user") if request.param == "other" else os.geteuid()
+
+
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as stack:
@@ -84,11 +98,8 @@ def stack() -> Iterator[ExitStack]:
         ("::ffff:127.0.0.1", "127.0.0.1"),
     ],
 )
-@pytest.mark.parametrize("user", [None, pytest.param(NOBODY, marks=as_root)])
-def test_the_user_of_the_other_end_is_told(
-    stack: ExitStack, listen: str, reach: str, user: int | None
-) -> None:
-    assert Connection(stack, listen, reach, user).user() == (os.geteuid() if user is None else user)
+def test_the_user_of_the_other_end_is_told(stack: ExitStack, listen: str, reach: str, user: int) -> None:
+    assert Connection(stack, listen, reach, user).user() == user
 
 
 def test_an_end_that_sends_no_more_is_still_told(stack: ExitStack) -> None:
@@ -97,8 +108,7 @@ def test_an_end_that_sends_no_more_is_still_told(stack: ExitStack) -> None:
     assert connection.user() == os.geteuid()
 
 
-@pytest.mark.parametrize("user", [None, pytest.param(NOBODY, marks=as_root)])
-def test_an_end_that_is_closed_is_nobodys_and_not_roots(stack: ExitStack, user: int | None) -> None:
+def test_an_end_that_is_closed_is_nobodys_and_not_roots(stack: ExitStack, user: int) -> None:
     connection = Connection(stack, "127.0.0.1", "127.0.0.1", user)
     connection.client.sendall(b"what it asked for before")
     connection.client.close()
@@ -115,9 +125,7 @@ def test_who_listens_on_the_port_of_a_closed_end_is_not_taken_for_it(stack: Exit
     # So that the port is free at once.
     connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     connection.client.close()
-    listener = stack.enter_context(socket.socket())
-    listener.bind(peer)
-    listener.listen()
+    bound_to(stack, peer).listen()
     assert user_of_peer(seen) is None
 
 
@@ -129,9 +137,7 @@ def test_who_connects_from_the_port_of_a_closed_end_is_not_taken_for_it(stack: E
     seen = Seen(connection.server)
     connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     connection.client.close()
-    other = stack.enter_context(socket.socket())
-    other.bind(peer)
-    other.connect(place)
+    bound_to(stack, peer).connect(place)
     later = stack.enter_context(connection.listener.accept()[0])
     assert user_of_peer(later) == os.geteuid()
     assert user_of_peer(seen) is None
@@ -143,7 +149,7 @@ def test_another_connection_of_the_same_port_is_not_taken_for_it(stack: ExitStac
     assert user_of_peer(Seen(server)) == os.geteuid()
     assert user_of_peer(Seen(server, peer=("127.0.0.3", port))) is None
     # Where there is no connection, the kernel tells of who listens there.
-    stack.enter_context(socket.create_server(("127.0.0.3", port)))
+    bound_to(stack, ("127.0.0.3", port)).listen()
     assert user_of_peer(Seen(server, peer=("127.0.0.3", port))) is None
     assert user_of_peer(Seen(server, local=(host, port))) is None
 
@@ -174,7 +180,7 @@ def test_where_the_kernel_does_not_answer_there_is_no_user(
     assert connection.user() is None
 
 
-@as_root
+@pytest.mark.usefixtures("other_user")
 def test_a_user_without_a_number_in_our_user_namespace_is_nobodys(stack: ExitStack) -> None:
     unshare = ["unshare", "--user", "--map-root-user"]
     if shutil.which(unshare[0]) is None or subprocess.run([*unshare, "true"], check=False).returncode:
