@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from every_runtime import Runtime
 from inside import running
 
 from flash_sandbox import HTTPClient, InvalidArgumentError
+from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
 from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
 
 
@@ -268,3 +270,16 @@ def test_a_snapshot_that_another_runtime_has_made_is_refused(
         assert caught.value.reason == "snapshot_refused"
     finally:
         store.remove(path, maker)
+
+
+def test_a_directory_is_found_again_by_what_goes_on_from_a_checkpoint(
+    client: HTTPClient, directory_image: Path, need: Callable[[str, str | None], None], tmp_path: Path
+) -> None:
+    found = asyncio.run(GvisorRuntime(tmp_path).check())
+    need("gvisor", None if found.available else found.detail)
+    with running(client, type="gvisor", image=str(directory_image)) as sandbox_id:
+        snapshot = client.snapshot_sandbox(sandbox_id).snapshot_path
+        client.resume_sandbox(sandbox_id)
+        assert shell(client, sandbox_id, "cat /etc/motd") == "a small image\n"
+        with running(client, type="gvisor", image=str(directory_image), snapshot_path=snapshot) as restored:
+            assert shell(client, restored, "cat /etc/motd") == "a small image\n"
