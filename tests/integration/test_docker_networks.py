@@ -21,6 +21,7 @@ from flash_sandbox import HTTPClient, PermissionDeniedError, Reason, SandboxAPI,
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.docker_engine import bridge
+from flash_sandbox.orchestrator.egress import Egress
 from flash_sandbox.orchestrator.embedded import OrchestratorOptions
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
 
@@ -309,6 +310,13 @@ class TestWhereTheyCannotBeSet:
                 assert caught.value.reason == Reason.NETWORK_REFUSED
                 assert "--allow-network any" in caught.value.detail
         assert len(world.engine.containers()) == len(before)
+
+    async def test_a_doctor_says_so(self, world: World, elsewhere: str, tmp_path: Path) -> None:
+        found = await DockerRuntime(tmp_path, host=world.engine.host).check()
+        assert found.available
+        assert [elsewhere in warning for warning in found.warnings if "bridge" in warning] == [True]
+        lax = DockerRuntime(tmp_path, host=world.engine.host, egress=Egress.parse(["any"], []))
+        assert not [warning for warning in (await lax.check()).warnings if "bridge" in warning]
 
     def test_the_operator_may_take_the_risk(self, world: World, elsewhere: str) -> None:
         with (

@@ -52,6 +52,10 @@ class Bridge:
         self._filter = PacketFilter(engine.host, bridge, chain, f"flash-sandbox {owner}")
         self._changing = asyncio.Lock()
 
+    async def obstacle(self) -> str | None:
+        """Return why this network cannot be given; None where nothing is known to be in the way."""
+        return await asyncio.to_thread(self._filter.missing) if self._egress.is_filtered else None
+
     async def ready(self) -> str:
         """Return the name of the network, once what sandboxes on it may not reach is out of their reach.
 

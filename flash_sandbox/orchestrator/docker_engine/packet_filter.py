@@ -22,6 +22,7 @@ from ..egress import METADATA, SPECIAL, Egress
 __all__ = ["FilterMissing", "PacketFilter"]
 
 _REJECT: Final = ("-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
+_NO_CHAIN: Final = "the engine's packet filter has no chain DOCKER-USER"
 _SECONDS: Final = 30.0
 _WAIT: Final = ("-w", "10")
 # Where the engine reads which name servers it passes questions on to.
@@ -47,6 +48,15 @@ class PacketFilter:
     bridge: str
     chain: str
     comment: str
+
+    def missing(self) -> str | None:
+        """Return what this host lacks to set any rules; None for nothing."""
+        try:
+            if "-N DOCKER-USER" not in self._listed(self._engine(), "iptables"):
+                return _NO_CHAIN
+        except FilterMissing as missing:
+            return str(missing)
+        return None
 
     def ensure(self, egress: Egress, subnet: IPv4Network, gateway: IPv4Address) -> None:
         """Set the rules where they are not as they should be, and read them back.
@@ -87,7 +97,7 @@ class PacketFilter:
         """Tell whether the rules are there, in their order, and no other decides before them."""
         listed = self._listed(engine, "iptables")
         if "-N DOCKER-USER" not in listed:
-            raise FilterMissing("the engine's packet filter has no chain DOCKER-USER")
+            raise FilterMissing(_NO_CHAIN)
         forwarded = [line for line in listed if line.startswith("-A FORWARD ")]
         if "-A FORWARD -j DOCKER-USER" not in forwarded or self._is_after_ours(
             forwarded, "-A FORWARD -j DOCKER-USER"

@@ -132,6 +132,8 @@ class DockerRuntime:
             version = await engine.version()
             info = await engine.call("GET", "/info")
             detail = await self._describe(engine, info)
+            bridge = Bridge(engine, self._egress, "", self._is_bridged, self._event)
+            obstacle = await bridge.obstacle()
         except EngineMissing as missing:
             return Availability(self.name, False, missing.detail, missing.remedy)
         except EngineError as error:
@@ -140,7 +142,10 @@ class DockerRuntime:
             )
         finally:
             await engine.close()
-        return Availability(self.name, True, f"{detail} (API {version})", warnings=tuple(_warnings(info)))
+        warnings = _warnings(info)
+        if obstacle is not None:
+            warnings.append(f"the network bridge is refused: {obstacle}")
+        return Availability(self.name, True, f"{detail} (API {version})", warnings=tuple(warnings))
 
     async def _describe(self, engine: Engine, info: Mapping[str, Any]) -> str:
         return f"Docker Engine {info.get('ServerVersion', '')} at {engine.host}"
