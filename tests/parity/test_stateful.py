@@ -565,7 +565,9 @@ class Machine(RuleBasedStateMachine):
     def conflicts(self, sandbox: Sandbox, wanted: str, method: str, *arguments: Any) -> None:
         """Check that a call is refused for the state of the sandbox, which it leaves as it is."""
         failure = self.fails(method, sandbox.id, *arguments)
-        detail = f"sandbox {sandbox.id} is {sandbox.state}; this needs a sandbox that is {wanted}"
+        # No sandbox here is halted: one that is stopped has ended by itself.
+        how = ": its main process ended with exit status 0" if sandbox.state == "stopped" else ""
+        detail = f"sandbox {sandbox.id} is {sandbox.state}{how}; this needs a sandbox that is {wanted}"
         assert failure == Failure(
             ConflictError, "wrong_state", 409, "FAILED_PRECONDITION", detail, False, method, None
         )
