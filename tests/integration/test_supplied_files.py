@@ -98,6 +98,14 @@ def test_image_host_has_a_name_for_every_number_and_users_of_its_own(runtime, ho
     assert "root:x:0:0" in runtime.sh(host, "getent passwd root")
 
 
+def test_image_host_has_a_place_for_programs_that_npm_installs(runtime, host):
+    script = """
+        cd "$NPM_CONFIG_PREFIX" && mkdir -p lib/node_modules
+        echo "echo done" > bin/installed && chmod +x bin/installed && installed
+    """
+    assert runtime.sh(host, script) == "done\n"
+
+
 def test_image_host_shows_nothing_that_not_everybody_may_read(runtime, host):
     """What the host denies to others is neither there nor was copied."""
     closed = [
