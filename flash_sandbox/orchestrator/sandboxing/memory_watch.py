@@ -11,13 +11,13 @@ import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MemoryWatch", "Watched", "all_pids", "namespace_of", "resident_bytes"]
+__all__ = ["MemoryWatch", "Watched", "all_pids", "memory_of", "namespace_of"]
 
 _KIB: Final = 1024
 # What one core fills in a second, about.
@@ -25,6 +25,8 @@ _FILLED_A_SECOND: Final = 4 * 1024**3
 _LEAST_SECONDS: Final = 0.01
 _MOST_SECONDS: Final = 0.2
 _SHARE_OF_A_CPU: Final = 0.1
+# The kernel gives the memory of a great process back in less.
+_END_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Watched:
         init: Its PID 1, which is never ended.
         limit: What its processes may have together, in bytes.
         ending: The process that was ended last, which may still be there.
+        patience: Until when that is waited for, by the monotonic clock.
         kills: How many have been ended.
     """
 
@@ -43,6 +46,7 @@ class Watched:
     init: int
     limit: int
     ending: int = 0
+    patience: float = 0.0
     kills: int = 0
 
 
@@ -99,37 +103,37 @@ def namespace_of(pid: int) -> str:
     return ""
 
 
-def resident_bytes(pid: int) -> int:
-    """Return what a process has in memory and in swap, what it shares with others included."""
-    return _sum(Path(f"/proc/{pid}/status"), "VmRSS:", "VmSwap:")
+def memory_of(pids: Iterable[int], limit: int) -> dict[int, int]:
+    """Return what each process has in memory and in swap, in bytes; those that are gone are left out.
+
+    What several of them share is divided among them, which takes the kernel longer, where that tells whether
+    all together have more than `limit`.
+    """
+    found = _measured(pids, "status", "VmRSS:", "VmSwap:")
+    if sum(found.values()) > limit:
+        found |= _measured(found, "smaps_rollup", "Pss:", "SwapPss:")
+    return found
 
 
-def _own_bytes(pid: int) -> int:
-    """Return the same, with what is shared divided among those that share it, which takes longer."""
-    return _sum(Path(f"/proc/{pid}/smaps_rollup"), "Pss:", "SwapPss:")
-
-
-def _sum(file: Path, *names: str) -> int:
-    lines = (line.split() for line in file.read_text(errors="replace").splitlines())
-    return sum(int(line[1]) * _KIB for line in lines if line and line[0] in names)
+def _measured(pids: Iterable[int], file: str, *names: str) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for pid in pids:
+        with suppress(OSError):
+            text = Path(f"/proc/{pid}/{file}").read_text(errors="replace")
+            lines = (line.split() for line in text.splitlines())
+            found[pid] = sum(int(line[1]) * _KIB for line in lines if line and line[0] in names)
+    return found
 
 
 def _enforce(watched: Watched, pids: list[int]) -> int:
     """End the greatest process of a sandbox that takes too much; return how many bytes it has left."""
-    resident: dict[int, int] = {}
-    for pid in pids:
-        with suppress(OSError):
-            resident[pid] = resident_bytes(pid)
-    if sum(resident.values()) > watched.limit:
-        for pid in resident:
-            with suppress(OSError):
-                resident[pid] = _own_bytes(pid)
-    left = watched.limit - sum(resident.values())
-    if left >= 0 or resident.get(watched.ending):
+    memory = memory_of(pids, watched.limit)
+    left = watched.limit - sum(memory.values())
+    if left >= 0 or (memory.get(watched.ending) and time.monotonic() < watched.patience):
         return max(left, 0)
-    greatest = max(resident.keys() - {watched.init}, key=resident.__getitem__, default=0)
+    greatest = max(memory.keys() - {watched.init}, key=memory.__getitem__, default=0)
     if greatest and _kill(greatest, watched):
-        watched.ending = greatest
+        watched.ending, watched.patience = greatest, time.monotonic() + _END_SECONDS
     return 0
 
 

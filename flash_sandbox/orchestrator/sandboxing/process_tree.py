@@ -21,7 +21,7 @@ from typing import Final
 from ...errors import ConflictError
 from .launcher_client import Exit
 from .limits import Limits, Usage
-from .memory_watch import MemoryWatch, Watched, all_pids, namespace_of, resident_bytes
+from .memory_watch import MemoryWatch, Watched, all_pids, memory_of, namespace_of
 
 __all__ = ["ProcessTree"]
 
@@ -98,20 +98,20 @@ class ProcessTree:
 
     def usage(self) -> Usage:
         """Add up what the processes use now, and what those used that have ended."""
-        memory = ticks = threads = 0
+        ticks = threads = 0
         read, written = self._finished_read, self._finished_written
-        for pid in self._pids():
+        pids = self._pids()
+        for pid in pids:
             with suppress(OSError, ValueError):
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 # Fields 14 to 17 (proc_pid_stat(5)): CPU time of the process and of the children it reaped.
                 ticks += sum(int(value) for value in fields[11:15])
                 threads += int(fields[17])
-                memory += resident_bytes(pid)
                 counts = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
                 read += int(counts["read_bytes"])
                 written += int(counts["write_bytes"])
         return Usage(
-            memory_bytes=memory,
+            memory_bytes=sum(memory_of(pids, self._limits.memory_bytes).values()),
             memory_limit_bytes=self._limits.memory_bytes,
             cpu_seconds=self._finished_cpu + ticks / _TICKS_PER_SECOND,
             pids=threads,
