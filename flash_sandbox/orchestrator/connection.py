@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from .connections import Connections, origin_of
 from .corked import Corked
@@ -31,10 +30,6 @@ _MOST_UNREAD: Final = 1024 * 1024
 
 _PIECE_BYTES: Final = 16 * 1024
 _NO_BYTES: Final = b""
-
-# Kernels find out within minutes that a peer is gone. One that only does not read is left alone, as
-# TCP_USER_TIMEOUT would not.
-_KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
 class TooMuchError(Exception):
@@ -106,16 +101,11 @@ class Connection(asyncio.Protocol):
         self._thrown_away = 0
         self._unsent = 0
 
-    @property
-    def peer(self) -> Sequence[Any] | None:
-        """Address of the caller's end."""
-        found: Sequence[Any] | None = self._transport.get_extra_info("peername")
-        return found
-
     @cached_property
     def origin(self) -> object:
         """What connections are counted by."""
-        return origin_of(self.peer)
+        peer = self._transport.get_extra_info("peername")
+        return origin_of(str(peer[0]) if peer else "")
 
     @property
     def pending_bytes(self) -> int:
@@ -161,12 +151,6 @@ class Connection(asyncio.Protocol):
             self._is_ended = True
             transport.abort()  # type: ignore[attr-defined]
             return
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _KEEP_ALIVE:
-                if hasattr(socket, name):
-                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def data_received(self, data: bytes) -> None:
         """Hand on what has come, at once or in its turn."""
@@ -192,7 +176,7 @@ class Connection(asyncio.Protocol):
         """Let answers go on."""
         if self._inner is not None:
             self._inner.resume_writing()
-        self._go_on()
+        self._resume_handing_on()
 
     def connection_lost(self, error: Exception | None) -> None:
         """End."""
@@ -208,7 +192,7 @@ class Connection(asyncio.Protocol):
     def hold(self, is_held: bool) -> None:
         """Hand on nothing for now, or go on."""
         self._is_held = is_held
-        self._go_on()
+        self._resume_handing_on()
 
     def close(self) -> None:
         """Close once everything has been sent."""
@@ -258,6 +242,15 @@ class Connection(asyncio.Protocol):
         self._set_reading()
         return self._is_scheduled
 
+    def go_on(self) -> None:
+        """Hand on all that has come, a piece in each turn of the event loop."""
+
+        def step() -> None:
+            if self.hand_on():
+                self.go_on()
+
+        self._loop.call_soon(step)
+
     def expire(self, now: float) -> None:
         """Close, since the deadline has passed."""
         if self._is_ended:
@@ -302,7 +295,7 @@ class Connection(asyncio.Protocol):
     def _has_unread(self) -> bool:
         return self._transport.get_write_buffer_size() > _MOST_UNREAD
 
-    def _go_on(self) -> None:
+    def _resume_handing_on(self) -> None:
         self._set_reading()
         if self._can_hand_on() and not self._is_scheduled:
             self._schedule()
@@ -310,13 +303,9 @@ class Connection(asyncio.Protocol):
     def _schedule(self) -> None:
         self._is_scheduled = True
         if self.proven:
-            self._loop.call_soon(self._step)
+            self.go_on()
         else:
             self._connections.take_turn(self)
-
-    def _step(self) -> None:
-        if self.hand_on():
-            self._schedule()
 
     def _set_reading(self) -> None:
         if self._is_ended or self._transport.is_closing():

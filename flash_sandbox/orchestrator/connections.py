@@ -11,23 +11,29 @@ import asyncio
 import ipaddress
 import math
 import resource
+import socket
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .peers import Socket
 
-__all__ = ["BACKLOG", "Connections", "origin_of"]
+__all__ = ["BACKLOG", "Connections", "notice_dead_peers", "origin_of"]
 
 BACKLOG: Final = 1024
 """How many connections the kernel keeps until they are accepted; what is above waits a second and more."""
 
+_KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
 _FEWEST: Final = 64
 # A protocol and what it keeps of a request that has not come to its end take some 40 KiB.
 _MOST_BEGUN: Final = 1000
+# How many a second may lose their place to others: else they would drive each other out for ever.
+_EVICTIONS_PER_SECOND: Final = 100.0
+_EVICTIONS_AT_ONCE: Final = 20.0
 # What may wait for its turn.
 _MOST_KEPT_BYTES: Final = 8 * 1024 * 1024
 _MOST: Final = 16_384
@@ -35,13 +41,11 @@ _SWEEP_SECONDS: Final = 1.0
 
 # Of the time of the event loop, while others are served: what unproven connections may take, how much of it
 # they may save up, and how much they may take at a stretch.
-_SHARE: Final = 0.25
+_SHARE: Final = 0.5
 _SAVED_SECONDS: Final = 0.02
 _TURN_SECONDS: Final = 0.001
 # Others are being served who have sent something since.
 _BUSY_SECONDS: Final = 0.25
-
-_Address = Sequence[Any]
 
 
 class Connections:
@@ -72,7 +76,7 @@ class Connections:
         self._all: set[Connection] = set()
         self._silent = _Unproven(self._most // 2)
         self._begun = _Unproven(min(self._most // 2, _MOST_BEGUN))
-        self._turns = _Turns()
+        self._turns = _Turns(self._begun)
         self._sweeper: asyncio.TimerHandle | None = None
 
     def admit(self, connection: Connection) -> bool:
@@ -89,16 +93,18 @@ class Connections:
     def note_proven(self, connection: Connection) -> None:
         """Keep a connection, however many there are, and serve it at once from now on."""
         self._turns.give_back(connection.seconds)
+        if self._turns.leave(connection):
+            connection.go_on()
         self._remove(connection)
 
     def note_begun(self, connection: Connection) -> None:
         """Note that something has come on a connection, which takes more memory from now on."""
         self._silent.remove(connection)
-        self._begun.make_room()
         self._begun.add(connection)
 
     def forget(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
+        self._turns.leave(connection)
         self._remove(connection)
         self._all.discard(connection)
 
@@ -109,6 +115,11 @@ class Connections:
     def note_use(self) -> None:
         """Note that a proven connection is in use."""
         self._turns.busy_until = time.monotonic() + _BUSY_SECONDS
+
+    def abort_all(self) -> None:
+        """Close all at once."""
+        for connection in tuple(self._all):
+            connection.abort()
 
     def close_silent(self) -> None:
         """Close the connections on which nothing has come."""
@@ -141,6 +152,8 @@ class _Unproven:
         self._most = most
         self._count = 0
         self._by_origin: dict[object, dict[Connection, None]] = {}
+        self._evictions = _EVICTIONS_AT_ONCE
+        self._counted = time.monotonic()
 
     def add(self, connection: Connection) -> None:
         """Add one."""
@@ -161,6 +174,17 @@ class _Unproven:
         while self._count >= self._most and self.evict():
             pass
 
+    def has_room(self, now: float) -> bool:
+        """Tell whether there is room for one more; close one for it, but not too often."""
+        if self._count < self._most:
+            return True
+        since, self._counted = now - self._counted, now
+        self._evictions = min(self._evictions + since * _EVICTIONS_PER_SECOND, _EVICTIONS_AT_ONCE)
+        if self._evictions < 1:
+            return False
+        self._evictions -= 1
+        return self.evict()
+
     def evict(self) -> bool:
         """Close the oldest one of the address that has most of them; tell whether there was one."""
         if not self._by_origin:
@@ -177,33 +201,36 @@ class _Turns:
         busy_until: Until when (`time.monotonic`) the turns may take but a share of the time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begun: _Unproven) -> None:
         self.busy_until = -math.inf
-        self._waiting: deque[Connection] = deque()
+        self._begun = begun
+        # With how much of each is kept: those that have had no turn yet, and those that have more to hand on.
+        self._fresh: dict[Connection, int] = {}
+        self._further: dict[Connection, int] = {}
+        self._kept_bytes = 0
         self._seconds = _SAVED_SECONDS
         self._counted = time.monotonic()
         self._is_due = False
-        self._kept_bytes = 0
 
     def take(self, connection: Connection) -> None:
         """Let a connection hand on a piece, at once or when its turn comes."""
-        is_due_now = not self._is_due and self._left(time.monotonic()) > 0
-        if is_due_now and not self._run(connection):
-            return
-        self._waiting.append(connection)
-        self._kept_bytes += connection.pending_bytes
+        queue = self._fresh
+        now = time.monotonic()
+        has_room = not connection.is_silent or self._begun.has_room(now)
+        if has_room and not self._is_due and self._left(now) > 0:
+            queue = self._further
+            if not self._run(connection):
+                return
+        self._wait(connection, queue)
         if self._kept_bytes > _MOST_KEPT_BYTES:
             self._drop_largest()
         self._plan()
 
-    def _drop_largest(self) -> None:
-        """Close those that have sent most, until what is kept of all of them is half of what may be."""
-        by_size = sorted(self._waiting, key=lambda connection: connection.pending_bytes)
-        while by_size and self._kept_bytes > _MOST_KEPT_BYTES // 2:
-            largest = by_size.pop()
-            self._kept_bytes -= largest.pending_bytes
-            largest.abort()
-        self._waiting = deque(each for each in self._waiting if each.pending_bytes)
+    def leave(self, connection: Connection) -> bool:
+        """Let a connection wait for a turn no longer; tell whether it did."""
+        size = self._fresh.pop(connection, 0) + self._further.pop(connection, 0)
+        self._kept_bytes -= size
+        return size > 0
 
     def give_back(self, seconds: float) -> None:
         """Let others have what a connection has taken that has proven its caller."""
@@ -218,46 +245,76 @@ class _Turns:
         return _SHARE if now < self.busy_until else 1.0
 
     def _run(self, connection: Connection) -> bool:
-        began = time.monotonic()
+        # Of this thread alone, however busy the machine is.
+        began = time.thread_time()
         has_more = connection.hand_on()
-        seconds = time.monotonic() - began
-        if not connection.proven:
-            self._seconds -= seconds
-            connection.seconds += seconds
+        if connection.proven:
+            if has_more:
+                connection.go_on()
+            return False
+        seconds = time.thread_time() - began
+        self._seconds -= seconds
+        connection.seconds += seconds
         return has_more
+
+    def _wait(self, connection: Connection, queue: dict[Connection, int]) -> None:
+        queue[connection] = connection.pending_bytes
+        self._kept_bytes += connection.pending_bytes
+
+    def _drop_largest(self) -> None:
+        """Close those that have sent most, until what is kept of all of them is half of what may be."""
+        kept = self._fresh | self._further
+        for connection in sorted(kept, key=kept.__getitem__, reverse=True):
+            if self._kept_bytes > _MOST_KEPT_BYTES // 2:
+                connection.abort()
 
     def _plan(self) -> None:
         if not self._is_due:
             self._is_due = True
-            wait = max(0.0, -self._seconds / self._share(time.monotonic()))
+            wait = max(_TURN_SECONDS, -self._seconds / self._share(time.monotonic()))
             asyncio.get_running_loop().call_later(wait, self._turn)
 
     def _turn(self) -> None:
         self._is_due = False
         now = time.monotonic()
         end = now + _TURN_SECONDS
-        while self._waiting and now < end and self._left(now) > 0:
-            # The newest first: who has just come has a caller who waits, and perhaps a key.
-            connection = self._waiting.pop()
-            self._kept_bytes -= connection.pending_bytes
+        while now < end and self._left(now) > 0 and (connection := self._next(now)) is not None:
+            self.leave(connection)
             if self._run(connection):
-                self._kept_bytes += connection.pending_bytes
-                self._waiting.appendleft(connection)
+                self._wait(connection, self._further)
             now = time.monotonic()
-        if self._waiting:
+        if self._fresh or self._further:
             self._plan()
 
+    def _next(self, now: float) -> Connection | None:
+        # The newest first: its caller has just come, and perhaps with a key.
+        newest = next(reversed(self._fresh), None)
+        if newest is not None and (not newest.is_silent or self._begun.has_room(now)):
+            return newest
+        return next(iter(self._further), None)
 
-def origin_of(peer: _Address | None) -> object:
-    """Return what connections are counted by: an IPv4 address; of IPv6, the network of 64 bits that one
-    has."""
+
+@lru_cache(maxsize=1024)
+def origin_of(host: str) -> object:
+    """Return what connections are counted by: an IPv4 address; of IPv6, the network of 64 bits of one."""
     try:
-        address = ipaddress.ip_address(str((peer or ("",))[0]).partition("%")[0])
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
         return int(address) >> 64
     return address
+
+
+def notice_dead_peers(listening: socket.socket) -> None:
+    """Let the kernel find out that a peer is gone, on all connections that `listening` accepts (tcp(7)).
+
+    One that only does not read is left alone, as TCP_USER_TIMEOUT would not.
+    """
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        if hasattr(socket, name):
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _most_connections() -> int:

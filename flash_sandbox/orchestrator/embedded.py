@@ -15,7 +15,7 @@ from typing import Final, Self, TypedDict, Unpack
 from .admission import Admission
 from .auth import Gatekeeper, require_safe_bind
 from .calls import Calls
-from .connections import BACKLOG, Connections
+from .connections import BACKLOG, Connections, notice_dead_peers
 from .egress import Egress
 from .grpc_server import GRPCServer
 from .grpc_service import GRPCService
@@ -219,7 +219,9 @@ class Orchestrator:
         # IPv4 first: it is what a name that has both kinds, such as localhost, is mostly asked by.
         family, _, _, _, address = min(found, key=lambda entry: entry[0] is not socket.AF_INET)
         require_safe_bind(str(address[0]), self._api_key, insecure=self._insecure)
-        return socket.create_server((str(address[0]), int(address[1])), family=family, backlog=BACKLOG)
+        bound = socket.create_server((str(address[0]), int(address[1])), family=family, backlog=BACKLOG)
+        notice_dead_peers(bound)
+        return bound
 
     @asynccontextmanager
     async def _front_doors(

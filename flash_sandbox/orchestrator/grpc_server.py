@@ -32,6 +32,7 @@ __all__ = ["MAX_STREAMS", "GRPCServer"]
 MAX_STREAMS: Final = 1000
 """How many calls one connection may have open at a time; HTTP/2's usual 100 would let the 101st wait."""
 
+_CLOSE_SECONDS: Final = 1.0
 _WINDOW_BYTES: Final = 4 * 1024 * 1024
 _CONFIGURATION: Final = Configuration()
 _H2_CONFIGURATION: Final = H2Configuration(
@@ -93,7 +94,11 @@ class GRPCServer:
         self._connections.close_silent()
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
-        await self._server.wait_closed()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._server.wait_closed()
+        # Those whose callers do not take what they were sent.
+        self._connections.abort_all()
 
 
 class _Handler(AbstractHandler):

@@ -72,7 +72,7 @@ def _budget(kind: str) -> _Budget:
     if kind in ("PING", "WINDOW_UPDATE"):
         return _Budget(1000, 100, per_kib=16)
     if kind == "RST_STREAM":
-        return _Budget(1000, 33, per_kib=1)
+        return _Budget(1000, 100, per_kib=1)
     if kind == "SETTINGS":
         return _Budget(30, 1)
     return _Budget(500, 20)
