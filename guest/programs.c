@@ -294,6 +294,7 @@ void program_report(struct task *task) {
         if (size == sizeof report && report.kind == STARTED) {
             task->program = report.value;
             task->started = true;
+            if (task->kill_due) end_descendants(task->worker);
             continue;
         }
         close(task->report);
@@ -321,7 +322,8 @@ void program_kill(struct task *task) {
     if (task->kind == FILE_OPERATION && task->worker) kill(task->worker, SIGKILL);
     if (task->kind != PROGRAM || !task->worker) return;
     program_report(task);
-    end_descendants(task->worker);
+    task->kill_due = true;
+    if (task->started) end_descendants(task->worker);
 }
 
 void programs_reap(void) {

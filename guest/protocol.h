@@ -121,6 +121,7 @@ enum {
     KNOWN_DROPPED = 3,
     KNOWN_CREDIT = 4,
     KNOWN_ENDED = 5,
+    KNOWN_INPUT = 6,
 };
 
 enum {

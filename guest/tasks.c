@@ -92,9 +92,13 @@ void task_forget(struct task *task) {
 
 /* Input */
 
+/* Offset behind the last byte that has come. */
+static uint64_t input_offset(const struct task *task) {
+    return task->input_taken + (task->unread_end - task->unread_begin);
+}
+
 bool task_input(struct task *task, struct bytes data, bool end) {
-    uint64_t behind = task->input_taken + (task->unread_end - task->unread_begin);
-    if (data.size > task->credit - behind) return false;
+    if (data.size > task->credit - input_offset(task)) return false;
     if (task->input < 0 || task->input_ends) return true; /* nobody reads it: it has ended, or never took any */
     task->input_ends = end;
     if (data.size) {
@@ -314,6 +318,7 @@ bool task_introduce(struct task *task, struct stream *stream) {
     put_varint(&writer, KNOWN_DROPPED, task->dropped);
     put_varint(&writer, KNOWN_CREDIT, task->credit);
     put_varint(&writer, KNOWN_ENDED, task->ending);
+    put_varint(&writer, KNOWN_INPUT, input_offset(task));
     end_message(&writer, message);
     stream_end(stream, &writer);
     task->started_sent = task->ended_sent = false;

@@ -42,6 +42,7 @@ struct task {
 
     bool silent; /* a new orchestrator has not said yet from where on it wants the output */
     bool started, started_sent;
+    bool kill_due; /* it is to be ended as soon as it has started */
     bool ending;            /* it has ended; what is left of its output is read */
     size_t left[PIPES];     /* how much of each pipe was printed before the end */
     bool hung_up;           /* nobody has the terminal open just now */

@@ -64,6 +64,7 @@ def dialled(agent: Path, tmp_path: Path) -> Iterator[Dialled]:
 def _adopt(host: Host, before: Host, task: int) -> None:
     """Go on with a task of the host before, from what that had received of it."""
     host.tasks[task] = before.tasks[task]
+    host.tasks[task].sent, host.tasks[task].credit = host.known[task].input, host.known[task].credit
     host.acknowledge(task, resend=True)
 
 

@@ -441,6 +441,11 @@ class Known(betterproto2.Message):
     Whether it has ended; `ended` comes when everything before it was sent.
     """
 
+    input: "int" = betterproto2.field(6, betterproto2.TYPE_UINT64)
+    """
+    Offset behind the last byte of input that has come.
+    """
+
 
 default_message_pool.register_message("guest", "Known", Known)
 
