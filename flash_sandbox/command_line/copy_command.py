@@ -71,6 +71,10 @@ def copy(
             autocompletion=_complete_places,
         ),
     ],
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(min=0, help="Most bytes that may come out of a sandbox.", show_default="no bound"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: AsJson = False,
     transport: Transport = None,
@@ -92,7 +96,8 @@ def copy(
             )
         else:
             assert here is not None
-            copied = in_sandbox(client, here.sandbox, _download(client, here.path, target, quiet, as_json))
+            download = _download(client, here.path, target, max_bytes, quiet, as_json)
+            copied = in_sandbox(client, here.sandbox, download)
         if as_json:
             print_json(copied)
 
@@ -112,14 +117,14 @@ def _upload(
 
 
 def _download(
-    client: SandboxAPI, source: str, target: str, quiet: bool, as_json: bool
+    client: SandboxAPI, source: str, target: str, max_bytes: int | None, quiet: bool, as_json: bool
 ) -> Callable[[str], dict[str, str | int]]:
     def download(sandbox_id: str) -> dict[str, str | int]:
         path, name = Path(target), posixpath.basename(posixpath.normpath(source))
         if target.endswith(os.sep) or path.is_dir():
             path /= name
         with _progress(name, shown=not (quiet or as_json)) as (progress, count):
-            client.download(sandbox_id, source, path, progress=progress)
+            client.download(sandbox_id, source, path, progress=progress, max_bytes=max_bytes)
         return {"source": f"{sandbox_id}:{source}", "target": str(path), "bytes": count.done}
 
     return download

@@ -377,6 +377,12 @@ class TestCopying:
         line.printed("cp", f"{idle}:/tmp/taking/tree", str(tmp_path / "back"))
         assert (tmp_path / "back" / "below" / "file").read_text() == "x"
 
+    def test_no_more_is_taken_than_is_asked_for(self, line: CommandLine, idle: str, tmp_path: Path) -> None:
+        done = line.run("cp", "--max-bytes", "100", f"{idle}:/etc", str(tmp_path / "etc"))
+        assert (done.returncode, "max_bytes" in done.stderr.decode()) == (125, True)
+        line.printed("cp", "--max-bytes", "100000", f"{idle}:/etc/passwd", str(tmp_path / "passwd"))
+        assert (tmp_path / "passwd").exists()
+
     def test_its_progress_is_shown_on_a_terminal(
         self, line: CommandLine, idle: str, terminal: Terminal, tmp_path: Path
     ) -> None:
