@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 import pytest
 from every_runtime import Runtime
 
@@ -59,3 +62,17 @@ def test_another_user_has_no_capability_and_no_file_of_roots(
     script = "grep CapEff /proc/self/status; cat /tmp/of-root 2> /dev/null || echo denied"
     result = runtime.client.exec_command(idle, ["sh", "-c", script], user=f"{number}:{number}")
     assert result.stdout.split() == ["CapEff:", "0" * 16, "denied"]
+
+
+def test_root_cannot_reach_the_hosts_null_device(runtime: Runtime) -> None:
+    """Not even where what it is given to read from is one: a mode that hurts nobody would show it."""
+    attack = "for file in /dev/null /dev/stdin /proc/[0-9]*/fd/*; do chmod 1666 $file; done 2> /tmp/said"
+    before = os.stat(os.devnull)
+    try:
+        with runtime.sandbox(command=["sh", "-c", f"{attack}; exec sleep 1000"]) as sandbox_id:
+            for _ in range(2):
+                runtime.client.exec_command(sandbox_id, ["sh", "-c", attack])
+        assert os.stat(os.devnull).st_mode == before.st_mode
+    finally:
+        if os.geteuid() == 0:
+            os.chmod(os.devnull, stat.S_IMODE(before.st_mode))

@@ -16,6 +16,7 @@ from flash_sandbox.orchestrator.sandboxing.stepper import STEP_WORDS
 
 NAMES = {number: name for name, number in syscalls.numbers(platform.machine()).items()}
 NAMES[{"x86_64": 308, "aarch64": 268}[platform.machine()]] = "setns"
+NAMES[{"x86_64": 272, "aarch64": 97}[platform.machine()]] = "unshare"
 GIVEN = 5
 ALL_NAMESPACES = 0x7E020000
 NEW_PID_NAMESPACE = 0x20000000
@@ -29,6 +30,7 @@ def entry(**changes: object) -> Entry:
         "cwd_asked": "",
         "terminal": None,
         "join_files": ["/sys/fs/cgroup/one/cgroup.procs"],
+        "hides_cgroup": False,
         "rlimits": [],
         "cpus": [],
     }
@@ -73,6 +75,14 @@ def test_every_capability_but_roots_own_is_dropped_and_then_the_filter_is_instal
     after = [name for name, _ in made[made.index(("prctl", (38, 1, 0, 0, 0, 0))) :]]
     assert after == ["prctl", "capset", "prctl", "chdir", "chdir", "execve"]
     assert made[-4][1][:2] == (22, 2)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+
+
+@pytest.mark.parametrize("from_within", [False, True])
+def test_it_takes_the_sandboxs_cgroup_for_its_own_once_it_is_in_one_below(from_within: bool) -> None:
+    names = [name for name, _ in calls(command_steps(entry(hides_cgroup=True), GIVEN, from_within))]
+    assert names.index("setns") < names.index("write", names.index("setns")) < names.index("unshare")
+    assert names.index("unshare") < names.index("capset")
+    assert "unshare" not in [name for name, _ in calls(command_steps(entry(), GIVEN, from_within))]
 
 
 @pytest.mark.parametrize("terminal", [None, (24, 80)])

@@ -86,7 +86,7 @@ class Command:
             InternalServerError: If the engine could not run it.
         """
         program = await self._sized(self._program)
-        self._id = await completed(self._create(program, attach_stdin=stdin is not None))
+        self._id = await completed(self._create(program))
         ended = False
         try:
             with self._oom_kills.watched() as oom_killed:
@@ -113,9 +113,10 @@ class Command:
             return program
         return replace(program, command=(_SHELL, "-c", _AWAIT_SIZE, "sh", *program.command))
 
-    async def _create(self, program: Program, *, attach_stdin: bool = False) -> str:
+    async def _create(self, program: Program) -> str:
         body = {
-            "AttachStdin": attach_stdin,
+            # Else it is the host's null device, whose mode and owner the container's root could change.
+            "AttachStdin": True,
             "AttachStdout": True,
             "AttachStderr": True,
             "Tty": program.terminal is not None,
@@ -142,6 +143,8 @@ class Command:
                 work = [self._obey(controls)]
                 if stdin is not None:
                     work.append(_feed(writer, stdin, is_terminal=terminal is not None))
+                elif terminal is None:
+                    writer.write_eof()
                 if terminal is not None:
                     await self._resize(terminal.rows, terminal.columns)
                 async with alongside(*work):
@@ -217,9 +220,13 @@ class Command:
         await self._run_inside(kill_script(self._mark))
 
     async def _run_inside(self, command: tuple[str, ...]) -> None:
-        body = {"Cmd": list(command)}
+        body = {"AttachStdin": True, "AttachStdout": True, "Cmd": list(command)}
         created = await self._engine.call("POST", f"/containers/{self._container}/exec", body)
-        await self._engine.call("POST", f"/exec/{created['Id']}/start", {"Detach": True})
+        start = {"Detach": False, "Tty": False}
+        async with self._engine.attached(f"/exec/{created['Id']}/start", start) as (reader, writer):
+            writer.write_eof()
+            while await reader.read(_CHUNK):
+                pass
         await self._ended(str(created["Id"]))
 
     async def _first_process(self) -> int:

@@ -271,6 +271,8 @@ class CgroupV1:
 class _CommandV1:
     """One command: a cgroup of its own in the freezer's tree, which counts nothing."""
 
+    is_within = False
+
     def __init__(self, group: CgroupV1, path: Path) -> None:
         self._path = path
         path.mkdir()

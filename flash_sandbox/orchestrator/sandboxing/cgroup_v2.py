@@ -252,6 +252,8 @@ def _end_v2(path: Path) -> bool:
 class _CommandV2:
     """One command: a cgroup of its own within the sandbox's, without limits of its own."""
 
+    is_within = True
+
     def __init__(self, path: Path) -> None:
         self._path = path
         path.mkdir()

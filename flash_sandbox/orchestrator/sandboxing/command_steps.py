@@ -50,9 +50,10 @@ _TERMINAL: Final = _MASTER + 1
 
 # Constants of the kernel: linux/sched.h, linux/prctl.h, linux/capability.h, asm-generic/ioctls.h.
 _CLONE_PARENT: Final = 0x00008000
+_CLONE_NEWCGROUP: Final = 0x02000000
 _ALL_BUT_PID_NAMESPACE: Final = (
     0x00020000  # CLONE_NEWNS
-    | 0x02000000  # CLONE_NEWCGROUP
+    | _CLONE_NEWCGROUP
     | 0x04000000  # CLONE_NEWUTS
     | 0x08000000  # CLONE_NEWIPC
     | 0x10000000  # CLONE_NEWUSER
@@ -84,6 +85,8 @@ class Entry:
         cwd_asked: Directory that it must start in; empty for no such.
         terminal: Rows and columns of the terminal that it opens; None for pipes.
         join_files: Files of cgroups that its process is written to.
+        hides_cgroup: Whether it is to take the sandbox's cgroup for its own, in a namespace of its own: it
+            looks for its limits in ``/sys/fs/cgroup`` below its path, where its own cgroup has none.
         rlimits: Resource limits, as `apply_limits` takes them.
         cpus: CPUs that it may run on; none for all.
     """
@@ -94,6 +97,7 @@ class Entry:
     cwd_asked: str
     terminal: tuple[int, int] | None
     join_files: Sequence[str]
+    hides_cgroup: bool
     rlimits: Sequence[Sequence[int]]
     cpus: Sequence[int]
 
@@ -115,6 +119,7 @@ def command_steps(entry: Entry, descriptors: int, from_within: bool) -> bytes:
         entry.terminal,
         descriptors,
         from_within,
+        entry.hides_cgroup,
     )
     encoded = bytearray(entrance.encoded)
     for path, place in zip(paths, entrance.places, strict=True):
@@ -147,6 +152,7 @@ def _entrance(
     terminal: tuple[int, int] | None,
     descriptors: int,
     from_within: bool,
+    hides_cgroup: bool,
 ) -> _Entrance:
     """Return the steps to the sandbox; `rooms` is for the paths of the cgroups' files, in `_ROOM_BYTES`."""
     steps = Steps()
@@ -167,6 +173,8 @@ def _entrance(
     preparing = _failure(steps, "prepare the command")
     for cgroup in cgroups:
         steps.add("write", cgroup, steps.memory(b"0"), 1, failure=preparing)
+    if hides_cgroup:
+        steps.add("unshare", _CLONE_NEWCGROUP, failure=preparing)
     apply_limits(steps, rlimits, cpus, preparing)
     become_user(steps, 0, preparing)
     # To become another user sets it to what the host has chosen (fs.suid_dumpable).

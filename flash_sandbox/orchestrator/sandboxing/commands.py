@@ -190,6 +190,7 @@ async def _process(
         cwd_asked=program.cwd,
         terminal=None if terminal is None else (terminal.rows, terminal.columns),
         join_files=group.join_files,
+        hides_cgroup=group.is_within,
         rlimits=[*tree.command_rlimits, *getattr(group, "rlimits", [])] if tree else [],
         cpus=tree.cpus if tree else [],
     )

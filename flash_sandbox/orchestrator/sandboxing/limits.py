@@ -106,6 +106,10 @@ class CommandGroup(Protocol):
     def join_files(self) -> list[str]:
         """Files to which the command writes "0" to become one of the group."""
 
+    @property
+    def is_within(self) -> bool:
+        """Whether it lies below the sandbox's own, by whose limits its programs are to size themselves."""
+
     async def kill(self, pid: int) -> None:
         """End the command, whose process ID is `pid`, and all of its descendants."""
 

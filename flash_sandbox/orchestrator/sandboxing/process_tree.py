@@ -183,6 +183,7 @@ class _MarkedCommand:
     """One command, told apart by a resource limit that its descendants inherit."""
 
     join_files: list[str] = []  # noqa: RUF012
+    is_within = False
 
     def __init__(self, tree: ProcessTree, mark: int) -> None:
         self._tree = tree
