@@ -14,6 +14,8 @@ from weakref import WeakSet
 
 import httpcore
 
+from .signal_handlers import raised_by_handler, reraise
+
 __all__ = ["DeadlineBackend", "EachStep"]
 
 
@@ -90,7 +92,13 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+        try:
+            self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+        except httpcore.WriteError as error:
+            # After one of these httpcore goes on, and reads what the server may have answered already.
+            if error.__cause__ is not None and raised_by_handler(error.__cause__):
+                reraise(error.__cause__)
+            raise
 
     def close(self) -> None:
         self._stream.close()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Protocol
 from ..errors import OutcomeUnknownError, SandboxConnectionError, SandboxError, SandboxTimeoutError
 from ..operations import Operation
 from ..options import CallOptions
-from .signal_handlers import handlers_exception
+from .signal_handlers import handlers_exception, reraise
 
 __all__ = ["Attempts", "Deadline", "Limit", "Patience", "lost_answer", "lost_stream"]
 
@@ -114,12 +114,7 @@ class Attempts:
         """Raise the exception of a signal handler of the program, where that is what `failure` comes from."""
         own = handlers_exception(failure, self._handled)
         if own is not None:
-            context = own.__context__
-            try:
-                raise own
-            finally:
-                # Else it would be caused by what it caused.
-                own.__context__ = context
+            reraise(own)
 
     def delay_after(self, error: SandboxError) -> float | None:
         """Return the seconds to wait before the next attempt, or None where `error` is final."""

@@ -9,8 +9,9 @@ import signal
 import threading
 from functools import partial
 from types import CodeType, TracebackType
+from typing import NoReturn
 
-__all__ = ["handlers_exception", "raised_by_handler"]
+__all__ = ["handlers_exception", "raised_by_handler", "reraise"]
 
 
 def raised_by_handler(error: BaseException) -> bool:
@@ -34,6 +35,16 @@ def handlers_exception(error: BaseException, handled: BaseException | None) -> B
             return found
         found = found.__cause__ or found.__context__
     return None
+
+
+def reraise(error: BaseException) -> NoReturn:
+    """Raise once more, while what `error` has caused is handled, as if that had not happened."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        # Else it would be caused by what it has caused.
+        error.__context__ = context
 
 
 def _handlers() -> set[CodeType]:

@@ -78,6 +78,10 @@ class Link:
         """Read the client's first request."""
         return await read_message(self._reader)
 
+    async def part(self, size: int) -> None:
+        """Read so many bytes of what the client sends."""
+        await self._reader.readexactly(size)
+
     async def forward(self, request: bytes) -> None:
         """Send the server what the client sent."""
         self._forwarded()

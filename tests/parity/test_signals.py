@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,15 @@ async def signal_and_hold(link: Link) -> None:
     assert main is not None
     signal.pthread_kill(main, signal.SIGUSR1)
     await link.until_client_leaves()
+
+
+async def signal_while_it_sends(link: Link) -> None:
+    """Send the main thread a signal while it sends more than is read."""
+    await link.part(64 * 1024)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGUSR1)
+    await asyncio.Event().wait()
 
 
 class Raising:
@@ -78,6 +88,20 @@ def test_so_it_does_from_a_stream(connect: Connect, proxy: FaultProxy, timeout: 
     signal.signal(signal.SIGUSR1, Raising(error).method)
     with pytest.raises(TimeoutError) as caught:
         list(connect(proxy.address, timeout=timeout).exec_stream("a", ["true"]))
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("error", [TimeoutError("mine"), ConnectionResetError("mine")])
+def test_so_it_does_while_the_request_is_sent(connect: Connect, address: str, error: Exception) -> None:
+    before = signal.signal(signal.SIGUSR1, Raising(error))
+    try:
+        with FaultProxy(address, [signal_while_it_sends]) as proxy:
+            client = connect(proxy.address, max_retries=5, timeout=20)
+            with pytest.raises(type(error)) as caught:
+                client.write_stdin("a", "b", bytes(8 * 1024 * 1024))
+            client.close()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
     assert caught.value is error
 
 

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 from other_user import NOBODY, acting_as
@@ -59,14 +60,14 @@ class Seen:
         self._local = connection.getsockname() if local is None else local
         self.getsockopt = connection.getsockopt
 
-    def getpeername(self) -> object:
+    def getpeername(self) -> Any:
         return self._peer
 
     def getsockname(self) -> object:
         return self._local
 
 
-def bound_to(stack: ExitStack, place: tuple[str, int]) -> socket.socket:
+def bound_to(stack: ExitStack, place: Any) -> socket.socket:
     """Return a socket with this address, also where connections of its port have ended just now."""
     bound = stack.enter_context(socket.socket())
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -119,28 +120,31 @@ def test_an_end_that_is_closed_is_nobodys_and_not_roots(stack: ExitStack, user: 
 
 
 def test_who_listens_on_the_port_of_a_closed_end_is_not_taken_for_it(stack: ExitStack) -> None:
-    connection = Connection(stack, "127.0.0.1", "127.0.0.1")
-    peer = connection.client.getsockname()
-    seen = Seen(connection.server)
-    # So that the port is free at once.
-    connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    connection.client.close()
-    bound_to(stack, peer).listen()
+    _, seen, taken = reset_and_taken(stack)
+    taken.listen()
     assert user_of_peer(seen) is None
 
 
 def test_who_connects_from_the_port_of_a_closed_end_is_not_taken_for_it(stack: ExitStack) -> None:
-    connection = Connection(stack, "127.0.0.1", "127.0.0.1")
-    peer, place = connection.client.getsockname(), connection.server.getsockname()
-    connection.client.sendall(b"what can be read after the reset")
-    # Where the event loop is uvloop, names stay known.
-    seen = Seen(connection.server)
-    connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    connection.client.close()
-    bound_to(stack, peer).connect(place)
+    connection, seen, taken = reset_and_taken(stack)
+    taken.connect(connection.listener.getsockname())
     later = stack.enter_context(connection.listener.accept()[0])
     assert user_of_peer(later) == os.geteuid()
     assert user_of_peer(seen) is None
+
+
+def reset_and_taken(stack: ExitStack) -> tuple[Connection, Seen, socket.socket]:
+    """Make a connection, reset it from the other end, and take the port that this had."""
+    for _ in range(100):
+        connection = Connection(stack, "127.0.0.1", "127.0.0.1")
+        seen = Seen(connection.server)
+        connection.client.sendall(b"what can be read after the reset")
+        connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        connection.client.close()
+        # On a busy machine somebody else may use that port, too.
+        with suppress(OSError):
+            return connection, seen, bound_to(stack, seen.getpeername())
+    pytest.fail("every port is in use")
 
 
 def test_another_connection_of_the_same_port_is_not_taken_for_it(stack: ExitStack) -> None:
@@ -149,8 +153,9 @@ def test_another_connection_of_the_same_port_is_not_taken_for_it(stack: ExitStac
     assert user_of_peer(Seen(server)) == os.geteuid()
     assert user_of_peer(Seen(server, peer=("127.0.0.3", port))) is None
     # Where there is no connection, the kernel tells of who listens there.
-    bound_to(stack, ("127.0.0.3", port)).listen()
-    assert user_of_peer(Seen(server, peer=("127.0.0.3", port))) is None
+    listener = bound_to(stack, ("127.0.0.3", 0))
+    listener.listen()
+    assert user_of_peer(Seen(server, peer=listener.getsockname())) is None
     assert user_of_peer(Seen(server, local=(host, port))) is None
 
 
