@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ def make_deep(top: Path, depth: int, name: str = "d", mode: int = 0o755) -> None
     """Make nested directories, whatever the length of the path, with a file in each."""
     descriptor = os.open(top, os.O_RDONLY)
     for _ in range(depth):
-        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, 0, dir_fd=descriptor))
+        with suppress(FileExistsError):
+            os.close(os.open("file", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0, dir_fd=descriptor))
         os.mkdir(name, dir_fd=descriptor)
         below = os.open(name, os.O_RDONLY, dir_fd=descriptor)
-        os.chmod(name, mode, dir_fd=descriptor)
+        os.fchmod(descriptor, mode)
         os.close(descriptor)
         descriptor = below
     os.close(descriptor)
@@ -148,8 +150,8 @@ def test_a_directory_that_was_moved_away_is_not_left_upwards(tmp_path):
 
 
 def test_what_is_thrown_away_is_gone_at_once_and_removed_later(tmp_path):
-    (tmp_path / "tree").mkdir()
-    make_deep(tmp_path / "tree", 200, mode=0)
+    (tmp_path / "tree" / "below").mkdir(parents=True)
+    make_deep(tmp_path / "tree" / "below", 200, mode=0)
     trash = Trash(tmp_path / "trash")
     trash.open()
     trash.throw_away(tmp_path / "tree")

@@ -218,7 +218,7 @@ def _info(entry: Entry, kind: bytes) -> tarfile.TarInfo:
     # Whoever it is on this host, inside the sandbox it is root.
     info = tarfile.TarInfo(entry.path or ".")
     info.type = kind
-    info.mode = stat.S_IMODE(entry.status.st_mode)
+    info.mode = entry.mode
     info.mtime = entry.status.st_mtime
     return info
 

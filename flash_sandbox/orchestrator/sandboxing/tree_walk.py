@@ -80,6 +80,12 @@ class Position:
         """Descriptor of the directory."""
         return self._levels[-1].descriptor
 
+    @property
+    def mode(self) -> int:
+        """Permissions of the directory, before any were lifted."""
+        before = self._levels[-1].mode_before
+        return stat.S_IMODE(os.fstat(self.descriptor).st_mode) if before is None else before
+
     def enter(self, name: str) -> None:
         """Go down into a directory of this one.
 
@@ -120,7 +126,8 @@ class Position:
         self._levels.append(_Level(name, _identity(status), descriptor, mode_before))
         # To read a directory is not all that it takes to work in it.
         if status.st_mode & self._needed != self._needed and os.geteuid() != 0:
-            self._levels[-1].mode_before = stat.S_IMODE(status.st_mode)
+            if mode_before is None:
+                self._levels[-1].mode_before = stat.S_IMODE(status.st_mode)
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | self._needed)
 
     def _give_mode_back(self, level: _Level) -> None:
@@ -138,6 +145,7 @@ class Entry:
         parent: Descriptor of the directory that it is in.
         descriptor: Descriptor of a directory; -1 for anything else.
         status: What it is, links not followed.
+        mode: Its permissions, before any were lifted.
     """
 
     path: str
@@ -145,6 +153,7 @@ class Entry:
     parent: int
     descriptor: int
     status: os.stat_result
+    mode: int
 
 
 def walk(top: Path, *, path_bytes: int, depth: int) -> Iterator[Entry]:
@@ -160,7 +169,7 @@ def walk(top: Path, *, path_bytes: int, depth: int) -> Iterator[Entry]:
             changes the tree.
     """
     with Position(top, needed=0o500, restore=True) as here:
-        yield Entry("", "", -1, here.descriptor, os.fstat(here.descriptor))
+        yield _directory("", -1, here)
         paths = [""]
         pending: list[list[str]] = []
         while True:
@@ -174,7 +183,8 @@ def walk(top: Path, *, path_bytes: int, depth: int) -> Iterator[Entry]:
                     if is_directory:
                         directories.append(name)
                     else:
-                        yield Entry(path, name, here.descriptor, -1, _status(name, here.descriptor))
+                        status = _status(name, here.descriptor)
+                        yield Entry(path, name, here.descriptor, -1, status, stat.S_IMODE(status.st_mode))
                 pending.append(directories)
             if pending[-1]:
                 parent, name = here.descriptor, pending[-1].pop()
@@ -184,13 +194,18 @@ def walk(top: Path, *, path_bytes: int, depth: int) -> Iterator[Entry]:
                     raise TreeChanged(f"{name[:200]!r} is gone") from error
                 path = f"{paths[-1]}{name}"
                 paths.append(f"{path}/")
-                yield Entry(path, name, parent, here.descriptor, os.fstat(here.descriptor))
+                yield _directory(path, parent, here)
             elif len(paths) > 1:
                 paths.pop()
                 pending.pop()
                 here.leave()
             else:
                 return
+
+
+def _directory(path: str, parent: int, here: Position) -> Entry:
+    status = os.fstat(here.descriptor)
+    return Entry(path, os.path.basename(path), parent, here.descriptor, status, here.mode)
 
 
 def open_file(entry: Entry) -> tuple[int, int | None]:
