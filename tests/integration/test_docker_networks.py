@@ -325,18 +325,3 @@ class TestWhereTheyCannotBeSet:
             on_bridge(client) as sandbox_id,
         ):
             assert reached(client, sandbox_id, places.PRIVATE) == [places.PRIVATE]
-
-
-def test_the_rules_come_back_with_an_engine_that_was_restarted(need) -> None:
-    need("docker", missing())
-    with running_engine() as engine:
-        world = World(engine, engine.process.pid)
-        with orchestrator_in(world) as running, connected(running) as client:
-            with on_bridge(client):
-                pass
-            engine.stop()
-            # With another network namespace, where no rule of ours is yet.
-            engine.start_again()
-            with on_bridge(client) as sandbox_id:
-                assert "FLASH-SANDBOX-" in world.on_host("iptables", "-S")
-                assert reached(client, sandbox_id, "172.17.0.1") == []

@@ -19,7 +19,7 @@ from typing import Final
 
 from ..egress import METADATA, SPECIAL, Egress
 
-__all__ = ["FilterMissing", "PacketFilter"]
+__all__ = ["FilterMissing", "PacketFilter", "rules"]
 
 _REJECT: Final = ("-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
 _NO_CHAIN: Final = "the engine's packet filter has no chain DOCKER-USER"
@@ -71,7 +71,7 @@ class PacketFilter:
         """
         engine = self._engine()
         self._require_bridge(engine, gateway)
-        wanted = list(_rules(egress, subnet, _neighbours(engine), _name_servers(engine)))
+        wanted = list(rules(egress, subnet, _neighbours(engine), _name_servers(engine)))
         if not self._holds(engine, wanted):
             self._write(engine, wanted)
             if not self._holds(engine, wanted):
@@ -216,7 +216,7 @@ class PacketFilter:
             )
 
 
-def _rules(
+def rules(
     egress: Egress,
     subnet: IPv4Network,
     neighbours: Sequence[IPv4Network],
@@ -225,6 +225,12 @@ def _rules(
     """Yield what each rule says: the first that matches a packet decides.
 
     What is not of IPv4 is left out: the network has nothing else.
+
+    Args:
+        egress: What sandboxes may reach.
+        subnet: Their own network.
+        neighbours: Networks that the host is on itself.
+        name_servers: Whom the engine asks for names.
     """
     # Answers to who asked from outside, and the rest of what was let through once.
     yield ("-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "RETURN")
@@ -234,7 +240,8 @@ def _rules(
     for address in name_servers:
         for protocol in ("udp", "tcp"):
             yield ("-d", f"{address}/32", "-p", protocol, "--dport", "53", "-j", "RETURN")
-    yield ("-m", "addrtype", "--dst-type", "LOCAL", *(("-j", "RETURN") if egress.host else _REJECT))
+    opened = egress.host or egress.everything
+    yield ("-m", "addrtype", "--dst-type", "LOCAL", *(("-j", "RETURN") if opened else _REJECT))
     yield ("-d", str(subnet), *_REJECT)
     if egress.everything:
         return
