@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from every_runtime import Runtime
 from inside import wait_until
 
 from flash_sandbox import ConflictError
+from flash_sandbox.orchestrator import running_orchestrator, state_dir
+from flash_sandbox.orchestrator.runtimes import Limits
 
 # Each round puts the tree below a new chain of directories, whose own path is one that the kernel takes.
 DEEP = """
@@ -70,3 +74,34 @@ def test_a_sandbox_with_any_tree_is_saved_or_goes_on(runtime: Runtime, tree: str
         with runtime.sandbox(snapshot_path=path) as copy:
             assert runtime.sh(copy, "chmod 700 /root/tree && cd /root/tree && echo *") != "*\n"
         runtime.client.remove_snapshot(path)
+
+
+def make_deep(top: Path) -> None:
+    top.mkdir(parents=True)
+    descriptor = os.open(top, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=descriptor)
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+
+
+def test_an_orchestrator_starts_with_any_tree_that_a_killed_one_left(tmp_path: Path, limits: Limits) -> None:
+    make_deep(tmp_path / "sandboxes" / "left" / "upper")
+    make_deep(tmp_path / "trash" / "left before")
+    with running_orchestrator(state_dir=tmp_path, limits=limits):
+        assert list((tmp_path / "sandboxes").iterdir()) == []
+        wait_until(lambda: not list((tmp_path / "trash").iterdir()), "what was left to be removed", 60)
+
+
+def test_an_embedded_orchestrator_starts_whatever_another_one_left(
+    tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "flash-sandbox-left"
+    make_deep(left / "sandboxes" / "one" / "upper")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # It is old enough not to be of one that begins just now.
+    monkeypatch.setattr(state_dir, "_SETTLED_SECONDS", -3600.0)
+    with running_orchestrator(limits=limits):
+        wait_until(lambda: not left.exists(), "what was left to be removed", 60)

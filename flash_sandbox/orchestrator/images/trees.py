@@ -153,8 +153,8 @@ class Trees:
 
     def _empty_trash(self) -> None:
         for directory in self._trash.iterdir():
-            # Another process may be at the same.
-            with suppress(FileNotFoundError):
+            # What cannot be removed now is for the next time.
+            with suppress(OSError):
                 remove_tree(directory)
 
     def _path(self, chain: str) -> Path:

@@ -202,7 +202,8 @@ class GvisorRuntime:
     def _remove_unused_roots(self, used: set[str]) -> None:
         for root in self._roots.iterdir():
             if str(root) not in used:
-                remove_tree(root)
+                with suppress(OSError):
+                    remove_tree(root)
 
     async def close(self) -> None:
         """End what is still there and release everything."""
