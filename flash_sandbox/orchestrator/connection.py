@@ -55,6 +55,9 @@ class Watch(Protocol):
         """Return how many bytes of `data` may be handed on now; raise TooMuchError to close the
         connection."""
 
+    def has_request(self, data: bytes) -> bool:
+        """Tell whether `data`, the first of a connection, has the whole head of a request."""
+
     def farewell(self) -> bytes:
         """Return what to send before a connection is closed that has been idle for too long."""
 
@@ -117,6 +120,15 @@ class Connection(asyncio.Protocol):
         """Whether nothing has come yet."""
         return self._inner is None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a whole head of a request has come, if something is to be made of it first."""
+        if self._inner is not None:
+            return True
+        if self._watch is not None:
+            return self._watch.has_request(self._pending)
+        return b"\n\r\n" in self._pending or b"\n\n" in self._pending
+
     @cached_property
     def trusted(self) -> bool:
         """Whether this connection may do without a key."""
@@ -158,8 +170,9 @@ class Connection(asyncio.Protocol):
             self._throw_away(len(data))
             return
         self._pending = self._pending + data if self._pending else data
-        if self._is_scheduled:
+        if self.proven and self._is_scheduled:
             return
+        # An unproven one anew, where it waits already: what it has brought may be a whole head by now.
         if not self.proven or self.hand_on():
             self._schedule()
 

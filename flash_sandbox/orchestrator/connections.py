@@ -204,9 +204,11 @@ class _Turns:
     def __init__(self, begun: _Unproven) -> None:
         self.busy_until = -math.inf
         self._begun = begun
-        # With how much of each is kept: those that have had no turn yet, and those that have more to hand on.
+        # How much is kept of those that have brought a whole head, of those that have more to hand on, and of
+        # those that have brought half of a head.
         self._fresh: dict[Connection, int] = {}
         self._further: dict[Connection, int] = {}
+        self._half: dict[Connection, int] = {}
         self._kept_bytes = 0
         self._seconds = _SAVED_SECONDS
         self._counted = time.monotonic()
@@ -214,10 +216,10 @@ class _Turns:
 
     def take(self, connection: Connection) -> None:
         """Let a connection hand on a piece, at once or when its turn comes."""
-        queue = self._fresh
+        self.leave(connection)
+        queue = self._fresh if connection.is_ready else self._half
         now = time.monotonic()
-        has_room = not connection.is_silent or self._begun.has_room(now)
-        if has_room and not self._is_due and self._left(now) > 0:
+        if not self._is_due and self._left(now) > 0 and self._has_room(connection, now):
             queue = self._further
             if not self._run(connection):
                 return
@@ -228,7 +230,7 @@ class _Turns:
 
     def leave(self, connection: Connection) -> bool:
         """Let a connection wait for a turn no longer; tell whether it did."""
-        size = self._fresh.pop(connection, 0) + self._further.pop(connection, 0)
+        size = sum(queue.pop(connection, 0) for queue in (self._fresh, self._further, self._half))
         self._kept_bytes -= size
         return size > 0
 
@@ -263,7 +265,7 @@ class _Turns:
 
     def _drop_largest(self) -> None:
         """Close those that have sent most, until what is kept of all of them is half of what may be."""
-        kept = self._fresh | self._further
+        kept = self._fresh | self._further | self._half
         for connection in sorted(kept, key=kept.__getitem__, reverse=True):
             if self._kept_bytes > _MOST_KEPT_BYTES // 2:
                 connection.abort()
@@ -283,15 +285,24 @@ class _Turns:
             if self._run(connection):
                 self._wait(connection, self._further)
             now = time.monotonic()
-        if self._fresh or self._further:
+        if self._fresh or self._further or self._half:
             self._plan()
 
     def _next(self, now: float) -> Connection | None:
         # The newest first: its caller has just come, and perhaps with a key.
-        newest = next(reversed(self._fresh), None)
-        if newest is not None and (not newest.is_silent or self._begun.has_room(now)):
-            return newest
-        return next(iter(self._further), None)
+        for found in (
+            next(reversed(self._fresh), None),
+            *(next(iter(q), None) for q in (self._further, self._half)),
+        ):
+            if found is not None and self._has_room(found, now):
+                return found
+        return None
+
+    def _has_room(self, connection: Connection, now: float) -> bool:
+        """Tell whether a connection has a place, or gets one; one that brings a request always does."""
+        if connection.is_silent and connection.is_ready:
+            self._begun.make_room()
+        return not connection.is_silent or self._begun.has_room(now)
 
 
 @lru_cache(maxsize=1024)

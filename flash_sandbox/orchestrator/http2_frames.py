@@ -134,6 +134,18 @@ class FrameWatch:
                 self._count(proven)
         return min(at, len(data))
 
+    def has_request(self, data: bytes) -> bool:
+        """Tell whether `data`, the first of a connection, has all headers of a request."""
+        at = len(_PREFACE)
+        for _ in range(_UNPROVEN_FRAMES_AT_ONCE):
+            if at + _HEAD_BYTES > len(data):
+                break
+            end = at + _HEAD_BYTES + int.from_bytes(data[at : at + 3], "big")
+            if data[at + 3] == _HEADERS:
+                return bool(data[at + 4] & _END_HEADERS) and end <= len(data)
+            at = end
+        return False
+
     def farewell(self) -> bytes:
         """Return a GOAWAY without an error."""
         return self._goaway(ErrorCodes.NO_ERROR, "idle")
