@@ -18,7 +18,6 @@ from inside import wait_until
 from network_world import World, world_around
 
 from flash_sandbox import HTTPClient, PermissionDeniedError, Reason, SandboxAPI, SandboxClient
-from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.docker_engine import bridge
 from flash_sandbox.orchestrator.egress import Egress
@@ -175,21 +174,30 @@ def test_the_operator_decides(
         assert reached(client, one, *there, *kept) == there
 
 
-def test_the_operator_says_so_on_the_command_line(world: World, tmp_path: Path) -> None:
+@contextmanager
+def serving(
+    world: World, state_dir: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[str], HTTPClient]]:
+    """Run an orchestrator as a process of its own, and give a client of it."""
     command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--json", "--limits", "best-effort"]
-    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(tmp_path)]
-    command += ["--max-network", "bridge", "--default-network", "bridge"]
-    command += ["--allow-network", "private", "--allow-network", "host", "--deny-network", "10.0.0.0/8"]
+    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir), *options]
     environment = os.environ | {"DOCKER_HOST": world.engine.host}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             with HTTPClient(address=json.loads(process.stdout.readline())["http_address"]) as client:
-                sandbox_id = client.start_sandbox("docker", IMAGE, memory_mb=64)
-                there = [places.NEIGHBOUR, places.HOST, places.PUBLIC]
-                assert reached(client, sandbox_id, *there, places.PRIVATE, places.METADATA) == there
+                yield process, client
         finally:
             process.terminate()
+
+
+def test_the_operator_says_so_on_the_command_line(world: World, tmp_path: Path) -> None:
+    options = ["--max-network", "bridge", "--default-network", "bridge"]
+    options += ["--allow-network", "private", "--allow-network", "host", "--deny-network", "10.0.0.0/8"]
+    with serving(world, tmp_path, *options) as (_, client):
+        sandbox_id = client.start_sandbox("docker", IMAGE, memory_mb=64)
+        there = [places.NEIGHBOUR, places.HOST, places.PUBLIC]
+        assert reached(client, sandbox_id, *there, places.PRIVATE, places.METADATA) == there
 
 
 class TestTheRules:
@@ -238,24 +246,18 @@ class TestTheRules:
                 lambda: reached(client, one, places.METADATA, places.HOST) == [], "the rules to be back"
             )
 
-    async def test_are_put_back_for_the_sandboxes_of_an_orchestrator_that_was_killed(
+    def test_are_put_back_for_the_sandboxes_of_an_orchestrator_that_was_killed(
         self, world: World, tmp_path: Path
     ) -> None:
-        killed = DockerRuntime(tmp_path, host=world.engine.host)
-        await killed.open()
-        await killed.adopt(lambda adopted: lambda code: None)
-        await killed.start("one", StartRequest("docker", IMAGE, network="bridge"), lambda code: None)
-        before = rules(world)
-        world.on_host("iptables", "-F", "INPUT")
-        following = DockerRuntime(tmp_path, host=world.engine.host)
-        await following.open()
-        await following.adopt(lambda adopted: lambda code: None)
-        assert sorted(rules(world).splitlines()) == sorted(before.splitlines())
-        await following.close()
+        with serving(world, tmp_path) as (process, client):
+            client.start_sandbox("docker", IMAGE, memory_mb=64, network="bridge")
+            process.kill()
         owner = (tmp_path / "containers/docker/owner").read_text()
-        assert owner in before
+        assert rules(world).count(owner) == 4
+        world.on_host("iptables", "-F", "INPUT")
+        with orchestrator_in(world, state_dir=tmp_path):
+            assert rules(world).count(owner) == 4
         assert owner not in rules(world)
-        await killed.close()
 
     def test_of_two_orchestrators_hold_side_by_side(self, world: World) -> None:
         with (
