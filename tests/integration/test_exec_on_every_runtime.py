@@ -86,7 +86,7 @@ class TestOptions:
         if CAPABILITIES[runtime.type].runs_as("12:34"):
             assert runtime.client.exec_command(idle, "id -u; id -g", user="12:34").stdout == "12\n34\n"
         else:
-            with pytest.raises(UnsupportedError, match="runs no command as user '12:34'"):
+            with pytest.raises(UnsupportedError, match="runs nothing as user '12:34'"):
                 runtime.client.exec_command(idle, ["id"], user="12:34")
 
     def test_a_name_of_a_user_is_never_taken_for_another(self, runtime: Runtime, idle: str) -> None:
