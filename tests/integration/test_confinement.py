@@ -246,6 +246,20 @@ def test_the_hosts_devices_cannot_be_changed(inside):
     assert stat.S_IMODE(os.stat("/dev/null").st_mode) == before
 
 
+def test_nor_can_their_modes_and_owners_whoever_owns_them(inside):
+    # Where the orchestrator is root of a container, its devices may be that root's.
+    mounts = [line.split() for line in inside("cat /proc/self/mountinfo").splitlines()]
+    devices = {fields[4]: fields[5] for fields in mounts if fields[4].startswith("/dev/")}
+    for name in ("null", "zero", "full", "random", "urandom", "tty"):
+        assert "ro" in devices[f"/dev/{name}"].split(","), name
+
+
+def test_no_process_reads_from_a_device_of_the_host(inside):
+    kind = "for p in self 1; do stat -Lc %F /proc/$p/fd/0 2> /dev/null; done; cat /dev/stdin"
+    assert set(inside(kind).splitlines()) == {"fifo"}
+    assert inside("echo into > /dev/null; head -c 2 /dev/zero | wc -c; : < /dev/random") == "2\n"
+
+
 def test_the_program_of_pid_1_cannot_be_made_unusable_for_the_next_sandbox(client):
     for command in ("chmod 000 /proc/1/exe", "true > /proc/1/exe", "rm -f /proc/1/exe", "true"):
         with running(client) as sandbox_id:

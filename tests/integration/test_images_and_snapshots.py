@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from every_runtime import Runtime
 from inside import running
+from layouts import busybox
 
 from flash_sandbox import HTTPClient, InvalidArgumentError
 from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
@@ -177,6 +179,38 @@ def test_what_was_written_is_there_after_a_restore(client, written, looked_at, s
     path = snapshot_of(client, written, image="host")
     with running(client, image="", snapshot_path=path) as restored:
         assert shell(client, restored, looked_at) == seen
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "ln -s /oldroot{outside} etc",
+        "ln -s ../oldroot{outside} etc",
+        "mkdir etc; ln -s /oldroot{outside}/made etc/hosts",
+    ],
+)
+def test_no_link_in_a_snapshot_leads_to_the_host(client, images, tmp_path, need, script):
+    program = busybox()
+    need(
+        "busybox",
+        None if program else "there is no static busybox (on Debian: apt-get install busybox-static)",
+    )
+    # An image without /etc: a sandbox can put something else in the place of what it was given.
+    image = images / "without-etc"
+    (image / "bin").mkdir(parents=True, exist_ok=True)
+    for name in ("sh", "mv", "mkdir", "ln", "ls"):
+        shutil.copy(str(program), image / "bin" / name)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    outside.chmod(0o777)
+    # Pytest keeps others out.
+    for directory in tmp_path.parents:
+        directory.chmod(directory.stat().st_mode | stat.S_IXOTH)
+    tmp_path.chmod(0o755)
+    snapshot = snapshot_of(client, f"cd /; mv etc saved; {script.format(outside=outside)}", image=str(image))
+    with running(client, image="", snapshot_path=snapshot) as restored:
+        assert "outside" in shell(client, restored, "ls -l /etc /etc/hosts 2>&1 || true")
+    assert list(outside.iterdir()) == []
 
 
 def test_a_snapshot_is_of_its_image(client, directory_image):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing.supplied import lacking, supply
+from flash_sandbox.orchestrator.sandboxing.supplied import has_place_in, lacking, supply
 
 NAMES = ["hosts", "resolv.conf", "nsswitch.conf"]
 
@@ -81,3 +81,30 @@ def test_a_directory_lacks_what_it_has_not_and_what_is_empty(root, tmp_path):
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
     assert [*lacking(root)] == NAMES[1:]
     assert [*lacking(tmp_path / "without etc")] == NAMES
+
+
+@pytest.mark.parametrize("name", ["hosts", "apt/apt.conf.d/99flash-sandbox"])
+def test_a_file_has_a_place_in_a_layer_that_has_nothing_or_a_file_there(tmp_path, name):
+    assert has_place_in(tmp_path, name)
+    path = tmp_path / "etc" / name
+    path.parent.mkdir(parents=True)
+    assert has_place_in(tmp_path, name)
+    path.touch()
+    assert has_place_in(tmp_path, name)
+
+
+@pytest.mark.parametrize("link", ["etc", "etc/apt", "etc/apt/apt.conf.d", "etc/apt/apt.conf.d/x"])
+def test_a_file_has_no_place_beyond_a_link_of_a_layer(tmp_path, link):
+    (tmp_path / "outside/apt/apt.conf.d").mkdir(parents=True)
+    path = tmp_path / "layer" / link
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "outside")
+    assert not has_place_in(tmp_path / "layer", "apt/apt.conf.d/x")
+
+
+@pytest.mark.parametrize("in_the_way", ["etc", "etc/hosts/directory"])
+def test_a_file_has_no_place_where_a_layer_has_something_else(tmp_path, in_the_way):
+    path = tmp_path / in_the_way
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert not has_place_in(tmp_path, "hosts")

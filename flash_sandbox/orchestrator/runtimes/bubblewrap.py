@@ -42,7 +42,8 @@ from ..sandboxing.pool_steps import pool_steps
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.sandbox_steps import Beginning, Mounts, sandbox_steps
-from ..sandboxing.snapshots import Snapshots
+from ..sandboxing.snapshots import Snapshot, Snapshots
+from ..sandboxing.supplied import has_place_in
 from ..sandboxing.trash import Trash
 from ..sandboxing.users import UserPool, missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
@@ -255,14 +256,22 @@ class BubblewrapRuntime:
             try:
                 self._make_layer(sandbox)
                 if snapshot:
-                    await asyncio.to_thread(
-                        archive.unpack_layer, snapshot.file, sandbox.layer / "upper", sandbox.user
-                    )
+                    await asyncio.to_thread(self._unpack, snapshot, sandbox)
                 await self._launch(sandbox, request)
             except BaseException:
                 await asyncio.shield(self._discard(sandbox))
                 raise
         return sandbox
+
+    def _unpack(self, snapshot: Snapshot, sandbox: RunningSandbox) -> None:
+        """Fill the layer of a sandbox; of what is mounted over it, nothing follows a link in it."""
+        upper = sandbox.layer / "upper"
+        archive.unpack_layer(snapshot.file, upper, sandbox.user)
+        for name in bwrap.MOUNT_POINTS:
+            if (upper / name).is_symlink():
+                raise InvalidArgumentError(f"the snapshot cannot be started from: its /{name} is a link")
+        supplied = tuple(name for name in sandbox.root.supplied if has_place_in(upper, name))
+        sandbox.root = replace(sandbox.root, supplied=supplied)
 
     def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> RunningSandbox:
         sandbox = RunningSandbox(
@@ -319,14 +328,15 @@ class BubblewrapRuntime:
             theirs[bwrap.READY_FD] = ready_write
         try:
             with ExitStack() as opened:
-                null = opened.enter_context(_opened(os.devnull, os.O_RDWR))
+                # Never the null device: it is the host's, and who owns it could deny it to all.
+                nothing = opened.enter_context(_ended_input(sandbox.user))
                 theirs[bwrap.SECCOMP_FD] = opened.enter_context(_opened(self._filter, os.O_RDONLY))
                 if idles:
                     theirs[bwrap.IDLE_FD] = opened.enter_context(_opened(self._program.idler, os.O_PATH))
                 starting = asyncio.ensure_future(
                     self._launcher.start(
                         sandbox_steps(self._beginning(sandbox, command, tree, tuple(theirs), request.shm_mb)),
-                        [null, sandbox.log.write_end, *theirs.values()],
+                        [nothing, sandbox.log.write_end, *theirs.values()],
                         user=sandbox.user,
                         remains={"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
                     )
@@ -562,3 +572,16 @@ def _opened(path: str | Path, flags: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _ended_input(user: int | None) -> Iterator[int]:
+    """Open an input with nothing in it, which the user may open by name, as /dev/stdin."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    os.close(write_end)
+    try:
+        if user is not None:
+            os.fchown(read_end, user, user)
+        yield read_end
+    finally:
+        os.close(read_end)

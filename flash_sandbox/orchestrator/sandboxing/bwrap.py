@@ -29,6 +29,9 @@ IDLE_FD: Final = 7
 MASKED: Final = ("/proc/1/mem", "/proc/1/task/1/mem")
 """What lets others write to the memory of PID 1, where that is bwrap."""
 
+MOUNT_POINTS: Final = ("dev", "proc", "sys")
+"""Where file systems are mounted at the top of a sandbox."""
+
 IDLE_COMMAND: Final = (f"/proc/self/fd/{IDLE_FD}",)
 """Runs the program of `idle`, which is a file of the host's, where it is open as `IDLE_FD`."""
 

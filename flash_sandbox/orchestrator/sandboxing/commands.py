@@ -86,11 +86,11 @@ class _Streams:
         self._report.setblocking(False)
         self._theirs.append(theirs.detach())
         if self._program.terminal is None:
-            if self._has_input:
-                self.input = self._pipe(ours_is_written=True)
-                os.set_blocking(self.input, False)
-            else:
-                self._theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            # Never the null device: it is the host's, and who owns it could deny it to all.
+            self.input = self._pipe(ours_is_written=True)
+            os.set_blocking(self.input, False)
+            if not self._has_input:
+                self.end_input()
             for name in ("stdout", "stderr"):
                 self._ours[name] = self._pipe(ours_is_written=False)
         return self

@@ -1,4 +1,4 @@
-"""What bounds a sandbox's share of pools of the kernel that no cgroup divides: pseudo-terminals and inotify.
+"""What bounds a sandbox's share of what all have in common: pseudo-terminals, inotify, and devices.
 
 Done by a process that joins the sandbox before anything of its user's runs. Resource limits are inherited
 from the launcher, which sets those that bound such pools.
@@ -24,6 +24,9 @@ INOTIFY_INSTANCES: Final = 64
 INOTIFY_WATCHES: Final = 16_384
 """Of at least 8,192 that each user of the machine has by default; of more where it has more memory."""
 
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+"""Those that bwrap shows of the host's own (``--dev``)."""
+
 _INIT: Final = FIRST_DESCRIPTOR
 _REPORT: Final = _INIT + 1
 
@@ -32,6 +35,7 @@ _CLONE_NEWNS: Final = 0x00020000
 _CLONE_NEWUSER: Final = 0x10000000
 _PR_SET_DUMPABLE: Final = 4
 _MS_REMOUNT_NOSUID_NOEXEC: Final = 32 | 2 | 8
+_MOUNT_ATTR_RDONLY: Final = 1
 
 
 @cache
@@ -54,6 +58,11 @@ def pool_steps() -> bytes:
     steps.add(
         "mount", none, steps.text("/dev/pts"), none, _MS_REMOUNT_NOSUID_NOEXEC, options, failure=failure
     )
+    # They can be written to all the same, but not be given another mode by who owns them on the host.
+    attributes = steps.memory([_MOUNT_ATTR_RDONLY, 0, 0, 0])
+    for name in _DEVICES:
+        device = steps.text(f"/dev/{name}")
+        steps.add("mount_setattr", AT_FDCWD, device, 0, attributes, 32, failure=failure)
     steps.add("exit_group", 0)
     return steps.encode()
 

@@ -22,8 +22,8 @@ from .steps import Failure, Steps
 
 __all__ = ["Beginning", "Mounts", "sandbox_steps"]
 
-_NULL: Final = FIRST_DESCRIPTOR
-_LOG: Final = _NULL + 1
+_INPUT: Final = FIRST_DESCRIPTOR
+_LOG: Final = _INPUT + 1
 _OTHERS: Final = _LOG + 1
 
 # Numbers for what is opened on the way.
@@ -87,7 +87,7 @@ class Beginning:
 def sandbox_steps(beginning: Beginning) -> bytes:
     """Return the steps to bwrap.
 
-    The process is given: the null device, where it prints to, what has the `numbers`; and, where it has a
+    The process is given: what it reads from, where it prints to, what has the `numbers`; and, where it has a
     user of its own, a user namespace that maps the owners of its image.
     """
     steps = Steps()
@@ -105,7 +105,7 @@ def sandbox_steps(beginning: Beginning) -> bytes:
     if beginning.user is not None:
         become_user(steps, beginning.user, preparing)
     numbers = (0, 1, 2, *beginning.numbers)
-    sources = (_NULL, _LOG, _LOG, *range(_OTHERS, id_map))
+    sources = (_INPUT, _LOG, _LOG, *range(_OTHERS, id_map))
     for number, source in zip(numbers, sources, strict=True):
         steps.add("dup3", source, number, 0, failure=preparing)
     apply_limits(steps, beginning.rlimits, beginning.cpus, preparing)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["lacking", "supply", "write_supplied"]
+__all__ = ["has_place_in", "lacking", "supply", "write_supplied"]
 
 _HOSTS: Final = """\
 127.0.0.1\tlocalhost
@@ -84,6 +84,28 @@ def lacking(root: Path) -> tuple[str, ...]:
             finally:
                 os.close(directory)
     return tuple(found)
+
+
+def has_place_in(layer: Path, name: str) -> bool:
+    """Tell whether a file below /etc can be mounted over a layer that a sandbox has written, before it runs.
+
+    Its mount would follow a link while the host is still in view.
+    """
+    place = layer
+    for part in ("etc", *Path(name).parts):
+        place /= part
+        try:
+            mode = os.lstat(place).st_mode
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        # A device is how overlayfs says that what is below is gone.
+        if stat.S_ISCHR(mode):
+            return True
+        if stat.S_ISLNK(mode):
+            return False
+    return stat.S_ISREG(mode)
 
 
 def write_supplied(directory: Path) -> None:
