@@ -193,4 +193,4 @@ def test_a_sandbox_whose_main_process_ends_is_stopped(client):
 
 def test_a_main_process_in_the_background_of_a_shell_goes_on(client):
     with running(client, command=["sh", "-c", f"sleep 3006 & {IDLE}"]) as sandbox_id:
-        assert sleepers(client, sandbox_id, "3006")
+        wait_until(lambda: sleepers(client, sandbox_id, "3006"), "the shell to start it")
