@@ -167,15 +167,16 @@ static bool greet(void) {
 /* Send as much as there is room for, one message of each task in turn. */
 static void send_all(void) {
     bool more = true;
-    while (more && stream.out >= 0) {
-        more = false;
-        if (greeting == NOTHING && !stream.open) break;
-        if (!greet()) break;
-        if (ping_due && send_simple(FROM_GUEST_PONG)) ping_due = false;
-        for (struct task *task = tasks; task; task = task->next) more |= task_send(task, &stream);
-        if (hold_due && !more && send_simple(FROM_GUEST_HELD)) stream.open = hold_due = false;
+    while (more && stream.out >= 0 && (greeting != NOTHING || stream.open)) {
+        stream.full = more = false;
+        if (greet()) {
+            if (ping_due && send_simple(FROM_GUEST_PONG)) ping_due = false;
+            for (struct task *task = tasks; task; task = task->next) more |= task_send(task, &stream);
+            if (hold_due && !more && send_simple(FROM_GUEST_HELD)) stream.open = hold_due = false;
+        }
         stream_flush(&stream);
-        if (stream_is_pending(&stream)) break;
+        /* What found no room is tried again where there is some by now; else poll(2) tells when. */
+        more = (more || stream.full) && !stream_is_pending(&stream);
     }
     stream_flush(&stream);
 }

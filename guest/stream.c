@@ -124,7 +124,10 @@ bool stream_begin(struct stream *stream, struct writer *writer) {
         memmove(stream->pending, stream->pending + stream->pending_begin, stream->pending_end);
         stream->pending_begin = 0;
     }
-    if (PENDING_ROOM - stream->pending_end < USUAL_ROOM) return false;
+    if (PENDING_ROOM - stream->pending_end < USUAL_ROOM) {
+        stream->full = true;
+        return false;
+    }
     uint8_t *at = stream->pending + stream->pending_end;
     *writer = (struct writer){.at = at + FRAME_HEAD, .end = at + FRAME_HEAD + MAX_FROM_GUEST};
     return true;

@@ -28,6 +28,7 @@ struct stream {
     size_t received_size, received_room;
     uint8_t *pending; /* what could not be written yet */
     size_t pending_begin, pending_end;
+    bool full; /* `stream_begin` has found no room */
     uint8_t secret[64];
     size_t secret_size;
 };

@@ -147,6 +147,14 @@ def test_a_detached_program_goes_on_and_the_last_of_its_output_is_kept(dialled: 
     assert result.ended.dropped == known.dropped
 
 
+def test_output_comes_whole_though_the_orchestrator_says_nothing_meanwhile(agent: Path) -> None:
+    with running_agent(agent) as host:
+        tasks = [host.start("head", "-c", "1000000", "/dev/zero", window=KEPT) for _ in range(6)]
+        while any(host.tasks[task].ended is None for task in tasks):
+            host.take(acknowledge=False)
+        assert [host.tasks[task].received for task in tasks] == [1_000_000] * len(tasks)
+
+
 # Streams that break off inside a frame
 
 
