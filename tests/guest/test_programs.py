@@ -178,12 +178,14 @@ def test_a_kill_reaches_what_a_program_has_hidden(host: Host) -> None:
     hide = "setsid sh -c '(setsid sleep 4711 &) & sleep 4711' & echo hidden; sleep 4711"
     task = host.start("sh", "-c", hide)
     host.wait_for_output(task, b"hidden")
-    other = host.start("sleep", "600")
+    # Once it prints, it is what it will be called by.
+    other = host.start("sh", "-c", "echo other; sleep 600")
+    host.wait_for_output(other, b"other")
     host.send(task, kill=guest.Kill())
     assert host.finish(task).ended.signal == signal.SIGKILL
     while host.sh("pgrep -fc '^sleep 4711'").stdout != b"0\n":
         pass
-    assert host.sh("pgrep -fc '^sleep 600'").stdout == b"1\n"
+    assert host.sh("pgrep -fc '^sh -c echo other'").stdout == b"1\n"
     host.send(other, kill=guest.Kill())
     host.finish(other)
 
