@@ -96,8 +96,9 @@ static void about_task(struct task *task, const struct field *request) {
         break;
     case TO_GUEST_KILL: program_kill(task); break;
     case TO_GUEST_FORGET:
+        if (!task->ended) break;
         if (task == introduced) introduced = task->next;
-        if (task->ended) task_forget(task);
+        task_forget(task);
         break;
     }
 }
@@ -262,7 +263,7 @@ static void serve(int children) {
     }
 }
 
-/* Give 0, 1 and 2 to the null device, or to nothing where an image has none: no program inherits them. */
+/* Point 0, 1 and 2 at the null device, where there is one. No program inherits them either way. */
 static void leave_standard_streams(void) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int i = 0; i < 3 && null >= 0; i++) dup2(null, i);
@@ -280,7 +281,6 @@ int main(int count, char **arguments) {
     else return fprintf(stderr, "usage: agent --inherited FD | --dial PATH | --stdio\n"), 2;
     /* Nothing of its memory and descriptors is to be looked at by others in the sandbox (proc_pid_fd(5)). */
     prctl(PR_SET_DUMPABLE, 0);
-    prctl(PR_SET_CHILD_SUBREAPER, 1); /* where it is not PID 1 */
     leave_standard_streams();
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&mask);

@@ -58,6 +58,7 @@ static void write_file(const struct operation *operation) {
     int length = snprintf(temporary, sizeof temporary, "%.*s/.flash-sandbox-%d", slash ? (int)(slash - path) : 0, path,
                           (int)getpid());
     if (length >= (int)sizeof temporary) fail(path, ENAMETOOLONG);
+    if (unlink(temporary)) {} /* of one with this process ID that was killed */
     int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) fail(path, errno);
     remove_when_failing(temporary);
@@ -142,7 +143,8 @@ static bool read_operation(struct operation *operation, struct bytes request, ui
         case FILE_TASK_WINDOW: *window = field.value; break;
         }
     }
-    return !reader.malformed && operation->path && (operation->target || operation->kind != FILE_KIND_MOVE);
+    if (reader.malformed || !operation->path || !*operation->path) return false;
+    return operation->target || operation->kind != FILE_KIND_MOVE;
 }
 
 void file_start(uint64_t id, struct bytes request) {

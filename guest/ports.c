@@ -27,10 +27,13 @@ static int dial_port(uint16_t port) {
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     int descriptor = dial(AF_INET, &v4, sizeof v4), error = 0;
     socklen_t size = sizeof error;
-    if (descriptor >= 0) getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (descriptor >= 0 && !error) return descriptor;
+    if (descriptor < 0) error = errno;
+    else getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (!error) return descriptor;
     if (descriptor >= 0) close(descriptor);
-    return dial(AF_INET6, &v6, sizeof v6);
+    descriptor = dial(AF_INET6, &v6, sizeof v6);
+    if (descriptor < 0) errno = error; /* there may be no IPv6 */
+    return descriptor;
 }
 
 void port_dial(uint64_t id, struct bytes request) {

@@ -157,7 +157,6 @@ static _Noreturn void become_program(struct plan *plan) {
     for (int i = 0; i < plan->limit_count; i++)
         if (setrlimit((unsigned)plan->limits[i].resource, &plan->limits[i].limit)) give_up("limit", NOT_RUNNABLE);
     if (!user_find(plan->user ? plan->user : "", &user)) {
-        errno = EINVAL;
         dprintf(2, "flash-sandbox: there is no user %s in the sandbox\n", plan->user);
         _exit(NOT_RUNNABLE);
     }

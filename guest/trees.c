@@ -333,7 +333,7 @@ static const char *first_name(const char *path, const struct stat *status) {
     struct linked **found = tsearch(linked, &known, by_inode);
     if (!found) fail(path, ENOMEM);
     if (*found == linked) {
-        linked->path = strdup(path);
+        if (!(linked->path = strdup(path))) fail(path, ENOMEM);
         return "";
     }
     free(linked);

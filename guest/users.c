@@ -45,7 +45,6 @@ static bool find_passwd(const char *text, struct user *user, char name[LINE]) {
         user->uid = uid;
         user->gid = gid;
         snprintf(name, LINE, "%s", fields[0]);
-        snprintf(user->home, sizeof user->home, "%s", fields[5]);
     }
     if (file) fclose(file);
     if (found) return true;

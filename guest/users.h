@@ -12,7 +12,6 @@ struct user {
     gid_t gid;
     gid_t groups[MAX_GROUPS]; /* supplementary */
     int group_count;
-    char home[1024]; /* empty where it is not known */
 };
 
 /* Find a user by name or number, or USER:GROUP; empty is root. False where the image has no such user or group. */

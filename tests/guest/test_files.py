@@ -113,6 +113,12 @@ def test_a_file_is_never_half_there(host: Host) -> None:
     assert host.sh("ls -A /tmp").stdout.split() == [b"agent", b"file"]
 
 
+def test_what_a_write_that_was_killed_has_left_is_in_nobodys_way(host: Host) -> None:
+    host.sh("n=0; while [ $n -lt 300 ]; do n=$((n+1)); : > /tmp/.flash-sandbox-$n; done")
+    assert host.file(Kind.WRITE, "/tmp/file", b"new").status == 0
+    assert host.file(Kind.READ, "/tmp/file").stdout == b"new"
+
+
 @pytest.mark.parametrize(
     ("kind", "path", "error"),
     [
