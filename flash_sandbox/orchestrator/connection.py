@@ -250,7 +250,12 @@ class Connection(asyncio.Protocol):
             data, self._pending = self._pending[:size], self._pending[size:]
             if self.proven:
                 self._connections.note_use()
-            self._deliver(data)
+            try:
+                self._deliver(data)
+            except Exception:
+                # As of any protocol that raises: nothing more is handed on to it.
+                self.abort()
+                raise
         self._is_scheduled = self._can_hand_on()
         self._set_reading()
         return self._is_scheduled

@@ -132,13 +132,14 @@ class Connections:
         self._begun.remove(connection)
 
     def _sweep(self) -> None:
+        # Planned first, so that it comes whatever one of them raises.
+        self._sweeper = None
+        if self._all:
+            self._sweeper = asyncio.get_running_loop().call_later(self._sweep_seconds, self._sweep)
         now = time.monotonic()
         for connection in tuple(self._all):
             if connection.deadline <= now:
                 connection.expire(now)
-        self._sweeper = None
-        if self._all:
-            self._sweeper = asyncio.get_running_loop().call_later(self._sweep_seconds, self._sweep)
 
 
 class _Unproven:
@@ -280,13 +281,16 @@ class _Turns:
         self._is_due = False
         now = time.monotonic()
         end = now + _TURN_SECONDS
-        while now < end and self._left(now) > 0 and (connection := self._next(now)) is not None:
-            self.leave(connection)
-            if self._run(connection):
-                self._wait(connection, self._further)
-            now = time.monotonic()
-        if self._fresh or self._further or self._half:
-            self._plan()
+        try:
+            while now < end and self._left(now) > 0 and (connection := self._next(now)) is not None:
+                self.leave(connection)
+                if self._run(connection):
+                    self._wait(connection, self._further)
+                now = time.monotonic()
+        finally:
+            # Whatever the protocol of one raises, the others have their turns.
+            if self._fresh or self._further or self._half:
+                self._plan()
 
     def _next(self, now: float) -> Connection | None:
         # The newest first: its caller has just come, and perhaps with a key.

@@ -35,6 +35,8 @@ class Answering(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += data
+        if b"raise" in data:
+            raise NotImplementedError
         for word, act in (
             (b"begin", self.connection.begin),
             (b"prove", self.connection.prove),
@@ -169,6 +171,20 @@ class TestCap:
                 assert await is_answered(*proven[-1], b"begin prove end")
             assert not await is_answered(*await opened.connect())
             assert await is_answered(*proven[0])
+
+
+async def test_a_protocol_that_raises_ends_its_own_connection_and_holds_up_no_other() -> None:
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: raised.append(told["exception"]))
+    async with door(connections()) as opened:
+        long, waiting, raising = [await opened.connect() for _ in range(3)]
+        # More than what is handed on at a time: the others wait for their turns, the last one for the first.
+        for (_, writer), data in ((long, bytes(65536)), (waiting, b"x\n\n"), (raising, b"raise\n\n")):
+            writer.write(data)
+        assert await waiting[0].readexactly(3) == b"x\n\n"
+        assert len(await long[0].readexactly(65536)) == 65536
+        assert await _until_closed(raising[0]) == b""
+    assert list(map(type, raised)) == [NotImplementedError]
 
 
 class TestUnread:
