@@ -75,7 +75,10 @@ class MemoryWatch:
 
     async def _watch(self) -> None:
         while self._watched:
-            pause = await asyncio.to_thread(self._look, dict(self._watched))
+            pause = _LEAST_SECONDS
+            # Without a descriptor to look with, say: whoever is short of them may soon have some.
+            with suppress(OSError):
+                pause = await asyncio.to_thread(self._look, dict(self._watched))
             await asyncio.sleep(pause)
 
     def _look(self, watched: dict[str, Watched]) -> float:
