@@ -81,6 +81,21 @@ async def test_who_does_not_read_holds_up_its_own_task_alone(agent: Path) -> Non
         assert (await endless.end()).signal == signal.SIGKILL
 
 
+async def test_a_connection_has_started_once_it_is_made(agent: Path) -> None:
+    listen = "import socket; s = socket.create_server(('127.0.0.1', 8000)); print('up', flush=True); "
+    accept = "exit(s.accept()[0].recv(1) != b'x')"
+    async with opened(agent) as channel, asyncio.timeout(30):
+        server = channel.run(guest.Run(argv=[b"python3", b"-c", f"{listen}{accept}".encode()], env=PATH))
+        async for piece in server.output():
+            assert piece.data == b"up\n"
+            break
+        connection = channel.dial(port=8000)
+        await connection.started()
+        assert not connection.has_ended
+        await connection.write(b"x")
+        assert (await server.ended()).status == 0
+
+
 async def test_a_task_that_is_forgotten_ends(agent: Path) -> None:
     async with opened(agent) as channel:
         for _ in range(3):

@@ -79,6 +79,7 @@ class Task:
         self._channel = channel
         self._credit = credit
         self._sent = sent
+        self._is_started = False
         self._is_abandoned = False
         self._allowed = received + WINDOW
         self._arrived = received
@@ -119,7 +120,7 @@ class Task:
         Raises:
             ChannelFailed: The channel failed.
         """
-        while not self.pid and self._ended is None:
+        while not self._is_started and self._ended is None:
             await self._change()
 
     async def write(self, data: bytes, *, end: bool = False) -> None:
@@ -193,7 +194,7 @@ class Task:
         if message.output is not None:
             self._take_output(message.output)
         elif message.started is not None:
-            self.pid = message.started.pid
+            self._is_started, self.pid = True, message.started.pid
         elif message.credit is not None:
             limit = message.credit.limit
             if not self._credit <= limit <= self._sent + INPUT_WINDOW:
