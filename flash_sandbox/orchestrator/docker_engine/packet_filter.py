@@ -170,8 +170,11 @@ class PacketFilter:
 
     def _run(self, engine: int, command: Sequence[str], text: str = "") -> str:
         """Run a program in the engine's network namespace and return what it printed."""
-        if not os.path.samefile(f"/proc/{engine}/ns/net", "/proc/self/ns/net"):
-            command = ["nsenter", f"--net=/proc/{engine}/ns/net", "--", *command]
+        try:
+            if not os.path.samefile(f"/proc/{engine}/ns/net", "/proc/self/ns/net"):
+                command = ["nsenter", f"--net=/proc/{engine}/ns/net", "--", *command]
+        except OSError as error:
+            raise _gone(error) from None
         try:
             done = subprocess.run(
                 command, input=text, capture_output=True, text=True, errors="replace", timeout=_SECONDS
@@ -205,8 +208,8 @@ class PacketFilter:
 
     def _require_bridge(self, engine: int, gateway: IPv4Address) -> None:
         """Make sure that the rules are set where the bridge is, and see what passes between its ports."""
-        interfaces = Path(f"/proc/{engine}/net/dev").read_text().split()
-        addresses = Path(f"/proc/{engine}/net/fib_trie").read_text()
+        interfaces = _table(engine, "dev").split()
+        addresses = _table(engine, "fib_trie")
         if f"{self.bridge}:" not in interfaces or f" {gateway}\n" not in addresses:
             raise FilterMissing(f"the bridge {self.bridge} is not where the engine's socket leads to")
         if self._run(engine, ["cat", "/proc/sys/net/bridge/bridge-nf-call-iptables"]).strip() != "1":
@@ -263,12 +266,24 @@ def _ipv4(networks: Sequence[object]) -> list[IPv4Network]:
 def _neighbours(engine: int) -> list[IPv4Network]:
     """Return the networks that the host is on itself, from its table of routes (proc_pid_net(5))."""
     found = set()
-    for line in Path(f"/proc/{engine}/net/route").read_text().splitlines()[1:]:
+    for line in _table(engine, "route").splitlines()[1:]:
         columns = line.split()
         destination, gateway, mask = (_address(columns[number]) for number in (1, 2, 7))
         if int(gateway) == 0 and int(mask) != 0:
             found.add(IPv4Network(f"{destination}/{mask}"))
     return sorted(found)
+
+
+def _table(engine: int, name: str) -> str:
+    """Return what the kernel tells of the engine's network (proc_pid_net(5))."""
+    try:
+        return Path(f"/proc/{engine}/net/{name}").read_text()
+    except OSError as error:
+        raise _gone(error) from None
+
+
+def _gone(error: OSError) -> FilterMissing:
+    return FilterMissing(f"the engine's process cannot be looked at: {error.strerror}")
 
 
 def _address(digits: str) -> IPv4Address:
