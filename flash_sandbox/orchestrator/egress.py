@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
 __all__ = ["INTERNET", "METADATA", "SPECIAL", "Egress", "Network"]
@@ -42,7 +42,7 @@ class Egress:
     everything: bool = False
     host: bool = False
     allowed: tuple[Network, ...] = ()
-    denied: tuple[Network, ...] = field(default=())
+    denied: tuple[Network, ...] = ()
 
     @classmethod
     def parse(cls, allow: Sequence[str], deny: Sequence[str]) -> Self:

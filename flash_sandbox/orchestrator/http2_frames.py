@@ -21,7 +21,7 @@ __all__ = ["FrameWatch"]
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD_BYTES: Final = 9
 # Types of frames and their flags (RFC 9113, 6).
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _CONTINUATION = 0, 1, 3, 4, 9
+_DATA, _HEADERS, _SETTINGS, _CONTINUATION = 0, 1, 4, 9
 _END_STREAM: Final = 0x1
 _END_HEADERS: Final = 0x4
 
@@ -44,6 +44,9 @@ class _Budget:
         left: How many at once, at first.
         per_second: How many more each second.
         per_kib: How many more for each KiB that was sent.
+        most: How many may be saved up: as many as at first.
+        since: When it was refilled last, by the monotonic clock.
+        sent: Bytes that had been sent by then.
     """
 
     left: float

@@ -53,9 +53,9 @@ __all__ = ["BubblewrapRuntime"]
 
 # With less, bwrap itself would be too much, which counts where there is no cgroup.
 _LEAST_MEMORY_MB: Final = 16
-# What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
 # A process may take a moment to come to rest that it is to be at.
 _SNAPSHOT_TRIES: Final = 3
+# What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
 _END_PATIENCE_SECONDS: Final = 1.0
 
 

@@ -33,7 +33,7 @@ class Held:
         self._descriptors: dict[Path, int] = {}
 
     def take(self, directory: Path) -> None:
-        """Make a cgroup, where it is missing, and hold it; twice does no more.
+        """Make a cgroup, where it is missing, and hold it. Idempotent.
 
         Raises:
             OSError: It cannot be made.

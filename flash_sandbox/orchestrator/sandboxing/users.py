@@ -96,7 +96,7 @@ class UserPool:
         self._returned: list[int] = []
 
     def close(self) -> None:
-        """Give up the range. Twice does no more."""
+        """Give up the range. Idempotent."""
         if self._lock is not None and self.descriptor >= 0:
             self._lock.unlink(missing_ok=True)
             os.close(self.descriptor)
