@@ -121,8 +121,8 @@ def serve(
     allow_registry: Annotated[
         list[str] | None,
         typer.Option(
-            help="Registry whose images may be started, or a pattern such as 'ghcr.io/owner/*' or '*'; "
-            "docker-daemon: all that Docker Engine has.",
+            help="Registry whose images may be started, or a pattern such as `ghcr.io/owner/*`, or `*` for "
+            "all; docker-daemon: all that Docker Engine has.",
             show_default="docker.io",
         ),
     ] = None,
@@ -207,7 +207,7 @@ def serve(
         ),
     ] = None,
     limits: Annotated[
-        LimitsChoice, typer.Option(help="Without cgroups: refuse to serve, or use rlimits.")
+        LimitsChoice, typer.Option(help="Without cgroups: refuse to serve, or sample memory and use rlimits.")
     ] = LimitsChoice.ENFORCE,
     log_format: Annotated[
         LogFormatChoice, typer.Option(help="How the log is written to standard error.")
@@ -223,7 +223,7 @@ def serve(
     if trouble is not None and limits is LimitsChoice.ENFORCE:
         _run_in_scope()
     elif trouble is not None:
-        typer.echo(f"warning: memory, CPU and PIDs are limited by rlimits only: {trouble}", err=True)
+        typer.echo(f"warning: limits are best-effort: {trouble}", err=True)
     options: OrchestratorOptions = {
         "host": host,
         "http_port": http_port,

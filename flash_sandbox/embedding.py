@@ -110,7 +110,7 @@ class _Companion:
         self.endpoint = Endpoint("http", answer["address"], key)
         if answer["trouble"]:
             logging.getLogger("flash_sandbox").warning(
-                "memory, CPU and PIDs of sandboxes are limited by rlimits only: %s", answer["trouble"]
+                "limits of sandboxes are best-effort: %s", answer["trouble"]
             )
 
     def _begin(self, told: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
 }
 """What can be generated, by the name that a page asks for it by; each is Markdown."""
 
-_PLACE: Final = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+_PLACE: Final = re.compile(r"^<!-- generated: ([^ ]+) -->$", re.MULTILINE)
 
 
 def fill_in(text: str) -> str:

@@ -96,6 +96,7 @@ def inspect(
         shown: dict[str, Any] = fields_of(info) | {
             "command": " ".join(info.command),
             "labels": " ".join(info.labels),
+            "env": " ".join(info.env),
             "created_at": moment(info.created_at),
             "expires_at": moment(info.expires_at) if info.expires_at else "never",
         }

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..embedding import ADDRESS_VARIABLE
-from ..models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, DEFAULT_PIDS, DEFAULT_SHM_MB
+from ..models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, DEFAULT_PIDS, DEFAULT_SHM_MB, MIN_PIDS
 from ..options import API_KEY_VARIABLE
 from .connection import TransportChoice
 from .names import complete_sandboxes, complete_snapshots
@@ -124,7 +124,7 @@ Pids = Annotated[
     int | None,
     typer.Option(
         "--pids",
-        help="Most processes and threads.",
+        help=f"Most processes and threads, at least {MIN_PIDS}.",
         metavar="NUMBER",
         show_default=f"the snapshot's, or {DEFAULT_PIDS}",
     ),

@@ -74,7 +74,7 @@ class Orchestrator:
         state_dir: Where files are kept; None for a temporary directory that is removed at the end. One that
             is given keeps snapshots and images.
         limits: What to do where the host gives no cgroup: ``enforce`` refuses to start, ``best-effort``
-            uses rlimits.
+            samples memory and uses rlimits.
         image_roots: Directories from which images are taken, besides ``rootfs`` in the state directory.
         registries: Patterns of the registries whose images may be started, such as ``docker.io`` (all there
             is where it is None), ``ghcr.io/owner/*`` or ``*``; ``docker-daemon``: all that Docker Engine has.

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pages
 import pytest
 
-from docs.ext import fill_in, operations, tables
+from docs.ext import PARTS, fill_in, operations, tables
 from flash_sandbox import __all__ as PUBLIC
 from flash_sandbox.errors import TABLE
 from flash_sandbox.operations import OPERATIONS
@@ -130,6 +130,12 @@ def test_what_each_runtime_can_do_is_in_the_reference() -> None:
         assert "| " + " | ".join([what, *(each[what] for each in able)]) + " |" in lines
 
 
-def test_what_a_page_asks_for_must_be_known() -> None:
+@pytest.mark.parametrize("name", ["nothing", "no-thing"])
+def test_what_a_page_asks_for_must_be_known(name: str) -> None:
     with pytest.raises(KeyError):
-        fill_in("<!-- generated: nothing -->")
+        fill_in(f"<!-- generated: {name} -->")
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_every_part_is_filled_in(name: str) -> None:
+    assert fill_in(f"before\n\n<!-- generated: {name} -->\n") == f"before\n\n{PARTS[name]()}\n"

@@ -295,7 +295,7 @@ class TestAlone:
                 printed, said = process.communicate(timeout=60)
         assert (process.returncode, printed) == (3, b"here\n"), said
         # Where limits are not enforced it says so, and nothing else.
-        assert (b"rlimits only" in said, said.count(b"\n")) == ((limits != "enforce"), limits != "enforce")
+        assert (b"best-effort" in said, said.count(b"\n")) == ((limits != "enforce"), limits != "enforce")
         assert alone.left() == []
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
