@@ -88,3 +88,32 @@ def test_a_directory_is_the_root_of_a_sandbox(start: Start, shared: Path) -> Non
 def test_a_link_that_takes_the_place_of_a_directory_is_not_followed(start: Start, shared: Path) -> None:
     image, other = root_with(shared / "image", "an image\n"), root_with(shared / "other", "a secret\n")
     assert start(image, other).startswith("refused: ")
+
+
+def listing(directory: Path) -> dict[str, int]:
+    return {str(path.relative_to(directory)): path.lstat().st_mode for path in directory.rglob("*")}
+
+
+@pytest.mark.parametrize("change", ["nothing", "a link in the way", "no etc"])
+def test_nothing_is_made_in_a_directory_that_is_an_image(start: Start, shared: Path, change: str) -> None:
+    image = root_with(shared / "image", "an image\n")
+    (image / "etc").chmod(0o711)
+    if change == "a link in the way":
+        (image / ".flash-sandbox-idle").symlink_to("/tmp/made")
+    elif change == "no etc":
+        (image / "etc" / "motd").unlink()
+        (image / "etc").rmdir()
+    before = listing(image)
+    assert start(image) == ("" if change == "no etc" else "an image\n")
+    assert listing(image) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_an_image_may_be_on_a_file_system_that_is_read_only(start: Start, shared: Path) -> None:
+    image = root_with(shared / "image", "an image\n")
+    subprocess.run(["mount", "--bind", image, image], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", image], check=True)
+        assert start(image) == "an image\n"
+    finally:
+        subprocess.run(["umount", image], check=True)

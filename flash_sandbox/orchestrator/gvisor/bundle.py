@@ -90,7 +90,12 @@ def mounting_root(directory: Path, lower: str) -> list[str]:
         lower: Where the root file system really is.
     """
     place = directory / _ROOT
-    return beneath.mounting(lower, place) if place.is_dir() else []
+    if not place.is_dir():
+        return []
+    mounts = json.loads((directory / "config.json").read_text())["mounts"]
+    # Where runsc would make them, in a directory of the operator's.
+    files = [mount["destination"] for mount in mounts if mount["type"] == "bind"]
+    return beneath.mounting(lower, place, files)
 
 
 def _place(directory: Path, root: RootFilesystem) -> Path:
