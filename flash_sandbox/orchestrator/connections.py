@@ -153,13 +153,19 @@ class _Unproven:
         self._most = most
         self._count = 0
         self._by_origin: dict[object, dict[Connection, None]] = {}
+        # The addresses by how many each has: there may be as many addresses as connections.
+        self._by_size: dict[int, dict[object, None]] = {}
+        self._largest = 0
         self._evictions = _EVICTIONS_AT_ONCE
         self._counted = time.monotonic()
 
     def add(self, connection: Connection) -> None:
         """Add one."""
-        self._by_origin.setdefault(connection.origin, {})[connection] = None
+        of_origin = self._by_origin.setdefault(connection.origin, {})
+        of_origin[connection] = None
         self._count += 1
+        self._note_size(connection.origin, len(of_origin) - 1, len(of_origin))
+        self._largest = max(self._largest, len(of_origin))
 
     def remove(self, connection: Connection) -> None:
         """Remove one, if it is there."""
@@ -167,8 +173,19 @@ class _Unproven:
         if connection in of_origin:
             del of_origin[connection]
             self._count -= 1
+            self._note_size(connection.origin, len(of_origin) + 1, len(of_origin))
             if not of_origin:
                 del self._by_origin[connection.origin]
+            while self._largest and self._largest not in self._by_size:
+                self._largest -= 1
+
+    def _note_size(self, origin: object, before: int, size: int) -> None:
+        alike = self._by_size.get(before, {})
+        alike.pop(origin, None)
+        if not alike:
+            self._by_size.pop(before, None)
+        if size:
+            self._by_size.setdefault(size, {})[origin] = None
 
     def make_room(self) -> None:
         """Close connections until there is room for one more."""
@@ -190,8 +207,8 @@ class _Unproven:
         """Close the oldest one of the address that has most of them; tell whether there was one."""
         if not self._by_origin:
             return False
-        largest = max(self._by_origin, key=lambda origin: len(self._by_origin[origin]))
-        next(iter(self._by_origin[largest])).abort()
+        origin = next(iter(self._by_size[self._largest]))
+        next(iter(self._by_origin[origin])).abort()
         return True
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 from h2.errors import ErrorCodes
@@ -228,6 +231,51 @@ async def test_a_flood_of_frames_ends_its_connection(kind: str, proven: bool) ->
                 break
         writer.close()
         assert _goaway(await received).error_code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+@dataclass(eq=False)
+class Idle:
+    """A connection on which nothing comes."""
+
+    connections: Connections
+    origin: int
+    deadline: float = math.inf
+    is_aborted: bool = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
+        self.connections.forget(cast(Connection, self))
+
+
+def seconds_to_admit(addresses: int) -> float:
+    """Return how long the door takes for 200 connections more where as many addresses have one each."""
+    connections = Connections(lambda _: False, most=2 * addresses)
+    for origin in range(addresses):
+        connections.admit(cast(Connection, Idle(connections, origin)))
+    began = time.thread_time()
+    for origin in range(addresses, addresses + 200):
+        connections.admit(cast(Connection, Idle(connections, origin)))
+    return time.thread_time() - began
+
+
+async def test_a_connection_costs_the_same_however_many_addresses_there_are() -> None:
+    few, many = (min(seconds_to_admit(addresses) for _ in range(3)) for addresses in (64, 6400))
+    assert many < 20 * few
+
+
+async def test_the_address_that_has_most_makes_room_of_equal_ones_the_first() -> None:
+    connections = Connections(lambda _: False, most=8)
+    idle = [Idle(connections, origin) for origin in (1, 2, 2, 3, 3, 4, 5)]
+    for connection in idle:
+        connections.admit(cast(Connection, connection))
+    assert [connection.is_aborted for connection in idle] == [True, True, False, True, False, False, False]
+    # Of those that are gone, nothing is kept.
+    for connection in idle:
+        connection.abort()
+    again = [Idle(connections, 6) for _ in range(5)]
+    for connection in again:
+        connections.admit(cast(Connection, connection))
+    assert [connection.is_aborted for connection in again] == [True, False, False, False, False]
 
 
 async def test_callers_that_read_much_may_ask_for_much() -> None:
