@@ -114,6 +114,16 @@ class TestUser:
         with pytest.raises(UnsupportedError, match=user):
             runtime.client.start_sandbox(runtime.type, runtime.image, user=user)
 
+    @pytest.mark.parametrize("user", ["nobody-here", "0:nobody-here", "4294967295", "0:99999999999"])
+    def test_a_user_whom_there_is_not_is_refused(self, runtime: Runtime, user: str) -> None:
+        with pytest.raises((InvalidArgumentError, UnsupportedError), match="user"):
+            runtime.client.start_sandbox(runtime.type, runtime.image, user=user)
+        with (
+            runtime.sandbox() as one,
+            pytest.raises((InvalidArgumentError, UnsupportedError), match="user"),
+        ):
+            runtime.client.exec_command(one, "id", user=user)
+
 
 class TestProcesses:
     def test_no_more_of_them_are_made(self, runtime: Runtime) -> None:

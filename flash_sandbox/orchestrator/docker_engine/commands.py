@@ -21,11 +21,12 @@ from .ends import CommandEnds
 from .processes import MARK, kill_command, kill_script, on_this_host, signal_process, signal_script
 from .streams import Demultiplexer
 
-__all__ = ["Command", "why_not_run"]
+__all__ = ["Command", "is_about_user", "why_not_run"]
 
 _NOT_RUN: Final = re.compile(r'exec: ("(?:[^"\\]|\\.)*": .*?)(?:: unknown)?\s*$', re.DOTALL)
 # What the engine says of a program that it cannot run, it prints in its place.
 _ENGINE_SAYS: Final = (b"OCI runtime exec failed", b"unable to find user", b"unable to find group")
+_NO_USER: Final = ("unable to find user", "unable to find group", "uids and gids must be in range")
 _NOT_FOUND: Final = ("executable file not found", "no such file or directory")
 _CONFLICTS: Final = ("is not running", "is paused", "No such")
 _NO_DIRECTORY: Final = re.compile(r'chdir to cwd \("(?P<cwd>.*?)"\)[^:]*: (?P<why>[^:]+)')
@@ -255,6 +256,11 @@ def why_not_run(message: str) -> tuple[str, bool] | None:
     return found[1], any(sign in found[1] for sign in _NOT_FOUND)
 
 
+def is_about_user(message: str) -> bool:
+    """Tell whether the engine says that there is no such user or group."""
+    return any(sign in message for sign in _NO_USER)
+
+
 def _not_run(message: str) -> list[Happening]:
     no_directory = _NO_DIRECTORY.search(message)
     if no_directory is not None:
@@ -266,7 +272,7 @@ def _not_run(message: str) -> list[Happening]:
         return [Printed("stderr", f"exec: {text}\n".encode()), Ended(127 if absent else 126)]
     if any(sign in message for sign in _CONFLICTS):
         raise ConflictError(f"the command was not run: {message.strip()}")
-    if "unable to find user" in message or "unable to find group" in message:
+    if is_about_user(message):
         raise InvalidArgumentError(f"user: {message.strip()}")
     raise InternalServerError(f"the command could not be run: {message.strip()}")
 

@@ -18,7 +18,7 @@ from ..images.manifests import ImageConfig
 from ..sandboxing import idle, privileges
 from ..sandboxing.main_process import main_command
 from .api import Engine, EngineError, EngineMissing
-from .commands import why_not_run
+from .commands import is_about_user, why_not_run
 from .containers import Container, refused_limits
 from .output import printed
 from .processes import on_this_host
@@ -114,6 +114,8 @@ async def start(engine: Engine, container_id: str, *, look: bool = True) -> Runn
             raise InvalidArgumentError(
                 f"the main process cannot be run: {why[0]}", reason=Reason.START_FAILED
             ) from error
+        if is_about_user(error.message):
+            raise InvalidArgumentError(f"user: {error.message}") from error
         raise InternalServerError(f"Docker Engine cannot start the sandbox: {error.message}") from error
     inspected = await engine.call("GET", f"/containers/{container_id}/json")
     found = running_container(inspected, look=look)
