@@ -29,6 +29,7 @@ def entry(**changes: object) -> Entry:
         "cwd": "/",
         "cwd_asked": "",
         "terminal": None,
+        "has_input": True,
         "join_files": ["/sys/fs/cgroup/one/cgroup.procs"],
         "hides_cgroup": False,
         "rlimits": [],

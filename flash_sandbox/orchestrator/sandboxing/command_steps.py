@@ -35,7 +35,7 @@ REPORT: Final = INIT + 1
 """Where is told what went wrong, and the terminal is handed over."""
 
 STANDARD: Final = REPORT + 1
-"""Standard input, output and error, where there is no terminal."""
+"""Standard output and error, where there is no terminal, and then standard input, where there is one."""
 
 # Docker's words for the same: not found (exit status of POSIX shells).
 _NOT_FOUND: Final = 127
@@ -84,6 +84,7 @@ class Entry:
         cwd: Directory that it starts in, where there is one.
         cwd_asked: Directory that it must start in; empty for no such.
         terminal: Rows and columns of the terminal that it opens; None for pipes.
+        has_input: Whether it is given something to read from, where there is no terminal.
         join_files: Files of cgroups that its process is written to.
         hides_cgroup: Whether it is to take the sandbox's cgroup for its own, in a namespace of its own: it
             looks for its limits in ``/sys/fs/cgroup`` below its path, where its own cgroup has none.
@@ -96,6 +97,7 @@ class Entry:
     cwd: str
     cwd_asked: str
     terminal: tuple[int, int] | None
+    has_input: bool
     join_files: Sequence[str]
     hides_cgroup: bool
     rlimits: Sequence[Sequence[int]]
@@ -117,6 +119,7 @@ def command_steps(entry: Entry, descriptors: int, from_within: bool) -> bytes:
         tuple(tuple(limit) for limit in entry.rlimits),
         tuple(entry.cpus),
         entry.terminal,
+        entry.has_input,
         descriptors,
         from_within,
         entry.hides_cgroup,
@@ -150,6 +153,7 @@ def _entrance(
     rlimits: tuple[tuple[int, ...], ...],
     cpus: tuple[int, ...],
     terminal: tuple[int, int] | None,
+    has_input: bool,
     descriptors: int,
     from_within: bool,
     hides_cgroup: bool,
@@ -179,10 +183,16 @@ def _entrance(
     become_user(steps, 0, preparing)
     # To become another user sets it to what the host has chosen (fs.suid_dumpable).
     steps.add("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0, failure=preparing)
-    if terminal is None:
-        standard = (STANDARD, STANDARD + 1, STANDARD + 2)
-    else:
+    if terminal is not None:
         standard = _open_terminal(steps, *terminal)
+    elif has_input:
+        standard = (STANDARD + 2, STANDARD, STANDARD + 1)
+    else:
+        # The sandbox's: whoever owns the host's could deny that to all by its descriptor.
+        null = steps.text("/dev/null")
+        opened = steps.add("openat", AT_FDCWD, null, os.O_RDONLY | os.O_CLOEXEC, failure=preparing)
+        steps.add("dup3", opened, _TERMINAL, os.O_CLOEXEC, failure=preparing)
+        standard = (_TERMINAL, STANDARD, STANDARD + 1)
     for number, source in enumerate(standard):
         steps.add("dup3", source, number, 0, failure=preparing)
     _confine(steps)

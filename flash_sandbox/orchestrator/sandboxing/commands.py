@@ -75,7 +75,7 @@ class _Streams:
         self.input = -1
         self._program = program
         self._user = user
-        self._has_input = has_input
+        self.has_input = has_input
         self._outputs: Outputs | None = None
         self._ours: dict[str, int] = {}
         self._theirs: list[int] = []
@@ -86,13 +86,11 @@ class _Streams:
         self._report.setblocking(False)
         self._theirs.append(theirs.detach())
         if self._program.terminal is None:
-            # Never the null device: it is the host's, and who owns it could deny it to all.
-            self.input = self._pipe(ours_is_written=True)
-            os.set_blocking(self.input, False)
-            if not self._has_input:
-                self.end_input()
             for name in ("stdout", "stderr"):
                 self._ours[name] = self._pipe(ours_is_written=False)
+            if self.has_input:
+                self.input = self._pipe(ours_is_written=True)
+                os.set_blocking(self.input, False)
         return self
 
     def _pipe(self, *, ours_is_written: bool) -> int:
@@ -189,6 +187,7 @@ async def _process(
         cwd=sandbox.root.working_dir,
         cwd_asked=program.cwd,
         terminal=None if terminal is None else (terminal.rows, terminal.columns),
+        has_input=streams.has_input,
         join_files=group.join_files,
         hides_cgroup=group.is_within,
         rlimits=[*tree.command_rlimits, *getattr(group, "rlimits", [])] if tree else [],
