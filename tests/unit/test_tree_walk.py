@@ -184,6 +184,21 @@ def test_what_cannot_be_removed_is_told_and_holds_up_nothing(tmp_path, undeletab
     assert len(list((tmp_path / "trash").iterdir())) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_trash_closes_though_its_log_has_failed(tmp_path, undeletable):
+    def fail(name: str, **fields: object) -> None:
+        raise RuntimeError
+
+    trash = Trash(tmp_path / "trash", fail)
+    trash.open()
+    trash.throw_away(undeletable)
+    assert trash.wait(30)
+    (tmp_path / "other").mkdir()
+    trash.throw_away(tmp_path / "other")
+    trash.close()
+    assert len(list((tmp_path / "trash").iterdir())) == 1
+
+
 @pytest.fixture
 def undeletable(tmp_path):
     """A directory that not even root can empty: a process works in a mount below it."""

@@ -77,15 +77,23 @@ class Trash:
             self._waiting.append(path)
             if self._worker is None and not self._closed:
                 # A daemon: what is left when this process ends is for the next time.
-                self._worker = threading.Thread(target=self._work, name="flash-sandbox-trash", daemon=True)
-                self._worker.start()
+                worker = threading.Thread(target=self._work, name="flash-sandbox-trash", daemon=True)
+                worker.start()
+                self._worker = worker
 
     def _work(self) -> None:
         turns: deque[tuple[Path, Iterator[None]]] = deque()
-        while self._has_work(turns):
-            path, steps = turns.popleft()
-            if self._goes_on(path, steps):
-                turns.append((path, steps))
+        try:
+            while self._has_work(turns):
+                path, steps = turns.popleft()
+                if self._goes_on(path, steps):
+                    turns.append((path, steps))
+        finally:
+            # Whatever has ended it, `close` does not wait for it. By now there may be another one.
+            with self._changed:
+                if self._worker is threading.current_thread():
+                    self._worker = None
+                    self._changed.notify_all()
 
     def _has_work(self, turns: deque[tuple[Path, Iterator[None]]]) -> bool:
         with self._changed:
