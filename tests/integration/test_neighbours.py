@@ -23,8 +23,9 @@ from flash_sandbox.orchestrator.sandboxing.cgroups import find_hierarchy
 from flash_sandbox.orchestrator.sandboxing.users import UserPool, user_pool
 
 STARTS = 15
+# Whole only if something follows.
+_ADDRESS = re.compile(r"http://[0-9.]+:[0-9]+(?=\s)")
 # A process of its own PID namespace, which has a /proc of its own, too.
-_ADDRESS = re.compile(r"http://[0-9.]+:[0-9]+(?=\\s)")
 UNSHARED = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
@@ -48,10 +49,8 @@ def served(state_dir: Path, *prefix: str) -> Iterator[str]:
             line, stdout=output, stderr=output, env=os.environ | {"DOCKER_HOST": "unix:///nowhere"}
         )
         try:
-            wait_until(
-                lambda: re.search(r"http://[0-9.:]+", log.read_text()), "an orchestrator to listen", 60
-            )
-            found = re.search(r"http://[0-9.:]+", log.read_text())
+            wait_until(lambda: _ADDRESS.search(log.read_text()), "an orchestrator to listen", 60)
+            found = _ADDRESS.search(log.read_text())
             assert found is not None
             yield found[0]
         finally:

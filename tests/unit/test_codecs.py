@@ -44,7 +44,6 @@ from flash_sandbox.operations import (
 )
 
 SERVERS_ROWS = [row for row in errors.TABLE if row.status_code is not None]
-CLIENTS_ROWS = [row for row in errors.TABLE if row.status_code is None]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
