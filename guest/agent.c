@@ -18,6 +18,7 @@
 
 #include "files.h"
 #include "ports.h"
+#include "processes.h"
 #include "programs.h"
 #include "protocol.h"
 #include "stream.h"
@@ -208,11 +209,12 @@ static void add_wait(int descriptor, short events, struct task *task, int what) 
 
 /* Collect what to wait for, and return how long at most: -1 is for ever. */
 static int collect_waits(int children) {
-    int timeout = stream.in < 0 ? REDIAL_MS : -1;
+    int timeout = stream.in < 0 || stream.lost ? REDIAL_MS : -1;
     wait_count = 0;
     add_wait(children, POLLIN, NULL, CHILDREN);
-    if (stream.in >= 0) add_wait(stream.in, POLLIN, NULL, STREAM);
-    if (stream.out >= 0 && stream_is_pending(&stream)) add_wait(stream.out, POLLOUT, NULL, STREAM);
+    if (stream.in >= 0 && !stream.lost) add_wait(stream.in, POLLIN, NULL, STREAM);
+    if (stream.out >= 0 && !stream.lost && stream_is_pending(&stream)) add_wait(stream.out, POLLOUT, NULL, STREAM);
+    stream.lost = false; /* it is tried again the next time */
     for (struct task *task = tasks; task; task = task->next) {
         if (task->report >= 0) add_wait(task->report, POLLIN, task, REPORT);
         if (port_is_connecting(task) || task_wants_input(task)) add_wait(task->input, POLLOUT, task, INPUT);
@@ -248,7 +250,11 @@ static void attend(const struct wait *wait, short events, int children) {
 
 static void serve(int children) {
     for (;;) {
-        stream_dial(&stream);
+        if (stream_dial(&stream)) {
+            /* What was left to say was for somebody else. */
+            greeting = NOTHING;
+            ping_due = hold_due = false;
+        }
         send_all();
         int timeout = collect_waits(children);
         if (poll(polled, wait_count, timeout) <= 0) continue;
@@ -287,6 +293,6 @@ int main(int count, char **arguments) {
     sigaddset(&mask, SIGCHLD);
     sigprocmask(SIG_BLOCK, &mask, NULL);
     int children = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (children < 0) return 1;
+    if (children < 0 || !reserve_descriptors()) return 1;
     serve(children);
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "processes.h"
 #include "programs.h"
 #include "protocol.h"
 #include "trees.h"
@@ -103,6 +104,7 @@ static void move(const struct operation *operation) {
 
 static void perform(void *argument) {
     struct operation *operation = argument;
+    raise_oom_score();
     umask(022);
     switch (operation->kind) {
     case FILE_KIND_READ: read_file(operation->path); break;

@@ -22,7 +22,17 @@ struct process {
 struct processes {
     struct process *all;
     size_t count, room;
+    bool whole;
 };
+
+static int reserved[2] = {-1, -1};
+
+bool reserve_descriptors(void) { return !pipe2(reserved, O_CLOEXEC); }
+
+static void release_descriptors(void) {
+    close(reserved[0]);
+    close(reserved[1]);
+}
 
 /* Read a process's state and parent; they follow the name, which may hold anything but ends at the last bracket. */
 static bool read_process(pid_t pid, struct process *process) {
@@ -46,6 +56,7 @@ static struct processes read_processes(void) {
     struct processes found = {0};
     DIR *directory = opendir("/proc");
     struct dirent *entry;
+    found.whole = directory != NULL;
     while (directory && (entry = readdir(directory))) {
         char *end;
         long pid = strtol(entry->d_name, &end, 10);
@@ -54,7 +65,10 @@ static struct processes read_processes(void) {
         if (found.count == found.room) {
             size_t room = found.room ? 2 * found.room : 64;
             struct process *more = realloc(found.all, room * sizeof *more);
-            if (!more) break;
+            if (!more) {
+                found.whole = false;
+                break;
+            }
             found.all = more;
             found.room = room;
         }
@@ -87,6 +101,7 @@ static void choose_descendants(struct processes *processes) {
 
 /* While everything stands still nothing forks, so that what is found is all there is. */
 static void end_chosen(bool (*choose)(const struct process *, const void *), const void *of) {
+    release_descriptors();
     struct processes before = read_processes();
     kill(-1, SIGSTOP);
     struct processes now = read_processes();
@@ -97,6 +112,8 @@ static void end_chosen(bool (*choose)(const struct process *, const void *), con
     /* Children before their parents: a shell that ran on first would tell of a stopped job. */
     for (size_t i = now.count; i-- > 0;)
         if (!now.all[i].chosen && !stood_still(&before, now.all[i].pid)) kill(now.all[i].pid, SIGCONT);
+    if (!now.whole) kill(-1, SIGCONT); /* rather all than too few */
+    reserve_descriptors();
     free(before.all);
     free(now.all);
 }

@@ -11,6 +11,9 @@ void end_descendants(pid_t ancestor);
 /* End every child of the agent that is no task's worker, with all that descends from it. */
 void end_strays(const struct task *tasks);
 
+/* Keep descriptors back for looking at processes, which must be possible when there are no others left. */
+bool reserve_descriptors(void);
+
 /* Make the calling process the first to go where memory is short, rather than the agent. */
 void raise_oom_score(void);
 

@@ -165,7 +165,9 @@ static _Noreturn void become_program(struct plan *plan) {
     if (plan->cwd && *plan->cwd && chdir(plan->cwd)) give_up(plan->cwd, NOT_RUNNABLE);
     if (!plan->cwd || !*plan->cwd)
         if (chdir("/")) give_up("/", NOT_RUNNABLE);
-    for (int signal = 1; signal < NSIG; signal++) sigaction(signal, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+    /* By the system call: libc keeps two signals to itself, which whoever started the agent may have ignored. */
+    static const unsigned long defaults[4];
+    for (int signal = 1; signal < NSIG; signal++) syscall(SYS_rt_sigaction, signal, defaults, NULL, sizeof(uint64_t));
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -44,23 +44,24 @@ void stream_open(struct stream *stream, enum stream_kind kind, const char *path,
 /* Forget the connection: the agent ends with an inherited one, and dials another one else. */
 static void lose(struct stream *stream) {
     if (stream->kind == STREAM_INHERITED) _exit(0);
-    if (stream->kind == STREAM_STDIO) return;
+    stream->lost = stream->kind == STREAM_STDIO;
+    if (stream->lost) return;
     close(stream->in);
     stream->in = stream->out = -1;
     stream->open = false;
     stream->received_size = stream->pending_begin = stream->pending_end = 0;
 }
 
-void stream_dial(struct stream *stream) {
-    if (stream->kind != STREAM_DIALLED || stream->in >= 0) return;
+bool stream_dial(struct stream *stream) {
+    if (stream->kind != STREAM_DIALLED || stream->in >= 0) return false;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(stream->path) >= sizeof address.sun_path) _exit(1);
     strcpy(address.sun_path, stream->path);
     int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (connection < 0) return;
+    if (connection < 0) return false;
     if (connect(connection, (struct sockaddr *)&address, sizeof address)) {
         close(connection);
-        return;
+        return false;
     }
     stream->in = stream->out = connection;
     struct writer writer;
@@ -69,6 +70,7 @@ void stream_dial(struct stream *stream) {
     put_bytes(&writer, DIALLED_SECRET, stream->secret, stream->secret_size);
     end_message(&writer, message);
     stream_end(stream, &writer);
+    return true;
 }
 
 /* Return how many bytes at the start of what was received are done with, having taken a frame if there is a whole

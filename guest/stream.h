@@ -24,6 +24,7 @@ struct stream {
     const char *path; /* of the socket to dial */
     int in, out;      /* -1: not connected */
     bool open;        /* an orchestrator has said hello, and not asked to hold */
+    bool lost;        /* nobody is at the other end of standard input and output just now */
     uint8_t *received; /* room for one frame; grows for a large one */
     size_t received_size, received_room;
     uint8_t *pending; /* what could not be written yet */
@@ -35,8 +36,8 @@ struct stream {
 
 void stream_open(struct stream *stream, enum stream_kind kind, const char *path, int descriptor);
 
-/* Connect, where that is this stream's way and it is not connected. */
-void stream_dial(struct stream *stream);
+/* Connect, where that is this stream's way and it is not connected; true for a new connection. */
+bool stream_dial(struct stream *stream);
 
 /* Read once, and call `take` for each payload. */
 void stream_receive(struct stream *stream, void (*take)(struct bytes payload));

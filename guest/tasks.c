@@ -15,12 +15,15 @@ enum {
     /* What a terminal's program printed may reach its master a little after the program has ended. And a terminal that
      * nobody has open is looked at again after so long. */
     TERMINAL_GRACE_MS = 100,
+    /* Small pieces share a chunk, as long as it has this much room. */
+    LEAST_CHUNK = 4096,
+    LEAST_ROOM = 1024,
 };
 
 struct chunk {
     struct chunk *next;
     uint64_t offset;
-    uint32_t size;
+    uint32_t size, room;
     uint32_t stream;
     uint8_t data[];
 };
@@ -157,17 +160,27 @@ bool task_wants_output(const struct task *task, int pipe, bool connected) {
     return drops(task, connected) || task->produced < task->limit;
 }
 
-static void add_output(struct task *task, int pipe, struct chunk *chunk, size_t size) {
-    struct chunk *fitting = realloc(chunk, sizeof *chunk + size);
-    if (fitting) chunk = fitting;
-    chunk->next = NULL;
-    chunk->offset = task->produced;
-    chunk->size = (uint32_t)size;
-    chunk->stream = (uint32_t)pipe;
+/* Return where to read up to `size` bytes of an output: a chunk with room, or a new one, which is not in the list yet. */
+static struct chunk *chunk_for(struct task *task, int pipe, size_t size) {
+    struct chunk *chunk = task->last;
+    if (chunk && chunk->stream == (uint32_t)pipe && chunk->room - chunk->size >= LEAST_ROOM) return chunk;
+    if (size < LEAST_CHUNK) size = LEAST_CHUNK;
+    chunk = malloc(sizeof *chunk + size);
+    if (!chunk) return NULL;
+    *chunk = (struct chunk){.offset = task->produced, .room = (uint32_t)size, .stream = (uint32_t)pipe};
+    return chunk;
+}
+
+static void add_output(struct task *task, struct chunk *chunk, size_t size) {
+    chunk->size += (uint32_t)size;
+    task->produced += size;
+    if (chunk == task->last) return;
+    uint32_t room = chunk->size < LEAST_CHUNK ? LEAST_CHUNK : chunk->size;
+    struct chunk *fitting = realloc(chunk, sizeof *chunk + room);
+    if (fitting) chunk = fitting, chunk->room = room;
     if (task->last) task->last->next = chunk;
     else task->first = chunk;
     task->last = chunk;
-    task->produced += size;
 }
 
 /* Of what nobody takes, the last is kept. */
@@ -188,11 +201,12 @@ void task_read_output(struct task *task, int pipe, bool connected) {
     if (!task_wants_output(task, pipe, connected)) return;
     if (!drops(task, connected) && size > task->limit - task->produced) size = task->limit - task->produced;
     if (task->ending && !task->terminal && size > task->left[pipe]) size = task->left[pipe];
-    struct chunk *chunk = malloc(sizeof *chunk + size);
+    struct chunk *chunk = chunk_for(task, pipe, size);
     if (!chunk) return;
-    ssize_t got = read(task->outputs[pipe], chunk->data, size);
+    if (size > chunk->room - chunk->size) size = chunk->room - chunk->size;
+    ssize_t got = read(task->outputs[pipe], chunk->data + chunk->size, size);
     if (got > 0) {
-        add_output(task, pipe, chunk, (size_t)got);
+        add_output(task, chunk, (size_t)got);
         if (task->ending) {
             if (!task->terminal) task->left[pipe] -= (size_t)got;
             task->silence_until = now_ms() + TERMINAL_GRACE_MS;
@@ -201,7 +215,7 @@ void task_read_output(struct task *task, int pipe, bool connected) {
         if (drops(task, connected)) drop_oldest(task);
         return;
     }
-    free(chunk);
+    if (chunk != task->last) free(chunk);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
     int error = got < 0 ? errno : 0;
     if (task->terminal) {

@@ -129,6 +129,14 @@ def test_what_was_printed_before_the_end_is_whole(host: Host) -> None:
     assert result.stdout.startswith(bytes(60_000))
 
 
+def test_output_byte_by_byte_is_whole(host: Host) -> None:
+    script = "import os\nfor n in range(20000): os.write(1 + n % 7 // 6, b'%d' % (n % 10))"
+    result = host.run("python3", "-c", script)
+    digits = "".join(str(n % 10) for n in range(20000))
+    assert result.stdout.decode() == "".join(each for n, each in enumerate(digits) if n % 7 != 6)
+    assert result.stderr.decode() == "".join(each for n, each in enumerate(digits) if n % 7 == 6)
+
+
 def test_many_programs_at_once(host: Host) -> None:
     started = [
         host.start("sh", "-c", f"head -c {number * 1000} /dev/zero; exit {number}") for number in range(64)

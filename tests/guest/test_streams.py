@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -263,6 +264,18 @@ def _readable(stream: object) -> bool:
     import select
 
     return bool(select.select([stream._back], [], [], 0.2)[0])  # type: ignore[attr-defined]
+
+
+def test_an_agent_that_nobody_is_connected_to_does_not_spin(agent: Path) -> None:
+    with subprocess.Popen(
+        [*sandbox_command(agent), "--stdio"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        # At the end of its input poll(2) returns at once, each time.
+        time.sleep(1)
+        used = os.times().children_user
+        process.kill()
+        process.wait()
+        assert os.times().children_user - used < 0.2
 
 
 # Nonsense

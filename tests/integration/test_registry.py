@@ -161,7 +161,9 @@ def runtime(request, need, tmp_path) -> str:
 def test_a_sandbox_runs_as_the_image_says(registry, limits, runtime):
     with (
         serving(limits) as client,
-        running(client, type=runtime, image=f"{registry.name}/team/image:1") as sandbox_id,
+        running(
+            client, type=runtime, image=f"{registry.name}/team/image:1", image_command=True
+        ) as sandbox_id,
     ):
         assert shell(client, sandbox_id, "echo $GREETING; pwd") == "from the image\n/work\n"
         started = "until test $(cat /work/started | wc -l) = 2; do :; done; cat /work/started"

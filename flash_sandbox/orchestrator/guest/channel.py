@@ -7,6 +7,7 @@ or does not answer in time, fails its channel, and with it every task of its san
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -260,6 +261,8 @@ class Channel:
         synchronise: Whether the stream may have been broken off inside a frame, so that nothing counts before
             the agent has answered.
         secret: What the agent has to show when it connects again.
+        shows: What the agent has to show now, where it has connected itself: the secret of the channel
+            before, nothing the first time. None where it has not connected itself.
         on_failure: Called once, with the reason, when the channel fails.
     """
 
@@ -269,11 +272,13 @@ class Channel:
         *,
         synchronise: bool = False,
         secret: bytes = b"",
+        shows: bytes | None = None,
         on_failure: Callable[[ChannelFailed], None] | None = None,
     ) -> None:
         self._write = write
         self._synchronise = synchronise
         self._secret = secret
+        self._awaited = shows
         self._on_failure = on_failure
         self._reader = FrameReader()
         self._nonce = b""
@@ -427,7 +432,13 @@ class Channel:
             self._known[message.task] = Known(
                 known.received, known.produced, known.dropped, known.credit, known.ended, known.input
             )
+        elif message.dialled is not None and self._awaited is not None:
+            if not hmac.compare_digest(message.dialled.secret, self._awaited):
+                raise ChannelFailed("what has connected does not have the agent's secret")
+            self._awaited = None
         elif message.welcome is not None and message.welcome.nonce == self._nonce:
+            if self._awaited is not None:
+                raise ChannelFailed("what has connected does not show a secret")
             if message.welcome.version != _VERSION:
                 raise ChannelFailed(f"the agent speaks version {message.welcome.version} of its protocol")
             self._last = message.welcome.last_task

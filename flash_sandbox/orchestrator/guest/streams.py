@@ -21,11 +21,17 @@ async def channel_on_socket(
     sock: socket.socket,
     *,
     secret: bytes = b"",
+    shows: bytes | None = None,
     on_failure: Callable[[ChannelFailed], None] | None = None,
 ) -> AsyncIterator[Channel]:
-    """Make a channel on a connected stream socket for the length of the block; the socket is closed then."""
+    """Make a channel on a connected stream socket for the length of the block; the socket is closed then.
+
+    Takes what `Channel` does.
+    """
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_connection(lambda: _Protocol(secret, on_failure), sock=sock)
+    transport, protocol = await loop.create_connection(
+        lambda: _Protocol(secret, shows, on_failure), sock=sock
+    )
     try:
         yield protocol.channel
     finally:
@@ -34,8 +40,10 @@ async def channel_on_socket(
 
 
 class _Protocol(asyncio.Protocol):
-    def __init__(self, secret: bytes, on_failure: Callable[[ChannelFailed], None] | None) -> None:
-        self.channel = Channel(self._write, secret=secret, on_failure=on_failure)
+    def __init__(
+        self, secret: bytes, shows: bytes | None, on_failure: Callable[[ChannelFailed], None] | None
+    ) -> None:
+        self.channel = Channel(self._write, secret=secret, shows=shows, on_failure=on_failure)
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

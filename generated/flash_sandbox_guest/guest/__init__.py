@@ -160,6 +160,10 @@ default_message_pool.register_message("guest", "Credit", Credit)
 
 @dataclass(eq=False, repr=False)
 class Dial(betterproto2.Message):
+    """
+    A connection to a server of the sandbox. It ends when the server closes its side.
+    """
+
     port: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
     """
     TCP port on the loopback interface, 1 to 65535; 0 for `path`.

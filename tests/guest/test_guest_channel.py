@@ -143,10 +143,10 @@ async def test_an_agent_that_dies_fails_its_tasks(agent: Path) -> None:
 class Liar:
     """An agent that says what the test wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, shows: bytes | None = None) -> None:
         self.asked: list[guest.ToGuest] = []
         self.failures: list[ChannelFailed] = []
-        self.channel = Channel(self._take, on_failure=self.failures.append)
+        self.channel = Channel(self._take, shows=shows, on_failure=self.failures.append)
         self._reader = _ToGuestReader()
 
     def _take(self, data: bytes) -> None:
@@ -275,6 +275,35 @@ async def test_a_greeting_that_is_wrong_fails_the_channel(said: list[dict[str, o
     for number, body in enumerate(said):
         liar.say(number, **body)
     with pytest.raises(ChannelFailed):
+        await opening
+
+
+@pytest.mark.parametrize(
+    ("awaited", "said", "fails"),
+    [
+        (b"key", {"dialled": guest.Dialled(secret=b"key")}, False),
+        (b"", {"dialled": guest.Dialled()}, False),
+        (b"key", {"dialled": guest.Dialled(secret=b"kez")}, True),
+        (b"key", {"dialled": guest.Dialled()}, True),
+        (b"key", None, True),
+        (None, {"dialled": guest.Dialled()}, True),
+    ],
+)
+async def test_an_agent_that_connects_shows_its_secret(
+    awaited: bytes | None, said: dict[str, object] | None, fails: bool
+) -> None:
+    liar = Liar(awaited)
+    opening = asyncio.ensure_future(liar.channel.open())
+    await asyncio.sleep(0)
+    if said is not None:
+        liar.say(**said)
+    hello = liar.asked[0].hello
+    assert hello is not None
+    liar.say(welcome=guest.Welcome(nonce=hello.nonce, version=1))
+    if fails:
+        with pytest.raises(ChannelFailed):
+            await opening
+    else:
         await opening
 
 
