@@ -192,6 +192,14 @@ def test_a_path_that_no_snapshot_can_hold_is_refused_and_leaves_no_file(tmp_path
     remove_tree(layer)
 
 
+def test_what_somebody_else_is_writing_stays(tmp_path):
+    (tmp_path / "layer").mkdir()
+    (tmp_path / "layer.tar.partial").write_text("another's")
+    with pytest.raises(FileExistsError):
+        archive.pack_layer(tmp_path / "layer", tmp_path / "layer.tar")
+    assert (tmp_path / "layer.tar.partial").read_text() == "another's"
+
+
 def test_a_path_as_long_as_a_snapshot_holds_survives(tmp_path):
     layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
     layer.mkdir()

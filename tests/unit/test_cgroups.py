@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +92,19 @@ def test_a_cgroup_that_somebody_removed_is_held_again(tmp_path: Path) -> None:
     with leftovers([tmp_path / "family"]) as found:
         assert found == []
     held.release()
+
+
+def test_a_lock_that_the_kernel_refuses_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = os.listdir("/proc/self/fd")
+    with suppress(OSError):
+        Held().take(tmp_path / "family" / "owner")
+    with leftovers([tmp_path / "family"]) as found:
+        assert found == []
+    assert (tmp_path / "family" / "owner").is_dir()
+    assert os.listdir("/proc/self/fd") == before

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ from layouts import (
 from flash_sandbox import InvalidArgumentError
 from flash_sandbox.orchestrator.images.references import parse_source
 from flash_sandbox.orchestrator.images.store import Image, ImageStore
+from flash_sandbox.orchestrator.sandboxing import images as root_images
 from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
 from flash_sandbox.orchestrator.sandboxing.images import Images
 
@@ -698,6 +700,33 @@ async def test_a_directory_of_a_system_makes_a_root(tmp_path, name):
     images.open()
     for image in (tmp_path / "root", packed(tmp_path / "root")):
         (await images.resolve(str(image))).release()
+
+
+async def test_a_start_that_is_given_up_while_its_image_is_supplied_with_files_keeps_nothing(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "root" / "etc").mkdir(parents=True)
+    images = Images(tmp_path / "images", [tmp_path])
+    images.open()
+    image = str(packed(tmp_path / "root"))
+    (await images.resolve(image)).release()
+    begun, going_on = threading.Event(), threading.Event()
+
+    def supply(root: Path) -> None:
+        begun.set()
+        going_on.wait(5)
+
+    monkeypatch.setattr(root_images, "supply", supply)
+    before = os.listdir("/proc/self/fd")
+    starting = asyncio.create_task(images.resolve(image))
+    assert await asyncio.to_thread(begun.wait, 30)
+    # The loop goes on meanwhile.
+    assert not starting.done()
+    starting.cancel()
+    going_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert os.listdir("/proc/self/fd") == before
 
 
 async def test_one_program_alone_is_a_root(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -10,9 +12,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from other_user import NOBODY, acting_as
 
 from flash_sandbox.orchestrator.sandboxing.trash import Trash
-from flash_sandbox.orchestrator.sandboxing.tree_walk import Entry, TreeChanged, open_file, remove_tree, walk
+from flash_sandbox.orchestrator.sandboxing.tree_walk import (
+    Entry,
+    Position,
+    TreeChanged,
+    open_file,
+    remove_tree,
+    walk,
+)
 
 
 def make_deep(top: Path, depth: int, name: str = "d", mode: int = 0o755) -> None:
@@ -131,6 +141,49 @@ def test_a_file_that_was_exchanged_is_not_opened(tmp_path, replacement):
         }[replacement]()
         with pytest.raises(TreeChanged):
             open_file(entry)
+
+
+@pytest.mark.parametrize("replacement", ["link", "file", "nothing"])
+def test_a_directory_that_was_exchanged_is_not_entered(tmp_path, replacement):
+    tree = tmp_path / "tree"
+    for name in ("one", "other"):
+        (tree / name).mkdir(parents=True)
+    walking = walk(tree, path_bytes=100, depth=9)
+    next(walking)
+    other = tree / ("other" if next(walking).name == "one" else "one")
+    other.rmdir()
+    if replacement == "link":
+        other.symlink_to("/")
+    elif replacement == "file":
+        other.touch()
+    with pytest.raises(TreeChanged):
+        next(walking)
+
+
+def test_a_mode_that_was_lifted_is_given_back_where_that_did_not_help(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+    os.chmod("socket", 0o040)
+    parent = os.open(".", os.O_RDONLY)
+    entry = Entry("socket", "socket", parent, -1, os.lstat("socket"), 0o040)
+    user = os.geteuid() or NOBODY
+    os.chown("socket", user, -1)
+    tmp_path.chmod(0o755)
+    before = os.listdir("/proc/self/fd")
+    with acting_as(user), pytest.raises(TreeChanged):
+        open_file(entry)
+    assert stat.S_IMODE(os.lstat("socket").st_mode) == 0o040
+    assert os.listdir("/proc/self/fd") == before
+    os.close(parent)
+
+
+def test_a_directory_whose_mode_cannot_be_lifted_is_not_left_open(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(PermissionError):
+        Position(Path(f"/proc/{os.getpid()}"), needed=0o700)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def _move_once_deep(walking: Iterator[Entry], moved: Path, elsewhere: Path) -> None:

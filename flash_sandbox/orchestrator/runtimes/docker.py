@@ -177,7 +177,8 @@ class DockerRuntime:
         try:
             await self._recover()
         except (EngineMissing, EngineError):
-            if any(self._records.read()):
+            records, unreadable = self._records.read()
+            if records or unreadable:
                 self._later = asyncio.create_task(self._recover_later())
 
     async def _recover_later(self) -> None:

@@ -64,14 +64,11 @@ def pack_layer(layer: Path, target: Path) -> None:
     try:
         _require_room(layer, target.parent)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            packer = _Packer(file)
-            for entry in walk(layer, path_bytes=MAX_PATH_BYTES, depth=MAX_DEPTH):
-                packer.add(entry)
-            file.write(bytes(2 * tarfile.BLOCKSIZE))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(target)
+        try:
+            _write(layer, descriptor)
+            partial.rename(target)
+        finally:
+            partial.unlink(missing_ok=True)
     except TreeChanged as error:
         raise ConflictError(f"the sandbox changed its files while they were saved: {error}") from error
     except OSError as error:
@@ -82,8 +79,6 @@ def pack_layer(layer: Path, target: Path) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UnavailableError(f"the snapshot cannot be written: {error.strerror}") from error
         raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def unpack_layer(file: IO[bytes], layer: Path, owner: int | None) -> None:
@@ -97,6 +92,16 @@ def unpack_layer(file: IO[bytes], layer: Path, owner: int | None) -> None:
     extraction = Extraction(layer, owner=owner, whiteouts=Whiteouts.OVERLAY)
     extraction.add(file)
     extraction.finish()
+
+
+def _write(layer: Path, descriptor: int) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        packer = _Packer(file)
+        for entry in walk(layer, path_bytes=MAX_PATH_BYTES, depth=MAX_DEPTH):
+            packer.add(entry)
+        file.write(bytes(2 * tarfile.BLOCKSIZE))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _refused(what: str) -> ConflictError:

@@ -67,18 +67,24 @@ async def main_process_runs(sandbox: RunningSandbox, program: Path) -> None:
 
 
 async def mounts_are_there(sandbox: RunningSandbox) -> None:
-    """Wait until all that is to be mounted is, or bwrap has ended. Not for what idles as PID 1."""
+    """Wait until all that is to be mounted is, or bwrap has ended. Not for what idles as PID 1.
+
+    Raises:
+        InternalServerError: They are not there in time.
+    """
     assert sandbox.process is not None
     mounts = Path(f"/proc/{sandbox.init}/mountinfo")
     deadline = monotonic() + _PATIENCE_SECONDS
     pause = 0.0002
-    while not sandbox.process.exited.done() and monotonic() < deadline:
+    while not sandbox.process.exited.done():
         # It begins with the host's mounts and is put together elsewhere. That becomes the root in the end;
         # what was the root before lies on top for a moment more.
         with suppress(OSError):
             points = [line.split(" ")[4] for line in mounts.read_text(errors="replace").splitlines()]
             if bwrap.MASKED[0] in points and points.count("/") == 1:
                 return
+        if monotonic() > deadline:
+            raise InternalServerError("the sandbox's file systems were not mounted in time")
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.02)
 

@@ -57,11 +57,14 @@ class Held:
     def _take(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # Waits for no longer than somebody takes to remove it, who has taken it for left over.
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if not is_still(descriptor, directory):
+        try:
+            # Waits for no longer than somebody takes to remove it, who has taken it for left over.
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if not is_still(descriptor, directory):
+                raise FileNotFoundError(directory)
+        except BaseException:
             os.close(descriptor)
-            raise FileNotFoundError(directory)
+            raise
         self._descriptors[directory] = descriptor
 
 
@@ -87,7 +90,7 @@ def _unheld(family: Path) -> Iterator[tuple[Path, int]]:
             descriptor = os.open(owner, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError:
                 os.close(descriptor)
             else:
                 yield owner, descriptor

@@ -139,7 +139,11 @@ class Images:
             if root is not None:
                 return root
         found = await self._store.acquire(source, path)
-        supply(found.rootfs)
+        try:
+            await asyncio.to_thread(supply, found.rootfs)
+        except BaseException:
+            found.lease.release()
+            raise
         return RootFilesystem(
             found.name,
             found.rootfs,

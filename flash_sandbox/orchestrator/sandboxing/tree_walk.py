@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -116,19 +117,18 @@ class Position:
         return level.name
 
     def _open(self, name: str, parent: int | None) -> None:
-        mode_before = None
+        descriptor, mode_before = _opened(name, _OPEN_DIRECTORY, parent, self._needed)
         try:
-            descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
-        except PermissionError:
-            mode_before = _lift(name, parent, self._needed)
-            descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
-        status = os.fstat(descriptor)
+            status = os.fstat(descriptor)
+            # To read a directory is not all that it takes to work in it.
+            if status.st_mode & self._needed != self._needed and os.geteuid() != 0:
+                mode = stat.S_IMODE(status.st_mode)
+                os.fchmod(descriptor, mode | self._needed)
+                mode_before = mode if mode_before is None else mode_before
+        except BaseException:
+            os.close(descriptor)
+            raise
         self._levels.append(_Level(name, _identity(status), descriptor, mode_before))
-        # To read a directory is not all that it takes to work in it.
-        if status.st_mode & self._needed != self._needed and os.geteuid() != 0:
-            if mode_before is None:
-                self._levels[-1].mode_before = stat.S_IMODE(status.st_mode)
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | self._needed)
 
     def _give_mode_back(self, level: _Level) -> None:
         if level.mode_before is not None:
@@ -188,11 +188,9 @@ def walk(top: Path, *, path_bytes: int, depth: int) -> Iterator[Entry]:
                 pending.append(directories)
             if pending[-1]:
                 parent, name = here.descriptor, pending[-1].pop()
-                try:
-                    here.enter(name)
-                except FileNotFoundError as error:
-                    raise TreeChanged(f"{name[:200]!r} is gone") from error
                 path = f"{paths[-1]}{name}"
+                with _exchanges_told(path):
+                    here.enter(name)
                 paths.append(f"{path}/")
                 yield _directory(path, parent, here)
             elif len(paths) > 1:
@@ -217,18 +215,8 @@ def open_file(entry: Entry) -> tuple[int, int | None]:
     Raises:
         TreeChanged: Something else is there.
     """
-    mode_before = None
-    flags = _READ | os.O_NONBLOCK
-    try:
-        try:
-            descriptor = os.open(entry.name, flags, dir_fd=entry.parent)
-        except PermissionError:
-            mode_before = _lift(entry.name, entry.parent, 0o400)
-            descriptor = os.open(entry.name, flags, dir_fd=entry.parent)
-    except OSError as error:
-        if error.errno not in _EXCHANGED:
-            raise
-        raise TreeChanged(f"{entry.path[:200]!r} was exchanged") from error
+    with _exchanges_told(entry.path):
+        descriptor, mode_before = _opened(entry.name, _READ | os.O_NONBLOCK, entry.parent, 0o400)
     if _identity(os.fstat(descriptor)) != _identity(entry.status):
         os.close(descriptor)
         raise TreeChanged(f"{entry.path[:200]!r} was exchanged")
@@ -340,18 +328,38 @@ def _status(name: str, parent: int) -> os.stat_result:
         raise TreeChanged(f"{name[:200]!r} is gone") from error
 
 
-def _lift(name: str, parent: int | None, needed: int) -> int:
-    """Add permissions for the owner to what a mode denies, and return the mode before."""
-    descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+@contextmanager
+def _exchanges_told(path: str) -> Iterator[None]:
+    """Raise `TreeChanged` where opening says that something else, or nothing, is in a file's place."""
     try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISLNK(mode):
+        yield
+    except OSError as error:
+        if error.errno not in _EXCHANGED:
+            raise
+        raise TreeChanged(f"{path[:200]!r} was exchanged") from error
+
+
+def _opened(name: str, flags: int, parent: int | None, needed: int) -> tuple[int, int | None]:
+    """Open what has a name, and return its mode before, too, where permissions had to be added for that."""
+    try:
+        return os.open(name, flags, dir_fd=parent), None
+    except PermissionError:
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        status = os.fstat(place)
+        if stat.S_ISLNK(status.st_mode):
             raise TreeChanged(f"{name[:200]!r} was exchanged")
+        mode = stat.S_IMODE(status.st_mode)
         # By the descriptor: what has that name by now may be another one.
-        os.chmod(f"/proc/self/fd/{descriptor}", stat.S_IMODE(mode) | needed)
+        path = f"/proc/self/fd/{place}"
+        os.chmod(path, mode | needed)
+        try:
+            return os.open(path, flags & ~os.O_NOFOLLOW), mode
+        except BaseException:
+            os.chmod(path, mode)
+            raise
     finally:
-        os.close(descriptor)
-    return stat.S_IMODE(mode)
+        os.close(place)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
