@@ -19,7 +19,7 @@ import pytest
 from inside import running, wait_until
 from test_serve import Serving, cgroups_named, processes_with, serve
 
-from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxError
+from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxClient, SandboxError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.gvisor.commands import why_not_run
 from flash_sandbox.orchestrator.gvisor.program import choose_platform
@@ -207,9 +207,17 @@ class TestLimits:
         with gvisor_sandbox(client, memory_mb=96) as sandbox_id, pytest.raises(ConflictError):
             client.exec_command(sandbox_id, ["dd", "if=/dev/zero", "of=/big", "bs=1M", "count=300"])
 
-    def test_too_little_memory_for_gvisor_itself_is_said(self, client):
-        with pytest.raises(Exception, match="too little memory"):
-            client.start_sandbox("gvisor", "host", memory_mb=8)
+    @pytest.mark.parametrize("kind", [HTTPClient, SandboxClient])
+    def test_too_little_memory_for_gvisor_itself_is_refused(self, orchestrator, kind):
+        address = orchestrator.http_address if kind is HTTPClient else orchestrator.grpc_address
+        with kind(address=address) as client:
+            for memory_mb in (1, 23):
+                with pytest.raises(InvalidArgumentError, match=f"at least 24: .* not {memory_mb}$"):
+                    client.start_sandbox("gvisor", "host", memory_mb=memory_mb)
+
+    def test_the_least_memory_does_for_a_program(self, client):
+        with gvisor_sandbox(client, memory_mb=24) as sandbox_id:
+            assert shell(client, sandbox_id, "echo on") == "on\n"
 
 
 class TestLife:

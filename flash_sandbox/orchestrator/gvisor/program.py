@@ -222,7 +222,7 @@ def reported_errors(log: str) -> str:
 
 def _end(status: int | None) -> str:
     if status == 128 + signal.SIGKILL:
-        return "it was killed, most probably because the sandbox has too little memory: it needs about 48 MiB"
+        return "it was killed, most probably because the sandbox has too little memory"
     if status is None:
         return "nobody knows how it ended: this process ignores SIGCHLD"
     return f"it ended with {status}"

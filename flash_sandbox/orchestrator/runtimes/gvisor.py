@@ -36,7 +36,7 @@ from ..gvisor.unprivileged import give_away
 from ..images.trees import Lease
 from ..sandboxing import cgroups, idle
 from ..sandboxing.images import HOST, Images, RootFilesystem
-from ..sandboxing.limits import Limits, Usage
+from ..sandboxing.limits import MIB, Limits, Usage
 from ..sandboxing.main_process import main_command
 from ..sandboxing.snapshots import Snapshot, Snapshots
 from ..sandboxing.supplied import write_supplied
@@ -49,6 +49,8 @@ _FAMILY: Final = "flash-sandbox-gvisor"
 # Of this host, threads included: gVisor's kernel has some for what runs in it and, on the platform ptrace,
 # needs one in each process of the sandbox for each of those. Where it gets no more, the sandbox ends.
 _PIDS: Final = 4096
+# With 18, gVisor's own kernel does not always start.
+_LEAST_MEMORY_MB: Final = 24
 
 
 @dataclass(slots=True)
@@ -234,6 +236,11 @@ class GvisorRuntime:
             raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from None
         if self._hierarchy is None:
             raise RuntimeUnavailableError("gVisor's limits cannot be enforced: this host gives no cgroup")
+        if Limits.of(request).memory_bytes < _LEAST_MEMORY_MB * MIB:
+            raise InvalidArgumentError(
+                f"memory_mb must be at least {_LEAST_MEMORY_MB}: gVisor's own kernel counts, too; "
+                f"not {request.memory_mb}"
+            )
         async with self._snapshots.verified(request.snapshot_path) as snapshot:
             if snapshot:
                 self._require_restorable(runsc, request, snapshot)
