@@ -106,8 +106,12 @@ class Connection:
         kind = AsyncSandboxClient if endpoint.transport == "grpc" else AsyncHTTPClient
         return kind(address=endpoint.address or None, api_key=endpoint.api_key)
 
-    def or_own(self) -> Connection:
-        """Return this; where none was named and none answers, that of one of this process's own."""
+    def or_own(self, *, told: Callable[[str], None]) -> Connection:
+        """Return this; where none was named and none answers, that of one of this process's own.
+
+        Args:
+            told: Is called with why, where one answers that is passed over.
+        """
         if self.address:
             return self
         try:
@@ -116,7 +120,12 @@ class Connection:
         except (*_NOBODY, AuthenticationError) as error:
             if isinstance(error, AuthenticationError) and self.api_key is not None:
                 raise
-            # Whoever asks for a key that was not given is another user's.
+            # Whoever asks for a key that was not given may be another user's.
+            if isinstance(error, AuthenticationError):
+                told(
+                    "the orchestrator on this machine asks for a key (--api-key), and none was given: "
+                    "one is started for this command"
+                )
             own = own_endpoint()
             return Connection(TransportChoice(own.transport), own.address, own.api_key)
         return self

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from ..errors import SandboxError, SandboxNotFoundError
-from .connection import PATIENCE_SECONDS, Connection, reporting
+from .connection import PATIENCE_SECONDS, Connection, complain, reporting
 from .execution import Execution, followed
 from .names import in_sandbox_async
 from .options import (
@@ -121,7 +121,9 @@ def run_command(
     }
     with reporting("run"):
         execution.require_possible()
-        connection = Connection(transport, address, api_key).or_own()
+        connection = Connection(transport, address, api_key).or_own(
+            told=lambda why: None if as_json else complain("run", why)
+        )
         code = followed(_in_its_own(connection, asked, execution))
     raise typer.Exit(code)
 

@@ -294,9 +294,22 @@ class TestAlone:
             with alone.begin("-m", "64", "--", "sh", "-c", "echo here; exit 3") as process:
                 printed, said = process.communicate(timeout=60)
         assert (process.returncode, printed) == (3, b"here\n"), said
-        # Where limits are not enforced it says so, and nothing else.
-        assert (b"best-effort" in said, said.count(b"\n")) == ((limits != "enforce"), limits != "enforce")
+        # Where limits are not enforced it says so, and which orchestrator was passed over, and nothing else.
+        passed_over = nobody is port_of_another_users_orchestrator
+        assert (b"best-effort" in said) == (limits != "enforce")
+        assert (b"asks for a key (--api-key)" in said) == passed_over
+        assert said.count(b"\n") == (limits != "enforce") + passed_over
         assert alone.left() == []
+
+    def test_as_json_it_does_not_say_that_it_passed_one_over(self, tmp_path: Path) -> None:
+        words = ["--json", "-m", "64", "--", "true"]
+        with (
+            port_of_another_users_orchestrator() as port,
+            Alone(port, tmp_path).begin(*words) as process,
+        ):
+            printed, said = process.communicate(timeout=60)
+        assert check_json_lines("run", printed.decode())[-1]["exit_code"] == 0
+        assert b"--api-key" not in said
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
     def test_a_signal_leaves_nothing_behind(self, tmp_path: Path, number: signal.Signals) -> None:
