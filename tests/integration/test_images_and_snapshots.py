@@ -238,7 +238,8 @@ def test_a_snapshot_of_a_busy_sandbox_is_consistent(client):
         shell(
             client,
             sandbox_id,
-            "(i=0; while :; do i=$((i+1)); echo $i > /tmp/a; cp /tmp/a /tmp/b; done) > /dev/null 2>&1 &",
+            "(i=0; while :; do i=$((i+1)); echo $i > /tmp/a; cp /tmp/a /tmp/b; done) > /dev/null 2>&1 &"
+            "until [ -e /tmp/b ]; do sleep 0.01; done",
         )
         path = client.snapshot_sandbox(sandbox_id).snapshot_path
     with running(client, image="", snapshot_path=path) as restored:
