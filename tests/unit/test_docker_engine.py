@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from flash_sandbox import InvalidArgumentError, Reason
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.docker_engine.api import Engine, EngineVersion
+from flash_sandbox.orchestrator.docker_engine.api import Engine, EngineMissing, EngineVersion
 from flash_sandbox.orchestrator.docker_engine.commands import why_not_run
 from flash_sandbox.orchestrator.docker_engine.containers import Container, usage_of_engine
 from flash_sandbox.orchestrator.docker_engine.pull import checked_name
@@ -55,6 +56,76 @@ class TestReaching:
             engine = Engine(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
             assert await engine.version() == EngineVersion(1, 41)
             await engine.close()
+
+    async def test_no_socket_is_left_open_whenever_it_is_closed(self, tmp_path: Path) -> None:
+        answers: set[asyncio.Task[object] | None] = set()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            answers.add(asyncio.current_task())
+            with suppress(OSError, asyncio.IncompleteReadError):
+                while True:
+                    await reader.readuntil(b"\r\n\r\n")
+                    writer.write(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\n{}")
+            writer.close()
+
+        path = tmp_path / "engine"
+        turns, answered = 0, False
+        async with await asyncio.start_unix_server(answer, path):
+            while not answered:
+                engine = Engine(f"unix://{path}")
+                await engine.version()
+                calls = [asyncio.create_task(engine.call("GET", "/info")) for _ in range(2)]
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                answered = all(call.done() for call in calls)
+                await engine.close()
+                outcomes = await asyncio.gather(*calls, return_exceptions=True)
+                assert all(outcome == {} or isinstance(outcome, EngineMissing) for outcome in outcomes)
+                with pytest.raises(EngineMissing, match="closed"):
+                    await engine.call("GET", "/info")
+                turns += 1
+            # A socket of the engine's client that is left open keeps its answer waiting for ever.
+            _, waiting = await asyncio.wait({task for task in answers if task}, timeout=5)
+            assert not waiting
+        assert turns > 3, "it was never closed while it connected"
+        gc.collect()
+
+    async def test_no_socket_is_left_open_whenever_a_call_is_given_up(self, tmp_path: Path) -> None:
+        arrived: list[asyncio.StreamWriter] = []
+        together = 4
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                while not (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /v1.41/together"):
+                    writer.write(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\n{}")
+                arrived.append(writer)
+                if len(arrived) == together:
+                    for each in arrived:
+                        each.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                await reader.read()
+            writer.close()
+
+        path = tmp_path / "engine"
+        engine = Engine(f"unix://{path}")
+        turns, given_up = 0, True
+        async with await asyncio.start_unix_server(answer, path):
+            while given_up:
+                await asyncio.gather(*(engine.call("GET", "/together") for _ in range(together)))
+                # Whatever was kept for a later call is of no use to it.
+                for writer in arrived:
+                    with suppress(OSError):
+                        writer.write_eof()
+                arrived.clear()
+                call = asyncio.create_task(engine.call("GET", "/info"))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                call.cancel()
+                await asyncio.wait({call})
+                given_up = call.cancelled()
+                turns += 1
+            await engine.close()
+        assert turns > 3, "it was never given up while it connected"
+        gc.collect()
 
 
 class TestAttaching:

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import httpx
 
+from ..completion import completed
+
 __all__ = ["Engine", "EngineError", "EngineMissing", "EngineVersion", "engine_host"]
 
 _DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
@@ -28,6 +30,7 @@ _CONNECT_SECONDS: Final = 2.0
 _CALL_SECONDS: Final = 120.0
 # What is read ahead of a program's output; the engine, and so the program, is held up beyond it.
 _ATTACHED_BUFFER: Final = 64 * 1024
+_CLOSED: Final = ("the connection to Docker Engine is closed", "start the orchestrator again")
 _VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})")
 
 
@@ -78,7 +81,7 @@ def engine_host() -> str:
 class Engine:
     """Speaks to one engine, over as many connections as there are calls under way.
 
-    The engine may come and go: the version is agreed on anew after it was not reached.
+    The engine may come and go: the version is agreed on anew after it was not reached. `close` must follow.
 
     Args:
         host: ``unix://PATH`` or ``tcp://HOST:PORT``; None for what `engine_host` returns.
@@ -88,12 +91,41 @@ class Engine:
         self.host = host or engine_host()
         self._client: httpx.AsyncClient | None = None
         self._version: EngineVersion | None = None
+        self._calls: dict[asyncio.Future[None], asyncio.Timeout] = {}
+        self._closed = False
 
     async def close(self) -> None:
-        """Close every connection. A later call opens them again."""
+        """Break off the calls under way, close every connection, and refuse every later call."""
+        if not self._closed:
+            self._closed = True
+            await completed(self._close())
+
+    async def _close(self) -> None:
+        # First the calls: a connection that is still being made would be left open.
+        for call in self._calls.values():
+            call.reschedule(asyncio.get_running_loop().time())
+        if self._calls:
+            await asyncio.wait(self._calls.keys())
         client, self._client, self._version = self._client, None, None
         if client is not None:
             await client.aclose()
+
+    @asynccontextmanager
+    async def _until_closed(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Give the client for a call, which `EngineMissing` ends where this is closed meanwhile."""
+        client = self._connected()
+        ended = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(None) as call:
+                self._calls[ended] = call
+                yield client
+        except TimeoutError as error:
+            if not call.expired():
+                raise
+            raise EngineMissing(*_CLOSED) from error
+        finally:
+            self._calls.pop(ended, None)
+            ended.set_result(None)
 
     async def version(self) -> EngineVersion:
         """Return the version of the API that both sides speak; raise `EngineMissing` where there is none."""
@@ -152,9 +184,17 @@ class Engine:
         elif body is not None:
             headers, content = {"content-type": "application/json"}, json.dumps(body).encode()
         try:
-            async with self._connected().stream(
-                method, f"/v{version}{path}", params=query, content=content, headers=headers, timeout=timeout
-            ) as response:
+            async with (
+                self._until_closed() as client,
+                client.stream(
+                    method,
+                    f"/v{version}{path}",
+                    params=query,
+                    content=content,
+                    headers=headers,
+                    timeout=timeout,
+                ) as response,
+            ):
                 if response.status_code >= 400:
                     await response.aread()
                     raise EngineError(response.status_code, _message(response))
@@ -200,6 +240,8 @@ class Engine:
             writer.close()
 
     def _connected(self) -> httpx.AsyncClient:
+        if self._closed:
+            raise EngineMissing(*_CLOSED)
         if self._client is None:
             scheme, _, place = self.host.partition("://")
             if scheme not in ("unix", "tcp", "http") or not place:
@@ -207,8 +249,9 @@ class Engine:
                     f"DOCKER_HOST={self.host} names no Docker Engine: it is no unix:// or tcp:// address",
                     "set DOCKER_HOST to the engine's unix:// socket, or unset it",
                 )
-            # A sandbox takes a connection for as long as it lives (its end is waited for).
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+            # A sandbox takes a connection for as long as it lives (its end is waited for). None is kept for
+            # a later call: that would close all that are too old, and leave them open where it is cancelled.
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             uds = place if scheme == "unix" else None
             base = "http://docker" if scheme == "unix" else f"http://{place}"
             try:
@@ -221,7 +264,8 @@ class Engine:
     async def _negotiate(self) -> EngineVersion:
         timeout = httpx.Timeout(_CONNECT_SECONDS)
         try:
-            response = await self._connected().get("/_ping", timeout=timeout)
+            async with self._until_closed() as client:
+                response = await client.get("/_ping", timeout=timeout)
         except httpx.TransportError as error:
             raise self._missing(error) from error
         found = _VERSION.fullmatch(response.headers.get("api-version", ""))

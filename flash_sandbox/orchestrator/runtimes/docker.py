@@ -12,7 +12,7 @@ import asyncio
 import json
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -158,16 +158,18 @@ class DockerRuntime:
 
     async def close(self) -> None:
         """End what is still there and release everything."""
-        if self._later is not None:
-            self._later.cancel()
-            await asyncio.wait({self._later})
-        for sandbox_id in list(self._sandboxes):
-            with suppress(SandboxError):
-                await self.stop(sandbox_id)
-        if self._bridge is not None:
-            await self._bridge.close()
-        await self._ends.close()
-        await self._engine.close()
+        async with AsyncExitStack() as stack:
+            # The connection last, and whatever fails before.
+            stack.push_async_callback(self._engine.close)
+            stack.push_async_callback(self._ends.close)
+            if self._bridge is not None:
+                stack.push_async_callback(self._bridge.close)
+            if self._later is not None:
+                self._later.cancel()
+                await asyncio.wait({self._later})
+            for sandbox_id in list(self._sandboxes):
+                with suppress(SandboxError):
+                    await self.stop(sandbox_id)
 
     # Sandboxes that outlived their orchestrator
 
