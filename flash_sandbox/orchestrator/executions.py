@@ -203,6 +203,10 @@ class Execution:
                 self._require_running()
         self._input_open = self._input_open and not end
 
+    def error_of_its_sandbox(self) -> SandboxEndedError | None:
+        """Return the error of a command whose sandbox has ended; None where that has not."""
+        return SandboxEndedError(interruption(self._place.id)) if self._place.has_ended else None
+
     async def _require_alive(self, patience: float) -> None:
         """Raise where the sandbox has ended, which may be heard of a little later than of its programs."""
         if await ended_within(self._place, patience):

@@ -99,6 +99,10 @@ class Process:
                         self._add(happening)
         except SandboxError as error:
             self.error = error
+        except asyncio.CancelledError:
+            # With a sandbox what still runs in it is given up.
+            self.error = self.execution.error_of_its_sandbox()
+            raise
         finally:
             if self.end is None and self.error is None:
                 self._finish(Ended(128 + 9, 9))
