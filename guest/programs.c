@@ -24,6 +24,7 @@ enum {
     NOT_FOUND = 127,     /* exit statuses of a shell (POSIX) */
     NOT_RUNNABLE = 126,
     MAX_LIMITS = 16,
+    MAX_LABEL = 32768, /* bytes */
 };
 
 enum report_kind { STARTED = 1, EXITED };
@@ -39,6 +40,7 @@ struct plan {
     struct winsize size;
     bool terminal, takes_input, detached;
     uint64_t window;
+    struct bytes label;
     struct { int resource; struct rlimit limit; } limits[MAX_LIMITS];
     int limit_count;
 };
@@ -94,6 +96,7 @@ static bool read_plan(struct plan *plan, struct bytes run) {
         case RUN_TAKES_INPUT: plan->takes_input = field.value; break;
         case RUN_DETACHED: plan->detached = field.value; break;
         case RUN_WINDOW: plan->window = field.value; break;
+        case RUN_LABEL: plan->label = field.bytes; break;
         case RUN_LIMITS: read_limit(plan, field.bytes); break;
         }
     }
@@ -271,6 +274,7 @@ void program_start(uint64_t id, struct bytes run) {
     struct task *task = task_new(id, PROGRAM, plan.window);
     if (!task) _exit(1); /* without memory for this much, the sandbox is of no use */
     task->detached = plan.detached;
+    if (plan.label.size <= MAX_LABEL && (task->label = text_of(plan.label))) task->label_size = plan.label.size;
     bool open = whole && (plan.terminal ? open_terminal(task, &plan.size, theirs)
                                         : open_pipes(task, plan.takes_input, theirs));
     if (open && open_pipe(ends, 0)) {

@@ -33,6 +33,7 @@ enum {
     RUN_DETACHED = 7,
     RUN_WINDOW = 8,
     RUN_LIMITS = 9,
+    RUN_LABEL = 10,
 };
 
 enum {
@@ -122,6 +123,7 @@ enum {
     KNOWN_CREDIT = 4,
     KNOWN_ENDED = 5,
     KNOWN_INPUT = 6,
+    KNOWN_LABEL = 7,
 };
 
 enum {

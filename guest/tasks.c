@@ -90,6 +90,7 @@ void task_forget(struct task *task) {
     for (int pipe = 0; pipe < PIPES; pipe++) close_descriptor(&task->outputs[pipe]);
     close_descriptor(&task->report);
     while (task->first) drop_first(task);
+    free(task->label);
     free(task);
 }
 
@@ -333,6 +334,7 @@ bool task_introduce(struct task *task, struct stream *stream) {
     put_varint(&writer, KNOWN_CREDIT, task->credit);
     put_varint(&writer, KNOWN_ENDED, task->ending);
     put_varint(&writer, KNOWN_INPUT, input_offset(task));
+    put_bytes(&writer, KNOWN_LABEL, task->label, task->label_size);
     end_message(&writer, message);
     stream_end(stream, &writer);
     task->started_sent = task->ended_sent = false;

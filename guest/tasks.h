@@ -50,6 +50,8 @@ struct task {
     bool ended, ended_sent;
     bool unknown;
     uint32_t status, signal;
+    char *label; /* what the orchestrator calls it; NULL: nothing */
+    size_t label_size;
 };
 
 extern struct task *tasks;

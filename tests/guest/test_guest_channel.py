@@ -21,9 +21,21 @@ from flash_sandbox.orchestrator.guest import channel as channels
 from flash_sandbox.orchestrator.guest import frames
 from flash_sandbox.orchestrator.guest.channel import Channel, ChannelFailed, Task
 from flash_sandbox.orchestrator.guest.frames import FrameReader
-from flash_sandbox.orchestrator.guest.streams import channel_on_socket
+from flash_sandbox.orchestrator.guest.streams import AgentStream, open_channel
 
 PATH = [b"PATH=/usr/bin:/bin"]
+
+
+@asynccontextmanager
+async def _channel_on(
+    sock: socket.socket, *, on_failure: Callable[[ChannelFailed], None] | None = None
+) -> AsyncIterator[Channel]:
+    descriptor = sock.detach()
+    open_ = await open_channel(AgentStream(descriptor, descriptor), on_failure)
+    try:
+        yield open_.channel
+    finally:
+        open_.close()
 
 
 @asynccontextmanager
@@ -34,7 +46,7 @@ async def opened(agent: Path) -> AsyncIterator[Channel]:
     with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
         theirs.close()
         try:
-            async with channel_on_socket(ours) as channel:
+            async with _channel_on(ours) as channel:
                 assert await channel.open() == {}
                 yield channel
         finally:
@@ -124,7 +136,7 @@ async def test_an_agent_that_dies_fails_its_tasks(agent: Path) -> None:
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
     theirs.close()
     told: list[ChannelFailed] = []
-    async with channel_on_socket(ours, on_failure=told.append) as channel:
+    async with _channel_on(ours, on_failure=told.append) as channel:
         await channel.open()
         task = sh(channel, "sleep 600")
         await task.started()

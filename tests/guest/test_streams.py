@@ -89,10 +89,13 @@ def test_an_agent_dials_again_and_shows_the_secret(dialled: Dialled) -> None:
 
 def test_a_program_and_its_output_outlive_the_orchestrator(dialled: Dialled) -> None:
     host, _ = dialled.connect()
-    task = host.start("sh", "-c", "echo before; read go; echo after; exit 7", takes_input=True)
+    task = host.start(
+        "sh", "-c", "echo before; read go; echo after; exit 7", takes_input=True, label=b"a label"
+    )
     host.wait_for_output(task, b"before")
     again, _ = dialled.connect()
     assert again.known[task].produced == len(b"before\n")
+    assert again.known[task].label == b"a label"
     _adopt(again, host, task)
     again.write(task, b"go\n")
     result = again.finish(task)

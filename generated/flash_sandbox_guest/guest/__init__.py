@@ -450,6 +450,11 @@ class Known(betterproto2.Message):
     Offset behind the last byte of input that has come.
     """
 
+    label: "bytes" = betterproto2.field(7, betterproto2.TYPE_BYTES)
+    """
+    That of `run`.
+    """
+
 
 default_message_pool.register_message("guest", "Known", Known)
 
@@ -563,6 +568,11 @@ class Run(betterproto2.Message):
     limits: "list[ResourceLimit]" = betterproto2.field(9, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     Resource limits of the program.
+    """
+
+    label: "bytes" = betterproto2.field(10, betterproto2.TYPE_BYTES)
+    """
+    What `known` shall say of it: at most 32768 bytes, which mean nothing to the agent.
     """
 
 
