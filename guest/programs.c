@@ -27,11 +27,11 @@ enum {
     MAX_LABEL = 32768, /* bytes */
 };
 
-enum report_kind { STARTED = 1, EXITED };
+enum report_kind { FORKED = 1, EXECUTED, NOT_RUN, EXITED };
 
 struct report {
     int32_t kind;
-    int32_t value; /* a process ID; a status of waitpid */
+    int32_t value; /* a process ID; of `NOT_RUN` an enum not_run; of `EXITED` a status of waitpid */
 };
 
 struct plan {
@@ -117,9 +117,17 @@ static void free_plan(struct plan *plan) {
 
 /* In the program's own process */
 
-static _Noreturn void give_up(const char *what, int status) {
-    dprintf(2, "flash-sandbox: %s: %s\n", what, strerror(errno));
+static int executed = -1; /* tells the supervisor why the program is not executed, and is closed when it is */
+
+static _Noreturn void end_unexecuted(int status, enum not_run why) {
+    uint8_t reason = (uint8_t)why;
+    if (write(executed, &reason, 1) < 0) {} /* then only the status tells */
     _exit(status);
+}
+
+static _Noreturn void give_up(const char *what, int status, enum not_run why) {
+    dprintf(2, "flash-sandbox: %s: %s\n", what, strerror(errno));
+    end_unexecuted(status, why);
 }
 
 static const char *variable(char **env, const char *name) {
@@ -149,7 +157,7 @@ static _Noreturn void execute(const struct plan *plan) {
         path = path[size] ? path + size + 1 : NULL;
     }
     errno = error;
-    give_up(name, error == ENOENT || error == ENOTDIR ? NOT_FOUND : NOT_RUNNABLE);
+    give_up(name, error == ENOENT || error == ENOTDIR ? NOT_FOUND : NOT_RUNNABLE, NOT_RUN_PROGRAM);
 }
 
 static _Noreturn void become_program(struct plan *plan) {
@@ -158,16 +166,16 @@ static _Noreturn void become_program(struct plan *plan) {
     if (plan->terminal) ioctl(0, TIOCSCTTY, 0);
     raise_oom_score();
     for (int i = 0; i < plan->limit_count; i++)
-        if (setrlimit((unsigned)plan->limits[i].resource, &plan->limits[i].limit)) give_up("limit", NOT_RUNNABLE);
+        if (setrlimit((unsigned)plan->limits[i].resource, &plan->limits[i].limit))
+            give_up("limit", NOT_RUNNABLE, NOT_RUN_PROGRAM);
     if (!user_find(plan->user ? plan->user : "", &user)) {
         dprintf(2, "flash-sandbox: there is no user %s in the sandbox\n", plan->user);
-        _exit(NOT_RUNNABLE);
+        end_unexecuted(NOT_RUNNABLE, NOT_RUN_USER);
     }
     if (plan->terminal && fchown(0, user.uid, (gid_t)-1)) {} /* so that it can be opened by name */
-    if (!user_become(&user)) give_up("become the user", NOT_RUNNABLE);
-    if (plan->cwd && *plan->cwd && chdir(plan->cwd)) give_up(plan->cwd, NOT_RUNNABLE);
-    if (!plan->cwd || !*plan->cwd)
-        if (chdir("/")) give_up("/", NOT_RUNNABLE);
+    if (!user_become(&user)) give_up("become the user", NOT_RUNNABLE, NOT_RUN_USER);
+    const char *directory = plan->cwd && *plan->cwd ? plan->cwd : "/";
+    if (chdir(directory)) give_up(directory, NOT_RUNNABLE, NOT_RUN_DIRECTORY);
     /* By the system call: libc keeps two signals to itself, which whoever started the agent may have ignored. */
     static const unsigned long defaults[4];
     for (int signal = 1; signal < NSIG; signal++) syscall(SYS_rt_sigaction, signal, defaults, NULL, sizeof(uint64_t));
@@ -191,14 +199,24 @@ static void supervise(void *argument) {
     struct plan *plan = argument;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     fcntl(REPORT, F_SETFD, FD_CLOEXEC);
-    pid_t program = fork();
-    if (program == 0) become_program(plan);
+    int ends[2];
+    pid_t program = pipe2(ends, O_CLOEXEC) ? -1 : fork();
+    if (program == 0) {
+        executed = ends[1];
+        become_program(plan);
+    }
     if (program < 0) {
         dprintf(2, "flash-sandbox: start a process: %s\n", strerror(errno));
+        report(NOT_RUN, NOT_RUN_PROGRAM);
         report(EXITED, NOT_RUNNABLE << 8);
         return;
     }
-    report(STARTED, program);
+    report(FORKED, program);
+    uint8_t reason;
+    close(ends[1]);
+    if (read(ends[0], &reason, 1) == 1) report(NOT_RUN, reason);
+    else report(EXECUTED, program);
+    close(ends[0]);
     for (int i = 0; i < REPORT; i++) close(i);
     for (;;) {
         siginfo_t ended = {0};
@@ -296,12 +314,14 @@ void program_report(struct task *task) {
     while (task->report >= 0) {
         ssize_t size = read(task->report, &report, sizeof report);
         if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-        if (size == sizeof report && report.kind == STARTED) {
+        if (size == sizeof report && report.kind == FORKED) {
             task->program = report.value;
-            task->started = true;
+            task->forked = true;
             if (task->kill_due) end_descendants(task->worker);
-            continue;
         }
+        if (size == sizeof report && report.kind == EXECUTED) task->started = true;
+        if (size == sizeof report && report.kind == NOT_RUN) task->not_run = (uint32_t)report.value;
+        if (size == sizeof report && report.kind != EXITED) continue;
         close(task->report);
         task->report = -1;
         if (size != sizeof report) return; /* its supervisor was killed, see programs_reap */
@@ -328,7 +348,7 @@ void program_kill(struct task *task) {
     if (task->kind != PROGRAM || !task->worker) return;
     program_report(task);
     task->kill_due = true;
-    if (task->started) end_descendants(task->worker);
+    if (task->forked) end_descendants(task->worker);
 }
 
 void programs_reap(void) {

@@ -145,6 +145,7 @@ enum {
     ENDED_SIGNAL = 2,
     ENDED_UNKNOWN = 3,
     ENDED_DROPPED = 4,
+    ENDED_NOT_RUN = 5,
 };
 
 enum file_kind {
@@ -163,6 +164,13 @@ enum file_kind {
 enum output_stream {
     OUTPUT_STREAM_STDOUT = 0,
     OUTPUT_STREAM_STDERR = 1,
+};
+
+enum not_run {
+    NOT_RUN_UNSPECIFIED = 0,
+    NOT_RUN_PROGRAM = 1,
+    NOT_RUN_DIRECTORY = 2,
+    NOT_RUN_USER = 3,
 };
 
 #endif

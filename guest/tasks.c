@@ -309,6 +309,7 @@ static bool send_ended(struct task *task, struct stream *stream) {
     put_varint(&writer, ENDED_SIGNAL, task->signal);
     put_varint(&writer, ENDED_UNKNOWN, task->unknown);
     put_varint(&writer, ENDED_DROPPED, task->dropped);
+    put_varint(&writer, ENDED_NOT_RUN, task->not_run);
     end_message(&writer, message);
     stream_end(stream, &writer);
     return task->ended_sent = true;

@@ -41,8 +41,9 @@ struct task {
     uint64_t dropped;
 
     bool silent; /* a new orchestrator has not said yet from where on it wants the output */
+    bool forked;   /* its first process is there */
     bool started, started_sent;
-    bool kill_due; /* it is to be ended as soon as it has started */
+    bool kill_due; /* it is to be ended as soon as it is forked */
     bool ending;            /* it has ended; what is left of its output is read */
     size_t left[PIPES];     /* how much of each pipe was printed before the end */
     bool hung_up;           /* nobody has the terminal open just now */
@@ -50,6 +51,7 @@ struct task {
     bool ended, ended_sent;
     bool unknown;
     uint32_t status, signal;
+    uint32_t not_run; /* enum not_run */
     char *label; /* what the orchestrator calls it; NULL: nothing */
     size_t label_size;
 };

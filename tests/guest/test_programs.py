@@ -31,7 +31,10 @@ def test_a_signal_is_no_exit_status(host: Host, number: signal.Signals) -> None:
 
 
 def test_what_is_not_there_and_what_is_no_program(host: Host) -> None:
-    assert host.run("no-such-program").status == 127
+    missing = host.run("no-such-program")
+    assert (missing.status, missing.ended.not_run) == (127, guest.NotRun.PROGRAM)
+    itself = host.run("sh", "-c", "exit 127")
+    assert (itself.status, itself.ended.not_run) == (127, guest.NotRun.UNSPECIFIED)
     assert host.run("/no/such/program").status == 127
     refused = host.run("/etc/passwd")
     assert (refused.status, refused.stderr) == (126, b"flash-sandbox: /etc/passwd: Permission denied\n")
@@ -50,7 +53,8 @@ def test_a_program_has_its_environment_and_directory_alone(host: Host) -> None:
     assert sorted(result.stdout.splitlines()) == [b"A=1=2", b"PATH=/usr/bin", b"X=\xff", "ü=ß".encode()]
     assert host.run("pwd", cwd=b"/usr/lib").stdout == b"/usr/lib\n"
     assert host.run("pwd").stdout == b"/\n"
-    assert host.run("true", cwd=b"/no/where").status == 126
+    nowhere = host.run("true", cwd=b"/no/where")
+    assert (nowhere.status, nowhere.ended.not_run) == (126, guest.NotRun.DIRECTORY)
 
 
 def test_a_program_inherits_nothing_of_the_agents(host: Host) -> None:
@@ -267,3 +271,4 @@ def test_users_of_the_image(agent: Path, need: Need) -> None:
         assert host.run("id", "-G", user=b"1:2").stdout == b"2\n"
         refused = host.run("id", user=b"nobody-of-that-name")
         assert (refused.status, b"no user" in refused.stderr) == (126, True)
+        assert refused.ended.not_run == guest.NotRun.USER

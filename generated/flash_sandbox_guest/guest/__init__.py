@@ -19,6 +19,7 @@ __all__ = (
     "Input",
     "Kill",
     "Known",
+    "NotRun",
     "Output",
     "OutputStream",
     "Ping",
@@ -127,6 +128,47 @@ class FileKind(betterproto2.Enum):
         }
 
 
+class NotRun(betterproto2.Enum):
+    """
+    Why a program was not executed. What the kernel said is on the error stream then.
+    """
+
+    UNSPECIFIED = 0
+
+    PROGRAM = 1
+    """
+    The program itself: it was not found, for one.
+    """
+
+    DIRECTORY = 2
+    """
+    The directory to start in.
+    """
+
+    USER = 3
+    """
+    The user, whom the sandbox does not have, or a right to become that user.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "NOT_RUN_UNSPECIFIED",
+            1: "NOT_RUN_PROGRAM",
+            2: "NOT_RUN_DIRECTORY",
+            3: "NOT_RUN_USER",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "NOT_RUN_UNSPECIFIED": 0,
+            "NOT_RUN_PROGRAM": 1,
+            "NOT_RUN_DIRECTORY": 2,
+            "NOT_RUN_USER": 3,
+        }
+
+
 class OutputStream(betterproto2.Enum):
     STDOUT = 0
 
@@ -218,6 +260,11 @@ class Ended(betterproto2.Message):
     dropped: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
     """
     Bytes of output that were dropped because nobody took them.
+    """
+
+    not_run: "NotRun" = betterproto2.field(5, betterproto2.TYPE_ENUM, default_factory=lambda: NotRun(0))
+    """
+    Why the program was not executed. The status is 126 or 127 then, as a shell has it.
     """
 
 
@@ -590,7 +637,7 @@ default_message_pool.register_message("guest", "Signal", Signal)
 @dataclass(eq=False, repr=False)
 class Started(betterproto2.Message):
     """
-    The task runs: a program was started, a connection was made.
+    The task runs: the program has been executed, or the connection has been made.
     """
 
     pid: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
