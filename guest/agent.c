@@ -262,7 +262,8 @@ static void serve(int children) {
         size_t stream_at = 0;
         for (size_t i = 0; i < wait_count; i++) {
             if (!polled[i].revents) continue;
-            if (waits[i].what == STREAM && polled[i].events == POLLIN) stream_at = i;
+            /* By the bit: gVisor adds events that are always waited for. */
+            if (waits[i].what == STREAM && polled[i].events & POLLIN) stream_at = i;
             else if (waits[i].what != STREAM) attend(&waits[i], polled[i].revents, children);
         }
         if (stream_at) attend(&waits[stream_at], polled[stream_at].revents, children);
