@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,4 +142,5 @@ void raise_oom_score(void) {
     close(file);
 }
 
-int close_from(int first) { return (int)syscall(SYS_close_range, first, ~0U, 0); }
+/* gVisor takes no number that is larger than descriptors can be. */
+int close_from(int first) { return (int)syscall(SYS_close_range, first, INT_MAX, 0); }
