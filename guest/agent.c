@@ -4,6 +4,11 @@
  *     agent --dial PATH       the stream is a Unix socket; the agent connects again when it is lost
  *     agent --stdio           the stream is standard input and output
  *
+ * and then, for cgroups that programs run in (see cgroups.h), one of
+ *
+ *     --cgroup FD             a directory of cgroup v2
+ *     --cgroup-job            those of gVisor's kernel
+ *
  * It has one thread, waits only in poll(2), and leaves what may take long to processes of their own. */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,6 +21,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "cgroups.h"
 #include "files.h"
 #include "ports.h"
 #include "processes.h"
@@ -24,7 +30,7 @@
 #include "stream.h"
 #include "tasks.h"
 
-enum { NONCE = 16, REDIAL_MS = 100 };
+enum { NONCE = 16, REDIAL_MS = 100, KILL_MS = 5 };
 
 static struct stream stream;
 static uint8_t nonce[NONCE];
@@ -217,6 +223,7 @@ static int collect_waits(int children) {
     stream.lost = false; /* it is tried again the next time */
     for (struct task *task = tasks; task; task = task->next) {
         if (task->report >= 0) add_wait(task->report, POLLIN, task, REPORT);
+        if (program_is_being_killed(task) && (timeout < 0 || timeout > KILL_MS)) timeout = KILL_MS;
         if (port_is_connecting(task) || task_wants_input(task)) add_wait(task->input, POLLOUT, task, INPUT);
         for (int pipe = 0; pipe < PIPES; pipe++)
             if (task_wants_output(task, pipe, stream.open) && !port_is_connecting(task))
@@ -255,6 +262,7 @@ static void serve(int children) {
             greeting = NOTHING;
             ping_due = hold_due = false;
         }
+        programs_kill();
         send_all();
         int timeout = collect_waits(children);
         if (poll(polled, wait_count, timeout) <= 0) continue;
@@ -277,15 +285,41 @@ static void leave_standard_streams(void) {
     if (null > 2) close(null);
 }
 
+/* Take an option from the front of the command line, with its value if it has one. */
+static bool take_option(int *count, char ***arguments, const char *name, const char **value) {
+    int size = value ? 2 : 1;
+    if (*count < size || strcmp((*arguments)[0], name) != 0) return false;
+    if (value) *value = (*arguments)[1];
+    *count -= size;
+    *arguments += size;
+    return true;
+}
+
+static bool read_stream(int *count, char ***arguments) {
+    const char *value;
+    if (take_option(count, arguments, "--inherited", &value))
+        stream_open(&stream, STREAM_INHERITED, NULL, atoi(value));
+    else if (take_option(count, arguments, "--dial", &value)) stream_open(&stream, STREAM_DIALLED, value, -1);
+    else if (take_option(count, arguments, "--stdio", NULL)) stream_open(&stream, STREAM_STDIO, NULL, -1);
+    else return false;
+    return true;
+}
+
+static void read_cgroups(int *count, char ***arguments) {
+    const char *value;
+    if (take_option(count, arguments, "--cgroup", &value)) cgroups_use(atoi(value));
+    else if (take_option(count, arguments, "--cgroup-job", NULL)) cgroups_mount_job();
+}
+
 int main(int count, char **arguments) {
     sigset_t mask;
     /* It stops all processes that it can see, at times: those of its sandbox, and no others. */
     if (getpid() != 1) return fprintf(stderr, "the guest agent must be process 1 of a PID namespace\n"), 2;
-    if (count == 3 && !strcmp(arguments[1], "--inherited"))
-        stream_open(&stream, STREAM_INHERITED, NULL, atoi(arguments[2]));
-    else if (count == 3 && !strcmp(arguments[1], "--dial")) stream_open(&stream, STREAM_DIALLED, arguments[2], -1);
-    else if (count == 2 && !strcmp(arguments[1], "--stdio")) stream_open(&stream, STREAM_STDIO, NULL, -1);
-    else return fprintf(stderr, "usage: agent --inherited FD | --dial PATH | --stdio\n"), 2;
+    count--, arguments++;
+    bool known = read_stream(&count, &arguments);
+    read_cgroups(&count, &arguments);
+    if (!known || count)
+        return fprintf(stderr, "usage: agent --inherited FD | --dial PATH | --stdio [--cgroup FD | --cgroup-job]\n"), 2;
     /* Nothing of its memory and descriptors is to be looked at by others in the sandbox (proc_pid_fd(5)). */
     prctl(PR_SET_DUMPABLE, 0);
     leave_standard_streams();

@@ -164,7 +164,7 @@ void file_start(uint64_t id, struct bytes request) {
     }
     int error = whole ? errno : EBADMSG;
     if (open) {
-        task->worker = worker_start(theirs, perform, &operation);
+        task->worker = worker_start(theirs, -1, perform, &operation);
         error = errno;
     }
     if (task->worker <= 0) {

@@ -15,6 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "cgroups.h"
 #include "processes.h"
 #include "protocol.h"
 #include "users.h"
@@ -117,7 +118,7 @@ static void free_plan(struct plan *plan) {
 
 /* In the program's own process */
 
-static int executed = -1; /* tells the supervisor why the program is not executed, and is closed when it is */
+static int executed = -1; /* where to say why the program is not executed; closed when it is */
 
 static _Noreturn void end_unexecuted(int status, enum not_run why) {
     uint8_t reason = (uint8_t)why;
@@ -185,6 +186,13 @@ static _Noreturn void become_program(struct plan *plan) {
     execute(plan);
 }
 
+/* In a cgroup it needs no supervisor. */
+static void become(void *plan) {
+    fcntl(REPORT, F_SETFD, FD_CLOEXEC);
+    executed = REPORT;
+    become_program(plan);
+}
+
 /* In the supervisor */
 
 static void report(int32_t kind, int32_t value) {
@@ -235,10 +243,11 @@ static void supervise(void *argument) {
 
 /* In the agent */
 
-pid_t worker_start(const int descriptors[4], void (*work)(void *), void *argument) {
+pid_t worker_start(const int descriptors[4], int group, void (*work)(void *), void *argument) {
     pid_t worker = fork();
     if (worker) return worker;
     int moved[4];
+    if (group >= 0 && !cgroup_join(group)) _exit(NOT_RUNNABLE);
     for (int i = 0; i < 4; i++) moved[i] = descriptors[i] < 0 ? -1 : fcntl(descriptors[i], F_DUPFD, 4);
     for (int i = 0; i < 4; i++)
         if (moved[i] < 0 ? close(i) && errno != EBADF : dup2(moved[i], i) < 0) _exit(NOT_RUNNABLE);
@@ -298,20 +307,49 @@ void program_start(uint64_t id, struct bytes run) {
     if (open && open_pipe(ends, 0)) {
         task->report = ends[0];
         theirs[3] = ends[1];
-        task->worker = worker_start(theirs, supervise, &plan);
+        int group = cgroup_make(id);
+        task->grouped = group >= 0;
+        if (task->grouped || !cgroups_are_used())
+            task->worker = worker_start(theirs, group, task->grouped ? become : supervise, &plan);
+        close_all(&group, 1);
     }
     if (task->worker <= 0) {
         task->worker = 0;
+        task->not_run = NOT_RUN_PROGRAM;
         task_end(task, NOT_RUNNABLE, 0, false);
+        if (task->grouped) cgroup_remove(id);
+    } else if (task->grouped) {
+        task->program = task->worker;
+        task->forked = true;
     }
     close_all(theirs, plan.terminal ? 1 : 3);
     close_all(theirs + 3, 1);
     free_plan(&plan);
 }
 
+/* It has ended, with this status of waitpid. */
+static void end_with(struct task *task, int status) {
+    int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    task_end(task, signal ? 128 + (uint32_t)signal : (uint32_t)WEXITSTATUS(status), (uint32_t)signal, false);
+    task->program = 0;
+}
+
+/* Read what the program's own process says: a byte for why it is not executed, or the end of the pipe. */
+static void report_of_grouped(struct task *task) {
+    uint8_t reason;
+    if (task->report < 0) return;
+    ssize_t size = read(task->report, &reason, 1);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (size == 1) task->not_run = reason;
+    else task->started = true;
+    close_all(&task->report, 1);
+    task->report = -1;
+}
+
 void program_report(struct task *task) {
     struct report report;
-    while (task->report >= 0) {
+    if (task->grouped) report_of_grouped(task);
+    while (task->report >= 0 && !task->grouped) {
         ssize_t size = read(task->report, &report, sizeof report);
         if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (size == sizeof report && report.kind == FORKED) {
@@ -325,10 +363,7 @@ void program_report(struct task *task) {
         close(task->report);
         task->report = -1;
         if (size != sizeof report) return; /* its supervisor was killed, see programs_reap */
-        int signal = WIFSIGNALED(report.value) ? WTERMSIG(report.value) : 0;
-        uint32_t status = signal ? 128 + (uint32_t)signal : WEXITSTATUS(report.value);
-        task_end(task, status, (uint32_t)signal, false);
-        task->program = 0;
+        end_with(task, report.value);
     }
 }
 
@@ -348,7 +383,22 @@ void program_kill(struct task *task) {
     if (task->kind != PROGRAM || !task->worker) return;
     program_report(task);
     task->kill_due = true;
-    if (task->forked) end_descendants(task->worker);
+    if (task->forked && !task->grouped) end_descendants(task->worker);
+}
+
+/* End a program whose first process has ended, once nothing is left of it that is to be killed. */
+static void settle(struct task *task) {
+    if (task->kill_due && !cgroup_kill(task->id)) return;
+    if (task->worker) return;
+    end_with(task, task->wait_status);
+    cgroup_remove(task->id);
+}
+
+bool program_is_being_killed(const struct task *task) { return task->grouped && task->kill_due && !task->ending; }
+
+void programs_kill(void) {
+    for (struct task *task = tasks; task; task = task->next)
+        if (program_is_being_killed(task)) settle(task);
 }
 
 void programs_reap(void) {
@@ -362,6 +412,12 @@ void programs_reap(void) {
         while (task && task->worker != ended) task = task->next;
         if (!task) continue;
         task->worker = 0;
+        if (task->grouped) {
+            task->wait_status = status;
+            task->program = 0;
+            settle(task);
+            continue;
+        }
         if (task->kind == FILE_OPERATION)
             task_end(task, WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : EINTR, 0, WIFSIGNALED(status));
         else program_report(task);
@@ -371,4 +427,5 @@ void programs_reap(void) {
         task->program = 0;
         task_end(task, 128 + SIGKILL, SIGKILL, true);
     }
+    cgroups_sweep();
 }

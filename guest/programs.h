@@ -1,4 +1,4 @@
-/* Programs: a supervisor, which holds together all that a program starts, and the program below it. */
+/* Programs. A cgroup holds together all that a program starts; without one a supervisor does, which is its parent. */
 #ifndef PROGRAMS_H
 #define PROGRAMS_H
 
@@ -16,11 +16,16 @@ void program_resize(struct task *task, unsigned rows, unsigned columns);
 /* End a task with every process that it started. */
 void program_kill(struct task *task);
 
+/* Go on with killing what `program_kill` has not ended yet. */
+void programs_kill(void);
+bool program_is_being_killed(const struct task *task);
+
 /* Reap every child that has ended, and end the tasks of those that were their workers. */
 void programs_reap(void);
 
-/* Start a child of the agent that has these descriptors as 0, 1, 2 and 3, and no other one. */
-pid_t worker_start(const int descriptors[4], void (*work)(void *), void *argument);
+/* Start a child of the agent that has these descriptors as 0, 1, 2 and 3, and no other one. It joins a cgroup first;
+ * -1 for none. */
+pid_t worker_start(const int descriptors[4], int group, void (*work)(void *), void *argument);
 
 /* Make a pipe whose end that the agent keeps does not block. `kept` is 0 for the read end, 1 for the write end. */
 bool open_pipe(int ends[2], int kept);

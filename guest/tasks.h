@@ -24,9 +24,11 @@ struct task {
     uint64_t id;
     enum task_kind kind;
     bool detached;  /* drops output while no orchestrator is connected, and does not wait */
-    pid_t worker;   /* the agent's child: a program's supervisor, a file operation; 0: none or reaped */
+    bool grouped;   /* a program in a cgroup, without a supervisor */
+    pid_t worker;   /* the agent's child: a program or its supervisor, a file operation; 0: none or reaped */
+    int wait_status; /* that of `worker`, once it is reaped */
     pid_t program;  /* a program's first process */
-    int report;     /* a supervisor's reports; -1: none (any more) */
+    int report;     /* reports of a supervisor or of what becomes the program; -1: none (any more) */
     int input;      /* where input goes; -1: none */
     int outputs[PIPES]; /* -1: ended */
     bool terminal;  /* all three are the master of one */

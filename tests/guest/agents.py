@@ -242,12 +242,16 @@ def sandbox_command(agent: Path, root: Path | str = "/", *more: str, users: bool
 
 
 @contextmanager
-def running_agent(agent: Path, root: Path | str = "/", *more: str, users: bool = False) -> Iterator[Host]:
-    """Run an agent as PID 1 of a sandbox, on a socket pair."""
+def running_agent(
+    agent: Path, root: Path | str = "/", *more: str, users: bool = False, cgroup: int | None = None
+) -> Iterator[Host]:
+    """Run an agent as PID 1 of a sandbox, on a socket pair, with a directory of cgroup v2 if given."""
     ours, theirs = socket.socketpair()
     number = theirs.fileno()
-    command = [*sandbox_command(agent, root, *more, users=users), "--inherited", str(number)]
-    with ours, subprocess.Popen(command, pass_fds=[number]) as process:
+    cgroups = () if cgroup is None else ("--cgroup", str(cgroup))
+    command = [*sandbox_command(agent, root, *more, users=users), "--inherited", str(number), *cgroups]
+    descriptors = [number] if cgroup is None else [number, cgroup]
+    with ours, subprocess.Popen(command, pass_fds=descriptors) as process:
         theirs.close()
         try:
             yield Host(ours)
