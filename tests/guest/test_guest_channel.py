@@ -21,7 +21,7 @@ from flash_sandbox.orchestrator.guest import channel as channels
 from flash_sandbox.orchestrator.guest import frames
 from flash_sandbox.orchestrator.guest.channel import Channel, ChannelFailed, Task
 from flash_sandbox.orchestrator.guest.frames import FrameReader
-from flash_sandbox.orchestrator.guest.streams import AgentStream, open_channel
+from flash_sandbox.orchestrator.guest.streams import AgentStream, open_stream
 
 PATH = [b"PATH=/usr/bin:/bin"]
 
@@ -31,11 +31,13 @@ async def _channel_on(
     sock: socket.socket, *, on_failure: Callable[[ChannelFailed], None] | None = None
 ) -> AsyncIterator[Channel]:
     descriptor = sock.detach()
-    open_ = await open_channel(AgentStream(descriptor, descriptor), on_failure)
+    channel = Channel(on_failure=on_failure)
+    stream = await open_stream(AgentStream(descriptor, descriptor), channel)
     try:
-        yield open_.channel
+        yield channel
     finally:
-        open_.close()
+        channel.close()
+        stream.close()
 
 
 @asynccontextmanager
@@ -158,8 +160,9 @@ class Liar:
     def __init__(self, shows: bytes | None = None) -> None:
         self.asked: list[guest.ToGuest] = []
         self.failures: list[ChannelFailed] = []
-        self.channel = Channel(self._take, shows=shows, on_failure=self.failures.append)
         self._reader = _ToGuestReader()
+        self.channel = Channel(on_failure=self.failures.append)
+        self.channel.connect(self._take, shows=shows)
 
     def _take(self, data: bytes) -> None:
         self.asked += self._reader.feed(data)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
-from .channel import Channel, ChannelFailed
+from .channel import Channel
+from .tasks import ChannelFailed
 
-__all__ = ["AgentStream", "OpenChannel", "open_channel"]
+__all__ = ["AgentStream", "OpenStream", "open_stream"]
 
 _MAX_UNSENT: Final = 64 * 1024 * 1024
 """Bytes that wait to be sent, above which an agent is given up: it does not read."""
@@ -19,15 +19,15 @@ _MAX_UNSENT: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class AgentStream:
-    """A byte stream to the agent of one sandbox. `open_channel` takes over its descriptors and closes them.
+    """A byte stream to the agent of one sandbox. `open_stream` takes over its descriptors and closes them.
 
     Attributes:
         read: Descriptor that is read from.
         write: Descriptor that is written to; for a socket the same.
         may_break: Whether the stream may have been broken off inside a frame, as pipes may.
-        secret: What the agent has to show when it connects again; empty where it does not connect itself.
-        shows: What the agent has to show now, where it has connected itself: the secret of the connection
-            before, or nothing the first time. None where it has not connected itself.
+        secret: What the agent has to show when it connects again; empty if it does not connect itself.
+        shows: What the agent has to show now, if it has connected itself: the secret of the connection
+            before, or nothing the first time. None if it has not connected itself.
     """
 
     read: int
@@ -37,81 +37,86 @@ class AgentStream:
     shows: bytes | None = None
 
     def close(self) -> None:
-        """Close the descriptors of a stream that nobody has opened a channel on."""
+        """Close the descriptors of a stream that has not been opened."""
         for descriptor in {self.read, self.write}:
             os.close(descriptor)
 
 
-class OpenChannel:
-    """A channel, and the transports that it runs on.
+class OpenStream:
+    """A stream that a channel runs on.
 
     Attributes:
-        channel: The channel.
+        transports: Its ends.
     """
 
-    def __init__(self, channel: Channel, transports: list[asyncio.BaseTransport]) -> None:
-        self.channel = channel
-        self._transports = transports
+    def __init__(self, protocol: _Protocol, transports: list[asyncio.BaseTransport]) -> None:
+        self.transports = transports
+        self._protocol = protocol
 
     def close(self) -> None:
-        """Close the channel and its stream. Idempotent."""
-        self.channel.close()
-        for transport in self._transports:
-            abort = getattr(transport, "abort", transport.close)
-            abort()
+        """Close the stream, about which the channel hears nothing. Idempotent."""
+        self._protocol.is_closed = True
+        for transport in self.transports:
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+            else:
+                transport.close()
 
 
-async def open_channel(
-    stream: AgentStream, on_failure: Callable[[ChannelFailed], None] | None = None
-) -> OpenChannel:
-    """Make a channel on a stream. `Channel.open` greets the agent.
-
-    Args:
-        stream: The stream.
-        on_failure: Called once, with the reason, when the channel fails.
-    """
+async def open_stream(stream: AgentStream, channel: Channel) -> OpenStream:
+    """Connect a channel with a stream. `Channel.open` waits for the agent's greeting."""
     loop = asyncio.get_running_loop()
-    protocol = _Protocol(stream, on_failure)
+    protocol = _Protocol(channel, stream)
     if stream.read == stream.write:
         sock = socket.socket(fileno=stream.read)
         sock.setblocking(False)
         transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
-        protocol.writer = transport
-        return OpenChannel(protocol.channel, [transport])
-    reading, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(stream.read, "rb", 0))
-    writer = os.fdopen(stream.write, "wb", 0)
+        return OpenStream(protocol, [transport])
+    read_end, write_end = os.fdopen(stream.read, "rb", 0), os.fdopen(stream.write, "wb", 0)
+    opened = OpenStream(protocol, [])
     try:
-        writing, _ = await loop.connect_write_pipe(lambda: _WriteProtocol(protocol), writer)
+        protocol.writer, _ = await loop.connect_write_pipe(lambda: _WriteProtocol(protocol), write_end)
+        opened.transports.append(protocol.writer)
+        reader, _ = await loop.connect_read_pipe(lambda: protocol, read_end)
+        opened.transports.append(reader)
     except BaseException:
-        reading.close()
-        writer.close()
+        opened.close()
+        read_end.close()
+        write_end.close()
         raise
-    protocol.writer = writing
-    return OpenChannel(protocol.channel, [reading, writing])
+    return opened
 
 
 class _Protocol(asyncio.Protocol):
-    def __init__(self, stream: AgentStream, on_failure: Callable[[ChannelFailed], None] | None) -> None:
+    def __init__(self, channel: Channel, stream: AgentStream) -> None:
+        self.is_closed = False
         self.writer: asyncio.WriteTransport | None = None
-        self.channel = Channel(
-            self._write,
-            synchronise=stream.may_break,
-            secret=stream.secret,
-            shows=stream.shows,
-            on_failure=on_failure,
+        self._channel = channel
+        self._stream = stream
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A socket's transport is both ends.
+        if self.writer is None:
+            self.writer = cast(asyncio.Transport, transport)
+        stream = self._stream
+        self._channel.connect(
+            self._write, synchronise=stream.may_break, secret=stream.secret, shows=stream.shows
         )
 
     def data_received(self, data: bytes) -> None:
-        self.channel.received(data)
+        if not self.is_closed:
+            self._channel.received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.channel.lost()
+        if not self.is_closed:
+            self.is_closed = True
+            self._channel.lost()
 
     def _write(self, data: bytes) -> None:
         assert self.writer is not None
         self.writer.write(data)
         if self.writer.get_write_buffer_size() > _MAX_UNSENT:
-            self.channel.fail(ChannelFailed("the agent does not read"))
+            self._channel.fail(ChannelFailed("the agent does not read"))
 
 
 class _WriteProtocol(asyncio.BaseProtocol):
@@ -121,4 +126,4 @@ class _WriteProtocol(asyncio.BaseProtocol):
         self._protocol = protocol
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._protocol.channel.lost()
+        self._protocol.connection_lost(error)

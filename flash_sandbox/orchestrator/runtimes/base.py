@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol
 
 from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ..guest.programs import Control, Ended, Happening, Kill, Printed, Program, Resize, Signal
 from ..sandboxing.limits import Usage
 
 __all__ = [
@@ -34,8 +35,6 @@ __all__ = [
 
 LOG_BYTES: Final = 64 * 1024
 """What is kept at least of the output of a main process: the last of it."""
-
-_LAST_SIGNAL: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,81 +88,6 @@ class Adopted:
     idempotency_key: str = ""
     created_at: float = 0.0
     expires_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Resize:
-    """A new size of a program's terminal, in characters."""
-
-    rows: int
-    columns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal for a program's first process."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """The end of a program and of all that it started."""
-
-
-Control: TypeAlias = Resize | Signal | Kill
-"""What can be done to a program that runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What is to be run in a sandbox.
-
-    Attributes:
-        command: The command and its arguments.
-        env: Variables that it has besides the sandbox's own, each ``NAME=value``.
-        cwd: Directory to run in; empty for the sandbox's own.
-        user: User to run as: a name, or numbers ``UID`` or ``UID:GID``; empty for the sandbox's own.
-        terminal: Size of the terminal that it gets for all three of its streams; None for none.
-    """
-
-    command: tuple[str, ...]
-    env: tuple[str, ...] = ()
-    cwd: str = ""
-    user: str = ""
-    terminal: Resize | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Printed:
-    """A piece of what a program printed; all of a terminal's is ``stdout``."""
-
-    stream: Literal["stdout", "stderr"]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a program ended.
-
-    Attributes:
-        exit_code: Exit status; 128 + N where signal N ended it.
-        signal: The signal that ended it; 0 where none did.
-        oom_killed: Whether the kernel ended a process of it for want of memory, as far as is known.
-    """
-
-    exit_code: int
-    signal: int = 0
-    oom_killed: bool = False
-
-    @classmethod
-    def with_status(cls, status: int, *, oom_killed: bool = False) -> Ended:
-        """Return the end that a status tells where nothing else does: above 128 that of a signal."""
-        return cls(status, status - 128 if 128 < status <= 128 + _LAST_SIGNAL else 0, oom_killed)
-
-
-Happening: TypeAlias = Printed | Ended
-"""What becomes of a program that runs."""
 
 
 Register = Callable[[Adopted], Callable[[int], None]]

@@ -1,0 +1,318 @@
+"""Tasks of a guest agent, as the host sees them: programs, file operations and connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import flash_sandbox_guest as guest
+
+__all__ = ["INPUT_WINDOW", "ChannelFailed", "Known", "Task"]
+
+WINDOW: Final = 262_144
+"""Bytes of output that may be on their way to the reader of a task."""
+
+INPUT_WINDOW: Final = 262_144
+"""Bytes of input that the agent takes before it gives the first credit."""
+
+MAX_PIECE: Final = 65_536
+"""Bytes of one piece of input or output."""
+
+
+class ChannelFailed(Exception):
+    """The agent broke the protocol, did not answer, or is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A task that the agent knows when a stream begins.
+
+    Attributes:
+        received: The agent has forgotten the output before this offset.
+        produced: Offset behind the last byte of output.
+        dropped: Bytes of output that the agent dropped.
+        credit: Input up to this offset may be sent.
+        ended: Whether it has ended.
+        input: Offset behind the last byte of input that the agent has received.
+        label: What its `run` called it.
+    """
+
+    received: int
+    produced: int
+    dropped: int
+    credit: int
+    ended: bool
+    input: int
+    label: bytes = b""
+
+
+class Sender(Protocol):
+    """What a task needs of its channel."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the agent takes messages now."""
+
+    def send(self, number: int, **body: Any) -> None:
+        """Send a message about a task, once the agent takes messages."""
+
+    def forget(self, task: Task) -> None:
+        """Forget a task that has ended."""
+
+    async def answered(self, changed: asyncio.Event, is_there: Callable[[], bool]) -> None:
+        """Wait for what the agent owes, and fail the channel if it is not there in time."""
+
+    def require_open(self) -> None:
+        """Raise ChannelFailed if the channel has failed."""
+
+
+class Task:
+    """A program, a file operation or a connection, as `Channel` began it.
+
+    Attributes:
+        number: Its number, which it keeps for as long as the sandbox lives.
+        pid: ID of a program's first process in the sandbox, once it has started.
+        received: Offset behind the last byte of output that its reader took.
+        has_started: Whether the program was executed, or the connection made.
+    """
+
+    def __init__(
+        self,
+        channel: Sender,
+        number: int,
+        *,
+        keep: int = 0,
+        received: int = 0,
+        sent: int = 0,
+        credit: int = INPUT_WINDOW,
+    ) -> None:
+        self.number = number
+        self.pid = 0
+        self.received = received
+        self.has_started = False
+        self._channel = channel
+        self._keep = keep
+        self._credit = credit
+        self._sent = sent
+        self._is_abandoned = self._is_killed = False
+        self._allowed = received + WINDOW
+        self._arrived = self._expected = received
+        self._output: deque[guest.Output] = deque()
+        self._ended: guest.Ended | None = None
+        self._failure: ChannelFailed | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+        return self._ended is not None
+
+    @property
+    def not_run(self) -> guest.NotRun:
+        """Why the program was not executed, once it has ended."""
+        return guest.NotRun.UNSPECIFIED if self._ended is None else self._ended.not_run
+
+    async def output(self) -> AsyncIterator[guest.Output]:
+        """Yield its output, to the end. A slow reader holds up this task and no other one.
+
+        Raises:
+            ChannelFailed: The channel failed.
+        """
+        while True:
+            while self._output:
+                piece = self._output.popleft()
+                self.received += len(piece.data)
+                self._allow_more()
+                yield piece
+            if self._ended is not None:
+                return
+            await self._change()
+
+    async def ended(self) -> guest.Ended:
+        """Wait until it has ended, discard the rest of its output, and return how it ended.
+
+        Raises:
+            ChannelFailed: The channel failed.
+        """
+        async for _ in self.output():
+            pass
+        assert self._ended is not None
+        return self._ended
+
+    async def started(self) -> None:
+        """Wait until it runs or has ended. `has_started` says which.
+
+        Raises:
+            ChannelFailed: The channel failed, or the agent does not answer in time.
+        """
+        await self._channel.answered(
+            self._changed,
+            lambda: self.has_started or self._ended is not None or self._failure is not None,
+        )
+        self._require_known()
+
+    async def write(self, data: bytes, *, end: bool = False) -> None:
+        """Send input, as fast as the task reads it; return once all is sent.
+
+        Input of a task that has ended is discarded.
+
+        Raises:
+            ChannelFailed: The channel failed.
+        """
+        at = 0
+        while self._ended is None and (at < len(data) or end):
+            size = min(len(data) - at, MAX_PIECE, self._credit - self._sent)
+            last = end and at + size == len(data)
+            if not self._channel.is_connected or (size <= 0 and not last):
+                await self._change()
+                continue
+            self._send(input=guest.Input(data=data[at : at + size], end=last))
+            at += size
+            self._sent += size
+            end = end and not last
+
+    def signal(self, number: int) -> None:
+        """Send a signal to a program's first process."""
+        self._send(signal=guest.Signal(number=number))
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size of a program's terminal."""
+        self._send(resize=guest.Resize(rows=rows, columns=columns))
+
+    def kill(self) -> None:
+        """End it with everything that it started. `ended` waits for that."""
+        self._is_killed = True
+        self._send(kill=guest.Kill())
+
+    async def end(self) -> guest.Ended:
+        """End it with everything that it started, and return how it ended.
+
+        Raises:
+            ChannelFailed: The channel failed, or the agent does not end it in time.
+        """
+        self.kill()
+        # Its output must not hold it up, nor count as the agent's silence.
+        self._discard_output()
+        await self._channel.answered(
+            self._changed, lambda: self._ended is not None or self._failure is not None
+        )
+        self._require_known()
+        return await self.ended()
+
+    def forget(self) -> None:
+        """Let the agent forget it. A task that still runs is ended."""
+        if self._ended is None and self._failure is None:
+            self._discard_output()
+            self.kill()
+        else:
+            self._channel.forget(self)
+
+    # For the channel
+
+    def take(self, message: guest.FromGuest) -> None:
+        """Take a message of the agent.
+
+        Raises:
+            ChannelFailed: It breaks the protocol.
+        """
+        if self._ended is not None:
+            raise ChannelFailed("the agent spoke of a task after its end")
+        if message.output is not None:
+            self._take_output(message.output)
+        elif message.started is not None:
+            self.has_started, self.pid = True, message.started.pid
+        elif message.credit is not None:
+            limit = message.credit.limit
+            if not self._credit <= limit <= self._sent + INPUT_WINDOW:
+                raise ChannelFailed("the agent gave a credit that it cannot have")
+            self._credit = limit
+        elif message.ended is not None:
+            self._ended = message.ended
+            if self._is_abandoned:
+                self._channel.forget(self)
+        else:
+            raise ChannelFailed("the agent sent a message of no known kind")
+        self._changed.set()
+
+    def wake(self) -> None:
+        """Wake those who wait for it: the channel has changed."""
+        self._changed.set()
+
+    def reconnect(self, known: Known | None) -> None:
+        """Go on over a new stream.
+
+        Args:
+            known: What the agent knows of it; None for nothing.
+        """
+        if self._ended is not None:
+            return
+        if known is None or known.input != self._sent:
+            lost = "task" if known is None else "input"
+            self._failure = ChannelFailed(f"the agent did not receive the {lost} before its stream broke")
+        else:
+            self._credit = known.credit
+            self.resume()
+            if self._is_killed:
+                self.kill()
+        self.wake()
+
+    def resume(self) -> None:
+        """Ask for the output from the acknowledged offset on."""
+        self._expected = self._acknowledged
+        self._send(window=guest.Window(received=self._expected, limit=self._allowed, resend=True))
+
+    @property
+    def _acknowledged(self) -> int:
+        """What the agent may forget: a host that comes later can have the rest again."""
+        return max(self.received - self._keep, 0)
+
+    def _take_output(self, output: guest.Output) -> None:
+        size = len(output.data)
+        if output.offset != self._expected or not 0 < size <= MAX_PIECE:
+            raise ChannelFailed("the agent sent output that does not follow what it sent before")
+        self._expected += size
+        if self._expected > self._allowed:
+            raise ChannelFailed("the agent sent more output than it was allowed to")
+        # Output that is sent again after a reconnect has arrived already.
+        new = self._expected - self._arrived
+        if new <= 0:
+            return
+        self._arrived = self._expected
+        if self._is_abandoned:
+            self.received = self._arrived
+            self._allow_more()
+        else:
+            if new < size:
+                output = guest.Output(output.stream, self._arrived - new, output.data[-new:])
+            self._output.append(output)
+
+    def _discard_output(self) -> None:
+        self._is_abandoned = True
+        self._keep = 0
+        self._output.clear()
+        self.received = self._arrived
+        self._allow_more()
+
+    def _allow_more(self) -> None:
+        # Not for every piece: half of the window is on its way meanwhile.
+        if self._ended is None and self._allowed - self.received <= WINDOW // 2:
+            self._allowed = self.received + WINDOW
+            self._send(window=guest.Window(received=self._acknowledged, limit=self._allowed))
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        self._channel.require_open()
+        self._require_known()
+        await self._changed.wait()
+        self._channel.require_open()
+        self._require_known()
+
+    def _require_known(self) -> None:
+        if self._failure is not None:
+            raise ChannelFailed(str(self._failure)) from self._failure
+
+    def _send(self, **body: Any) -> None:
+        self._channel.send(self.number, **body)

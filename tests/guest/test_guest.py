@@ -1,0 +1,233 @@
+"""The guest of a sandbox: its main process, commands beside it, and other streams to the same agent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from agents import sandbox_command
+
+from flash_sandbox.errors import InvalidArgumentError, SandboxEndedError
+from flash_sandbox.orchestrator.guest.guest import Defaults, Guest
+from flash_sandbox.orchestrator.guest.programs import (
+    Control,
+    Ended,
+    Happening,
+    Kill,
+    Printed,
+    Program,
+    Signal,
+)
+from flash_sandbox.orchestrator.guest.streams import AgentStream
+
+DEFAULTS = Defaults({"PATH": "/usr/bin:/bin", "A": "default"}, "/usr")
+
+
+class Sandbox:
+    """A sandbox whose agent reads and writes named pipes, which a host may open again and again."""
+
+    def __init__(self, agent: Path, directory: Path) -> None:
+        self.opened = 0
+        self._pipes = [directory / "to-agent", directory / "from-agent"]
+        theirs = []
+        for pipe in self._pipes:
+            os.mkfifo(pipe)
+            theirs.append(os.open(pipe, os.O_RDWR))
+        self.process = subprocess.Popen(
+            [*sandbox_command(agent), "--stdio"], stdin=theirs[0], stdout=theirs[1]
+        )
+        for descriptor in theirs:
+            os.close(descriptor)
+
+    async def connect(self) -> AgentStream:
+        self.opened += 1
+        read = os.open(self._pipes[1], os.O_RDONLY | os.O_NONBLOCK)
+        return AgentStream(read, os.open(self._pipes[0], os.O_WRONLY | os.O_NONBLOCK), may_break=True)
+
+
+@asynccontextmanager
+async def sandbox(agent: Path, directory: Path) -> AsyncIterator[Sandbox]:
+    running = Sandbox(agent, directory)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+@asynccontextmanager
+async def opened(running: Sandbox) -> AsyncIterator[Guest]:
+    guest = Guest(running.connect, DEFAULTS, reconnects=True)
+    try:
+        await guest.open()
+        yield guest
+    finally:
+        await guest.close()
+
+
+async def no_controls() -> AsyncIterator[Control]:
+    for control in ():
+        yield control
+
+
+async def later(items: Iterable[Control], after: asyncio.Event) -> AsyncIterator[Control]:
+    await after.wait()
+    for item in items:
+        yield item
+
+
+async def run(
+    guest: Guest, *command: str, stdin: Iterable[bytes] | None = None, **options: object
+) -> list[Happening]:
+    async def feed() -> AsyncIterator[bytes]:
+        for item in stdin or ():
+            yield item
+
+    program = Program(command, **options)  # type: ignore[arg-type]
+    return [one async for one in guest.run(program, None if stdin is None else feed(), no_controls())]
+
+
+def printed(happenings: list[Happening]) -> bytes:
+    return b"".join(one.data for one in happenings if isinstance(one, Printed))
+
+
+async def test_programs_have_the_defaults_unless_a_call_says_otherwise(agent: Path, tmp_path: Path) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        assert printed(await run(guest, "sh", "-c", "echo $A; pwd")) == b"default\n/usr\n"
+        given = await run(guest, "sh", "-c", "echo $A; pwd", env=("A=given",), cwd="/etc")
+        assert (printed(given), given[-1]) == (b"given\n/etc\n", Ended(0))
+
+
+async def test_input_output_and_the_end(agent: Path, tmp_path: Path) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        happenings = await run(guest, "sh", "-c", "cat; echo no >&2; exit 7", stdin=[b"a", b"b" * 500_000])
+        assert printed(happenings) == b"a" + b"b" * 500_000 + b"no\n"
+        assert happenings[-2:] == [Printed("stderr", b"no\n"), Ended(7)]
+
+
+@pytest.mark.parametrize(("control", "signal"), [(Kill(), 9), (Signal(15), 15)])
+async def test_a_program_is_controlled(agent: Path, tmp_path: Path, control: Control, signal: int) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        ready = asyncio.Event()
+        found = []
+        async for one in guest.run(
+            Program(("sh", "-c", "echo; exec sleep 600")), None, later([control], ready)
+        ):
+            ready.set()
+            found.append(one)
+        assert found[-1] == Ended(128 + signal, signal)
+
+
+async def test_a_program_that_is_left_ends(agent: Path, tmp_path: Path) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        async for one in guest.run(Program(("sh", "-c", "echo; sleep 4717")), None, no_controls()):
+            assert one == Printed("stdout", b"\n")
+            break
+        while printed(await run(guest, "pgrep", "-fc", "^sleep 4717")) != b"0\n":
+            pass
+
+
+async def test_a_user_that_the_sandbox_does_not_have_is_refused(agent: Path, tmp_path: Path) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        with pytest.raises(InvalidArgumentError, match="user"):
+            await run(guest, "true", user="no-such-user")
+
+
+async def test_the_main_process_ends_and_leaves_its_last_output(agent: Path, tmp_path: Path) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        await guest.start_main(("sh", "-c", "seq 100000; echo last; exit 5"))
+        assert await guest.main_exit == 5
+        log = guest.logs()
+        assert log.output.endswith(b"100000\nlast\n")
+        assert (len(log.output), log.dropped > 0) == (64 * 1024, True)
+
+
+@pytest.mark.parametrize("command", [("/no/such",), ("/etc/passwd",), ("no-such",)])
+async def test_a_main_process_that_cannot_be_run_is_refused(
+    agent: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        with pytest.raises(InvalidArgumentError, match=f"'{command[0]}' cannot be run: (No such|Permission)"):
+            await guest.start_main(command)
+        await guest.start_main(("sh", "-c", "exit 127"))
+        assert await guest.main_exit == 127
+
+
+async def test_a_program_goes_on_over_another_stream(agent: Path, tmp_path: Path) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        script = "echo before; read a; echo $a; read a; echo $a"
+        first, second = asyncio.Event(), asyncio.Event()
+
+        async def feed() -> AsyncIterator[bytes]:
+            yield b"one\n"
+            await second.wait()
+            yield b"two\n"
+
+        async def collect() -> list[Happening]:
+            found = []
+            async for one in guest.run(Program(("sh", "-c", script)), feed(), no_controls()):
+                found.append(one)
+                if b"one" in printed(found):
+                    first.set()
+            return found
+
+        collecting = asyncio.create_task(collect())
+        await first.wait()
+        await guest.hold()
+        second.set()
+        await asyncio.sleep(0)
+        await guest.reopen()
+        found = await collecting
+        assert (printed(found), found[-1]) == (b"before\none\ntwo\n", Ended(0))
+        assert running.opened == 2
+
+
+async def test_the_next_host_goes_on_with_the_main_process_alone(agent: Path, tmp_path: Path) -> None:
+    async with sandbox(agent, tmp_path) as running:
+        async with AsyncExitStack() as stack:
+            before = await stack.enter_async_context(opened(running))
+            await before.start_main(
+                ("sh", "-c", "echo begun; while [ ! -e /tmp/go ]; do sleep 0.01; done; exit 3")
+            )
+            while b"begun" not in before.logs().output:
+                await asyncio.sleep(0.01)
+            left = before.run(Program(("sh", "-c", "echo; sleep 4718")), None, no_controls())
+            await anext(left)
+            # As if the host had been killed: nobody tells the agent.
+            before.channel.close()
+        async with opened(running) as after:
+            await run(after, "touch", "/tmp/go")
+            assert await after.main_exit == 3
+            assert after.logs().output == b"begun\n"
+            while printed(await run(after, "pgrep", "-fc", "^sleep 4718")) != b"0\n":
+                pass
+
+
+async def test_an_agent_that_dies_ends_what_waits_for_it(agent: Path, tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    command = [*sandbox_command(agent), "--inherited", str(theirs.fileno())]
+    process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    theirs.close()
+
+    async def connect() -> AgentStream:
+        descriptor = ours.detach()
+        return AgentStream(descriptor, descriptor)
+
+    guest = Guest(connect, DEFAULTS)
+    await guest.open()
+    await guest.start_main(("sleep", "600"))
+    running = asyncio.create_task(run(guest, "sleep", "600"))
+    while printed(await run(guest, "pgrep", "-c", "sleep")) != b"2\n":
+        pass
+    process.kill()
+    with pytest.raises(SandboxEndedError):
+        await running
+    assert await guest.main_exit == 137
+    await guest.close()
+    process.wait()
