@@ -23,6 +23,7 @@
 
 #include "cgroups.h"
 #include "files.h"
+#include "guard.h"
 #include "ports.h"
 #include "processes.h"
 #include "programs.h"
@@ -34,6 +35,7 @@ enum { NONCE = 16, REDIAL_MS = 100, KILL_MS = 5 };
 
 static struct stream stream;
 static uint8_t nonce[NONCE];
+static bool guarded;
 static bool ping_due, hold_due;
 static enum { NOTHING, ZEROS, TASKS, WELCOME } greeting; /* what is to be sent next of it */
 static struct task *introduced;                           /* the next task of `TASKS` */
@@ -147,6 +149,7 @@ static bool send_simple(uint32_t number) {
         put_bytes(&writer, WELCOME_NONCE, nonce, NONCE);
         put_varint(&writer, WELCOME_LAST_TASK, last_task);
         put_varint(&writer, WELCOME_VERSION, 1);
+        put_varint(&writer, WELCOME_GUARDED, guarded);
     }
     end_message(&writer, message);
     stream_end(&stream, &writer);
@@ -322,6 +325,7 @@ int main(int count, char **arguments) {
         return fprintf(stderr, "usage: agent --inherited FD | --dial PATH | --stdio [--cgroup FD | --cgroup-job]\n"), 2;
     /* Nothing of its memory and descriptors is to be looked at by others in the sandbox (proc_pid_fd(5)). */
     prctl(PR_SET_DUMPABLE, 0);
+    guarded = guard_install();
     leave_standard_streams();
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&mask);

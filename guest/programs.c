@@ -175,6 +175,7 @@ static _Noreturn void become_program(struct plan *plan) {
     }
     if (plan->terminal && fchown(0, user.uid, (gid_t)-1)) {} /* so that it can be opened by name */
     if (!user_become(&user)) give_up("become the user", NOT_RUNNABLE, NOT_RUN_USER);
+    prctl(PR_SET_DUMPABLE, 0); /* a change of user sets it to fs.suid_dumpable */
     const char *directory = plan->cwd && *plan->cwd ? plan->cwd : "/";
     if (chdir(directory)) give_up(directory, NOT_RUNNABLE, NOT_RUN_DIRECTORY);
     /* By the system call: libc keeps two signals to itself, which whoever started the agent may have ignored. */

@@ -114,6 +114,7 @@ enum {
     WELCOME_NONCE = 1,
     WELCOME_LAST_TASK = 2,
     WELCOME_VERSION = 3,
+    WELCOME_GUARDED = 4,
 };
 
 enum {

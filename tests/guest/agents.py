@@ -22,6 +22,12 @@ SOURCES: Final = ROOT / "guest"
 FLAGS: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")
 SANITIZERS: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
+CAPABILITIES: Final = (
+    *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "SETFCAP", "KILL"),
+    *("NET_BIND_SERVICE", "SYS_CHROOT"),
+)
+"""What root of a sandbox may."""
+
 BEGIN: Final = 0xF5
 END: Final = 0xFA
 MAX_TO_GUEST: Final = 2_228_224
@@ -80,6 +86,7 @@ class Host:
         self.tasks: dict[int, _Task] = {}
         self.known: dict[int, guest.Known] = {}
         self.pongs = 0
+        self.guarded = False
         self._received = bytearray()
         self._last = 0
         sock.settimeout(_SECONDS)
@@ -91,6 +98,7 @@ class Host:
             if message.known is not None:
                 self.known[message.task] = message.known
         self._last = message.welcome.last_task
+        self.guarded = message.welcome.guarded
 
     def send(self, task: int = 0, **body: Any) -> None:
         """Send one message."""
@@ -230,9 +238,7 @@ def sandbox_command(agent: Path, root: Path | str = "/", *more: str, users: bool
     `users`, for root alone, leaves it this host's users.
     """
     own_users = () if users else ("--unshare-user", "--uid", "0", "--gid", "0")
-    # Those of a Docker container but for three (containers.conf(5)).
-    capabilities = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "SETFCAP", "KILL")
-    given = [part for name in capabilities for part in ("--cap-add", f"CAP_{name}")]
+    given = [part for name in CAPABILITIES for part in ("--cap-add", f"CAP_{name}")]
     return [
         *(str(installed_program()), *own_users, "--unshare-pid", "--unshare-ipc", "--unshare-net"),
         *("--cap-drop", "ALL", *given, "--die-with-parent", "--as-pid-1", "--clearenv"),

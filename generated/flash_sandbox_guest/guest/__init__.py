@@ -755,6 +755,11 @@ class Welcome(betterproto2.Message):
     Version of this protocol: 1.
     """
 
+    guarded: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Whether the agent's filter of system calls holds, which refuses calls about process 1.
+    """
+
 
 default_message_pool.register_message("guest", "Welcome", Welcome)
 

@@ -1,0 +1,156 @@
+"""Root of a sandbox cannot trace, signal, read, slow down or limit the agent, nor forge a result."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import flash_sandbox_guest as guest
+import pytest
+from agents import FLAGS, WINDOW, Host, running_agent
+
+Need = Callable[[str, str | None], None]
+
+_NUMBER_OF_ATTACKS: Final = 23
+
+
+@pytest.fixture(scope="module")
+def attacker(compiler: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the attacker."""
+    built = tmp_path_factory.mktemp("attacker") / "attacker"
+    source = str(Path(__file__).parent / "attacker.c")
+    subprocess.run(["cc", *FLAGS, "-static", "-o", str(built), source], check=True)
+    return built
+
+
+@pytest.fixture
+def attacked(agent: Path, attacker: Path) -> Iterator[Host]:
+    """Run an agent beside an attacker, which is root and finds itself as ``/tmp/attacker``."""
+    with running_agent(agent, "/", "--ro-bind", str(attacker), "/tmp/attacker") as host:
+        yield host
+
+
+@pytest.fixture(params=["64", "32"])
+def numbers(request: pytest.FixtureRequest, attacker: Path, need: Need) -> list[str]:
+    """Return the attacker's arguments for one set of numbers of system calls."""
+    if request.param == "64":
+        return []
+    works = subprocess.run([attacker], check=False).returncode == 0
+    need("32-bit", None if works else "the kernel takes no system calls of 32-bit programs")
+    return ["32"]
+
+
+def _attack(host: Host, target: int, numbers: list[str]) -> dict[str, int]:
+    result = host.run("/tmp/attacker", str(target), *numbers)
+    assert (result.status, result.stderr) == (0, b"")
+    lines = [line.split(": ") for line in result.stdout.decode().splitlines()]
+    return {name: int(error) for name, error in lines}
+
+
+def _python(host: Host, script: str) -> str:
+    result = host.run("python3", "-c", script)
+    assert (result.status, result.stderr) == (0, b"")
+    return result.stdout.decode()
+
+
+def test_no_call_reaches_the_agent(attacked: Host, numbers: list[str]) -> None:
+    assert attacked.guarded
+    state = "cat /proc/1/limits /proc/1/oom_score_adj; cut -d' ' -f 18,19,40,41 /proc/1/stat"
+    before = attacked.sh(state).stdout
+    errors = _attack(attacked, 1, numbers)
+    assert errors == dict.fromkeys(errors, errno.EPERM)
+    assert len(errors) == _NUMBER_OF_ATTACKS
+    assert attacked.sh(state).stdout == before
+
+
+def test_every_call_reaches_an_own_child(attacked: Host, numbers: list[str]) -> None:
+    errors = _attack(attacked, 0, numbers)
+    # It is traced already when it is attached to.
+    assert [name for name, error in errors.items() if error == errno.EPERM] == ["ptrace, to attach"]
+
+
+def test_a_number_of_x32_does_not_lead_around_the_filter(attacked: Host, need: Need) -> None:
+    need("x86_64", None if os.uname().machine == "x86_64" else "only x86_64 has x32")
+    script = f"""import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    print(libc.syscall(0x40000000 | 62, 1, 9), ctypes.get_errno() == {errno.ENOSYS})"""
+    assert _python(attacked, script.replace("\n    ", "\n")) == "-1 True\n"
+
+
+@pytest.mark.parametrize("of", ["1", "$PPID"])
+def test_nothing_of_the_agent_and_of_supervisors_can_be_read(attacked: Host, of: str) -> None:
+    files = "mem environ maps smaps auxv io stack syscall personality fd/3 fd/4 fd/5 fdinfo/3"
+    script = f"for f in {files}; do cat /proc/{of}/$f; done; "
+    script += f"for f in root cwd exe fd/3 ns/pid; do readlink /proc/{of}/$f; done"
+    assert attacked.sh(script).stdout == b""
+
+
+def test_a_program_may_trace_its_children(attacked: Host, need: Need) -> None:
+    need("strace", None if Path("/usr/bin/strace").exists() else "there is no strace")
+    result = attacked.run("strace", "-f", "-e", "trace=execve", "sh", "-c", "true; env true")
+    assert result.status == 0
+    assert result.stderr.count(b"execve(") == 3
+
+
+# What the agent connects to knows it by a descriptor, where the kernel has SO_PEERPIDFD (77).
+_PEER = """
+import ctypes, errno, os, signal, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind("/tmp/socket")
+    listener.listen()
+    print("listening", flush=True)
+    connection, _ = listener.accept()
+pid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+print(pid)
+pidfd = struct.unpack("i", connection.getsockopt(socket.SOL_SOCKET, 77, 4))[0]
+for number in range(3, 20):
+    assert libc.syscall(438, pidfd, number, 0) == -1 and ctypes.get_errno() == errno.EPERM
+for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGCHLD):
+    assert libc.syscall(424, pidfd, number, None, 0) == 0
+print("tried")
+"""
+
+
+def test_whom_the_agent_connects_to_gets_no_hold_of_it(attacked: Host, need: Need) -> None:
+    server = attacked.start("python3", "-c", _PEER)
+    attacked.wait_for_output(server, b"listening")
+    connection = attacked.new_task()
+    attacked.send(connection, dial=guest.Dial(path=b"/tmp/socket", window=WINDOW))
+    result = attacked.finish(server)
+    need("SO_PEERPIDFD", "the kernel has no SO_PEERPIDFD" if b"not available" in result.stderr else None)
+    assert (result.stdout, result.stderr) == (b"listening\n1\ntried\n", b"")
+    attacked.ping()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGINT])
+def test_signals_to_all_spare_the_agent(attacked: Host, number: signal.Signals) -> None:
+    task = attacked.start("sh", "-c", f"kill -{int(number)} -1; exit 0")
+    attacked.ping()
+    # Its supervisor may stand still, too.
+    attacked.send(task, kill=guest.Kill())
+    ended = attacked.finish(task).ended
+    assert ended.unknown or (ended.signal, ended.status) in [(0, 0), (signal.SIGKILL, 137)]
+    assert attacked.run("echo", "hi").stdout == b"hi\n"
+
+
+# Supervisors
+
+
+@pytest.mark.parametrize("left", ["", "(setsid sleep 4713 &); ", "setsid sh -c 'sleep 4713 & wait' & "])
+def test_who_kills_the_supervisor_gets_no_false_result(host: Host, left: str) -> None:
+    result = host.sh(f"{left}kill -9 $PPID; sleep 4713; exit 0")
+    assert (result.ended.unknown, result.ended.signal) == (True, signal.SIGKILL)
+    assert host.sh("pgrep -fc '^sleep 4713'").stdout == b"0\n"
+
+
+def test_a_supervisor_that_was_stopped_is_ended_all_the_same(host: Host) -> None:
+    task = host.start("sh", "-c", "kill -STOP $PPID; echo stopped; sleep 4715")
+    host.wait_for_output(task, b"stopped")
+    host.send(task, kill=guest.Kill())
+    assert host.finish(task).ended.signal == signal.SIGKILL
