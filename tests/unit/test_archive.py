@@ -15,6 +15,7 @@ from flash_sandbox.orchestrator.images.streams import unpack_stream
 from flash_sandbox.orchestrator.sandboxing import archive
 from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
 from flash_sandbox.orchestrator.sandboxing.extraction import Extraction
+from flash_sandbox.orchestrator.sandboxing.id_range import IdRange
 from flash_sandbox.orchestrator.sandboxing.tree_walk import remove_tree
 
 
@@ -288,3 +289,48 @@ def test_modes_that_deny_their_owner_are_kept(tmp_path):
     (again / "closed" / "below").chmod(0o700)
     assert stat.S_IMODE((again / "closed" / "below" / "file").stat().st_mode) == 0
     remove_tree(layer)
+
+
+def test_owners_are_the_sandboxs_own_whatever_their_ids_are_outside(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give files away")
+    layer, again, packed = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+    before, after = IdRange(1_000_000), IdRange(2_000_000)
+    owners = {"of-root": (0, 0), "of-user": (33, 42), "of-last": (65535, 65535)}
+    for name, (user, group) in owners.items():
+        (layer / name).mkdir(parents=True)
+        (layer / name / "file").write_bytes(b"x" + bytes(1 << 20))
+        os.truncate(layer / name / "file", 1 << 22)
+        (layer / name / "link").symlink_to("file")
+        for path in (layer / name, *(layer / name).iterdir()):
+            os.chown(path, before.outside(user), before.outside(group), follow_symlinks=False)
+    # What belongs to neither is nobody's.
+    (layer / "of-host").touch()
+    archive.pack_layer(layer, packed, before)
+    again.mkdir()
+    with packed.open("rb") as file:
+        archive.unpack_layer(file, again, after)
+    for name, owner in owners.items():
+        for path in (again / name, *(again / name).iterdir()):
+            status = path.lstat()
+            assert (after.inside(status.st_uid), after.inside(status.st_gid)) == owner, path
+    assert (again / "of-host").stat().st_uid == after.outside(65534)
+
+
+@pytest.mark.parametrize(
+    ("user", "count", "expected"), [(-1, 65536, 65534), (70000, 65536, 65534), (5, 1, 0)]
+)
+def test_an_owner_whom_the_sandbox_lacks_is_none_of_the_hosts(tmp_path, user, count, expected):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give files away")
+    info, content = entry("file", content=b"x")
+    info.pax_headers = {"uid": str(user), "gid": str(user)}
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(content))
+    file.seek(0)
+    ids = IdRange(1_000_000, count)
+    extraction = Extraction(tmp_path, owners=ids)
+    extraction.add(file)
+    status = (tmp_path / "file").stat()
+    assert (status.st_uid, status.st_gid) == (1_000_000 + expected, 1_000_000 + expected)

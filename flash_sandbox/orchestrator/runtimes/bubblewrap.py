@@ -31,6 +31,7 @@ from ..completion import completed
 from ..sandboxing import archive, beginning, bwrap, cgroup_files, cgroups, privileges, seccomp
 from ..sandboxing.commands import run_program
 from ..sandboxing.host import check_host
+from ..sandboxing.id_range import IdRange
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
 from ..sandboxing.limits import MIB, Group, Limits, Usage
@@ -266,7 +267,8 @@ class BubblewrapRuntime:
     def _unpack(self, snapshot: Snapshot, sandbox: RunningSandbox) -> None:
         """Fill the layer of a sandbox; of what is mounted over it, nothing follows a link in it."""
         upper = sandbox.layer / "upper"
-        archive.unpack_layer(snapshot.file, upper, sandbox.user)
+        owners = None if sandbox.user is None else IdRange(sandbox.user, 1)
+        archive.unpack_layer(snapshot.file, upper, owners)
         for name in bwrap.MOUNT_POINTS:
             if (upper / name).is_symlink():
                 raise InvalidArgumentError(f"the snapshot cannot be started from: its /{name} is a link")

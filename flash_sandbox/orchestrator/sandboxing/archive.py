@@ -30,6 +30,7 @@ from .extraction import (
     Extraction,
     Whiteouts,
 )
+from .id_range import IdRange
 from .tree_walk import Entry, TreeChanged, open_file, walk
 
 __all__ = ["MAX_DEPTH", "MAX_PATH_BYTES", "pack_layer", "unpack_layer"]
@@ -48,12 +49,13 @@ _MAX_EXTENTS: Final = 100_000
 _LEAST_HOLES: Final = 64 * 1024
 
 
-def pack_layer(layer: Path, target: Path) -> None:
+def pack_layer(layer: Path, target: Path, owners: IdRange | None = None) -> None:
     """Write a writable layer, at rest, to a tar file that appears under its name only when it is whole.
 
     Args:
         layer: The upper directory.
         target: The file to make, with mode 0600.
+        owners: The sandbox's users; None where root is the only one.
 
     Raises:
         UnavailableError: If the disk has not got the room.
@@ -65,7 +67,7 @@ def pack_layer(layer: Path, target: Path) -> None:
         _require_room(layer, target.parent)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            _write(layer, descriptor)
+            _write(layer, descriptor, owners)
             partial.rename(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -81,22 +83,22 @@ def pack_layer(layer: Path, target: Path) -> None:
         raise
 
 
-def unpack_layer(file: IO[bytes], layer: Path, owner: int | None) -> None:
+def unpack_layer(file: IO[bytes], layer: Path, owners: IdRange | None) -> None:
     """Fill an empty upper directory from what `pack_layer` wrote.
 
     Args:
         file: The tar file.
         layer: The directory.
-        owner: User and group that everything is to belong to; None for the caller's.
+        owners: The sandbox's users; None where root is the only one, and the caller.
     """
-    extraction = Extraction(layer, owner=owner, whiteouts=Whiteouts.OVERLAY)
+    extraction = Extraction(layer, owners=owners, whiteouts=Whiteouts.OVERLAY)
     extraction.add(file)
     extraction.finish()
 
 
-def _write(layer: Path, descriptor: int) -> None:
+def _write(layer: Path, descriptor: int, owners: IdRange | None) -> None:
     with os.fdopen(descriptor, "wb") as file:
-        packer = _Packer(file)
+        packer = _Packer(file, owners)
         for entry in walk(layer, path_bytes=MAX_PATH_BYTES, depth=MAX_DEPTH):
             packer.add(entry)
         file.write(bytes(2 * tarfile.BLOCKSIZE))
@@ -121,8 +123,9 @@ def _require_room(layer: Path, store: Path) -> None:
 class _Packer:
     """Writes what a walk comes to into a tar file."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], owners: IdRange | None) -> None:
         self._file = file
+        self._owners = owners
         # Of files with several names: the first one, and how many are still to come.
         self._names: dict[tuple[int, int], tuple[str, int]] = {}
 
@@ -134,18 +137,18 @@ class _Packer:
         elif stat.S_ISREG(mode):
             self._add_file(entry)
         elif stat.S_ISLNK(mode):
-            info = _info(entry, tarfile.SYMTYPE)
+            info = self._info(entry, tarfile.SYMTYPE)
             info.linkname = os.readlink(entry.name, dir_fd=entry.parent)
             self._write_head(info)
         elif stat.S_ISFIFO(mode):
-            self._write_head(_info(entry, tarfile.FIFOTYPE))
+            self._write_head(self._info(entry, tarfile.FIFOTYPE))
         elif stat.S_ISCHR(mode):
             # The only device that a sandbox's layer can hold: a deletion.
             above = entry.path.removesuffix(entry.name)
             self._write_head(tarfile.TarInfo(f"{above}{WHITEOUT}{entry.name}"))
 
     def _add_directory(self, entry: Entry) -> None:
-        info = _info(entry, tarfile.DIRTYPE)
+        info = self._info(entry, tarfile.DIRTYPE)
         info.pax_headers = _xattr_headers(entry.descriptor)
         self._write_head(info)
         if _xattr(entry.descriptor, OPAQUE_XATTR) == b"y":
@@ -154,13 +157,13 @@ class _Packer:
     def _add_file(self, entry: Entry) -> None:
         first = self._first_name(entry)
         if first:
-            info = _info(entry, tarfile.LNKTYPE)
+            info = self._info(entry, tarfile.LNKTYPE)
             info.linkname = first
             self._write_head(info)
             return
         descriptor, mode_before = open_file(entry)
         try:
-            self._write_file(_info(entry, tarfile.REGTYPE), descriptor)
+            self._write_file(self._info(entry, tarfile.REGTYPE), descriptor)
         finally:
             if mode_before is not None:
                 os.fchmod(descriptor, mode_before)
@@ -192,6 +195,15 @@ class _Packer:
             self._copy(descriptor, offset, size)
         self._file.write(bytes(-stored % tarfile.BLOCKSIZE))
 
+    def _info(self, entry: Entry, kind: bytes) -> tarfile.TarInfo:
+        info = tarfile.TarInfo(entry.path or ".")
+        info.type = kind
+        info.mode = entry.mode
+        info.mtime = entry.status.st_mtime
+        if self._owners is not None:
+            info.uid, info.gid = map(self._owners.inside, (entry.status.st_uid, entry.status.st_gid))
+        return info
+
     def _write_head(self, info: tarfile.TarInfo) -> None:
         self._file.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
 
@@ -205,7 +217,7 @@ class _Packer:
         # What is stored is told in the header proper, be it ever so large: a reader would take a pax header
         # of that name for the size of the file.
         plain = tarfile.TarInfo("sparse")
-        plain.mode = info.mode
+        plain.mode, plain.uid, plain.gid = info.mode, info.uid, info.gid
         plain.size = len(listed) + sum(size for _, size in extents)
         self._file.write(head + plain.tobuf(tarfile.GNU_FORMAT) + listed)
 
@@ -217,15 +229,6 @@ class _Packer:
             self._file.write(data)
             offset += len(data)
             size -= len(data)
-
-
-def _info(entry: Entry, kind: bytes) -> tarfile.TarInfo:
-    # Whoever it is on this host, inside the sandbox it is root.
-    info = tarfile.TarInfo(entry.path or ".")
-    info.type = kind
-    info.mode = entry.mode
-    info.mtime = entry.status.st_mtime
-    return info
 
 
 def _extents(descriptor: int, size: int) -> list[tuple[int, int]]:

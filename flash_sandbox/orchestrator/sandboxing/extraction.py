@@ -2,7 +2,7 @@
 
 Nothing is written outside the directory that is filled: a name with ``..`` is refused, and each directory
 on the way to an entry is looked at without following links. What a sandbox cannot have (devices,
-set-user-ID, owners other than root) is left out.
+set-user-ID) is left out.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final, cast
 
 from ...errors import InvalidArgumentError
 from .bounded_tar import Bounds, Readable, entries, refused, refusing
+from .id_range import IdRange
 from .tree_walk import remove_tree, walk
 
 __all__ = ["Extraction", "Whiteouts"]
@@ -36,7 +37,9 @@ _MAX_DEPTH: Final = 256
 # Of Linux's 4096, so that a tree that is renamed can still be walked.
 _PATH_BYTES: Final = 3584
 # Without set-user-ID and set-group-ID, which would work for others on the host; in a sandbox they never do.
+# A directory may hand its group on to what is made in it.
 _KEPT_MODES: Final = 0o1777
+_KEPT_OF_DIRECTORIES: Final = 0o3777
 _LAST_TIME: Final = 2.0**33
 
 
@@ -53,7 +56,7 @@ class Extraction:
 
     Args:
         root: The directory.
-        owner: User and group that everything is to belong to; None for the caller's.
+        owners: What users and groups in the tar files are here; None where all are the caller.
         whiteouts: What whiteouts mean.
         follow_links: Whether a directory on the way to an entry may be a link, which is then followed as it
             would be with `root` as the root directory; else such an entry is refused.
@@ -64,13 +67,13 @@ class Extraction:
         self,
         root: Path,
         *,
-        owner: int | None = None,
+        owners: IdRange | None = None,
         whiteouts: Whiteouts = Whiteouts.NAMES,
         follow_links: bool = False,
         bounds: Bounds | None = None,
     ) -> None:
         self._root = str(root)
-        self._owner = owner
+        self._owners = owners
         self._whiteouts = whiteouts
         self._follow_links = follow_links
         self._bounds = bounds
@@ -175,7 +178,7 @@ class Extraction:
         source = self._link_source(info, path) if info.islnk() else ""
         self._replace(path, keep_directory=info.isdir())
         if info.isdir():
-            self._make_directory(path, info.mode & _KEPT_MODES, info.mtime)
+            self._make_directory(path, info.mode & _KEPT_OF_DIRECTORIES, info.mtime)
         elif info.issym():
             os.symlink(info.linkname, path)
         elif source:
@@ -194,8 +197,8 @@ class Extraction:
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
         self._own.add(path)
-        if self._owner is not None and mtime is None:
-            os.chown(path, self._owner, self._owner)
+        if mtime is None:
+            self._give_away(path)
         self._directories[path] = (mode, _time(mtime or 0.0))
 
     def _link_source(self, info: tarfile.TarInfo, path: str) -> str:
@@ -214,8 +217,7 @@ class Extraction:
         return source
 
     def _take_over(self, path: str, info: tarfile.TarInfo) -> None:
-        if self._owner is not None:
-            os.chown(path, self._owner, self._owner, follow_symlinks=False)
+        self._give_away(path, info.uid, info.gid)
         if info.issym():
             return
         for header, value in info.pax_headers.items():
@@ -227,6 +229,10 @@ class Extraction:
         if not info.isdir():
             os.chmod(path, info.mode & _KEPT_MODES)
             os.utime(path, (_time(info.mtime), _time(info.mtime)))
+
+    def _give_away(self, path: str, user: int = 0, group: int = 0) -> None:
+        if self._owners is not None:
+            os.chown(path, *map(self._owners.outside, (user, group)), follow_symlinks=False)
 
     # What they remove
 
@@ -289,8 +295,7 @@ class Extraction:
         target = os.path.join(os.path.dirname(path), hidden)
         # Device 0:0 is overlayfs's mark of a deletion; since Linux 5.8 it needs no privilege.
         os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
-        if self._owner is not None:
-            os.chown(target, self._owner, self._owner, follow_symlinks=False)
+        self._give_away(target)
 
 
 def _write_file(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str) -> None:

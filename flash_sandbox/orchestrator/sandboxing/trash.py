@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from ...errors import InternalServerError
+from .file_work import HERE, FileWork
 from .tree_walk import removing
 
 __all__ = ["Trash"]
@@ -28,10 +30,14 @@ class Trash:
     Args:
         directory: The directory, on the file system of what is thrown away.
         event: Writes a line of the log: a name, and fields by name; None for no log.
+        work: Where they can be removed.
     """
 
-    def __init__(self, directory: Path, event: Callable[..., None] | None = None) -> None:
+    def __init__(
+        self, directory: Path, event: Callable[..., None] | None = None, work: FileWork = HERE
+    ) -> None:
         self._directory = directory
+        self._file_work = work
         self._event = event
         self._waiting: deque[Path] = deque()
         self._changed = threading.Condition()
@@ -99,7 +105,7 @@ class Trash:
         with self._changed:
             while self._waiting and len(turns) < _TREES_AT_ONCE:
                 path = self._waiting.popleft()
-                turns.append((path, removing(path)))
+                turns.append((path, self._file_work.iterate(removing, path)))
             if turns and not self._closed:
                 return True
             self._worker = None
@@ -110,7 +116,7 @@ class Trash:
         """Do some steps; tell whether there are more."""
         try:
             return sum(1 for _ in islice(steps, _STEPS_IN_TURN)) == _STEPS_IN_TURN
-        except OSError as error:
+        except (OSError, InternalServerError) as error:
             if self._event is not None:
                 self._event("leftover not removed", path=os.fspath(path), detail=str(error))
             return False
