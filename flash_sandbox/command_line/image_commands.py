@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,12 +119,13 @@ def remove_images(
 def _store(state_dir: Path | None) -> Iterator[ImageStore]:
     """Open the store; an error is one line, not a traceback."""
     from ..orchestrator.images.store import ImageStore
+    from ..orchestrator.sandboxing.user_ids import UserIds
     from ..orchestrator.state_dir import default_state_dir
 
     directory = (state_dir or default_state_dir()).absolute()
     # The operator may use any registry; only starts are bound to those that serve allows.
-    store = ImageStore(directory / "images", registries=("*",), report=_print_event)
-    with reporting("image"):
+    with reporting("image"), closing(UserIds()) as ids:
+        store = ImageStore(directory / "images", registries=("*",), user_ids=ids, report=_print_event)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         store.open()
         yield store

@@ -15,7 +15,7 @@ from typing import Final
 
 import platformdirs
 
-from .sandboxing.tree_walk import remove_tree
+from .sandboxing.user_ids import remove_any_tree
 
 __all__ = ["StateDirError", "default_image_store", "default_state_dir", "state_directory"]
 
@@ -72,7 +72,7 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
             yield temporary
         finally:
             os.close(descriptor)
-            await asyncio.to_thread(remove_tree, temporary)
+            await asyncio.to_thread(remove_any_tree, temporary)
         return
     descriptor = _open(path)
     try:
@@ -106,7 +106,7 @@ def _remove_if_abandoned(directory: Path) -> None:
         # One that was made just now may not be locked yet.
         if status.st_uid == os.geteuid() and status.st_ctime < time.time() - _SETTLED_SECONDS:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_tree(directory)
+            remove_any_tree(directory)
     finally:
         os.close(descriptor)
 

@@ -20,16 +20,15 @@ from typing import IO, Final
 from ...errors import InternalServerError, InvalidArgumentError
 from ..completion import completed
 from ..sandboxing.bounded_tar import Bounds
-from ..sandboxing.extraction import Extraction, Whiteouts
+from ..sandboxing.user_ids import UserIds
 from .blobs import Blobs
 from .engine import Engine
-from .local import Description, identity, open_local, open_path, require_mount_points, require_root
+from .local import Description, identity, open_local, open_path
 from .locks import exclusive, try_lock
 from .manifests import ImageConfig
 from .pulling import Pull, Report
 from .records import Record, Records
 from .references import Kind, Source, is_same_image, not_usable
-from .streams import unpack_stream
 from .trees import Lease, Tree, Trees
 
 __all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_REGISTRIES", "Image", "ImageStore", "StoredImage"]
@@ -94,6 +93,7 @@ class ImageStore:
             ``*.example.com``, ``ghcr.io/owner/*``, ``*``; ``docker-daemon`` for the local Docker Engine.
         bounds: What one image may take.
         max_bytes: What all may take together; the least recently used ones are evicted beyond it.
+        user_ids: Whose the files of unpacked images can be; None to find out.
         report: Told of what goes on, as the name of an event and its fields.
     """
 
@@ -104,6 +104,7 @@ class ImageStore:
         registries: Sequence[str] = DEFAULT_REGISTRIES,
         bounds: Bounds | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        user_ids: UserIds | None = None,
         report: Report | None = None,
     ) -> None:
         self._registries = tuple(registries)
@@ -111,7 +112,8 @@ class ImageStore:
         self._max_bytes = max_bytes
         self._report: Report = report or _report_nothing
         self._blobs = Blobs(directory / "blobs")
-        self._trees = Trees(directory / "trees")
+        self._user_ids = user_ids or UserIds()
+        self._trees = Trees(directory / "trees", self._user_ids)
         self._records = Records(directory / "records")
         self._locks = directory / "locks"
         self._obtaining: dict[str, asyncio.Task[None]] = {}
@@ -119,6 +121,7 @@ class ImageStore:
     def open(self) -> None:
         """Make ready, and remove what somebody who was killed left half-made. Twice does no more."""
         self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._user_ids.open()
         for part in (self._blobs, self._trees, self._records):
             part.open()
         for path in self._records.unreadable():
@@ -289,8 +292,8 @@ class ImageStore:
                 return lease
             files = await opener(stack)
             self._report("image unpacking", image=source.name, digest=description.digest)
-            fill = partial(_fill, description=description, files=files, bounds=self._bounds)
-            making = asyncio.ensure_future(asyncio.to_thread(self._trees.make, description.chain, fill))
+            make = partial(self._trees.make, description=description, files=files, bounds=self._bounds)
+            making = asyncio.ensure_future(asyncio.to_thread(make))
             try:
                 lease = await asyncio.shield(making)
             except asyncio.CancelledError:
@@ -359,24 +362,6 @@ class ImageStore:
 
 def _image(record: Record, lease: Lease) -> Image:
     return Image(record.pinned, record.digest, record.chain, lease.rootfs, record.config, lease)
-
-
-def _fill(tree: Path, description: Description, files: Sequence[IO[bytes]], bounds: Bounds) -> int:
-    whiteouts = Whiteouts.NAMES if description.is_plain else Whiteouts.APPLY
-    extraction = Extraction(tree, whiteouts=whiteouts, follow_links=True, bounds=bounds)
-    for file, digest, diff_id in zip(files, description.layers, description.diff_ids, strict=True):
-        unpack_stream(
-            extraction, file, bounds, digest=digest, diff_id=diff_id, any_compression=description.is_plain
-        )
-    extraction.finish()
-    directory = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if description.is_plain:
-            require_root(directory)
-        require_mount_points(directory)
-    finally:
-        os.close(directory)
-    return extraction.total_bytes
 
 
 def _unlink(path: Path) -> bool:

@@ -38,7 +38,10 @@ _T = TypeVar("_T")
 _WORKER: Final = Path(__file__).with_name("file_worker.py")
 _PACKAGES: Final = str(Path(__file__).parents[3])
 # Loaded once, and not by each call: what the functions are in that are called.
-_MODULES: Final = ("flash_sandbox.orchestrator.sandboxing.archive",)
+_MODULES: Final = (
+    "flash_sandbox.orchestrator.sandboxing.archive",
+    "flash_sandbox.orchestrator.images.unpacking",
+)
 # Of 253 that one message may carry (unix(7)).
 _MOST_DESCRIPTORS: Final = 200
 _COUNT: Final = struct.Struct("=I")

@@ -26,6 +26,7 @@ from .beneath import is_directory_inside
 from .host_image import ENVIRONMENT, make_host_image
 from .supplied import lacking, supply
 from .tree_walk import remove_tree
+from .user_ids import UserIds
 
 __all__ = ["HOST", "Images", "RootFilesystem"]
 
@@ -81,6 +82,7 @@ class Images:
         roots: Directories below which images of this host are taken.
         registries: Patterns of the registries that images are pulled from; see `ImageStore`.
         max_bytes: What the store may hold besides what is in use.
+        user_ids: Whose the files of unpacked images can be; None to find out.
         store: Where the image store is, which several processes may use; None for `directory`.
         report: Told of what goes on.
     """
@@ -93,12 +95,18 @@ class Images:
         store: Path | None = None,
         registries: Sequence[str] = DEFAULT_REGISTRIES,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        user_ids: UserIds | None = None,
         report: Report | None = None,
     ) -> None:
         self._directory = directory
+        self._user_ids = user_ids or UserIds()
         self._roots = [root.resolve() for root in roots]
         self._store = ImageStore(
-            store or directory, registries=registries, max_bytes=max_bytes, report=report
+            store or directory,
+            registries=registries,
+            max_bytes=max_bytes,
+            user_ids=self._user_ids,
+            report=report,
         )
         self._host: RootFilesystem | None = None
         # Runtimes that share it open in threads of their own.
@@ -140,7 +148,7 @@ class Images:
                 return root
         found = await self._store.acquire(source, path)
         try:
-            await asyncio.to_thread(supply, found.rootfs)
+            await asyncio.to_thread(self._supply, found.rootfs)
         except BaseException:
             found.lease.release()
             raise
@@ -152,6 +160,11 @@ class Images:
             config=found.config,
             lease=found.lease,
         )
+
+    def _supply(self, rootfs: Path) -> None:
+        # Almost always its /etc is root's, and so this user's.
+        if not supply(rootfs):
+            self._user_ids.work.run(supply, rootfs)
 
     def hold(self, chain: str) -> Lease | None:
         """Take an unpacked root file system into use again, for a sandbox that outlived an orchestrator.

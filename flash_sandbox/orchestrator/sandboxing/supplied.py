@@ -53,21 +53,30 @@ _KEPT: Final = frozenset({"nsswitch.conf"})
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def supply(root: Path) -> None:
+def supply(root: Path) -> bool:
     """Put the files into a root file system that is this program's own. Idempotent.
 
     Several processes may do so at once. What the root file system has in the way, as a link for /etc, stays.
 
     Args:
         root: The root file system. What is in it is not trusted: no link is followed.
+
+    Returns:
+        Whether this process was allowed to.
     """
+    allowed = True
     for name, content in {**_FILES, **_LINKS}.items():
-        with suppress(OSError):
+        try:
             directory = _open_parent(root, name)
             try:
                 _put(directory, os.path.basename(name), content, is_link=name in _LINKS)
             finally:
                 os.close(directory)
+        except PermissionError:
+            allowed = False
+        except OSError:
+            pass
+    return allowed
 
 
 def lacking(root: Path) -> tuple[str, ...]:

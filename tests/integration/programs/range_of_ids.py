@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import stat
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flash_sandbox import InternalServerError, InvalidArgumentError
+from flash_sandbox.orchestrator.images.references import parse_source
+from flash_sandbox.orchestrator.images.store import ImageStore
 from flash_sandbox.orchestrator.sandboxing import archive
 from flash_sandbox.orchestrator.sandboxing.file_work import NamespaceWork
 from flash_sandbox.orchestrator.sandboxing.id_range import IdRange
+from flash_sandbox.orchestrator.sandboxing.images import Images
 from flash_sandbox.orchestrator.sandboxing.subordinate_ids import find_range
 from flash_sandbox.orchestrator.sandboxing.trash import Trash
 from flash_sandbox.orchestrator.sandboxing.tree_walk import remove_tree
+from flash_sandbox.orchestrator.sandboxing.user_ids import UserIds, remove_any_tree
 
 
 def make_tree(tree: Path) -> None:
@@ -66,12 +72,11 @@ def count() -> Iterator[int]:
         number += 1
 
 
-def main(directory: Path) -> None:
-    """Do it in an empty directory of this user's; what is not as it should be is an exception."""
+def test_layers(directory: Path) -> None:
+    """Layers are packed and unpacked with their owners, and removed."""
     id_map = find_range()
     work = NamespaceWork(id_map)
     tree, again, packed = directory / "tree", directory / "again", directory / "packed"
-    assert work.run(os.getuid) == 0
     work.run(make_tree, tree)
     assert (tree / "33").stat().st_uid == id_map.first_user + 32
     assert (tree / "33").stat().st_gid == id_map.first_group + 41
@@ -91,14 +96,19 @@ def main(directory: Path) -> None:
 
     with pytest.raises(PermissionError):
         remove_tree(again)
-    work.run(remove_tree, again)
+    remove_any_tree(again)
     trash = Trash(directory / "trash", work=work)
     trash.open()
     trash.throw_away(tree)
     assert trash.wait(30)
     trash.close()
     assert os.listdir(directory) == ["packed"]
+    work.close()
 
+
+def test_failures(directory: Path) -> None:
+    """What a function raises is raised; one that is killed, and its parent, is an error and no more."""
+    work = NamespaceWork(find_range())
     with pytest.raises(InvalidArgumentError) as raised:
         work.run(fail)
     assert raised.value.__notes__[0].startswith("Traceback")
@@ -116,4 +126,47 @@ def main(directory: Path) -> None:
     work.close()
     with pytest.raises(InternalServerError):
         work.run(os.getuid)
-    print("done")
+
+
+def test_images(directory: Path) -> None:
+    """Images are unpacked with their owners; what was unpacked without a range can be used, too."""
+    first, second = directory / "first.tar", directory / "second.tar"
+    for path in (first, second):
+        with tarfile.open(path, "w") as tar:
+            for name, kind, user, mode in (
+                ("etc", tarfile.DIRTYPE, 7, 0o700),
+                ("etc/secret", tarfile.REGTYPE, 33, 0o600),
+                (f"home/{path.name}", tarfile.DIRTYPE, 1000, 0o700),
+            ):
+                info = tarfile.TarInfo(name)
+                info.type, info.uid, info.gid, info.mode = kind, user, user, mode
+                tar.addfile(info)
+    without, within = UserIds(), UserIds()
+    # As if there were nothing to find.
+    without.open = lambda: None  # type: ignore[method-assign]
+
+    def tree_of(path: Path, ids: UserIds) -> Path:
+        images = Images(directory / "images", [directory], user_ids=ids)
+        images.open()
+        root = asyncio.run(images.resolve(str(path)))
+        root.release()
+        return root.lower
+
+    old = tree_of(first, without)
+    assert (old / "etc").stat().st_uid == os.getuid()
+    assert tree_of(first, within) == old
+    new = tree_of(second, within)
+    found = within.work.run(seen, new)
+    assert found["etc/secret"] == (33, 33, 0o600)
+    assert found["home/second.tar"] == (1000, 1000, 0o700)
+    # Its /etc is another user's.
+    assert found["etc/hosts"] == (0, 0, 0o644)
+    assert tree_of(second, without) != new
+    store = ImageStore(directory / "images", user_ids=within)
+    store.open()
+    assert [image.tree.in_use for image in store.list()] == [False, False]
+    for path in (first, second):
+        assert store.remove(parse_source(str(path)))
+    assert os.listdir(directory / "images" / "trees") == ["trash"]
+    assert os.listdir(directory / "images" / "trees" / "trash") == []
+    within.close()
