@@ -10,6 +10,8 @@ RUN := $(VENV)/.installed-orchestrator
 DEV := $(VENV)/.installed-dev
 # In the order of the folders: what takes long comes first.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# What the guest agent is compiled from: installing compiles it.
+AGENT := hatch_build.py $(wildcard guest/*.c guest/*.h)
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python -m pip install --quiet --quiet
 
 # An environment for development can run everything, so that one stamp is enough.
@@ -35,7 +37,7 @@ check: $(DEV) ## Lint, check format and types, and that the generated code is up
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/mypy $(wildcard benchmarks/*.py benchmarks/*/*.py docs/*.py docs/ext/*.py examples/*.py)
+	@$(BIN)/mypy hatch_build.py $(wildcard benchmarks/*.py benchmarks/*/*.py docs/*.py docs/ext/*.py examples/*.py)
 	@$(BIN)/python -m codegen --check
 
 generate: $(DEV) ## Regenerate generated/ from specs/
@@ -50,7 +52,9 @@ docs: $(DEV) ## Build the documentation: build/docs/index.html
 
 dist: $(DEV) ## Build the packages into dist/ and check them
 	@rm -rf dist
-	@$(BIN)/python -m build --quiet --outdir dist .
+	@echo "Compiling the guest agent for two machines (a minute and a half the first time) ..."
+	@FLASH_SANDBOX_AGENTS="x86_64 aarch64" ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/build/zig \
+		$(BIN)/python -m build --quiet --no-isolation --outdir dist .
 	@FLASH_SANDBOX_DIST=$(CURDIR)/dist $(BIN)/python -m pytest --quiet tests/integration/test_package.py $(PYTEST_ARGS)
 	@ls dist/*
 
@@ -58,7 +62,7 @@ bench: $(DEV) ## Measure beside floors and peers, and write benchmarks/RESULTS.m
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean: ## Remove .venv, caches and builds
-	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist flash_sandbox/orchestrator/guest/bin
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -71,12 +75,17 @@ $(BIN)/python:
 	@echo "Making $(VENV) with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(RUN): pyproject.toml | $(BIN)/python
+# pip is silent while it compiles.
+$(RUN) $(DEV): SAY = @echo "Compiling the guest agent (about a minute without a C compiler) ..."
+
+$(RUN): pyproject.toml $(AGENT) | $(BIN)/python
 	@echo "Installing flash-sandbox and its orchestrator into $(VENV) ..."
+	$(SAY)
 	@$(PIP) --editable '.[orchestrator]'
 	@touch $@
 
-$(DEV): pyproject.toml | $(BIN)/python
+$(DEV): pyproject.toml $(AGENT) | $(BIN)/python
 	@echo "Installing flash-sandbox and its development tools into $(VENV) ..."
+	$(SAY)
 	@$(PIP) --editable '.[dev]'
 	@touch $@

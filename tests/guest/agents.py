@@ -7,7 +7,7 @@ import secrets
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,7 @@ from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCES: Final = ROOT / "guest"
-FLAGS: Final = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fstack-protector-strong")
-SANITIZERS: Final = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZERS: Final = ("-Werror", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 CAPABILITIES: Final = (
     *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "SETFCAP", "KILL"),
@@ -35,13 +34,6 @@ MAX_FROM_GUEST: Final = 66_560
 WINDOW: Final = 262_144
 _PIECE: Final = 65_536
 _SECONDS: Final = 30.0
-
-
-def compile_agent(target: Path, *flags: str, compiler: Sequence[str] = ("cc",)) -> Path:
-    """Compile the agent for this machine."""
-    sources = sorted(str(path) for path in SOURCES.glob("*.c"))
-    subprocess.run([*compiler, *FLAGS, *flags, "-o", str(target), *sources], check=True)
-    return target
 
 
 @dataclass

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agents import SANITIZERS, Host, compile_agent, running_agent, sandbox_command
+from agents import SANITIZERS, Host, running_agent, sandbox_command
 
 from flash_sandbox.orchestrator.sandboxing.bwrap import BubblewrapMissing
+from hatch_build import CompileError, build_agent, compile_agent
 
 Need = Callable[[str, str | None], None]
 
 
 @pytest.fixture(scope="session")
-def compiler(need: Need) -> None:
-    """Need a compiler that links statically."""
+def compiler(need: Need) -> list[str]:
+    """Need the system's compiler, with sanitizers."""
     need("cc", None if shutil.which("cc") else "there is no cc")
+    return ["cc"]
 
 
 @pytest.fixture(scope="session")
-def agent(compiler: None, need: Need, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the agent as it ships, and need a bwrap that can run it."""
-    built = compile_agent(tmp_path_factory.mktemp("agent") / "agent", "-static")
+def agent(need: Need) -> Path:
+    """Return the agent as the package has it, and need a bwrap that can run it."""
+    try:
+        built = build_agent(platform.machine())
+    except CompileError as error:
+        need("cc", str(error))
+        raise
     need("bubblewrap", _missing(built))
     return built
 
 
 @pytest.fixture(scope="session")
-def checked_agent(agent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checked_agent(agent: Path, compiler: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the agent with AddressSanitizer and UBSan."""
-    return compile_agent(tmp_path_factory.mktemp("agent") / "checked", *SANITIZERS)
+    return compile_agent(tmp_path_factory.mktemp("agent") / "checked", compiler, *SANITIZERS)
 
 
 @pytest.fixture

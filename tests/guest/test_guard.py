@@ -12,7 +12,9 @@ from typing import Final
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import FLAGS, WINDOW, Host, running_agent
+from agents import WINDOW, Host, running_agent
+
+from hatch_build import FLAGS
 
 Need = Callable[[str, str | None], None]
 
@@ -24,7 +26,7 @@ def attacker(compiler: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the attacker."""
     built = tmp_path_factory.mktemp("attacker") / "attacker"
     source = str(Path(__file__).parent / "attacker.c")
-    subprocess.run(["cc", *FLAGS, "-static", "-o", str(built), source], check=True)
+    subprocess.run(["cc", *FLAGS, "-Werror", "-static", "-o", str(built), source], check=True)
     return built
 
 

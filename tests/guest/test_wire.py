@@ -10,9 +10,11 @@ from typing import Final
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import FLAGS, SANITIZERS, SOURCES
+from agents import SANITIZERS, SOURCES
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hatch_build import FLAGS
 
 _MALFORMED: Final = 0xFFFFFFFF
 _CASES: Final = Path(__file__).parent

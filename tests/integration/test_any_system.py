@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from packages import Packages
 
 import flash_sandbox
 from flash_sandbox.orchestrator import Orchestrator
@@ -58,22 +59,6 @@ def interpreters(version: str) -> Iterator[str]:
                 yield str(place)
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory, need: Callable[[str, str | None], None]) -> Path:
-    """Build the wheel of this project."""
-    folder = tmp_path_factory.mktemp("wheel")
-    # Of a copy, since building writes into the folder that it builds from.
-    source = folder / "source"
-    names = ["flash_sandbox", "generated", "specs", "pyproject.toml", "README.md", "LICENSE"]
-    source.mkdir()
-    for name in names:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, source / name)
-    done = pip("wheel", "--no-deps", "--wheel-dir", str(folder), str(source))
-    need("pypi", done)
-    return next(folder.glob("*.whl"))
-
-
 def pip(*arguments: str) -> str | None:
     """Run pip, and return what it says is wrong, or None."""
     command = [sys.executable, "-m", "pip", "--quiet", *arguments]
@@ -86,7 +71,7 @@ def pip(*arguments: str) -> str | None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_installed_clients_work_on_python(
     version: str,
-    wheel: Path,
+    published: Packages,
     orchestrator: Orchestrator,
     need: Callable[[str, str | None], None],
     tmp_path: Path,
@@ -98,6 +83,6 @@ def test_installed_clients_work_on_python(
     command = [found, "-m", "venv", "--without-pip", str(tmp_path / "venv")]
     subprocess.run(command, check=True, capture_output=True)
     python = tmp_path / "venv" / "bin" / "python"
-    need("pypi", pip("--python", str(python), "install", "--no-compile", str(wheel)))
+    need("pypi", pip("--python", str(python), "install", "--no-compile", str(published.wheel)))
     # Isolated (-I): only what the wheel and its dependencies bring is there.
     assert run(python, "all_clients.py", orchestrator, "-I") == (SEEN, "")

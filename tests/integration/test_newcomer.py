@@ -11,9 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import packages
+import pytest
 from packages import Packages
 
 Need = Callable[[str, str | None], None]
+
+# The first test waits until the packages are built.
+pytestmark = pytest.mark.timeout(300)
 
 README = (packages.ROOT / "README.md").read_text()
 FIRST_SCREEN = README.partition("\n### ")[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import re
+import socket
 import subprocess
 import sys
 import tarfile
@@ -13,6 +15,7 @@ from email.parser import BytesParser
 from email.policy import default as MODERN
 from pathlib import Path
 
+import flash_sandbox_guest as guest
 import packages
 import pytest
 from packages import Packages
@@ -20,9 +23,17 @@ from readme_renderer import markdown
 
 from flash_sandbox import __all__ as PUBLIC
 from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.orchestrator.guest.channel import Channel
+from flash_sandbox.orchestrator.guest.streams import AgentStream, open_stream
+from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+from hatch_build import MACHINES
 
 Need = Callable[[str, str | None], None]
 
+# The first test that needs the packages waits until they are built.
+pytestmark = pytest.mark.timeout(300)
+
+AGENTS = {f"flash_sandbox/orchestrator/guest/bin/agent-{machine}" for machine in MACHINES}
 ROOTS = {"flash_sandbox", "flash_sandbox_http", "flash_sandbox_grpc", "flash_sandbox_guest"}
 EXTRAS = tomllib.loads((packages.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
@@ -58,8 +69,8 @@ def contents(wheel: Path) -> dict[str, bytes]:
 
 
 def test_the_wheel_of_the_tree_is_that_of_the_sdist(published: Packages, tmp_path: Path) -> None:
-    packages.build(tmp_path, packages.ROOT, "--wheel")
-    (direct,) = tmp_path.glob("*.whl")
+    packages.build(tmp_path / "dist", packages.copy_tree(tmp_path / "tree"), "--wheel")
+    (direct,) = (tmp_path / "dist").glob("*.whl")
     assert direct.name == published.wheel.name
     left, right = contents(direct), contents(published.wheel)
     assert left.keys() == right.keys()
@@ -81,9 +92,43 @@ def test_the_wheel_has_every_file_of_the_packages(published: Packages) -> None:
         str(path.relative_to(source.parent))
         for source in sources
         for path in source.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", "bin"} & set(path.parts)
     }
-    assert files == {name for name in contents(published.wheel) if ".dist-info/" not in name}
+    assert files | AGENTS == {name for name in contents(published.wheel) if ".dist-info/" not in name}
+
+
+def test_the_wheel_is_for_every_machine_and_has_the_agent_of_each(published: Packages) -> None:
+    assert published.wheel.name.endswith("-py3-none-any.whl")
+    # The machine is in the ELF header (elf(5)).
+    machines = {name: content[18:20] for name, content in contents(published.wheel).items() if name in AGENTS}
+    assert {name.rpartition("-")[2]: number for name, number in machines.items()} == {
+        "x86_64": b"\x3e\x00",
+        "aarch64": b"\xb7\x00",
+    }
+
+
+async def test_the_installed_agent_runs_programs(sdk: Path) -> None:
+    probe = "import flash_sandbox; print(flash_sandbox.__file__)"
+    package = Path(packages.run(sdk, "-c", probe).stdout.strip()).parent
+    assert package.is_relative_to(sdk.parents[1])
+    agent = package / "orchestrator" / "guest" / "bin" / f"agent-{platform.machine()}"
+    ours, theirs = socket.socketpair()
+    descriptor, number = ours.detach(), theirs.fileno()
+    sandbox = [str(installed_program()), "--unshare-user", "--unshare-pid", "--die-with-parent", "--as-pid-1"]
+    command = [*sandbox, "--ro-bind", "/", "/", "--proc", "/proc", str(agent), "--inherited", str(number)]
+    channel = Channel()
+    with theirs, subprocess.Popen(command, pass_fds=[number]) as process:
+        stream = await open_stream(AgentStream(descriptor, descriptor), channel)
+        try:
+            theirs.close()
+            assert await channel.open() == {}
+            task = channel.run(guest.Run(argv=[b"/bin/sh", b"-c", b"echo $((6 * 7)); exit 7"]))
+            printed = [piece.data async for piece in task.output()]
+            assert ((await task.ended()).status, printed) == (7, [b"42\n"])
+        finally:
+            channel.close()
+            stream.close()
+            process.kill()
 
 
 def test_the_sdist_has_what_building_testing_and_reading_need(published: Packages) -> None:
@@ -94,6 +139,7 @@ def test_the_sdist_has_what_building_testing_and_reading_need(published: Package
         "flash_sandbox",
         "generated",
         "guest",
+        "hatch_build.py",
         "specs",
         "codegen",
         "docs",
