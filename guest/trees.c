@@ -370,15 +370,22 @@ static void pack_content(int file, uint64_t size, const char *path) {
     say_varint(0);
 }
 
-static void pack_file(int directory, const char *name, const char *path, const struct stat *status) {
+/* Open a regular file, and say in `status` what is open; -1 where it is there no more, or was replaced by something else. */
+static int open_regular(int directory, const char *name, const char *path, struct stat *status) {
     int file = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (file < 0) fail(path, errno);
-    struct stat now;
-    /* It may have been replaced: what is sent is what is open. */
-    if (fstat(file, &now)) fail(path, errno);
-    if (now.st_ino != status->st_ino || now.st_dev != status->st_dev) fail(path, ESTALE);
-    say_entry(path, &now, "", "", true);
-    pack_content(file, (uint64_t)now.st_size, path);
+    if (file < 0 && errno != ENOENT && errno != ELOOP) fail(path, errno);
+    if (file >= 0 && fstat(file, status)) fail(path, errno);
+    if (file < 0 || S_ISREG(status->st_mode)) return file;
+    close(file);
+    return -1;
+}
+
+static void pack_regular(int directory, const char *name, const char *path, struct stat *status) {
+    int file = open_regular(directory, name, path, status);
+    if (file < 0) return;
+    const char *same = first_name(path, status);
+    say_entry(path, status, "", same, true);
+    if (!*same) pack_content(file, (uint64_t)status->st_size, path);
     close(file);
 }
 
@@ -389,17 +396,15 @@ static int pack_one(int directory, const char *name, const char *path) {
         if (errno != ENOENT) fail(path, errno);
         return -1;
     }
-    const char *same = first_name(path, &status);
-    if (*same) {
-        say_entry(path, &status, "", same, true);
-    } else if (S_ISREG(status.st_mode)) {
-        pack_file(directory, name, path, &status);
-    } else if (!S_ISSOCK(status.st_mode)) { /* no archive holds a socket */
-        say_entry(path, &status, target_of(directory, name, &status), "", true);
+    if (S_ISREG(status.st_mode)) {
+        pack_regular(directory, name, path, &status);
+        return -1;
     }
+    if (S_ISSOCK(status.st_mode)) return -1; /* no archive holds one */
+    say_entry(path, &status, target_of(directory, name, &status), "", true);
     if (!S_ISDIR(status.st_mode)) return -1;
     int below = openat(directory, name, OPEN_DIRECTORY);
-    if (below < 0) fail(path, errno);
+    if (below < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) fail(path, errno);
     return below;
 }
 
@@ -435,6 +440,8 @@ void tree_pack(const char *path) {
 struct item {
     char *name, *link, *same_as;
     mode_t mode;
+    uid_t uid;
+    gid_t gid;
     struct timespec times[2];
 };
 
@@ -453,13 +460,15 @@ static char *hear_item(struct item *item) {
     hear(bytes, size);
     struct reader reader = reader_of((struct bytes){bytes, size});
     struct field field;
-    *item = (struct item){.times = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}}};
+    *item = (struct item){.times = {{.tv_nsec = UTIME_OMIT}}};
     struct bytes name = {0}, link = {0}, same_as = {0};
     while (read_field(&reader, &field)) {
         int64_t modified = from_zigzag(field.value);
         switch (field.number) {
         case ENTRY_NAME: name = field.bytes; break;
         case ENTRY_MODE: item->mode = (mode_t)field.value; break;
+        case ENTRY_UID: item->uid = (uid_t)field.value; break;
+        case ENTRY_GID: item->gid = (gid_t)field.value; break;
         case ENTRY_LINK: link = field.bytes; break;
         case ENTRY_SAME_AS: same_as = field.bytes; break;
         case ENTRY_MODIFIED_NS:
@@ -477,6 +486,30 @@ static char *hear_item(struct item *item) {
     return item->name;
 }
 
+/* The links made so far: they may lead out of the tree, so nothing that comes later is written through them. */
+static void *made_links;
+
+static void remember_link(int directory, const char *name, const struct item *item) {
+    struct stat status;
+    struct linked *linked = malloc(sizeof *linked);
+    if (!linked) fail(item->name, ENOMEM);
+    if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW)) fail(item->name, errno);
+    *linked = (struct linked){status.st_dev, status.st_ino, NULL};
+    if (!tsearch(linked, &made_links, by_inode)) fail(item->name, ENOMEM);
+}
+
+/* Open a directory on the way to an entry. A link that was there before is followed. */
+static int open_on_the_way(int directory, const char *name) {
+    int below = openat(directory, name, OPEN_DIRECTORY);
+    if (below >= 0 || (errno != ELOOP && errno != ENOTDIR)) return below;
+    struct stat status;
+    if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW)) return -1;
+    struct linked linked = {status.st_dev, status.st_ino, NULL};
+    if (!tfind(&linked, &made_links, by_inode)) return openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    errno = ELOOP;
+    return -1;
+}
+
 /* Open the directory that a path below another one lies in, made where it is missing, and return its last part. */
 static int open_above(int top, const char *path, const char **last) {
     int directory = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -485,9 +518,8 @@ static int open_above(int top, const char *path, const char **last) {
     for (char *slash; (slash = strchr(part, '/')); part = slash + 1) {
         *slash = 0;
         if (!*part) continue;
-        int below = openat(directory, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (below < 0 && errno == ENOENT && !mkdirat(directory, part, 0755))
-            below = openat(directory, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int below = open_on_the_way(directory, part);
+        if (below < 0 && errno == ENOENT && !mkdirat(directory, part, 0755)) below = open_on_the_way(directory, part);
         if (below < 0) fail(path, errno);
         close(directory);
         directory = below;
@@ -515,12 +547,19 @@ static void unpack_content(int file, const char *path) {
     if (skipped && ftruncate(file, (off_t)at)) fail(path, errno);
 }
 
+/* Set the owner, as far as this user may, permissions and time of what was made. */
+static void finish(int directory, const char *name, const struct item *item) {
+    if ((item->uid || item->gid) && fchownat(directory, name, item->uid, item->gid, AT_SYMLINK_NOFOLLOW)) {}
+    if (!S_ISLNK(item->mode) && fchmodat(directory, name, item->mode & ALL_BITS, 0)) fail(item->name, errno);
+    utimensat(directory, name, item->times, AT_SYMLINK_NOFOLLOW);
+}
+
 static void unpack_file(int directory, const char *name, const struct item *item) {
     int file = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) fail(item->name, errno);
     unpack_content(file, item->name);
-    if (fchmod(file, item->mode & ALL_BITS) || futimens(file, item->times)) fail(item->name, errno);
     close(file);
+    finish(directory, name, item);
 }
 
 static void unpack_directory(int directory, const char *name, const char *path) {
@@ -534,7 +573,8 @@ static void unpack_directory(int directory, const char *name, const char *path) 
 static void unpack_link(int top, int directory, const char *name, const struct item *item) {
     if (!*item->same_as) {
         if (symlinkat(item->link, directory, name)) fail(item->name, errno);
-        utimensat(directory, name, item->times, AT_SYMLINK_NOFOLLOW);
+        remember_link(directory, name, item);
+        finish(directory, name, item);
         return;
     }
     const char *first;
@@ -552,8 +592,8 @@ static void unpack_one(int top, const struct item *item) {
     if (*item->same_as || S_ISLNK(item->mode)) unpack_link(top, directory, name, item);
     else if (S_ISREG(item->mode)) unpack_file(directory, name, item);
     else if (S_ISFIFO(item->mode)) {
-        if (mkfifoat(directory, name, item->mode & ALL_BITS)) fail(item->name, errno);
-        utimensat(directory, name, item->times, AT_SYMLINK_NOFOLLOW);
+        if (mkfifoat(directory, name, 0600)) fail(item->name, errno);
+        finish(directory, name, item);
     } else if (is_directory) {
         if (strcmp(name, ".") != 0) unpack_directory(directory, name, item->name);
     } else {
@@ -587,8 +627,7 @@ void tree_unpack(const char *path) {
         const char *name;
         int above = open_above(top, later->item.name, &name);
         if (!*name) name = ".";
-        if (fchmodat(above, name, later->item.mode & ALL_BITS, 0)) fail(later->item.name, errno);
-        utimensat(above, name, later->item.times, AT_SYMLINK_NOFOLLOW);
+        finish(above, name, &later->item);
         close(above);
     }
 }

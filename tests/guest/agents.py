@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import struct
 import subprocess
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import flash_sandbox_guest as guest
 
+from flash_sandbox.orchestrator.guest.frames import SYNCHRONISING, FrameReader, frame
 from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -27,10 +28,6 @@ CAPABILITIES: Final = (
 )
 """What root of a sandbox may."""
 
-BEGIN: Final = 0xF5
-END: Final = 0xFA
-MAX_TO_GUEST: Final = 2_228_224
-MAX_FROM_GUEST: Final = 66_560
 WINDOW: Final = 262_144
 _PIECE: Final = 65_536
 _SECONDS: Final = 30.0
@@ -60,11 +57,6 @@ class _Task:
     ended: guest.Ended | None = None
 
 
-def frame(payload: bytes) -> bytes:
-    """Return a frame."""
-    return bytes([BEGIN]) + struct.pack("<I", len(payload)) + payload + bytes([END])
-
-
 class Host:
     """What an orchestrator does on one stream: it asks, and takes what comes.
 
@@ -79,12 +71,13 @@ class Host:
         self.known: dict[int, guest.Known] = {}
         self.pongs = 0
         self.guarded = False
-        self._received = bytearray()
+        self._reader = FrameReader()
+        self._payloads: deque[bytes] = deque()
         self._last = 0
         sock.settimeout(_SECONDS)
         nonce = secrets.token_bytes(16)
         if synchronise:
-            sock.sendall(bytes(MAX_TO_GUEST + 6))
+            sock.sendall(SYNCHRONISING)
         self.send(hello=guest.Hello(nonce=nonce, secret=b"secret"))
         while (message := self.receive()).welcome is None or message.welcome.nonce != nonce:
             if message.known is not None:
@@ -98,33 +91,12 @@ class Host:
 
     def receive(self) -> guest.FromGuest:
         """Return the next message."""
-        while (payload := self._payload()) is None:
+        while not self._payloads:
             received = self.sock.recv(1 << 20)
             if not received:
                 raise EOFError("the agent has gone")
-            self._received += received
-        return guest.FromGuest.parse(payload)
-
-    def _payload(self) -> bytes | None:
-        """Take the next payload off what was received; what is no frame is skipped."""
-        held = self._received
-        while held:
-            if held[0] != BEGIN:
-                held[:] = held.lstrip(b"\0") if held[0] == 0 else held[1:]
-                continue
-            if len(held) < 5:
-                return None
-            (size,) = struct.unpack_from("<I", held, 1)
-            if size > MAX_FROM_GUEST:
-                del held[:1]
-                continue
-            if len(held) < size + 6:
-                return None
-            payload, end = bytes(held[5 : 5 + size]), held[5 + size]
-            del held[: size + 6]
-            if end == END:
-                return payload
-        return None
+            self._payloads += self._reader.feed(received)
+        return guest.FromGuest.parse(self._payloads.popleft())
 
     # Tasks
 

@@ -5,65 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import struct
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import frame, sandbox_command
+from agents import sandbox_command
+from channels import PATH, Liar, channel_on, opened, printed, sh
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flash_sandbox.orchestrator.guest import channel as channels
+from flash_sandbox.orchestrator.guest import channel as channel_module
 from flash_sandbox.orchestrator.guest import frames
-from flash_sandbox.orchestrator.guest.channel import Channel, ChannelFailed, Task
-from flash_sandbox.orchestrator.guest.frames import FrameReader
-from flash_sandbox.orchestrator.guest.streams import AgentStream, open_stream
-
-PATH = [b"PATH=/usr/bin:/bin"]
-
-
-@asynccontextmanager
-async def _channel_on(
-    sock: socket.socket, *, on_failure: Callable[[ChannelFailed], None] | None = None
-) -> AsyncIterator[Channel]:
-    descriptor = sock.detach()
-    channel = Channel(on_failure=on_failure)
-    stream = await open_stream(AgentStream(descriptor, descriptor), channel)
-    try:
-        yield channel
-    finally:
-        channel.close()
-        stream.close()
-
-
-@asynccontextmanager
-async def opened(agent: Path) -> AsyncIterator[Channel]:
-    """Run an agent in a sandbox, and yield an open channel to it."""
-    ours, theirs = socket.socketpair()
-    command = [*sandbox_command(agent), "--inherited", str(theirs.fileno())]
-    with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
-        theirs.close()
-        try:
-            async with _channel_on(ours) as channel:
-                assert await channel.open() == {}
-                yield channel
-        finally:
-            process.kill()
-
-
-def sh(channel: Channel, script: str, **options: object) -> Task:
-    return channel.run(guest.Run(argv=[b"sh", b"-c", script.encode()], env=PATH, **options))
-
-
-async def printed(task: Task) -> bytes:
-    data = b"".join([piece.data async for piece in task.output()])
-    task.forget()
-    return data
-
+from flash_sandbox.orchestrator.guest.channel import ChannelFailed, Task
+from flash_sandbox.orchestrator.guest.frames import FrameReader, frame
 
 # An honest agent
 
@@ -138,7 +94,7 @@ async def test_an_agent_that_dies_fails_its_tasks(agent: Path) -> None:
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
     theirs.close()
     told: list[ChannelFailed] = []
-    async with _channel_on(ours, on_failure=told.append) as channel:
+    async with channel_on(ours, on_failure=told.append) as channel:
         await channel.open()
         task = sh(channel, "sleep 600")
         await task.started()
@@ -152,48 +108,6 @@ async def test_an_agent_that_dies_fails_its_tasks(agent: Path) -> None:
 
 
 # Agents that lie
-
-
-class Liar:
-    """An agent that says what the test wants."""
-
-    def __init__(self, shows: bytes | None = None) -> None:
-        self.asked: list[guest.ToGuest] = []
-        self.failures: list[ChannelFailed] = []
-        self._reader = _ToGuestReader()
-        self.channel = Channel(on_failure=self.failures.append)
-        self.channel.connect(self._take, shows=shows)
-
-    def _take(self, data: bytes) -> None:
-        self.asked += self._reader.feed(data)
-
-    async def opened(self) -> Liar:
-        opening = asyncio.ensure_future(self.channel.open())
-        await asyncio.sleep(0)
-        assert self.asked[0].hello is not None
-        self.say(welcome=guest.Welcome(nonce=self.asked[0].hello.nonce, version=1))
-        await opening
-        return self
-
-    def say(self, task: int = 0, **body: object) -> None:
-        self.channel.received(frame(bytes(guest.FromGuest(task=task, **body))))
-
-    async def task(self) -> Task:
-        return self.channel.run(guest.Run(argv=[b"true"]))
-
-
-class _ToGuestReader:
-    def __init__(self) -> None:
-        self._held = b""
-
-    def feed(self, data: bytes) -> list[guest.ToGuest]:
-        self._held += data
-        found = []
-        while len(self._held) >= 5:
-            (size,) = struct.unpack_from("<I", self._held, 1)
-            found.append(guest.ToGuest.parse(self._held[5 : 5 + size]))
-            self._held = self._held[6 + size :]
-        return found
 
 
 def output(offset: int, size: int) -> dict[str, object]:
@@ -345,7 +259,7 @@ async def test_an_agent_of_another_version_is_refused() -> None:
 async def test_an_agent_that_does_not_answer_is_given_up(
     monkeypatch: pytest.MonkeyPatch, wait: Callable[[Liar, Task], object]
 ) -> None:
-    monkeypatch.setattr(channels, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(channel_module, "ANSWER_SECONDS", 0.05)
     liar = await Liar().opened()
     with pytest.raises(ChannelFailed, match="within"):
         await wait(liar, await liar.task())  # type: ignore[misc]

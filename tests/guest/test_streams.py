@@ -14,10 +14,12 @@ from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import BEGIN, END, MAX_TO_GUEST, WINDOW, Host, frame, running_agent, sandbox_command
+from agents import WINDOW, Host, running_agent, sandbox_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_wire import TO_GUEST, uint64
+
+from flash_sandbox.orchestrator.guest.frames import MAX_TO_GUEST, SYNCHRONISING, frame
 
 KEPT = 1_048_576
 
@@ -289,10 +291,10 @@ def test_a_frame_that_is_none_is_dropped(agent: Path) -> None:
         for nonsense in (
             b"\0" * 1000,
             b"\x01\x02\x03",
-            bytes([BEGIN]) + b"\xff\xff\xff\xff",
+            b"\xf5\xff\xff\xff\xff",
             frame(b"\xff" * 50),
             frame(bytes(guest.ToGuest(task=99, kill=guest.Kill()))),
-            frame(bytes(guest.ToGuest(ping=guest.Ping())))[:-1] + bytes([END ^ 1]),
+            frame(bytes(guest.ToGuest(ping=guest.Ping())))[:-1] + b"\xfb",
             frame(b""),
         ):
             host.sock.sendall(nonsense)
@@ -343,9 +345,7 @@ def test_no_bytes_break_the_agent(checked_agent: Path, sent: list[bytes]) -> Non
             host.sock.sendall(each)
         # Whatever half a frame is left: it is ended as a new orchestrator would.
         nonce = secrets.token_bytes(16)
-        host.sock.sendall(
-            bytes(MAX_TO_GUEST + 6) + frame(bytes(guest.ToGuest(hello=guest.Hello(nonce=nonce))))
-        )
+        host.sock.sendall(SYNCHRONISING + frame(bytes(guest.ToGuest(hello=guest.Hello(nonce=nonce)))))
         while (welcome := host.receive().welcome) is None or welcome.nonce != nonce:
             pass
         host.ping()

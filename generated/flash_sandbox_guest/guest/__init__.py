@@ -89,12 +89,14 @@ class FileKind(betterproto2.Enum):
 
     PACK = 8
     """
-    Send a directory or file: each Entry behind its length, and behind the Entry of a file its content.
+    Send a directory or file: each Entry behind its length, and behind the Entry of a file its content: pieces of
+    how many bytes to skip (a varint), how many follow (a varint), and these; a piece of no bytes is the last.
     """
 
     UNPACK = 9
     """
-    Make what the input says, which has the form of PACK, below a directory.
+    Make what the input says, which has the form of PACK, below a directory. Owners that are not 0 are set as far
+    as is possible. Nothing is made through a link that an entry before has made (ELOOP).
     """
 
     @classmethod

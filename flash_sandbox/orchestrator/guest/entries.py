@@ -1,0 +1,205 @@
+"""The form in which the guest agent sends and takes files: entries, and the content of regular files.
+
+An entry is a `guest.Entry` behind its length. In a tree, the content of a regular file follows its entry in
+pieces: how many bytes to skip, how many bytes follow, and these; a piece of no bytes is the last. The agent
+is not trusted: what is kept in memory of what it sends is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from typing import Final
+
+import flash_sandbox_guest as guest
+
+__all__ = [
+    "CHUNK_BYTES",
+    "MAX_SIZE",
+    "ByteSource",
+    "Gathered",
+    "Malformed",
+    "encoded_number",
+    "framed_entry",
+    "has_content",
+    "next_entry",
+    "parsed_entry",
+    "shown",
+]
+
+CHUNK_BYTES: Final = 65_536
+"""What is gathered before it is passed on."""
+
+MAX_SIZE: Final = 2**63 - 1
+"""Bytes of the largest file."""
+
+_MAX_ENTRY: Final = 1 << 20
+_MAX_MODE: Final = 0xFFFF
+_MAX_ID: Final = 2**32 - 1
+_MAX_NUMBER_BITS: Final = 63
+_SHOWN_BYTES: Final = 200
+
+
+class Malformed(Exception):
+    """What came is not what was agreed on; the text says why."""
+
+
+class ByteSource:
+    """A stream of bytes, read in pieces of any size.
+
+    Args:
+        chunks: The bytes, as they come.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._chunk = b""
+        self._at = 0
+
+    async def some(self, most: int) -> bytes:
+        """Return up to `most` bytes, as many as are there; none at the end."""
+        if self._at == len(self._chunk) and not await self._more():
+            return b""
+        begin, self._at = self._at, min(self._at + most, len(self._chunk))
+        return self._chunk[begin : self._at]
+
+    async def exactly(self, size: int) -> bytes:
+        """Return the next `size` bytes.
+
+        Raises:
+            Malformed: There are fewer.
+        """
+        data = self._chunk[self._at : self._at + size]
+        self._at += len(data)
+        if len(data) == size:
+            return data
+        parts, missing = [data], size - len(data)
+        while missing:
+            data = await self.some(missing)
+            if not data:
+                raise Malformed("it is cut short")
+            parts.append(data)
+            missing -= len(data)
+        return b"".join(parts)
+
+    async def skip(self, size: int) -> None:
+        """Read `size` bytes and drop them.
+
+        Raises:
+            Malformed: There are fewer.
+        """
+        while size:
+            data = await self.some(size)
+            if not data:
+                raise Malformed("it is cut short")
+            size -= len(data)
+
+    async def is_at_end(self) -> bool:
+        """Wait for more, and return whether there is none."""
+        return self._at == len(self._chunk) and not await self._more()
+
+    async def number(self) -> int:
+        """Return the next number, a varint of at most 63 bits.
+
+        Raises:
+            Malformed: There is none.
+        """
+        value = shift = 0
+        while shift < _MAX_NUMBER_BITS:
+            if await self.is_at_end():
+                raise Malformed("it is cut short")
+            byte = self._chunk[self._at]
+            self._at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+        raise Malformed("it has a number that is too large")
+
+    async def _more(self) -> bool:
+        """Wait for the next chunk; False at the end."""
+        # A sender that is never slow must not keep others from their turn.
+        await asyncio.sleep(0)
+        async for chunk in self._chunks:
+            if chunk:
+                self._chunk, self._at = chunk, 0
+                return True
+        return False
+
+
+class Gathered:
+    """Bytes that are passed on once there are enough of them."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._parts: list[bytes] = []
+
+    def add(self, *parts: bytes) -> bool:
+        """Add bytes; return whether there are enough."""
+        self._parts += parts
+        self._size += sum(map(len, parts))
+        return self._size >= CHUNK_BYTES
+
+    def take(self) -> bytes:
+        """Return them all, and begin again."""
+        taken = b"".join(self._parts)
+        self._size, self._parts = 0, []
+        return taken
+
+
+async def next_entry(source: ByteSource) -> guest.Entry | None:
+    """Read the next entry; None at the end.
+
+    Raises:
+        Malformed: It is none.
+    """
+    if await source.is_at_end():
+        return None
+    size = await source.number()
+    if size > _MAX_ENTRY:
+        raise Malformed("an entry is too large")
+    return parsed_entry(await source.exactly(size))
+
+
+def parsed_entry(data: bytes) -> guest.Entry:
+    """Read an entry.
+
+    Raises:
+        Malformed: It is none.
+    """
+    try:
+        entry = guest.Entry.parse(data)
+    except Exception as error:
+        raise Malformed("an entry cannot be read") from error
+    if entry.mode > _MAX_MODE or max(entry.uid, entry.gid) > _MAX_ID or entry.size > MAX_SIZE:
+        raise Malformed("an entry has a number that is too large")
+    return entry
+
+
+def framed_entry(entry: guest.Entry) -> bytes:
+    """Return an entry behind its length."""
+    data = bytes(entry)
+    return encoded_number(len(data)) + data
+
+
+def encoded_number(value: int) -> bytes:
+    """Return a number as a varint."""
+    data = bytearray()
+    while value >= 0x80:
+        data.append(value & 0x7F | 0x80)
+        value >>= 7
+    data.append(value)
+    return bytes(data)
+
+
+def has_content(entry: guest.Entry) -> bool:
+    """Return whether the content of a file follows this entry of a tree."""
+    return stat.S_ISREG(entry.mode) and not entry.same_as
+
+
+def shown(text: bytes) -> str:
+    """Return bytes of unknown origin as a short text that can be printed."""
+    decoded = text[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+    escaped = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in decoded)
+    return "".join(escaped) + ("..." if len(text) > _SHOWN_BYTES else "")
