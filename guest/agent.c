@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cgroups.h"
@@ -31,9 +32,8 @@
 #include "stream.h"
 #include "tasks.h"
 
-enum { NONCE = 16, REDIAL_MS = 100, KILL_MS = 5 };
+enum { NONCE = 16, REDIAL_MS = 100, TRIM_MS = 100, KILL_MS = 5 };
 
-static struct stream stream;
 static uint8_t nonce[NONCE];
 static bool guarded;
 static bool ping_due, hold_due;
@@ -143,7 +143,7 @@ static void take(struct bytes payload) {
 
 static bool send_simple(uint32_t number) {
     struct writer writer;
-    if (!stream_begin(&stream, &writer)) return false;
+    if (!stream_begin(&writer)) return false;
     uint8_t *message = begin_message(&writer, number);
     if (number == FROM_GUEST_WELCOME) {
         put_bytes(&writer, WELCOME_NONCE, nonce, NONCE);
@@ -152,18 +152,18 @@ static bool send_simple(uint32_t number) {
         put_varint(&writer, WELCOME_GUARDED, guarded);
     }
     end_message(&writer, message);
-    stream_end(&stream, &writer);
+    stream_end(&writer);
     return true;
 }
 
 /* Send what a new orchestrator is told first; true once that is done. */
 static bool greet(void) {
     if (greeting == ZEROS) {
-        if (!stream_resynchronise(&stream)) return false;
+        if (!stream_resynchronise()) return false;
         greeting = TASKS;
     }
     while (greeting == TASKS && introduced) {
-        if (!task_introduce(introduced, &stream)) return false;
+        if (!task_introduce(introduced)) return false;
         introduced = introduced->next;
     }
     if (greeting == TASKS) greeting = WELCOME;
@@ -182,14 +182,14 @@ static void send_all(void) {
         stream.full = more = false;
         if (greet()) {
             if (ping_due && send_simple(FROM_GUEST_PONG)) ping_due = false;
-            for (struct task *task = tasks; task; task = task->next) more |= task_send(task, &stream);
+            for (struct task *task = tasks; task; task = task->next) more |= task_send(task);
             if (hold_due && !more && send_simple(FROM_GUEST_HELD)) stream.open = hold_due = false;
         }
-        stream_flush(&stream);
+        stream_flush();
         /* What found no room is tried again where there is some by now; else poll(2) tells when. */
-        more = (more || stream.full) && !stream_is_pending(&stream);
+        more = (more || stream.full) && !stream_is_pending();
     }
-    stream_flush(&stream);
+    stream_flush();
 }
 
 /* What poll(2) waits for, and what it is about. */
@@ -201,6 +201,7 @@ struct wait {
 static struct pollfd *polled;
 static struct wait *waits;
 static size_t wait_count, wait_room;
+static bool is_used; /* there may be memory to give back, once there is nothing to do for a while */
 
 static void add_wait(int descriptor, short events, struct task *task, int what) {
     if (wait_count == wait_room) {
@@ -222,7 +223,7 @@ static int collect_waits(int children) {
     wait_count = 0;
     add_wait(children, POLLIN, NULL, CHILDREN);
     if (stream.in >= 0 && !stream.lost) add_wait(stream.in, POLLIN, NULL, STREAM);
-    if (stream.out >= 0 && !stream.lost && stream_is_pending(&stream)) add_wait(stream.out, POLLOUT, NULL, STREAM);
+    if (stream.out >= 0 && !stream.lost && stream_is_pending()) add_wait(stream.out, POLLOUT, NULL, STREAM);
     stream.lost = false; /* it is tried again the next time */
     for (struct task *task = tasks; task; task = task->next) {
         if (task->report >= 0) add_wait(task->report, POLLIN, task, REPORT);
@@ -236,6 +237,7 @@ static int collect_waits(int children) {
             if (timeout < 0 || left < timeout) timeout = left < 1 ? 1 : (int)left;
         }
     }
+    if (is_used && (timeout < 0 || timeout > TRIM_MS)) timeout = TRIM_MS;
     return timeout;
 }
 
@@ -246,7 +248,7 @@ static void attend(const struct wait *wait, short events, int children) {
         if (read(children, &told, sizeof told) > 0) programs_reap();
         break;
     case STREAM:
-        if (events & ~POLLOUT && stream.in >= 0) stream_receive(&stream, take);
+        if (events & ~POLLOUT && stream.in >= 0) stream_receive(take);
         break;
     case REPORT: program_report(wait->task); break;
     case INPUT:
@@ -260,7 +262,7 @@ static void attend(const struct wait *wait, short events, int children) {
 
 static void serve(int children) {
     for (;;) {
-        if (stream_dial(&stream)) {
+        if (stream_dial()) {
             /* What was left to say was for somebody else. */
             greeting = NOTHING;
             ping_due = hold_due = false;
@@ -268,7 +270,14 @@ static void serve(int children) {
         programs_kill();
         send_all();
         int timeout = collect_waits(children);
-        if (poll(polled, wait_count, timeout) <= 0) continue;
+        int ready = poll(polled, wait_count, timeout);
+        if (ready == 0) {
+            stream_trim();
+            outputs_trim();
+            tasks_trim();
+        }
+        is_used = ready > 0;
+        if (ready <= 0) continue;
         /* The stream comes last: what arrives there may end the tasks that the others are about. */
         size_t stream_at = 0;
         for (size_t i = 0; i < wait_count; i++) {
@@ -288,6 +297,23 @@ static void leave_standard_streams(void) {
     if (null > 2) close(null);
 }
 
+/* Programs inherit which signals are ignored: none, whatever whoever started the agent ignored. The agent blocks what it
+ * does not want, which each program undoes for itself. */
+static void set_signals(void) {
+    sigset_t mask;
+    for (int number = 1; number < NSIG; number++) {
+        /* By the system call, whose first word is the handler: libc keeps two signals to itself. */
+        unsigned long action[4];
+        static const unsigned long defaults[4];
+        if (syscall(SYS_rt_sigaction, number, NULL, action, sizeof(uint64_t))) continue;
+        if (action[0] == (unsigned long)SIG_IGN) syscall(SYS_rt_sigaction, number, defaults, NULL, sizeof(uint64_t));
+    }
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    sigaddset(&mask, SIGPIPE);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
 /* Take an option from the front of the command line, with its value if it has one. */
 static bool take_option(int *count, char ***arguments, const char *name, const char **value) {
     int size = value ? 2 : 1;
@@ -301,9 +327,9 @@ static bool take_option(int *count, char ***arguments, const char *name, const c
 static bool read_stream(int *count, char ***arguments) {
     const char *value;
     if (take_option(count, arguments, "--inherited", &value))
-        stream_open(&stream, STREAM_INHERITED, NULL, atoi(value));
-    else if (take_option(count, arguments, "--dial", &value)) stream_open(&stream, STREAM_DIALLED, value, -1);
-    else if (take_option(count, arguments, "--stdio", NULL)) stream_open(&stream, STREAM_STDIO, NULL, -1);
+        stream_open(STREAM_INHERITED, NULL, atoi(value));
+    else if (take_option(count, arguments, "--dial", &value)) stream_open(STREAM_DIALLED, value, -1);
+    else if (take_option(count, arguments, "--stdio", NULL)) stream_open(STREAM_STDIO, NULL, -1);
     else return false;
     return true;
 }
@@ -327,10 +353,9 @@ int main(int count, char **arguments) {
     prctl(PR_SET_DUMPABLE, 0);
     guarded = guard_install();
     leave_standard_streams();
-    signal(SIGPIPE, SIG_IGN);
+    set_signals();
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &mask, NULL);
     int children = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
     if (children < 0 || !reserve_descriptors()) return 1;
     serve(children);

@@ -18,7 +18,7 @@ enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, ALL_BITS = 07777 };
 
 struct operation {
     enum file_kind kind;
-    char *path, *target;
+    const char *path, *target;
     mode_t mode;
     bool parents, recursive;
 };
@@ -102,77 +102,65 @@ static void move(const struct operation *operation) {
     if (rename(operation->path, operation->target)) fail(operation->path, errno);
 }
 
-static void perform(void *argument) {
-    struct operation *operation = argument;
+static char *text(struct bytes bytes) {
+    char *text = text_of(bytes);
+    if (!text) fail("", ENOMEM);
+    return text;
+}
+
+static struct operation read_operation(struct bytes request) {
+    struct operation operation = {.path = "", .target = ""};
+    struct reader reader = reader_of(request);
+    struct field field;
+    while (read_field(&reader, &field)) {
+        switch (field.number) {
+        case FILE_TASK_KIND: operation.kind = (enum file_kind)field.value; break;
+        case FILE_TASK_PATH: operation.path = text(field.bytes); break;
+        case FILE_TASK_TARGET: operation.target = text(field.bytes); break;
+        case FILE_TASK_MODE: operation.mode = (mode_t)field.value & ALL_BITS; break;
+        case FILE_TASK_PARENTS: operation.parents = field.value; break;
+        case FILE_TASK_RECURSIVE: operation.recursive = field.value; break;
+        }
+    }
+    if (reader.malformed || !*operation.path) fail("", EBADMSG);
+    return operation;
+}
+
+static void perform(void *request) {
+    struct operation operation = read_operation(*(struct bytes *)request);
     raise_oom_score();
     umask(022);
-    switch (operation->kind) {
-    case FILE_KIND_READ: read_file(operation->path); break;
-    case FILE_KIND_WRITE: write_file(operation); break;
-    case FILE_KIND_STAT: tree_stat(operation->path); break;
-    case FILE_KIND_LIST: tree_list(operation->path); break;
-    case FILE_KIND_MAKE_DIR: make_directory(operation); break;
-    case FILE_KIND_REMOVE: remove_path(operation); break;
-    case FILE_KIND_MOVE: move(operation); break;
-    case FILE_KIND_PACK: tree_pack(operation->path); break;
+    switch (operation.kind) {
+    case FILE_KIND_READ: read_file(operation.path); break;
+    case FILE_KIND_WRITE: write_file(&operation); break;
+    case FILE_KIND_STAT: tree_stat(operation.path); break;
+    case FILE_KIND_LIST: tree_list(operation.path); break;
+    case FILE_KIND_MAKE_DIR: make_directory(&operation); break;
+    case FILE_KIND_REMOVE: remove_path(&operation); break;
+    case FILE_KIND_MOVE: move(&operation); break;
+    case FILE_KIND_PACK: tree_pack(operation.path); break;
     case FILE_KIND_UNPACK:
-        if (operation->parents) make_parents(operation->path);
-        tree_unpack(operation->path);
+        if (operation.parents) make_parents(operation.path);
+        tree_unpack(operation.path);
         break;
-    default: fail(operation->path, ENOSYS);
+    default: fail(operation.path, ENOSYS);
     }
     flush_output();
 }
 
 /* In the agent */
 
-static bool read_operation(struct operation *operation, struct bytes request, uint64_t *window) {
+void file_start(uint64_t id, struct bytes request) {
     struct reader reader = reader_of(request);
     struct field field;
-    char **texts[] = {[FILE_TASK_PATH] = &operation->path, [FILE_TASK_TARGET] = &operation->target};
-    *operation = (struct operation){0};
-    while (read_field(&reader, &field)) {
-        switch (field.number) {
-        case FILE_TASK_KIND: operation->kind = (enum file_kind)field.value; break;
-        case FILE_TASK_PATH:
-        case FILE_TASK_TARGET:
-            free(*texts[field.number]);
-            *texts[field.number] = text_of(field.bytes);
-            break;
-        case FILE_TASK_MODE: operation->mode = (mode_t)field.value & ALL_BITS; break;
-        case FILE_TASK_PARENTS: operation->parents = field.value; break;
-        case FILE_TASK_RECURSIVE: operation->recursive = field.value; break;
-        case FILE_TASK_WINDOW: *window = field.value; break;
-        }
-    }
-    if (reader.malformed || !operation->path || !*operation->path) return false;
-    return operation->target || operation->kind != FILE_KIND_MOVE;
-}
-
-void file_start(uint64_t id, struct bytes request) {
-    struct operation operation;
-    int theirs[4] = {-1, -1, -1, -1}, ends[2];
+    int theirs[4] = {-1, -1, -1, -1};
     uint64_t window = 0;
-    bool whole = read_operation(&operation, request, &window);
+    while (read_field(&reader, &field))
+        if (field.number == FILE_TASK_WINDOW) window = field.value;
     struct task *task = task_new(id, FILE_OPERATION, window);
     if (!task) _exit(1);
-    bool open = whole && open_pipe(ends, 1);
-    if (open) theirs[0] = ends[0], task->input = ends[1];
-    for (int pipe = 0; open && pipe < PIPES; pipe++) {
-        open = open_pipe(ends, 0);
-        if (open) task->outputs[pipe] = ends[0], theirs[1 + pipe] = ends[1];
-    }
-    int error = whole ? errno : EBADMSG;
-    if (open) {
-        task->worker = worker_start(theirs, -1, perform, &operation);
-        error = errno;
-    }
-    if (task->worker <= 0) {
-        task->worker = 0;
-        task_end(task, (uint32_t)error, 0, false);
-    }
-    for (int i = 0; i < 3; i++)
-        if (theirs[i] >= 0) close(theirs[i]);
-    free(operation.path);
-    free(operation.target);
+    pid_t worker = open_pipes(task, true, theirs) ? worker_start(theirs, -1, perform, &request) : -1;
+    if (worker >= 0) task->worker = worker;
+    else task_end(task, (uint32_t)errno, 0, false);
+    close_all(theirs, 3);
 }

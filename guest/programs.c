@@ -24,7 +24,6 @@ enum {
     REPORT = 3,          /* where a supervisor and its program report to */
     NOT_FOUND = 127,     /* exit statuses of a shell (POSIX) */
     NOT_RUNNABLE = 126,
-    MAX_LIMITS = 16,
     MAX_LABEL = 32768, /* bytes */
 };
 
@@ -35,41 +34,14 @@ struct report {
     int32_t value; /* a process ID; of `NOT_RUN` an enum not_run; of `EXITED` a status of waitpid */
 };
 
+/* What the agent itself needs to know of a Run. */
 struct plan {
-    char **argv, **env;
-    char *cwd, *user;
+    struct bytes run;
     struct winsize size;
     bool terminal, takes_input, detached;
     uint64_t window;
     struct bytes label;
-    struct { int resource; struct rlimit limit; } limits[MAX_LIMITS];
-    int limit_count;
 };
-
-/* What a Run asks for */
-
-static bool append(char ***list, size_t *count, struct bytes bytes) {
-    char **longer = realloc(*list, (*count + 2) * sizeof **list);
-    if (!longer) return false;
-    *list = longer;
-    longer[*count] = text_of(bytes);
-    longer[*count + 1] = NULL;
-    return longer[(*count)++] != NULL;
-}
-
-static void read_limit(struct plan *plan, struct bytes bytes) {
-    struct reader reader = reader_of(bytes);
-    struct field field;
-    if (plan->limit_count == MAX_LIMITS) return;
-    rlim_t value = 0;
-    int resource = 0;
-    while (read_field(&reader, &field)) {
-        if (field.number == RESOURCE_LIMIT_RESOURCE) resource = (int)field.value;
-        if (field.number == RESOURCE_LIMIT_VALUE) value = field.value;
-    }
-    plan->limits[plan->limit_count].resource = resource;
-    plan->limits[plan->limit_count++].limit = (struct rlimit){value, value};
-}
 
 static void read_terminal(struct plan *plan, struct bytes bytes) {
     struct reader reader = reader_of(bytes);
@@ -84,36 +56,17 @@ static void read_terminal(struct plan *plan, struct bytes bytes) {
 static bool read_plan(struct plan *plan, struct bytes run) {
     struct reader reader = reader_of(run);
     struct field field;
-    size_t arguments = 0, variables = 0;
-    bool whole = true;
-    *plan = (struct plan){0};
-    while (whole && read_field(&reader, &field)) {
+    *plan = (struct plan){.run = run};
+    while (read_field(&reader, &field)) {
         switch (field.number) {
-        case RUN_ARGV: whole = append(&plan->argv, &arguments, field.bytes); break;
-        case RUN_ENV: whole = append(&plan->env, &variables, field.bytes); break;
-        case RUN_CWD: whole = (plan->cwd = text_of(field.bytes)) != NULL; break;
-        case RUN_USER: whole = (plan->user = text_of(field.bytes)) != NULL; break;
         case RUN_TERMINAL: read_terminal(plan, field.bytes); break;
         case RUN_TAKES_INPUT: plan->takes_input = field.value; break;
         case RUN_DETACHED: plan->detached = field.value; break;
         case RUN_WINDOW: plan->window = field.value; break;
         case RUN_LABEL: plan->label = field.bytes; break;
-        case RUN_LIMITS: read_limit(plan, field.bytes); break;
         }
     }
-    return whole && !reader.malformed && arguments;
-}
-
-static void free_list(char **list) {
-    for (char **item = list; item && *item; item++) free(*item);
-    free(list);
-}
-
-static void free_plan(struct plan *plan) {
-    free_list(plan->argv);
-    free_list(plan->env);
-    free(plan->cwd);
-    free(plan->user);
+    return !reader.malformed;
 }
 
 /* In the program's own process */
@@ -131,6 +84,55 @@ static _Noreturn void give_up(const char *what, int status, enum not_run why) {
     end_unexecuted(status, why);
 }
 
+/* What only the program itself needs: nothing of it stays in the agent. */
+struct command {
+    char **argv, **env;
+    const char *cwd, *user;
+};
+
+static char *text(struct bytes bytes) {
+    char *text = text_of(bytes);
+    if (!text) give_up("arguments", NOT_RUNNABLE, NOT_RUN_PROGRAM);
+    return text;
+}
+
+static void append(char ***list, size_t *count, struct bytes bytes) {
+    *list = realloc(*list, (*count + 2) * sizeof **list);
+    if (!*list) give_up("arguments", NOT_RUNNABLE, NOT_RUN_PROGRAM);
+    (*list)[(*count)++] = text(bytes);
+    (*list)[*count] = NULL;
+}
+
+static void limit(struct bytes bytes) {
+    struct reader reader = reader_of(bytes);
+    struct field field;
+    rlim_t value = 0;
+    unsigned resource = 0;
+    while (read_field(&reader, &field)) {
+        if (field.number == RESOURCE_LIMIT_RESOURCE) resource = (unsigned)field.value;
+        if (field.number == RESOURCE_LIMIT_VALUE) value = field.value;
+    }
+    if (setrlimit(resource, &(struct rlimit){value, value})) give_up("limit", NOT_RUNNABLE, NOT_RUN_PROGRAM);
+}
+
+static struct command read_command(struct bytes run) {
+    struct command command = {.cwd = "", .user = ""};
+    struct reader reader = reader_of(run);
+    struct field field;
+    size_t arguments = 0, variables = 0;
+    while (read_field(&reader, &field)) {
+        switch (field.number) {
+        case RUN_ARGV: append(&command.argv, &arguments, field.bytes); break;
+        case RUN_ENV: append(&command.env, &variables, field.bytes); break;
+        case RUN_CWD: command.cwd = text(field.bytes); break;
+        case RUN_USER: command.user = text(field.bytes); break;
+        case RUN_LIMITS: limit(field.bytes); break;
+        }
+    }
+    if (!arguments) append(&command.argv, &arguments, (struct bytes){0}); /* there is no program of that name */
+    return command;
+}
+
 static const char *variable(char **env, const char *name) {
     size_t size = strlen(name);
     for (; env && *env; env++)
@@ -139,13 +141,13 @@ static const char *variable(char **env, const char *name) {
 }
 
 /* Become the program, looked up in PATH as execvp(3) does; the first error other than absence counts. */
-static _Noreturn void execute(const struct plan *plan) {
+static _Noreturn void execute(const struct command *command) {
     static char *none[] = {NULL};
-    char **env = plan->env ? plan->env : none;
-    const char *name = plan->argv[0], *path = variable(env, "PATH");
+    char **env = command->env ? command->env : none;
+    const char *name = command->argv[0], *path = variable(env, "PATH");
     int error = ENOENT;
     if (strchr(name, '/') || !*name) {
-        execve(name, plan->argv, env);
+        execve(name, command->argv, env);
         error = errno;
         path = NULL;
     }
@@ -153,7 +155,7 @@ static _Noreturn void execute(const struct plan *plan) {
         size_t size = strcspn(path, ":");
         char whole[4096];
         int length = snprintf(whole, sizeof whole, "%.*s%s%s", (int)size, path, size ? "/" : "", name);
-        if (length < (int)sizeof whole) execve(whole, plan->argv, env);
+        if (length < (int)sizeof whole) execve(whole, command->argv, env);
         if (errno != ENOENT && errno != ENOTDIR && error == ENOENT) error = errno;
         path = path[size] ? path + size + 1 : NULL;
     }
@@ -161,30 +163,25 @@ static _Noreturn void execute(const struct plan *plan) {
     give_up(name, error == ENOENT || error == ENOTDIR ? NOT_FOUND : NOT_RUNNABLE, NOT_RUN_PROGRAM);
 }
 
-static _Noreturn void become_program(struct plan *plan) {
+static _Noreturn void become_program(const struct plan *plan) {
     struct user user;
     setsid();
     if (plan->terminal) ioctl(0, TIOCSCTTY, 0);
     raise_oom_score();
-    for (int i = 0; i < plan->limit_count; i++)
-        if (setrlimit((unsigned)plan->limits[i].resource, &plan->limits[i].limit))
-            give_up("limit", NOT_RUNNABLE, NOT_RUN_PROGRAM);
-    if (!user_find(plan->user ? plan->user : "", &user)) {
-        dprintf(2, "flash-sandbox: there is no user %s in the sandbox\n", plan->user);
+    struct command command = read_command(plan->run);
+    if (!user_find(command.user, &user)) {
+        dprintf(2, "flash-sandbox: there is no user %s in the sandbox\n", command.user);
         end_unexecuted(NOT_RUNNABLE, NOT_RUN_USER);
     }
     if (plan->terminal && fchown(0, user.uid, (gid_t)-1)) {} /* so that it can be opened by name */
     if (!user_become(&user)) give_up("become the user", NOT_RUNNABLE, NOT_RUN_USER);
     prctl(PR_SET_DUMPABLE, 0); /* a change of user sets it to fs.suid_dumpable */
-    const char *directory = plan->cwd && *plan->cwd ? plan->cwd : "/";
+    const char *directory = *command.cwd ? command.cwd : "/";
     if (chdir(directory)) give_up(directory, NOT_RUNNABLE, NOT_RUN_DIRECTORY);
-    /* By the system call: libc keeps two signals to itself, which whoever started the agent may have ignored. */
-    static const unsigned long defaults[4];
-    for (int signal = 1; signal < NSIG; signal++) syscall(SYS_rt_sigaction, signal, defaults, NULL, sizeof(uint64_t));
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execute(plan);
+    execute(&command);
 }
 
 /* In a cgroup it needs no supervisor. */
@@ -221,6 +218,7 @@ static void supervise(void *argument) {
         return;
     }
     report(FORKED, program);
+    stream_forget();
     uint8_t reason;
     close(ends[1]);
     if (read(ends[0], &reason, 1) == 1) report(NOT_RUN, reason);
@@ -257,12 +255,13 @@ pid_t worker_start(const int descriptors[4], int group, void (*work)(void *), vo
     _exit(0);
 }
 
-bool open_pipe(int ends[2], int kept) {
+/* Make a pipe whose end that the agent keeps does not block. `kept` is 0 for the read end, 1 for the write end. */
+static bool open_pipe(int ends[2], int kept) {
     if (pipe2(ends, O_CLOEXEC)) return false;
     return fcntl(ends[kept], F_SETFL, O_NONBLOCK) == 0;
 }
 
-static void close_all(const int *descriptors, size_t count) {
+void close_all(const int *descriptors, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (descriptors[i] >= 0) close(descriptors[i]);
 }
@@ -281,7 +280,7 @@ static bool open_terminal(struct task *task, const struct winsize *size, int the
     return slave >= 0 && ioctl(master, TIOCSWINSZ, size) == 0;
 }
 
-static bool open_pipes(struct task *task, bool takes_input, int theirs[3]) {
+bool open_pipes(struct task *task, bool takes_input, int theirs[3]) {
     int ends[2];
     if (!open_pipe(ends, 1)) return false;
     theirs[0] = ends[0];
@@ -295,44 +294,51 @@ static bool open_pipes(struct task *task, bool takes_input, int theirs[3]) {
     return true;
 }
 
+/* Start the program or its supervisor. False, with errno, where that is not possible. */
+static bool start(struct task *task, struct plan *plan, int theirs[4]) {
+    int ends[2], group = -1;
+    if (!(plan->terminal ? open_terminal(task, &plan->size, theirs) : open_pipes(task, plan->takes_input, theirs)))
+        return false;
+    if (!open_pipe(ends, 0)) return false;
+    task->report = ends[0];
+    theirs[3] = ends[1];
+    if (cgroups_are_used() && (group = cgroup_make(task->id)) < 0) return false;
+    task->grouped = group >= 0;
+    pid_t worker = worker_start(theirs, group, task->grouped ? become : supervise, plan);
+    if (task->grouped) {
+        int error = errno;
+        close(group);
+        if (worker < 0) cgroup_remove(task->id);
+        else task->program = worker;
+        errno = error;
+    }
+    task->worker = worker < 0 ? 0 : worker;
+    return worker >= 0;
+}
+
 void program_start(uint64_t id, struct bytes run) {
     struct plan plan;
-    int theirs[4] = {-1, -1, -1, -1}, ends[2];
+    int theirs[4] = {-1, -1, -1, -1};
+    errno = EBADMSG;
     bool whole = read_plan(&plan, run);
     struct task *task = task_new(id, PROGRAM, plan.window);
     if (!task) _exit(1); /* without memory for this much, the sandbox is of no use */
     task->detached = plan.detached;
     if (plan.label.size <= MAX_LABEL && (task->label = text_of(plan.label))) task->label_size = plan.label.size;
-    bool open = whole && (plan.terminal ? open_terminal(task, &plan.size, theirs)
-                                        : open_pipes(task, plan.takes_input, theirs));
-    if (open && open_pipe(ends, 0)) {
-        task->report = ends[0];
-        theirs[3] = ends[1];
-        int group = cgroup_make(id);
-        task->grouped = group >= 0;
-        if (task->grouped || !cgroups_are_used())
-            task->worker = worker_start(theirs, group, task->grouped ? become : supervise, &plan);
-        close_all(&group, 1);
-    }
-    if (task->worker <= 0) {
-        task->worker = 0;
+    if (!whole || !start(task, &plan, theirs)) {
+        task_print_error(task, "start a process", errno);
         task->not_run = NOT_RUN_PROGRAM;
         task_end(task, NOT_RUNNABLE, 0, false);
-        if (task->grouped) cgroup_remove(id);
-    } else if (task->grouped) {
-        task->program = task->worker;
-        task->forked = true;
     }
     close_all(theirs, plan.terminal ? 1 : 3);
     close_all(theirs + 3, 1);
-    free_plan(&plan);
 }
 
 /* It has ended, with this status of waitpid. */
 static void end_with(struct task *task, int status) {
     int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     task_end(task, signal ? 128 + (uint32_t)signal : (uint32_t)WEXITSTATUS(status), (uint32_t)signal, false);
-    task->program = 0;
+    task->program_gone = true;
 }
 
 /* Read what the program's own process says: a byte for why it is not executed, or the end of the pipe. */
@@ -355,7 +361,6 @@ void program_report(struct task *task) {
         if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (size == sizeof report && report.kind == FORKED) {
             task->program = report.value;
-            task->forked = true;
             if (task->kill_due) end_descendants(task->worker);
         }
         if (size == sizeof report && report.kind == EXECUTED) task->started = true;
@@ -370,7 +375,7 @@ void program_report(struct task *task) {
 
 void program_signal(struct task *task, int signal) {
     program_report(task);
-    if (task->program) kill(task->program, signal);
+    if (task->program && !task->program_gone) kill(task->program, signal);
 }
 
 void program_resize(struct task *task, unsigned rows, unsigned columns) {
@@ -384,7 +389,7 @@ void program_kill(struct task *task) {
     if (task->kind != PROGRAM || !task->worker) return;
     program_report(task);
     task->kill_due = true;
-    if (task->forked && !task->grouped) end_descendants(task->worker);
+    if (task->program && !task->grouped) end_descendants(task->worker);
 }
 
 /* End a program whose first process has ended, once nothing is left of it that is to be killed. */
@@ -415,7 +420,7 @@ void programs_reap(void) {
         task->worker = 0;
         if (task->grouped) {
             task->wait_status = status;
-            task->program = 0;
+            task->program_gone = true;
             settle(task);
             continue;
         }
@@ -425,7 +430,7 @@ void programs_reap(void) {
         if (task->ending) continue;
         /* Its supervisor was killed before it could report: what it held together ends with it. */
         end_strays(tasks);
-        task->program = 0;
+        task->program_gone = true;
         task_end(task, 128 + SIGKILL, SIGKILL, true);
     }
     cgroups_sweep();

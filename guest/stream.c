@@ -3,12 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "pages.h"
 #include "protocol.h"
 
 enum {
@@ -18,150 +18,152 @@ enum {
     PENDING_ROOM = 3 * USUAL_ROOM,
 };
 
+struct stream stream;
+
+static uint8_t *received, *pending;
+static size_t received_size;
+static size_t pending_begin, pending_end; /* what could not be written yet */
+
 static void set_non_blocking(int descriptor) {
     fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK);
     fcntl(descriptor, F_SETFD, FD_CLOEXEC);
 }
 
-void stream_open(struct stream *stream, enum stream_kind kind, const char *path, int descriptor) {
-    *stream = (struct stream){.kind = kind, .path = path, .in = -1, .out = -1};
-    stream->received = malloc(USUAL_ROOM);
-    stream->received_room = USUAL_ROOM;
-    stream->pending = malloc(PENDING_ROOM);
-    if (!stream->received || !stream->pending) _exit(1);
-    if (kind == STREAM_INHERITED) stream->in = stream->out = descriptor;
+void stream_open(enum stream_kind kind, const char *path, int descriptor) {
+    stream = (struct stream){.kind = kind, .path = path, .in = -1, .out = -1};
+    received = pages_new(LARGEST_FRAME, true); /* children read in it what they shall do */
+    pending = pages_new(PENDING_ROOM, false);
+    if (!received || !pending) _exit(1);
+    if (kind == STREAM_INHERITED) stream.in = stream.out = descriptor;
     if (kind == STREAM_STDIO) {
         /* Away from 0 and 1, which become the null device: no program inherits the stream. */
-        stream->in = fcntl(0, F_DUPFD_CLOEXEC, 3);
-        stream->out = fcntl(1, F_DUPFD_CLOEXEC, 3);
+        stream.in = fcntl(0, F_DUPFD_CLOEXEC, 3);
+        stream.out = fcntl(1, F_DUPFD_CLOEXEC, 3);
     }
-    if (stream->in >= 0) {
-        set_non_blocking(stream->in);
-        set_non_blocking(stream->out);
+    if (stream.in >= 0) {
+        set_non_blocking(stream.in);
+        set_non_blocking(stream.out);
     }
 }
 
 /* Forget the connection: the agent ends with an inherited one, and dials another one else. */
-static void lose(struct stream *stream) {
-    if (stream->kind == STREAM_INHERITED) _exit(0);
-    stream->lost = stream->kind == STREAM_STDIO;
-    if (stream->lost) return;
-    close(stream->in);
-    stream->in = stream->out = -1;
-    stream->open = false;
-    stream->received_size = stream->pending_begin = stream->pending_end = 0;
+static void lose(void) {
+    if (stream.kind == STREAM_INHERITED) _exit(0);
+    stream.lost = stream.kind == STREAM_STDIO;
+    if (stream.lost) return;
+    close(stream.in);
+    stream.in = stream.out = -1;
+    stream.open = false;
+    received_size = pending_begin = pending_end = 0;
 }
 
-bool stream_dial(struct stream *stream) {
-    if (stream->kind != STREAM_DIALLED || stream->in >= 0) return false;
+bool stream_dial(void) {
+    if (stream.kind != STREAM_DIALLED || stream.in >= 0) return false;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(stream->path) >= sizeof address.sun_path) _exit(1);
-    strcpy(address.sun_path, stream->path);
+    if (strlen(stream.path) >= sizeof address.sun_path) _exit(1);
+    strcpy(address.sun_path, stream.path);
     int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (connection < 0) return false;
     if (connect(connection, (struct sockaddr *)&address, sizeof address)) {
         close(connection);
         return false;
     }
-    stream->in = stream->out = connection;
+    stream.in = stream.out = connection;
     struct writer writer;
-    stream_begin(stream, &writer);
+    stream_begin(&writer);
     uint8_t *message = begin_message(&writer, FROM_GUEST_DIALLED);
-    put_bytes(&writer, DIALLED_SECRET, stream->secret, stream->secret_size);
+    put_bytes(&writer, DIALLED_SECRET, stream.secret, stream.secret_size);
     end_message(&writer, message);
-    stream_end(stream, &writer);
+    stream_end(&writer);
     return true;
 }
 
 /* Return how many bytes at the start of what was received are done with, having taken a frame if there is a whole
  * one; 0 for more to come. */
-static size_t take_frame(struct stream *stream, void (*take)(struct bytes payload), size_t from) {
-    const uint8_t *at = stream->received + from;
-    size_t left = stream->received_size - from;
+static size_t take_frame(void (*take)(struct bytes payload), size_t from) {
+    const uint8_t *at = received + from;
+    size_t left = received_size - from;
     if (at[0] != FRAME_BEGIN) return 1; /* a zero between frames, or the rest of a broken one */
     if (left < FRAME_HEAD) return 0;
     size_t size = at[1] | (size_t)at[2] << 8 | (size_t)at[3] << 16 | (size_t)at[4] << 24;
     if (size > MAX_TO_GUEST) return 1;
     size_t whole = FRAME_HEAD + size + 1;
-    if (left < whole) {
-        if (whole > stream->received_room) {
-            uint8_t *more = realloc(stream->received, LARGEST_FRAME);
-            if (!more) return 1;
-            stream->received = more;
-            stream->received_room = LARGEST_FRAME;
-        }
-        return 0;
-    }
+    if (left < whole) return 0;
     if (at[whole - 1] == FRAME_END) take((struct bytes){at + FRAME_HEAD, size});
     return whole;
 }
 
-void stream_receive(struct stream *stream, void (*take)(struct bytes payload)) {
-    uint8_t *to = stream->received + stream->received_size;
-    ssize_t size = read(stream->in, to, stream->received_room - stream->received_size);
+void stream_receive(void (*take)(struct bytes payload)) {
+    size_t room = received_size < USUAL_ROOM ? USUAL_ROOM : LARGEST_FRAME;
+    ssize_t size = read(stream.in, received + received_size, room - received_size);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (size <= 0) {
-        lose(stream);
+        lose();
         return;
     }
-    stream->received_size += (size_t)size;
+    received_size += (size_t)size;
     size_t from = 0, done = 1;
-    while (from < stream->received_size && done) {
-        done = take_frame(stream, take, from);
+    while (from < received_size && done) {
+        done = take_frame(take, from);
         from += done;
     }
-    if (from > stream->received_size) from = stream->received_size;
-    stream->received_size -= from;
-    memmove(stream->received, stream->received + from, stream->received_size);
-    if (stream->received_room > USUAL_ROOM && stream->received_size < USUAL_ROOM) {
-        uint8_t *less = realloc(stream->received, USUAL_ROOM);
-        if (less) stream->received = less, stream->received_room = USUAL_ROOM;
-    }
+    if (from > received_size) from = received_size;
+    received_size -= from;
+    if (from) memmove(received, received + from, received_size);
 }
 
-bool stream_begin(struct stream *stream, struct writer *writer) {
-    if (stream->out < 0) return false;
-    if (stream->pending_begin && PENDING_ROOM - stream->pending_end < USUAL_ROOM) {
-        stream->pending_end -= stream->pending_begin;
-        memmove(stream->pending, stream->pending + stream->pending_begin, stream->pending_end);
-        stream->pending_begin = 0;
+bool stream_begin(struct writer *writer) {
+    if (stream.out < 0) return false;
+    if (pending_begin && PENDING_ROOM - pending_end < USUAL_ROOM) {
+        pending_end -= pending_begin;
+        memmove(pending, pending + pending_begin, pending_end);
+        pending_begin = 0;
     }
-    if (PENDING_ROOM - stream->pending_end < USUAL_ROOM) {
-        stream->full = true;
+    if (PENDING_ROOM - pending_end < USUAL_ROOM) {
+        stream.full = true;
         return false;
     }
-    uint8_t *at = stream->pending + stream->pending_end;
+    uint8_t *at = pending + pending_end;
     *writer = (struct writer){.at = at + FRAME_HEAD, .end = at + FRAME_HEAD + MAX_FROM_GUEST};
     return true;
 }
 
-void stream_end(struct stream *stream, struct writer *writer) {
-    uint8_t *at = stream->pending + stream->pending_end;
+void stream_end(struct writer *writer) {
+    uint8_t *at = pending + pending_end;
     size_t size = (size_t)(writer->at - at) - FRAME_HEAD;
     at[0] = FRAME_BEGIN;
     for (int i = 0; i < 4; i++) at[1 + i] = (uint8_t)(size >> 8 * i);
     *writer->at = FRAME_END;
-    stream->pending_end += FRAME_HEAD + size + 1;
+    pending_end += FRAME_HEAD + size + 1;
 }
 
-bool stream_resynchronise(struct stream *stream) {
+bool stream_resynchronise(void) {
     struct writer writer;
-    if (stream->kind != STREAM_STDIO) return true;
-    if (!stream_begin(stream, &writer)) return false;
-    memset(stream->pending + stream->pending_end, 0, USUAL_ROOM);
-    stream->pending_end += USUAL_ROOM;
+    if (stream.kind != STREAM_STDIO) return true;
+    if (!stream_begin(&writer)) return false;
+    memset(pending + pending_end, 0, USUAL_ROOM);
+    pending_end += USUAL_ROOM;
     return true;
 }
 
-void stream_flush(struct stream *stream) {
-    while (stream->out >= 0 && stream_is_pending(stream)) {
-        uint8_t *from = stream->pending + stream->pending_begin;
-        ssize_t size = write(stream->out, from, stream->pending_end - stream->pending_begin);
+bool stream_is_pending(void) { return pending_begin < pending_end; }
+
+void stream_flush(void) {
+    while (stream.out >= 0 && stream_is_pending()) {
+        uint8_t *from = pending + pending_begin;
+        ssize_t size = write(stream.out, from, pending_end - pending_begin);
         if (size < 0) {
-            if (errno != EAGAIN && errno != EINTR) lose(stream);
+            if (errno != EAGAIN && errno != EINTR) lose();
             return;
         }
-        stream->pending_begin += (size_t)size;
+        pending_begin += (size_t)size;
     }
-    stream->pending_begin = stream->pending_end = 0;
+    pending_begin = pending_end = 0;
 }
+
+void stream_trim(void) {
+    if (!received_size) pages_empty(received, LARGEST_FRAME);
+    if (!stream_is_pending()) pages_empty(pending, PENDING_ROOM);
+}
+
+void stream_forget(void) { pages_empty(received, LARGEST_FRAME); }

@@ -19,42 +19,39 @@ enum stream_kind {
     STREAM_STDIO,     /* pipes or an attached container: may break off inside a frame */
 };
 
-struct stream {
+extern struct stream {
     enum stream_kind kind;
     const char *path; /* of the socket to dial */
     int in, out;      /* -1: not connected */
     bool open;        /* an orchestrator has said hello, and not asked to hold */
     bool lost;        /* nobody is at the other end of standard input and output just now */
-    uint8_t *received; /* room for one frame; grows for a large one */
-    size_t received_size, received_room;
-    uint8_t *pending; /* what could not be written yet */
-    size_t pending_begin, pending_end;
-    bool full; /* `stream_begin` has found no room */
+    bool full;        /* `stream_begin` has found no room */
     uint8_t secret[64];
     size_t secret_size;
-};
+} stream;
 
-void stream_open(struct stream *stream, enum stream_kind kind, const char *path, int descriptor);
+void stream_open(enum stream_kind kind, const char *path, int descriptor);
 
 /* Connect, where that is this stream's way and it is not connected; true for a new connection. */
-bool stream_dial(struct stream *stream);
+bool stream_dial(void);
 
 /* Read once, and call `take` for each payload. */
-void stream_receive(struct stream *stream, void (*take)(struct bytes payload));
+void stream_receive(void (*take)(struct bytes payload));
 
 /* Begin a frame; false where there is no room for a largest one now. */
-bool stream_begin(struct stream *stream, struct writer *writer);
-void stream_end(struct stream *stream, struct writer *writer);
+bool stream_begin(struct writer *writer);
+void stream_end(struct writer *writer);
 
 /* Write as many zeros as the largest frame has bytes, where a frame may have been broken off; false where there is
  * no room for them now. */
-bool stream_resynchronise(struct stream *stream);
+bool stream_resynchronise(void);
 
 /* Write what is pending, as far as that is possible at once. */
-void stream_flush(struct stream *stream);
+void stream_flush(void);
+bool stream_is_pending(void);
 
-static inline bool stream_is_pending(const struct stream *stream) {
-    return stream->pending_begin < stream->pending_end;
-}
+/* Give back memory that is not in use; in a child, all that it has inherited. */
+void stream_trim(void);
+void stream_forget(void);
 
 #endif

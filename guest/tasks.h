@@ -7,17 +7,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "output.h"
 #include "stream.h"
 
 enum {
     INPUT_WINDOW = 262144,     /* bytes of input that a task may be sent and has not read */
-    OUTPUT_WINDOW = 1048576,   /* most bytes of output that are kept for the orchestrator */
     PIPES = 2,                 /* standard output and error */
 };
 
 enum task_kind { PROGRAM, FILE_OPERATION, CONNECTION };
-
-struct chunk; /* a piece of output, see tasks.c */
 
 struct task {
     struct task *next;
@@ -27,23 +25,20 @@ struct task {
     bool grouped;   /* a program in a cgroup, without a supervisor */
     pid_t worker;   /* the agent's child: a program or its supervisor, a file operation; 0: none or reaped */
     int wait_status; /* that of `worker`, once it is reaped */
-    pid_t program;  /* a program's first process */
+    pid_t program;  /* a program's first process; 0: it is not there yet */
+    bool program_gone; /* it has ended: its process ID may be another one's */
     int report;     /* reports of a supervisor or of what becomes the program; -1: none (any more) */
     int input;      /* where input goes; -1: none */
     int outputs[PIPES]; /* -1: ended */
     bool terminal;  /* all three are the master of one */
 
-    uint8_t *unread; /* input that was not written yet, from `unread_begin` to `unread_end` */
-    size_t unread_begin, unread_end;
+    uint8_t *unread; /* INPUT_WINDOW bytes of room for input; NULL: none is needed */
+    size_t unread_begin, unread_end; /* what was not written yet */
     bool input_ends;
     uint64_t input_taken, credit; /* offsets: what has been written, and what has been allowed */
 
-    struct chunk *first, *last;
-    uint64_t received, sent, produced, limit; /* offsets in the output */
-    uint64_t dropped;
-
+    struct output output;
     bool silent; /* a new orchestrator has not said yet from where on it wants the output */
-    bool forked;   /* its first process is there */
     bool started, started_sent;
     bool kill_due; /* it is to be ended as soon as it is forked */
     bool ending;            /* it has ended; what is left of its output is read */
@@ -76,14 +71,20 @@ bool task_wants_input(const struct task *task);
 void task_write_input(struct task *task);
 void task_read_output(struct task *task, int pipe, bool connected);
 
+/* Print for it what went wrong. */
+void task_print_error(struct task *task, const char *what, int error);
+
 /* It has ended, with this status. What it printed before is still read and sent. */
 void task_end(struct task *task, uint32_t status, uint32_t signal, bool unknown);
 
 /* Send the next message of a task; false where there is none or no room. */
-bool task_send(struct task *task, struct stream *stream);
+bool task_send(struct task *task);
 
 /* Tell a new orchestrator of it; false where there is no room. */
-bool task_introduce(struct task *task, struct stream *stream);
+bool task_introduce(struct task *task);
+
+/* Give back memory that is not in use. */
+void tasks_trim(void);
 
 /* Milliseconds of a monotonic clock. */
 int64_t now_ms(void);
