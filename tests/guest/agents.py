@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import socket
 import subprocess
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,13 +214,26 @@ def sandbox_command(agent: Path, root: Path | str = "/", *more: str, users: bool
 
 @contextmanager
 def running_agent(
-    agent: Path, root: Path | str = "/", *more: str, users: bool = False, cgroup: int | None = None
+    agent: Path,
+    root: Path | str = "/",
+    *more: str,
+    users: bool = False,
+    cgroup: int | None = None,
+    join: Sequence[str] = (),
 ) -> Iterator[Host]:
-    """Run an agent as PID 1 of a sandbox, on a socket pair, with a directory of cgroup v2 if given."""
+    """Run an agent as PID 1 of a sandbox, on a socket pair.
+
+    Args:
+        cgroup: Directory of cgroup v2 for the agent to make others in.
+        join: Files of cgroups that the sandbox joins, by a "0" written to each.
+    """
     ours, theirs = socket.socketpair()
     number = theirs.fileno()
     cgroups = () if cgroup is None else ("--cgroup", str(cgroup))
     command = [*sandbox_command(agent, root, *more, users=users), "--inherited", str(number), *cgroups]
+    if join:
+        joins = "".join(f"echo 0 > {shlex.quote(file)}; " for file in join)
+        command = ["sh", "-ec", f'{joins}exec "$@"', "sh", *command]
     descriptors = [number] if cgroup is None else [number, cgroup]
     with ours, subprocess.Popen(command, pass_fds=descriptors) as process:
         theirs.close()

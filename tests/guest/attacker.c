@@ -4,6 +4,9 @@
  *     attacker PID [32]    about a process, by the numbers of 32-bit programs where `32` is given
  *     attacker 0 [32]      about a child of its own
  *     attacker             nothing, but fail where the kernel takes no calls of 32-bit programs
+ *
+ *     attacker fork        fork on and on, in every process
+ *     attacker fill        fill memory on and on, in four processes
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -80,9 +83,21 @@ static void attack_all(long target, bool own, bool as_32) {
     }
 }
 
+static void fill(void) {
+    enum { STEP = 1 << 20 };
+    for (char *memory; (memory = malloc(STEP)); memset(memory, 1, STEP)) {}
+}
+
 int main(int count, char **arguments) {
     static const long none[4];
     if (count < 2) return call_32(20, none) == getpid() ? 0 : 1;
+    if (!strcmp(arguments[1], "fork"))
+        for (;;) fork();
+    if (!strcmp(arguments[1], "fill")) {
+        fork();
+        fork();
+        fill();
+    }
     pid_t target = atoi(arguments[1]), child = target ? 0 : fork();
     if (!target && !child)
         for (;;) pause();

@@ -12,7 +12,7 @@ import pytest
 from agents import SANITIZERS, Host, running_agent, sandbox_command
 
 from flash_sandbox.orchestrator.sandboxing.bwrap import BubblewrapMissing
-from hatch_build import CompileError, build_agent, compile_agent
+from hatch_build import FLAGS, CompileError, build_agent, compile_agent
 
 Need = Callable[[str, str | None], None]
 
@@ -40,6 +40,15 @@ def agent(need: Need) -> Path:
 def checked_agent(agent: Path, compiler: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the agent with AddressSanitizer and UBSan."""
     return compile_agent(tmp_path_factory.mktemp("agent") / "checked", compiler, *SANITIZERS)
+
+
+@pytest.fixture(scope="session")
+def attacker(compiler: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the attacker."""
+    built = tmp_path_factory.mktemp("attacker") / "attacker"
+    source = str(Path(__file__).parent / "attacker.c")
+    subprocess.run([*compiler, *FLAGS, "-Werror", "-static", "-o", str(built), source], check=True)
+    return built
 
 
 @pytest.fixture

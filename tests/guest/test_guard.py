@@ -14,20 +14,9 @@ import flash_sandbox_guest as guest
 import pytest
 from agents import WINDOW, Host, running_agent
 
-from hatch_build import FLAGS
-
 Need = Callable[[str, str | None], None]
 
 _NUMBER_OF_ATTACKS: Final = 23
-
-
-@pytest.fixture(scope="module")
-def attacker(compiler: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the attacker."""
-    built = tmp_path_factory.mktemp("attacker") / "attacker"
-    source = str(Path(__file__).parent / "attacker.c")
-    subprocess.run(["cc", *FLAGS, "-Werror", "-static", "-o", str(built), source], check=True)
-    return built
 
 
 @pytest.fixture
