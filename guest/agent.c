@@ -107,6 +107,7 @@ static void about_task(struct task *task, const struct field *request) {
     case TO_GUEST_FORGET:
         if (!task->ended) break;
         if (task == introduced) introduced = task->next;
+        if (task->kind == FILE_OPERATION) files_expect_more();
         task_forget(task);
         break;
     }
@@ -250,7 +251,10 @@ static void attend(const struct wait *wait, short events, int children) {
     case STREAM:
         if (events & ~POLLOUT && stream.in >= 0) stream_receive(take);
         break;
-    case REPORT: program_report(wait->task); break;
+    case REPORT:
+        if (wait->task->kind == FILE_OPERATION) file_report(wait->task);
+        else program_report(wait->task);
+        break;
     case INPUT:
         if (port_is_connecting(wait->task)) port_connected(wait->task);
         else task_write_input(wait->task);
@@ -269,7 +273,7 @@ static void serve(int children) {
         }
         programs_kill();
         send_all();
-        int timeout = collect_waits(children);
+        int timeout = files_prepare(collect_waits(children));
         int ready = poll(polled, wait_count, timeout);
         if (ready == 0) {
             stream_trim();

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "processes.h"
@@ -14,7 +15,7 @@
 #include "protocol.h"
 #include "trees.h"
 
-enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, ALL_BITS = 07777 };
+enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, ALL_BITS = 07777, SPARE_MS = 5000, MAX_REQUEST = 65536 };
 
 struct operation {
     enum file_kind kind;
@@ -126,41 +127,152 @@ static struct operation read_operation(struct bytes request) {
     return operation;
 }
 
-static void perform(void *request) {
-    struct operation operation = read_operation(*(struct bytes *)request);
+static void perform(const struct operation *operation) {
+    switch (operation->kind) {
+    case FILE_KIND_READ: read_file(operation->path); break;
+    case FILE_KIND_WRITE: write_file(operation); break;
+    case FILE_KIND_STAT: tree_stat(operation->path); break;
+    case FILE_KIND_LIST: tree_list(operation->path); break;
+    case FILE_KIND_MAKE_DIR: make_directory(operation); break;
+    case FILE_KIND_REMOVE: remove_path(operation); break;
+    case FILE_KIND_MOVE: move(operation); break;
+    case FILE_KIND_PACK: tree_pack(operation->path); break;
+    case FILE_KIND_UNPACK:
+        if (operation->parents) make_parents(operation->path);
+        tree_unpack(operation->path);
+        break;
+    default: fail(operation->path, ENOSYS);
+    }
+}
+
+static bool read_whole(void *to, size_t size) {
+    for (uint8_t *at = to; size;) {
+        ssize_t got = read(0, at, size);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        at += got;
+        size -= (size_t)got;
+    }
+    return true;
+}
+
+/* Wait for a request, which comes behind its size and before the input, and do what it asks for. */
+static void serve_one(void *unused) {
+    uint32_t size;
+    (void)unused;
     raise_oom_score();
     umask(022);
-    switch (operation.kind) {
-    case FILE_KIND_READ: read_file(operation.path); break;
-    case FILE_KIND_WRITE: write_file(&operation); break;
-    case FILE_KIND_STAT: tree_stat(operation.path); break;
-    case FILE_KIND_LIST: tree_list(operation.path); break;
-    case FILE_KIND_MAKE_DIR: make_directory(&operation); break;
-    case FILE_KIND_REMOVE: remove_path(&operation); break;
-    case FILE_KIND_MOVE: move(&operation); break;
-    case FILE_KIND_PACK: tree_pack(operation.path); break;
-    case FILE_KIND_UNPACK:
-        if (operation.parents) make_parents(operation.path);
-        tree_unpack(operation.path);
-        break;
-    default: fail(operation.path, ENOSYS);
-    }
+    /* Touch the memory that an operation needs, which fork(2) leaves to be mapped and copied page by page. */
+    tree_stat("/");
+    drop_output();
+    if (!read_whole(&size, sizeof size)) return; /* there is nothing to do */
+    uint8_t *request = malloc(size + 1);
+    if (!request || !read_whole(request, size)) fail("", ENOMEM);
+    struct operation operation = read_operation((struct bytes){request, size});
+    perform(&operation);
     flush_output();
+    conclude(0);
 }
 
 /* In the agent */
 
-void file_start(uint64_t id, struct bytes request) {
+/* A worker that has no request yet, so that the next operation need not wait for a fork; and until when it is kept. */
+static struct task spare = {.report = -1, .input = -1, .outputs = {-1, -1}};
+static int64_t spare_until;
+static bool spare_due;
+
+/* Start a worker for a task; false with an error. */
+static bool start_worker(struct task *task) {
+    int theirs[4] = {-1, -1, -1, -1}, ends[2];
+    bool open = open_pipes(task, true, theirs) && open_pipe(ends, 0);
+    if (open) task->report = ends[0], theirs[3] = ends[1];
+    pid_t worker = open ? worker_start(theirs, -1, serve_one, NULL) : -1;
+    int error = errno;
+    close_all(theirs, 4);
+    errno = error;
+    task->worker = worker < 0 ? 0 : worker;
+    return worker >= 0;
+}
+
+/* Hand the spare worker over to a task. */
+static void take_spare(struct task *task) {
+    task->worker = spare.worker;
+    task->report = spare.report;
+    task->input = spare.input;
+    memcpy(task->outputs, spare.outputs, sizeof spare.outputs);
+    spare = (struct task){.report = -1, .input = -1, .outputs = {-1, -1}};
+}
+
+/* Without its pipes it ends. */
+void files_drop_spare(void) {
+    struct task dropped;
+    take_spare(&dropped);
+    close_all(&dropped.report, 1);
+    close_all(&dropped.input, 1);
+    close_all(dropped.outputs, PIPES);
+}
+
+static bool send_request(struct task *task, struct bytes request) {
+    uint32_t size = (uint32_t)request.size;
+    if (size > MAX_REQUEST) return false;
+    /* It counts as no input. */
+    task->input_taken = -(uint64_t)(sizeof size + size);
+    return task_input(task, (struct bytes){(uint8_t *)&size, sizeof size}, false) && task_input(task, request, false);
+}
+
+static uint64_t window_of(struct bytes request) {
     struct reader reader = reader_of(request);
     struct field field;
-    int theirs[4] = {-1, -1, -1, -1};
     uint64_t window = 0;
     while (read_field(&reader, &field))
         if (field.number == FILE_TASK_WINDOW) window = field.value;
-    struct task *task = task_new(id, FILE_OPERATION, window);
+    return window;
+}
+
+void file_start(uint64_t id, struct bytes request) {
+    struct task *task = task_new(id, FILE_OPERATION, window_of(request));
     if (!task) _exit(1);
-    pid_t worker = open_pipes(task, true, theirs) ? worker_start(theirs, -1, perform, &request) : -1;
-    if (worker >= 0) task->worker = worker;
-    else task_end(task, (uint32_t)errno, 0, false);
-    close_all(theirs, 3);
+    /* The sandbox may have killed it. */
+    if (spare.worker && waitpid(spare.worker, NULL, WNOHANG) != 0) files_drop_spare();
+    if (spare.worker) take_spare(task);
+    else if (!start_worker(task)) {
+        task_end(task, (uint32_t)errno, 0, false);
+        return;
+    }
+    if (!send_request(task, request)) program_kill(task);
+}
+
+void file_report(struct task *task) {
+    int status;
+    ssize_t size = read(task->report, &status, sizeof status);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    close(task->report);
+    task->report = -1;
+    if (size != sizeof status) return; /* it was killed, which is found when it is reaped */
+    task->worker = 0;
+    task_end(task, (uint32_t)status, 0, false);
+}
+
+void file_reaped(struct task *task) {
+    if (task->report >= 0) file_report(task);
+    task_end(task, EINTR, 0, true);
+}
+
+void files_reaped(pid_t process) {
+    if (spare.worker && process == spare.worker) files_drop_spare();
+}
+
+void files_expect_more(void) {
+    spare_due = true;
+    spare_until = now_ms() + SPARE_MS;
+}
+
+int files_prepare(int timeout) {
+    if (spare_due && !spare.worker && !start_worker(&spare)) files_drop_spare();
+    spare_due = false;
+    if (!spare.worker) return timeout;
+    int64_t left = spare_until - now_ms();
+    if (left <= 0) files_drop_spare();
+    else if (timeout < 0 || left < timeout) return (int)left;
+    return timeout;
 }

@@ -1,9 +1,25 @@
-/* File operations. Each runs in a process of its own, so that one that hangs holds up nothing else. */
+/* File operations. Each has a process of its own, a worker, so that one that hangs holds up nothing else. */
 #ifndef FILES_H
 #define FILES_H
 
 #include "tasks.h"
 
 void file_start(uint64_t id, struct bytes request);
+
+/* Read how an operation has ended, of which its worker reports. */
+void file_report(struct task *task);
+
+/* An operation's worker was reaped. */
+void file_reaped(struct task *task);
+
+/* Keep a worker for the next operation, which is likely to come soon. */
+void files_expect_more(void);
+
+/* Start that worker where it is due, or end it where nothing came. Takes and returns how long to wait at most. */
+int files_prepare(int timeout);
+
+/* Do without that worker; note that a process was reaped, which may be that worker. */
+void files_drop_spare(void);
+void files_reaped(pid_t process);
 
 #endif

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cgroups.h"
+#include "files.h"
 #include "processes.h"
 #include "protocol.h"
 #include "users.h"
@@ -256,7 +257,7 @@ pid_t worker_start(const int descriptors[4], int group, void (*work)(void *), vo
 }
 
 /* Make a pipe whose end that the agent keeps does not block. `kept` is 0 for the read end, 1 for the write end. */
-static bool open_pipe(int ends[2], int kept) {
+bool open_pipe(int ends[2], int kept) {
     if (pipe2(ends, O_CLOEXEC)) return false;
     return fcntl(ends[kept], F_SETFL, O_NONBLOCK) == 0;
 }
@@ -416,6 +417,7 @@ void programs_reap(void) {
     while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
         struct task *task = tasks;
         while (task && task->worker != ended) task = task->next;
+        files_reaped(ended);
         if (!task) continue;
         task->worker = 0;
         if (task->grouped) {
@@ -424,11 +426,11 @@ void programs_reap(void) {
             settle(task);
             continue;
         }
-        if (task->kind == FILE_OPERATION)
-            task_end(task, WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : EINTR, 0, WIFSIGNALED(status));
+        if (task->kind == FILE_OPERATION) file_reaped(task);
         else program_report(task);
         if (task->ending) continue;
         /* Its supervisor was killed before it could report: what it held together ends with it. */
+        files_drop_spare();
         end_strays(tasks);
         task->program_gone = true;
         task_end(task, 128 + SIGKILL, SIGKILL, true);

@@ -30,6 +30,9 @@ pid_t worker_start(const int descriptors[4], int group, void (*work)(void *), vo
 /* Make a task's pipes, and return the ends for its worker's standard streams. The agent's do not block. */
 bool open_pipes(struct task *task, bool takes_input, int theirs[3]);
 
+/* Make a pipe whose end that the agent keeps does not block. `kept` is 0 for the read end, 1 for the write end. */
+bool open_pipe(int ends[2], int kept);
+
 void close_all(const int *descriptors, size_t count);
 
 #endif

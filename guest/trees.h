@@ -14,6 +14,9 @@ void tree_unpack(const char *path);
 /* End the process: the error is its status, and what it was about is said. */
 _Noreturn void fail(const char *path, int error);
 
+/* End the process: that is its status, which is reported to the agent. */
+_Noreturn void conclude(int error);
+
 /* Have a file removed where the process fails; NULL for none any more. */
 void remove_when_failing(const char *path);
 
@@ -21,5 +24,6 @@ void remove_when_failing(const char *path);
 uint64_t copy(const char *path, int from, int to, uint64_t most);
 
 void flush_output(void);
+void drop_output(void);
 
 #endif

@@ -58,6 +58,11 @@ class _Task:
     ended: guest.Ended | None = None
 
 
+def payloads(reader: FrameReader, data: bytes) -> list[bytes]:
+    """Return the messages that these bytes complete."""
+    return [within[begin:end] for within, begin, end in reader.feed(data)]
+
+
 class Host:
     """What an orchestrator does on one stream: it asks, and takes what comes.
 
@@ -96,7 +101,7 @@ class Host:
             received = self.sock.recv(1 << 20)
             if not received:
                 raise EOFError("the agent has gone")
-            self._payloads += self._reader.feed(received)
+            self._payloads += payloads(self._reader, received)
         return guest.FromGuest.parse(self._payloads.popleft())
 
     # Tasks

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import flash_sandbox_guest as guest
-from agents import sandbox_command
+from agents import payloads, sandbox_command
 
 from flash_sandbox.orchestrator.guest.channel import Channel, ChannelFailed, Task
 from flash_sandbox.orchestrator.guest.frames import FrameReader, frame
@@ -72,7 +72,7 @@ class Liar:
         self.channel.connect(self._take, shows=shows)
 
     def _take(self, data: bytes) -> None:
-        self.asked += map(guest.ToGuest.parse, self._reader.feed(data))
+        self.asked += map(guest.ToGuest.parse, payloads(self._reader, data))
 
     async def opened(self) -> Liar:
         """Greet the host, and return itself."""

@@ -190,6 +190,55 @@ def test_an_operation_that_hangs_holds_up_nothing_and_can_be_ended(host: Host) -
     assert host.finish(task).ended.unknown
 
 
+# Prints, and ends if asked to, each worker that waits: a process of the agent without a child.
+WAITING = """
+import os, sys
+parents = {}
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        text = open(f"/proc/{pid}/stat").read()
+    except OSError:
+        continue
+    parents[int(pid)] = (text.split("(")[1].split(")")[0], int(text.rpartition(")")[2].split()[1]))
+busy = {parent for _, parent in parents.values()}
+for pid, (name, parent) in parents.items():
+    if parent == 1 and pid not in busy and name == parents[1][0]:
+        print(pid)
+        if sys.argv[1:]: os.kill(pid, 9)
+"""
+
+
+def test_a_worker_waits_for_the_next_operation_and_may_be_killed(host: Host) -> None:
+    for _ in range(5):
+        assert host.file(Kind.STAT, "/tmp").status == 0
+        host.ping()
+        assert host.run("python3", "-c", WAITING, "kill").stdout.count(b"\n") == 1
+    assert host.file(Kind.WRITE, "/tmp/file", b"content").status == 0
+    assert host.file(Kind.READ, "/tmp/file").stdout == b"content"
+
+
+def test_a_worker_that_nobody_needs_ends(host: Host) -> None:
+    assert host.file(Kind.STAT, "/tmp").status == 0
+    host.ping()
+    assert host.run("python3", "-c", WAITING).stdout != b""
+    while host.run("python3", "-c", WAITING).stdout:
+        pass
+
+
+def test_operations_side_by_side(host: Host) -> None:
+    tasks = []
+    for number in range(20):
+        task = host.new_task()
+        path = b"/tmp/%d" % number
+        host.send(task, file=guest.FileTask(kind=Kind.WRITE, path=path, window=65536))
+        tasks.append(task)
+    for task in tasks:
+        host.write(task, b"%d" % task, end=True)
+    assert [host.finish(task).status for task in tasks] == [0] * 20
+    read = b"".join(host.file(Kind.READ, f"/tmp/{number}").stdout for number in range(20))
+    assert read == b"".join(b"%d" % task for task in tasks)
+
+
 # Trees
 
 

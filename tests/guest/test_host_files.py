@@ -33,7 +33,8 @@ from flash_sandbox.errors import (
 from flash_sandbox.models.checks import MAX_MESSAGE_BYTES
 from flash_sandbox.orchestrator.guest import files
 from flash_sandbox.orchestrator.guest.channel import Channel
-from flash_sandbox.orchestrator.guest.entries import encoded_number, framed_entry
+from flash_sandbox.orchestrator.guest.entries import framed_entry
+from flash_sandbox.orchestrator.guest.messages import encoded_number
 
 STDERR = guest.OutputStream.STDERR
 

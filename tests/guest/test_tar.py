@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from flash_sandbox.orchestrator.guest.entries import (
     ByteSource,
     Malformed,
-    encoded_number,
     framed_entry,
     has_content,
     next_entry,
 )
+from flash_sandbox.orchestrator.guest.messages import encoded_number
 from flash_sandbox.orchestrator.guest.tar_reader import pack_of_tar
 from flash_sandbox.orchestrator.guest.tar_writer import tar_of_pack
 

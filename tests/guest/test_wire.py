@@ -1,4 +1,4 @@
-"""The agent's codec and the generated one understand the same bytes in the same way."""
+"""The agent's codec, the host's and the generated one understand the same bytes in the same way."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from agents import SANITIZERS, SOURCES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flash_sandbox.orchestrator.guest.entries import framed_entry, parsed_entry
+from flash_sandbox.orchestrator.guest.messages import parse, serialize
 from hatch_build import FLAGS
 
 _MALFORMED: Final = 0xFFFFFFFF
@@ -63,6 +65,10 @@ TO_GUEST: Final = {
         takes_input=st.booleans(),
         detached=st.booleans(),
         window=uint64,
+        limits=st.lists(
+            st.builds(guest.ResourceLimit, resource=uint32, value=st.integers(1, 2**64 - 1)), max_size=3
+        ),
+        label=some_bytes,
     ),
     "file": st.builds(
         guest.FileTask,
@@ -78,17 +84,32 @@ TO_GUEST: Final = {
     "input": st.builds(guest.Input, data=st.binary(max_size=70_000), end=st.booleans()),
     "window": st.builds(guest.Window, received=uint64, limit=uint64, resend=st.booleans()),
     "signal": st.builds(guest.Signal, number=uint32),
+    "forget": st.builds(guest.Forget),
 }
 FROM_GUEST: Final = {
     "known": st.builds(
-        guest.Known, received=uint64, produced=uint64, dropped=uint64, credit=uint64, ended=st.booleans()
+        guest.Known,
+        received=uint64,
+        produced=uint64,
+        dropped=uint64,
+        credit=uint64,
+        ended=st.booleans(),
+        input=uint64,
+        label=some_bytes,
     ),
     "started": st.builds(guest.Started, pid=uint32),
     "output": st.builds(
         guest.Output, stream=st.sampled_from(guest.OutputStream), offset=uint64, data=some_bytes
     ),
     "credit": st.builds(guest.Credit, limit=uint64),
-    "ended": st.builds(guest.Ended, status=uint32, signal=uint32, unknown=st.booleans(), dropped=uint64),
+    "ended": st.builds(
+        guest.Ended,
+        status=uint32,
+        signal=uint32,
+        unknown=st.booleans(),
+        dropped=uint64,
+        not_run=st.sampled_from(guest.NotRun),
+    ),
 }
 
 
@@ -105,12 +126,13 @@ def _messages(kind: type, bodies: dict[str, st.SearchStrategy[object]]) -> st.Se
     ],
     ids=["to_guest", "from_guest"],
 )
-def test_both_codecs_read_and_write_the_same(echo: Echo, kind: type, messages: st.SearchStrategy) -> None:
+def test_every_codec_reads_and_writes_the_same(echo: Echo, kind: type, messages: st.SearchStrategy) -> None:
     @given(messages)
     def holds(message: object) -> None:
+        assert serialize(message) == bytes(message)
         written = echo(bytes(message))
         assert written is not None
-        assert kind.parse(written) == message
+        assert parse(kind, b"x" + written + b"x", 1, 1 + len(written)) == kind.parse(written) == message
 
     holds()
 
@@ -120,6 +142,8 @@ def test_what_is_cut_short_is_malformed(echo: Echo, data: st.DataObject) -> None
     message = bytes(guest.ToGuest(task=2**40, input=guest.Input(data=b"x" * 200, end=True)))
     size = data.draw(st.integers(1, len(message) - 1).filter(lambda at: at != 7))
     assert echo(message[:size]) is None
+    with pytest.raises(ValueError, match="cut short"):
+        parse(guest.ToGuest, message[:size])
 
 
 @given(st.binary(max_size=200))
@@ -127,3 +151,53 @@ def test_no_bytes_break_the_agents_codec(echo: Echo, message: bytes) -> None:
     understood = echo(message)
     if understood is not None:
         assert echo(understood) == understood
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_to_the_host_or_refused(data: bytes) -> None:
+    try:
+        message = parse(guest.FromGuest, data)
+    except ValueError:
+        return
+    assert parse(guest.FromGuest, serialize(message)) == message
+
+
+@given(
+    st.builds(
+        guest.Entry,
+        name=some_bytes,
+        mode=st.integers(0, 0xFFFF),
+        size=st.integers(0, 2**63 - 1),
+        uid=uint32,
+        gid=uint32,
+        modified_ns=st.integers(-(2**63), 2**63 - 1),
+        link=some_bytes,
+        same_as=some_bytes,
+    )
+)
+def test_entries_are_read_as_they_were_written(entry: guest.Entry) -> None:
+    assert parsed_entry(bytes(entry)) == entry
+    assert framed_entry(entry).endswith(bytes(entry))
+
+
+def test_fields_that_the_host_does_not_know_are_skipped() -> None:
+    known = guest.Output(data=b"x")
+    unknown = b"\x38\x05", b"\x39" + bytes(8), b"\x3a\x01x", b"\x3d" + bytes(4)
+    assert parse(guest.Output, b"".join(unknown) + bytes(known)) == known
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\x07",
+        b"\x08\x80",
+        b"\x08" + b"\xff" * 10,
+        b"\x1a\x05x",
+        b"\x39\0",
+        b"\x3f",
+    ],
+    ids=["enum", "number", "large number", "bytes", "fixed", "type"],
+)
+def test_what_the_host_cannot_read_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        parse(guest.Output, data)

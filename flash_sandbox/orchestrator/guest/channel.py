@@ -10,11 +10,13 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import flash_sandbox_guest as guest
 
 from .frames import SYNCHRONISING, FrameReader, frame
+from .messages import parse, serialize
 from .tasks import INPUT_WINDOW, WINDOW, ChannelFailed, Known, Task
 
 __all__ = ["ANSWER_SECONDS", "Channel", "ChannelFailed", "Known", "Task"]
@@ -122,8 +124,8 @@ class Channel:
         if self._failure is not None or self._write is None:
             return
         try:
-            for payload in self._reader.feed(data):
-                self._take(payload)
+            for within, begin, end in self._reader.feed(data):
+                self._take(within, begin, end)
             # Before the greeting there may be the rest of what was sent to another host.
             if self._reader.skipped and not (self._synchronise and not self._is_welcomed):
                 raise ChannelFailed("the agent sent bytes that are no frame")
@@ -183,7 +185,9 @@ class Channel:
     def forget(self, task: Task) -> None:
         """Forget a task that has ended."""
         if self._tasks.pop(task.number, None) is not None:
-            self.send(task.number, forget=guest.Forget())
+            # Later, so that the caller's answer does not wait for it.
+            send = partial(self.send, task.number, forget=guest.Forget())
+            asyncio.get_running_loop().call_soon(send)
 
     async def ping(self) -> None:
         """Return once the agent has answered.
@@ -204,7 +208,7 @@ class Channel:
             self._write_message(number, **body)
         elif "window" not in body:
             # The windows are sent again in any case.
-            self._unsent.append(frame(bytes(guest.ToGuest(task=number, **body))))
+            self._unsent.append(frame(serialize(guest.ToGuest(task=number, **body))))
             if len(self._unsent) > _MAX_UNSENT:
                 self.fail(ChannelFailed("too much waits for the agent to connect"))
 
@@ -278,7 +282,7 @@ class Channel:
     def _begin(self, keep: int = 0, **body: Any) -> Task:
         self.require_open()
         message = guest.ToGuest(task=self._last + 1, **body)
-        data = frame(bytes(message))
+        data = frame(serialize(message))
         self._last += 1
         task = Task(self, self._last, keep=keep)
         self._tasks[task.number] = task
@@ -292,14 +296,14 @@ class Channel:
 
     def _write_message(self, number: int, **body: Any) -> None:
         assert self._write is not None
-        self._write(frame(bytes(guest.ToGuest(task=number, **body))))
+        self._write(frame(serialize(guest.ToGuest(task=number, **body))))
 
     # What the agent says
 
-    def _take(self, payload: bytes) -> None:
+    def _take(self, data: bytes, begin: int, end: int) -> None:
         try:
-            message = guest.FromGuest.parse(payload)
-        except Exception as error:
+            message = parse(guest.FromGuest, data, begin, end)
+        except ValueError as error:
             raise ChannelFailed("the agent sent a message that cannot be read") from error
         if not self._is_welcomed:
             self._take_greeting(message)

@@ -14,13 +14,14 @@ from typing import Final
 
 import flash_sandbox_guest as guest
 
+from .messages import encoded_number, parse, serialize
+
 __all__ = [
     "CHUNK_BYTES",
     "MAX_SIZE",
     "ByteSource",
     "Gathered",
     "Malformed",
-    "encoded_number",
     "framed_entry",
     "has_content",
     "next_entry",
@@ -169,8 +170,8 @@ def parsed_entry(data: bytes) -> guest.Entry:
         Malformed: It is none.
     """
     try:
-        entry = guest.Entry.parse(data)
-    except Exception as error:
+        entry = parse(guest.Entry, data)
+    except ValueError as error:
         raise Malformed("an entry cannot be read") from error
     if entry.mode > _MAX_MODE or max(entry.uid, entry.gid) > _MAX_ID or entry.size > MAX_SIZE:
         raise Malformed("an entry has a number that is too large")
@@ -179,18 +180,8 @@ def parsed_entry(data: bytes) -> guest.Entry:
 
 def framed_entry(entry: guest.Entry) -> bytes:
     """Return an entry behind its length."""
-    data = bytes(entry)
+    data = serialize(entry)
     return encoded_number(len(data)) + data
-
-
-def encoded_number(value: int) -> bytes:
-    """Return a number as a varint."""
-    data = bytearray()
-    while value >= 0x80:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    data.append(value)
-    return bytes(data)
 
 
 def has_content(entry: guest.Entry) -> bool:

@@ -14,8 +14,7 @@ MAX_FROM_GUEST: Final = 66_560
 """Bytes of the largest message from the agent."""
 
 _BEGIN: Final = 0xF5
-_END: Final = b"\xfa"
-_BEGIN_BYTE: Final = b"\xf5"
+_END: Final = 0xFA
 _HEAD: Final = 5
 
 SYNCHRONISING: Final = bytes(_HEAD + MAX_TO_GUEST + 1)
@@ -30,7 +29,7 @@ def frame(message: bytes) -> bytes:
     """
     if len(message) > MAX_TO_GUEST:
         raise ValueError(f"a message to the guest agent has at most {MAX_TO_GUEST} bytes")
-    return b"%b%b%b%b" % (_BEGIN_BYTE, len(message).to_bytes(4, "little"), message, _END)
+    return b"%c%b%b%c" % (_BEGIN, len(message).to_bytes(4, "little"), message, _END)
 
 
 class FrameReader:
@@ -43,40 +42,40 @@ class FrameReader:
 
     def __init__(self) -> None:
         self.skipped = 0
-        self._held = bytearray()
+        self._held = b""
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take bytes that have come, and yield each message that they complete."""
-        self._held += data
-        at, size = 0, len(self._held)
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, int, int]]:
+        """Take bytes, and yield for each message that they complete what it is in, its begin and its end."""
+        if self._held:
+            data = self._held + data
+        at, size = 0, len(data)
         try:
             while at < size:
-                if self._held[at] != _BEGIN:
-                    at = self._next_frame(at)
+                if data[at] != _BEGIN:
+                    at = self._next_frame(data, at)
                     continue
-                if size - at < _HEAD:
+                begin = at + _HEAD
+                if begin > size:
                     return
-                length = int.from_bytes(self._held[at + 1 : at + _HEAD], "little")
+                length = int.from_bytes(data[at + 1 : begin], "little")
                 if length > MAX_FROM_GUEST:
                     self.skipped += 1
                     at += 1
                     continue
-                end = at + _HEAD + length
+                end = begin + length
                 if end >= size:
                     return
-                message = bytes(memoryview(self._held)[at + _HEAD : end])
-                whole = self._held[end : end + 1] == _END
                 at = end + 1
-                if whole:
-                    yield message
+                if data[end] == _END:
+                    yield data, begin, end
                 else:
                     self.skipped += 1
         finally:
-            del self._held[:at]
+            self._held = data[at:]
 
-    def _next_frame(self, at: int) -> int:
+    def _next_frame(self, data: bytes, at: int) -> int:
         """Return where the next frame may begin."""
-        begin = self._held.find(_BEGIN_BYTE, at)
-        begin = len(self._held) if begin < 0 else begin
-        self.skipped += (begin - at) - self._held.count(0, at, begin)
+        begin = data.find(_BEGIN, at)
+        begin = len(data) if begin < 0 else begin
+        self.skipped += (begin - at) - data.count(0, at, begin)
         return begin

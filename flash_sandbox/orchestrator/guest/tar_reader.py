@@ -20,11 +20,11 @@ from .entries import (
     ByteSource,
     Gathered,
     Malformed,
-    encoded_number,
     framed_entry,
     has_content,
     shown,
 )
+from .messages import encoded_number
 
 __all__ = ["pack_of_tar"]
 
