@@ -347,6 +347,24 @@ static const char *first_name(const char *path, const struct stat *status) {
     return (*found)->path;
 }
 
+/* Send a piece of a file's content, of up to `most` bytes, which are read to where they are sent from; return how many
+ * there were, and send nothing where that is none. Their number has as many bytes as were kept for it, which readers
+ * allow. */
+static size_t say_piece(int file, uint64_t skipped, uint64_t most, const char *path) {
+    enum { NUMBER = 3, NUMBERS = 10 + NUMBER };
+    if (sizeof output - output_size < NUMBERS + (most < BUFFER / 2 ? most : BUFFER / 2)) flush_output();
+    size_t before = output_size;
+    say_varint(skipped);
+    uint8_t *number = output + output_size;
+    size_t room = sizeof output - output_size - NUMBER;
+    ssize_t got;
+    while ((got = read(file, number + NUMBER, most < room ? (size_t)most : room)) < 0 && errno == EINTR) {}
+    if (got < 0) fail(path, errno);
+    for (int i = 0; i < NUMBER; i++) number[i] = (uint8_t)(got >> 7 * i & 0x7f) | (i < NUMBER - 1 ? 0x80 : 0);
+    output_size = got ? output_size + NUMBER + (size_t)got : before;
+    return (size_t)got;
+}
+
 /* Send a file's content as pieces: how many bytes to skip, how many follow, and these. Holes are skipped, and so is
  * what is missing of a file that has become shorter. A piece of no bytes is the last. */
 static void pack_content(int file, uint64_t size, const char *path) {
@@ -359,17 +377,11 @@ static void pack_content(int file, uint64_t size, const char *path) {
         if (lseek(file, data, SEEK_SET) < 0) fail(path, errno);
         skipped += (uint64_t)data - at;
         at = (uint64_t)data;
-        uint8_t buffer[BUFFER];
         while (at < end) {
-            ssize_t got = read(file, buffer, end - at < sizeof buffer ? (size_t)(end - at) : sizeof buffer);
-            if (got < 0 && errno == EINTR) continue;
-            if (got < 0) fail(path, errno);
+            size_t got = say_piece(file, skipped, end - at, path);
             if (!got) break;
-            say_varint(skipped);
-            say_varint((uint64_t)got);
-            say(buffer, (size_t)got);
             skipped = 0;
-            at += (uint64_t)got;
+            at += got;
         }
         if (at < end) break;
     }
