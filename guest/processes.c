@@ -79,10 +79,7 @@ static struct processes read_processes(void) {
     return found;
 }
 
-/* Whether a process is to stand still on. Supervisors never are: only then the end of a program is known. */
 static bool stood_still(const struct processes *before, pid_t pid) {
-    for (const struct task *task = tasks; task; task = task->next)
-        if (task->worker == pid) return false;
     for (size_t i = 0; i < before->count; i++)
         if (before->all[i].pid == pid) return before->all[i].state == 'T';
     return false;

@@ -390,7 +390,10 @@ void program_kill(struct task *task) {
     if (task->kind != PROGRAM || !task->worker) return;
     program_report(task);
     task->kill_due = true;
-    if (task->program && !task->grouped) end_descendants(task->worker);
+    if (task->grouped) return;
+    /* It ends for this even where /proc tells nothing of what it has started. */
+    if (task->program && !task->program_gone) kill(task->program, SIGKILL);
+    end_descendants(task->worker);
 }
 
 /* End a program whose first process has ended, once nothing is left of it that is to be killed. */
@@ -414,11 +417,16 @@ void programs_reap(void) {
     /* What was reported is read before what it is about can be reaped, and its process ID given to another one. */
     for (struct task *task = tasks; task; task = task->next)
         if (task->kind == PROGRAM) program_report(task);
-    while ((ended = waitpid(-1, &status, WNOHANG)) > 0) {
+    while ((ended = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
         struct task *task = tasks;
         while (task && task->worker != ended) task = task->next;
         files_reaped(ended);
         if (!task) continue;
+        if (WIFSTOPPED(status)) {
+            /* A worker of the agent's own has been sent a signal. A program may stand still. */
+            if (!task->grouped) kill(ended, SIGCONT);
+            continue;
+        }
         task->worker = 0;
         if (task->grouped) {
             task->wait_status = status;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 import socket
 import subprocess
 from collections import deque
@@ -224,23 +223,28 @@ def running_agent(
     *more: str,
     users: bool = False,
     cgroup: int | None = None,
-    join: Sequence[str] = (),
+    before: Sequence[str] = (),
 ) -> Iterator[Host]:
     """Run an agent as PID 1 of a sandbox, on a socket pair.
 
     Args:
         cgroup: Directory of cgroup v2 for the agent to make others in.
-        join: Files of cgroups that the sandbox joins, by a "0" written to each.
+        before: Command that executes the sandbox's, which follows it.
     """
+    command = [*before, *sandbox_command(agent, root, *more, users=users)]
+    options = () if cgroup is None else ("--cgroup", str(cgroup))
+    inherited = () if cgroup is None else (cgroup,)
+    with agent_of(command, *options, inherited=inherited) as host:
+        yield host
+
+
+@contextmanager
+def agent_of(command: Sequence[str], *options: str, inherited: Sequence[int] = ()) -> Iterator[Host]:
+    """Run a command that ends in the path of the agent as PID 1 of a sandbox, on a socket pair."""
     ours, theirs = socket.socketpair()
     number = theirs.fileno()
-    cgroups = () if cgroup is None else ("--cgroup", str(cgroup))
-    command = [*sandbox_command(agent, root, *more, users=users), "--inherited", str(number), *cgroups]
-    if join:
-        joins = "".join(f"echo 0 > {shlex.quote(file)}; " for file in join)
-        command = ["sh", "-ec", f'{joins}exec "$@"', "sh", *command]
-    descriptors = [number] if cgroup is None else [number, cgroup]
-    with ours, subprocess.Popen(command, pass_fds=descriptors) as process:
+    command = [*command, "--inherited", str(number), *options]
+    with ours, subprocess.Popen(command, pass_fds=[number, *inherited]) as process:
         theirs.close()
         try:
             yield Host(ours)

@@ -7,6 +7,7 @@
  *
  *     attacker fork        fork on and on, in every process
  *     attacker fill        fill memory on and on, in four processes
+ *     attacker wait        wait, in two processes
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -97,6 +98,10 @@ int main(int count, char **arguments) {
         fork();
         fork();
         fill();
+    }
+    if (!strcmp(arguments[1], "wait")) {
+        fork();
+        for (;;) pause();
     }
     pid_t target = atoi(arguments[1]), child = target ? 0 : fork();
     if (!target && !child)

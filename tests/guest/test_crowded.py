@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -28,9 +29,10 @@ def crowded(agent: Path, attacker: Path, limits: str, need: Need) -> Iterator[Ho
     need("cgroup", None if limits == "enforce" else "there is no cgroup")
     hierarchy = find_hierarchy()
     group = hierarchy.create("agent", Limits(memory_bytes=64 * MIB, cpu_cores=1.0, pids=_PIDS))
+    join = "".join(f"echo 0 > {shlex.quote(file)}; " for file in group.join_files)
     mount = ("--ro-bind", str(attacker), "/tmp/attacker")
     try:
-        with running_agent(agent, "/", *mount, join=group.join_files) as host:
+        with running_agent(agent, "/", *mount, before=["sh", "-ec", f'{join}exec "$@"', "sh"]) as host:
             yield host
     finally:
         asyncio.run(group.remove())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -130,6 +133,21 @@ def test_signals_to_all_spare_the_agent(attacked: Host, number: signal.Signals) 
     assert attacked.run("echo", "hi").stdout == b"hi\n"
 
 
+def test_an_ordinary_users_agent_is_guarded_as_well(agent: Path, attacker: Path, need: Need) -> None:
+    need("root", None if os.geteuid() == 0 else "only root can act as another user")
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+    with tempfile.TemporaryDirectory() as shared, ExitStack() as stack:
+        Path(shared).chmod(0o755)
+        agent, attacker = (Path(shutil.copy(program, shared)) for program in (agent, attacker))
+        mount = ("--ro-bind", str(attacker), "/tmp/attacker")
+        host = stack.enter_context(running_agent(agent, "/", *mount, before=as_nobody))
+        assert host.guarded
+        assert set(_attack(host, 1, []).values()) == {errno.EPERM}
+        assert host.sh("cat /proc/1/environ /proc/1/maps /proc/1/fd/3").stdout == b""
+        assert host.sh("cat /proc/self/oom_score_adj /proc/1/oom_score_adj").stdout == b"500\n0\n"
+        assert host.file(guest.FileKind.WRITE, "/tmp/file", b"content").status == 0
+
+
 # Supervisors
 
 
@@ -141,8 +159,13 @@ def test_who_kills_the_supervisor_gets_no_false_result(host: Host, left: str) ->
         pass
 
 
-def test_a_supervisor_that_was_stopped_is_ended_all_the_same(host: Host) -> None:
-    task = host.start("sh", "-c", "kill -STOP $PPID; echo stopped; sleep 4715")
-    host.wait_for_output(task, b"stopped")
+def test_who_stops_the_supervisor_stops_no_result(host: Host) -> None:
+    result = host.sh("kill -STOP $PPID; kill -STOP $PPID; echo stopped; exit 5")
+    assert (result.status, result.stdout, result.ended.unknown) == (5, b"stopped\n", False)
+
+
+def test_a_supervisor_that_is_being_stopped_is_ended_all_the_same(host: Host) -> None:
+    task = host.start("sh", "-c", "echo stopping; while :; do kill -STOP $PPID; done")
+    host.wait_for_output(task, b"stopping")
     host.send(task, kill=guest.Kill())
     assert host.finish(task).ended.signal == signal.SIGKILL

@@ -323,20 +323,3 @@ def test_what_cannot_be_unpacked_is_refused(host: Host, sent: bytes) -> None:
 def test_devices_are_not_unpacked(host: Host) -> None:
     entry = guest.Entry(name=b"zero", mode=stat.S_IFCHR | 0o666)
     assert host.file(Kind.UNPACK, "/tmp/two", _item(entry)).status == errno.EINVAL
-
-
-def test_an_empty_root_has_files_and_programs(agent: Path, tmp_path: Path) -> None:
-    for name in ("dev", "proc", "tmp"):
-        (tmp_path / "root" / name).mkdir(parents=True)
-    with running_agent(agent, tmp_path / "root") as host:
-        assert host.file(Kind.WRITE, "/tmp/file", b"content").status == 0
-        assert host.file(Kind.READ, "/tmp/file").stdout == b"content"
-        assert [entry.name for entry in _entries(host.file(Kind.LIST, "/").stdout)] == [
-            b"dev",
-            b"proc",
-            b"tmp",
-        ]
-        assert host.run("sh").status == 127
-        # A static program needs nothing else: the agent is one, and is not PID 1 here.
-        started = host.run("/tmp/agent")
-        assert (started.status, b"process 1" in started.stderr) == (2, True)
