@@ -4,10 +4,10 @@
  *     agent --dial PATH       the stream is a Unix socket; the agent connects again when it is lost
  *     agent --stdio           the stream is standard input and output
  *
- * and then, for cgroups that programs run in (see cgroups.h), one of
+ * and then one of
  *
- *     --cgroup FD             a directory of cgroup v2
- *     --cgroup-job            those of gVisor's kernel
+ *     --cgroup FD             programs run in cgroups below this directory of cgroup v2
+ *     --gvisor                the sandbox runs on gVisor's kernel
  *
  * It has one thread, waits only in poll(2), and leaves what may take long to processes of their own. */
 #define _GNU_SOURCE
@@ -25,6 +25,7 @@
 #include "cgroups.h"
 #include "files.h"
 #include "guard.h"
+#include "gvisor.h"
 #include "ports.h"
 #include "processes.h"
 #include "programs.h"
@@ -338,10 +339,10 @@ static bool read_stream(int *count, char ***arguments) {
     return true;
 }
 
-static void read_cgroups(int *count, char ***arguments) {
+static void read_kernel(int *count, char ***arguments) {
     const char *value;
     if (take_option(count, arguments, "--cgroup", &value)) cgroups_use(atoi(value));
-    else if (take_option(count, arguments, "--cgroup-job", NULL)) cgroups_mount_job();
+    else if (take_option(count, arguments, "--gvisor", NULL)) gvisor_prepare();
 }
 
 int main(int count, char **arguments) {
@@ -350,9 +351,9 @@ int main(int count, char **arguments) {
     if (getpid() != 1) return fprintf(stderr, "the guest agent must be process 1 of a PID namespace\n"), 2;
     count--, arguments++;
     bool known = read_stream(&count, &arguments);
-    read_cgroups(&count, &arguments);
+    read_kernel(&count, &arguments);
     if (!known || count)
-        return fprintf(stderr, "usage: agent --inherited FD | --dial PATH | --stdio [--cgroup FD | --cgroup-job]\n"), 2;
+        return fprintf(stderr, "usage: agent --inherited FD | --dial PATH | --stdio [--cgroup FD | --gvisor]\n"), 2;
     /* Nothing of its memory and descriptors is to be looked at by others in the sandbox (proc_pid_fd(5)). */
     prctl(PR_SET_DUMPABLE, 0);
     guarded = guard_install();

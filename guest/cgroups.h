@@ -11,9 +11,6 @@
 /* Make cgroups in the directory that this descriptor is of. */
 void cgroups_use(int directory);
 
-/* Make cgroups in gVisor's kernel, where it has them. Then give up the capabilities that this takes. */
-void cgroups_mount_job(void);
-
 /* Whether each program gets a cgroup. */
 bool cgroups_are_used(void);
 

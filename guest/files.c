@@ -186,7 +186,7 @@ static bool start_worker(struct task *task) {
     int theirs[4] = {-1, -1, -1, -1}, ends[2];
     bool open = open_pipes(task, true, theirs) && open_pipe(ends, 0);
     if (open) task->report = ends[0], theirs[3] = ends[1];
-    pid_t worker = open ? worker_start(theirs, -1, serve_one, NULL) : -1;
+    pid_t worker = open ? worker_start(theirs, 4, -1, serve_one, NULL) : -1;
     int error = errno;
     close_all(theirs, 4);
     errno = error;

@@ -17,12 +17,15 @@
 
 #include "cgroups.h"
 #include "files.h"
+#include "gvisor.h"
 #include "processes.h"
 #include "protocol.h"
+#include "terminals.h"
 #include "users.h"
 
 enum {
     REPORT = 3,          /* where a supervisor and its program report to */
+    CONTROL,             /* where signals for a terminal's foreground processes come from */
     NOT_FOUND = 127,     /* exit statuses of a shell (POSIX) */
     NOT_RUNNABLE = 126,
     MAX_LABEL = 32768, /* bytes */
@@ -40,6 +43,7 @@ struct plan {
     struct bytes run;
     struct winsize size;
     bool terminal, takes_input, detached;
+    bool controlled; /* the terminal's signals come on `CONTROL` */
     uint64_t window;
     struct bytes label;
 };
@@ -168,6 +172,10 @@ static _Noreturn void become_program(const struct plan *plan) {
     struct user user;
     setsid();
     if (plan->terminal) ioctl(0, TIOCSCTTY, 0);
+    if (plan->controlled) {
+        terminal_leave_signaller(CONTROL);
+        close(CONTROL);
+    }
     raise_oom_score();
     struct command command = read_command(plan->run);
     if (!user_find(command.user, &user)) {
@@ -243,15 +251,15 @@ static void supervise(void *argument) {
 
 /* In the agent */
 
-pid_t worker_start(const int descriptors[4], int group, void (*work)(void *), void *argument) {
+pid_t worker_start(const int *descriptors, int count, int group, void (*work)(void *), void *argument) {
     pid_t worker = fork();
     if (worker) return worker;
-    int moved[4];
+    int moved[MAX_WORKER_DESCRIPTORS];
     if (group >= 0 && !cgroup_join(group)) _exit(NOT_RUNNABLE);
-    for (int i = 0; i < 4; i++) moved[i] = descriptors[i] < 0 ? -1 : fcntl(descriptors[i], F_DUPFD, 4);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < count; i++) moved[i] = descriptors[i] < 0 ? -1 : fcntl(descriptors[i], F_DUPFD, count);
+    for (int i = 0; i < count; i++)
         if (moved[i] < 0 ? close(i) && errno != EBADF : dup2(moved[i], i) < 0) _exit(NOT_RUNNABLE);
-    if (close_from(4)) _exit(NOT_RUNNABLE);
+    if (close_from(count)) _exit(NOT_RUNNABLE);
     work(argument);
     _exit(0);
 }
@@ -296,16 +304,24 @@ bool open_pipes(struct task *task, bool takes_input, int theirs[3]) {
 }
 
 /* Start the program or its supervisor. False, with errno, where that is not possible. */
-static bool start(struct task *task, struct plan *plan, int theirs[4]) {
+static bool start(struct task *task, struct plan *plan, int theirs[MAX_WORKER_DESCRIPTORS]) {
     int ends[2], group = -1;
     if (!(plan->terminal ? open_terminal(task, &plan->size, theirs) : open_pipes(task, plan->takes_input, theirs)))
         return false;
     if (!open_pipe(ends, 0)) return false;
     task->report = ends[0];
-    theirs[3] = ends[1];
+    theirs[REPORT] = ends[1];
+    /* Without cgroups there is a supervisor, which waits for every process that the program leaves. */
+    plan->controlled = plan->terminal && runs_on_gvisor() && cgroups_are_used();
+    if (plan->controlled) {
+        if (!open_pipe(ends, 1)) return false;
+        theirs[CONTROL] = ends[0];
+        task->control = ends[1];
+    }
     if (cgroups_are_used() && (group = cgroup_make(task->id)) < 0) return false;
     task->grouped = group >= 0;
-    pid_t worker = worker_start(theirs, group, task->grouped ? become : supervise, plan);
+    int count = plan->controlled ? CONTROL + 1 : CONTROL;
+    pid_t worker = worker_start(theirs, count, group, task->grouped ? become : supervise, plan);
     if (task->grouped) {
         int error = errno;
         close(group);
@@ -319,7 +335,7 @@ static bool start(struct task *task, struct plan *plan, int theirs[4]) {
 
 void program_start(uint64_t id, struct bytes run) {
     struct plan plan;
-    int theirs[4] = {-1, -1, -1, -1};
+    int theirs[MAX_WORKER_DESCRIPTORS] = {-1, -1, -1, -1, -1};
     errno = EBADMSG;
     bool whole = read_plan(&plan, run);
     struct task *task = task_new(id, PROGRAM, plan.window);
@@ -332,7 +348,7 @@ void program_start(uint64_t id, struct bytes run) {
         task_end(task, NOT_RUNNABLE, 0, false);
     }
     close_all(theirs, plan.terminal ? 1 : 3);
-    close_all(theirs + 3, 1);
+    close_all(theirs + REPORT, 2);
 }
 
 /* It has ended, with this status of waitpid. */
@@ -381,7 +397,9 @@ void program_signal(struct task *task, int signal) {
 
 void program_resize(struct task *task, unsigned rows, unsigned columns) {
     struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
-    if (task->terminal && task->outputs[0] >= 0) ioctl(task->outputs[0], TIOCSWINSZ, &size);
+    if (!task->terminal || task->outputs[0] < 0) return;
+    ioctl(task->outputs[0], TIOCSWINSZ, &size);
+    if (task->control >= 0) terminal_signal(task->control, SIGWINCH);
 }
 
 void program_kill(struct task *task) {

@@ -12,6 +12,7 @@
 
 #include "pages.h"
 #include "protocol.h"
+#include "terminals.h"
 
 enum {
     /* What a terminal's program printed may reach its master a little after the program has ended. And a terminal that
@@ -32,7 +33,7 @@ struct task *task_new(uint64_t id, enum task_kind kind, uint64_t window) {
     struct task *task = calloc(1, sizeof *task);
     if (!task) return NULL;
     *task = (struct task){
-        .id = id, .kind = kind, .report = -1, .input = -1, .outputs = {-1, -1}, .credit = INPUT_WINDOW,
+        .id = id, .kind = kind, .report = -1, .input = -1, .outputs = {-1, -1}, .control = -1, .credit = INPUT_WINDOW,
     };
     task_window(task, 0, window, false);
     struct task **end = &tasks;
@@ -84,6 +85,7 @@ void task_forget(struct task *task) {
     close_input(task);
     for (int pipe = 0; pipe < PIPES; pipe++) close_descriptor(&task->outputs[pipe]);
     close_descriptor(&task->report);
+    close_descriptor(&task->control);
     output_forget(&task->output);
     free(task->label);
     free(task);
@@ -100,7 +102,14 @@ static uint64_t input_offset(const struct task *task) {
 static size_t write_some(struct task *task, const uint8_t *data, size_t size) {
     size_t written = 0;
     while (written < size) {
-        ssize_t more = write(task->input, data + written, size - written);
+        size_t piece = size - written;
+        if (task->control >= 0)
+            piece = terminal_take_input(task->input, task->control, &task->line, data + written, piece);
+        if (!piece) {
+            written++;
+            continue;
+        }
+        ssize_t more = write(task->input, data + written, piece);
         if (more < 0 && errno != EAGAIN && errno != EINTR) close_input(task);
         if (more < 0) break;
         written += (size_t)more;
@@ -128,7 +137,9 @@ static bool keep_input(struct task *task, struct bytes data) {
 static void end_input(struct task *task) {
     static const uint8_t end_of_input = 4; /* ^D, which a terminal's program reads as the end */
     if (!task->input_ends || task->input < 0 || has_unread(task)) return;
-    if (task->terminal && write(task->input, &end_of_input, 1) < 0 && errno == EAGAIN) return;
+    bool is_signal = task->control >= 0
+        && !terminal_take_input(task->input, task->control, &task->line, &end_of_input, 1);
+    if (task->terminal && !is_signal && write(task->input, &end_of_input, 1) < 0 && errno == EAGAIN) return;
     close_input(task);
 }
 
@@ -215,6 +226,7 @@ void task_end(struct task *task, uint32_t status, uint32_t signal, bool unknown)
     task->unknown = unknown;
     task->silence_until = now_ms() + TERMINAL_GRACE_MS;
     if (!task->terminal) close_input(task);
+    close_descriptor(&task->control);
     for (int pipe = 0; pipe < PIPES; pipe++) {
         int size = 0;
         /* A process that it left behind may print on, for ever. */

@@ -31,6 +31,8 @@ struct task {
     int input;      /* where input goes; -1: none */
     int outputs[PIPES]; /* -1: ended */
     bool terminal;  /* all three are the master of one */
+    int control;    /* takes signals for the terminal's foreground processes, see terminals.h; -1: the kernel sends them */
+    size_t line;    /* how much of a line has been written to such a terminal */
 
     uint8_t *unread; /* INPUT_WINDOW bytes of room for input; NULL: none is needed */
     size_t unread_begin, unread_end; /* what was not written yet */
