@@ -76,6 +76,11 @@ async def no_controls() -> AsyncIterator[Control]:
         yield control
 
 
+async def endless_input() -> AsyncIterator[bytes]:
+    await asyncio.Event().wait()
+    yield b""
+
+
 async def later(items: Iterable[Control], after: asyncio.Event) -> AsyncIterator[Control]:
     await after.wait()
     for item in items:
@@ -188,7 +193,7 @@ async def test_a_program_goes_on_over_another_stream(agent: Path, tmp_path: Path
         assert running.opened == 2
 
 
-async def test_the_next_host_goes_on_with_the_main_process_alone(agent: Path, tmp_path: Path) -> None:
+async def test_the_next_host_goes_on_with_what_runs(agent: Path, tmp_path: Path) -> None:
     async with sandbox(agent, tmp_path) as running:
         async with AsyncExitStack() as stack:
             before = await stack.enter_async_context(opened(running))
@@ -197,7 +202,9 @@ async def test_the_next_host_goes_on_with_the_main_process_alone(agent: Path, tm
             )
             while b"begun" not in before.logs().output:
                 await asyncio.sleep(0.01)
-            left = before.run(Program(("sh", "-c", "echo; sleep 4718")), None, no_controls())
+            # What nobody reads any more must not hold it up, and nobody writes what it reads.
+            script = "echo; cat; head -c 5000000 /dev/zero; touch /tmp/left"
+            left = before.run(Program(("sh", "-c", script)), endless_input(), no_controls())
             await anext(left)
             # As if the host had been killed: nobody tells the agent.
             before.channel.close()
@@ -205,8 +212,33 @@ async def test_the_next_host_goes_on_with_the_main_process_alone(agent: Path, tm
             await run(after, "touch", "/tmp/go")
             assert await after.main_exit == 3
             assert after.logs().output == b"begun\n"
-            while printed(await run(after, "pgrep", "-fc", "^sleep 4718")) != b"0\n":
+            while (await run(after, "test", "-e", "/tmp/left"))[-1] != Ended(0):
                 pass
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same host", "the next host"])
+async def test_output_that_nobody_takes_is_dropped_and_counted(
+    agent: Path, tmp_path: Path, same: bool
+) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        script = (
+            "echo begun; read go < /tmp/go; seq 500000; echo > /tmp/done; read go < /tmp/go; echo end; exit 3"
+        )
+        await run(guest, "mkfifo", "/tmp/go", "/tmp/done")
+        await guest.start_main(("sh", "-c", script))
+        await run(guest, "sh", "-c", "(read done < /tmp/done; echo > /tmp/go) & echo > /tmp/go")
+        await guest.hold()
+        if same:
+            await guest.reopen()
+            assert await guest.main_exit == 3
+            log = guest.logs()
+        else:
+            async with opened(running) as after:
+                assert await after.main_exit == 3
+                log = after.logs()
+        whole = b"begun\n" + b"".join(b"%d\n" % number for number in range(1, 500_001)) + b"end\n"
+        assert whole.endswith(log.output)
+        assert len(log.output) + log.dropped == len(whole)
 
 
 async def test_an_agent_that_dies_ends_what_waits_for_it(agent: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import flash_sandbox_guest as guest
 
 from .frames import SYNCHRONISING, FrameReader, frame
 from .messages import parse, serialize
-from .tasks import INPUT_WINDOW, WINDOW, ChannelFailed, Known, Task
+from .tasks import INPUT_WINDOW, MAX_KEPT, WINDOW, ChannelFailed, Known, Task
 
 __all__ = ["ANSWER_SECONDS", "Channel", "ChannelFailed", "Known", "Task"]
 
@@ -177,9 +177,17 @@ class Channel:
         """
         known = self._known.pop(number)
         start = known.received if received is None else max(received, known.received)
-        task = Task(self, number, keep=keep, received=start, sent=known.input, credit=known.credit)
+        task = Task(
+            self,
+            number,
+            keep=keep,
+            received=start,
+            sent=known.input,
+            credit=known.credit,
+            produced=known.produced,
+        )
         self._tasks[number] = task
-        task.resume()
+        task.resume(start)
         return task
 
     def forget(self, task: Task) -> None:
@@ -340,6 +348,8 @@ class Channel:
             raise ChannelFailed(f"the agent knows more than {_MAX_TASKS} tasks")
         if not known.input <= known.credit <= known.input + INPUT_WINDOW:
             raise ChannelFailed("the agent gave a credit that it cannot have")
+        if not known.received <= known.produced <= known.received + MAX_KEPT:
+            raise ChannelFailed("the agent has more output than it can have")
         self._known[number] = Known(
             known.received,
             known.produced,

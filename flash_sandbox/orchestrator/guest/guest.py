@@ -27,6 +27,7 @@ LOG_BYTES: Final = 64 * 1024
 """The last output of the main process that is kept."""
 
 _MAIN: Final = b"main"
+_PROGRAM: Final = b"program"
 _KILLED: Final = 128 + signal.SIGKILL
 _STREAMS: Final[dict[int, Literal["stdout", "stderr"]]] = {0: "stdout", 1: "stderr"}
 
@@ -96,6 +97,8 @@ class Guest:
         if known.label == _MAIN and self._reading is None:
             task = self.channel.adopt(number, keep=LOG_BYTES)
             self._reading = asyncio.create_task(self._read_main(task))
+        elif known.label == _PROGRAM:
+            self.channel.adopt(number).abandon()
         else:
             # Nobody waits for it any more.
             self.channel.adopt(number).forget()
@@ -143,10 +146,7 @@ class Guest:
             InvalidArgumentError: It cannot be run.
         """
         task = self._begin(Program(command), detached=True, label=_MAIN, keep=LOG_BYTES)
-        try:
-            await task.started()
-        except ChannelFailed as failure:
-            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
+        await self._started(task)
         if not task.has_started and task.not_run:
             said = b"".join([piece.data async for piece in task.output()])
             task.forget()
@@ -156,6 +156,24 @@ class Guest:
                 f"the main process {command[0]!r} cannot be run: {why}", reason=Reason.START_FAILED
             )
         self._reading = asyncio.create_task(self._read_main(task))
+
+    async def require_user(self) -> None:
+        """Find out whether the sandbox has the user that its programs run as.
+
+        Raises:
+            InvalidArgumentError: It does not.
+        """
+        # The agent becomes the user before it finds that this is no program.
+        task = self._begin(Program(("/",)))
+        await self._started(task)
+        task.forget()
+        _require_user(task)
+
+    async def _started(self, task: Task) -> None:
+        try:
+            await task.started()
+        except ChannelFailed as failure:
+            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
 
     def logs(self) -> GetLogsResult:
         """Return the last output of the main process."""
@@ -208,7 +226,7 @@ class Guest:
         *,
         takes_input: bool = False,
         detached: bool = False,
-        label: bytes = b"",
+        label: bytes = _PROGRAM,
         keep: int = 0,
     ) -> Task:
         given = (variable.partition("=") for variable in program.env)
@@ -227,8 +245,12 @@ class Guest:
         return self.channel.run(run, keep=keep)
 
     async def _read_main(self, task: Task) -> None:
+        at = 0
         with suppress(ChannelFailed):
             async for piece in task.output():
+                # The agent has forgotten what came before.
+                self._log.dropped += piece.offset - at
+                at = piece.offset + len(piece.data)
                 self._log.add(piece.data)
             ended = await task.ended()
             if not self.main_exit.done():

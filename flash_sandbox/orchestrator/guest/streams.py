@@ -57,6 +57,8 @@ class OpenStream:
         """Close the stream, about which the channel hears nothing. Idempotent."""
         self._protocol.is_closed = True
         for transport in self.transports:
+            if transport.is_closing():
+                continue
             if isinstance(transport, asyncio.WriteTransport):
                 transport.abort()
             else:

@@ -18,6 +18,9 @@ WINDOW: Final = 262_144
 INPUT_WINDOW: Final = 262_144
 """Bytes of input that the agent takes before it gives the first credit."""
 
+MAX_KEPT: Final = 1_048_576
+"""Bytes of output that the agent keeps at most."""
+
 MAX_PIECE: Final = 65_536
 """Bytes of one piece of input or output."""
 
@@ -88,6 +91,7 @@ class Task:
         received: int = 0,
         sent: int = 0,
         credit: int = INPUT_WINDOW,
+        produced: int = 0,
     ) -> None:
         self.number = number
         self.pid = 0
@@ -98,7 +102,8 @@ class Task:
         self._credit = credit
         self._sent = sent
         self._is_abandoned = self._is_killed = False
-        self._allowed = received + WINDOW
+        # What the agent has already, it sends in any case.
+        self._allowed = max(received + WINDOW, produced)
         self._arrived = self._expected = received
         self._output: deque[guest.Output] = deque()
         self._ended: guest.Ended | None = None
@@ -210,6 +215,11 @@ class Task:
         else:
             self._channel.forget(self)
 
+    def abandon(self) -> None:
+        """Let it run on, without input, and discard its output. Its end is not waited for."""
+        self._discard_output()
+        self._send(input=guest.Input(end=True))
+
     # For the channel
 
     def take(self, message: guest.FromGuest) -> None:
@@ -250,18 +260,23 @@ class Task:
         if self._ended is not None:
             return
         if known is None or known.input != self._sent:
-            lost = "task" if known is None else "input"
-            self._failure = ChannelFailed(f"the agent did not receive the {lost} before its stream broke")
+            missing = "task" if known is None else "input"
+            self._failure = ChannelFailed(f"the agent did not receive the {missing} before its stream broke")
         else:
             self._credit = known.credit
-            self.resume()
+            self._allowed = max(self._allowed, known.produced)
+            # Output that the agent dropped meanwhile never comes.
+            lost = max(known.received - self._arrived, 0)
+            self._arrived += lost
+            self.received += lost
+            self.resume(known.received)
             if self._is_killed:
                 self.kill()
         self.wake()
 
-    def resume(self) -> None:
-        """Ask for the output from the acknowledged offset on."""
-        self._expected = self._acknowledged
+    def resume(self, oldest: int = 0) -> None:
+        """Ask for the output from the acknowledged offset on, or from the oldest that the agent has."""
+        self._expected = max(self._acknowledged, oldest)
         self._send(window=guest.Window(received=self._expected, limit=self._allowed, resend=True))
 
     @property
