@@ -21,7 +21,6 @@ from test_serve import Serving, cgroups_named, processes_with, serve
 
 from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxClient, SandboxError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.gvisor.commands import why_not_run
 from flash_sandbox.orchestrator.gvisor.program import choose_platform
 from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
 
@@ -117,6 +116,13 @@ class TestCommands:
             wait_until(lambda: running_commands(client, sandbox_id, "300[123]") == [], "their end")
             assert shell(client, sandbox_id, "echo on") == "on\n"
 
+    def test_a_signal_is_told_from_an_exit_status(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            killed = client.exec_command(sandbox_id, ["sh", "-c", "kill -15 $$"])
+            exited = client.exec_command(sandbox_id, ["sh", "-c", "exit 143"])
+        assert (killed.exit_code, killed.signal) == (143, 15)
+        assert (exited.exit_code, exited.signal) == (143, 0)
+
     def test_commands_run_at_the_same_time(self, orchestrator):
         from flash_sandbox import AsyncHTTPClient
 
@@ -143,6 +149,23 @@ class TestConfinement:
             sets = {line.split()[1] for line in shell(client, sandbox_id, script).splitlines()}
         # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, NET_BIND_SERVICE, SYS_CHROOT, SETFCAP.
         assert sets == {"00000000800404fb"}
+
+    def test_nobody_inside_ends_stops_or_starves_the_agent(self, client):
+        script = """
+            kill -9 1; kill -STOP 1; kill -TERM 1; prlimit --pid 1 --nofile=0; renice 19 1
+            for file in mem fd/3 fd/4; do head -c 1 /proc/1/$file; done
+        """
+        with gvisor_sandbox(client) as sandbox_id:
+            result = client.exec_command(sandbox_id, ["sh", "-c", script])
+            assert (result.stdout, result.stderr.count("not permitted")) == ("", 5)
+            assert shell(client, sandbox_id, "echo on") == "on\n"
+
+    def test_nobody_inside_leaves_the_cgroup_that_a_kill_ends(self, client):
+        script = "mount -t cgroup -o job none /mnt; unshare -Ur --mount --propagation unchanged "
+        with gvisor_sandbox(client) as sandbox_id:
+            result = client.exec_command(sandbox_id, f"{script} mount -t cgroup -o job none /mnt")
+            assert result.exit_code != 0
+            assert shell(client, sandbox_id, "grep -c job /proc/mounts || true") == "0\n"
 
     def test_nothing_of_the_hosts_environment_is_inside(self, client, monkeypatch):
         monkeypatch.setenv("A_SECRET", "told")
@@ -231,7 +254,7 @@ class TestLife:
             wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end of the main process")
 
     def test_a_main_process_that_is_not_there_is_named(self, client):
-        with pytest.raises(InvalidArgumentError, match="'/no/such' cannot be run: no such file") as caught:
+        with pytest.raises(InvalidArgumentError, match="'/no/such' cannot be run: No such file") as caught:
             client.start_sandbox("gvisor", "host", ["/no/such"])
         assert caught.value.reason == "start_failed"
 
@@ -303,17 +326,43 @@ class TestSnapshots:
         with gvisor_sandbox(client, image="", snapshot_path=path) as again:
             assert count(client, again) > before
 
-    @pytest.mark.parametrize(
-        "left_behind",
-        ["close STDIN; close STDERR", "close STDIN; close STDOUT", "close STDOUT; close STDERR"],
-    )
-    def test_a_process_with_a_stream_of_the_host_is_refused_and_runs_on(self, client, left_behind):
+    def test_a_command_goes_on_after_resume(self, client):
         with gvisor_sandbox(client) as sandbox_id:
-            client.exec_command(sandbox_id, ["perl", "-e", f"exit if fork; {left_behind}; sleep 3000"])
-            with pytest.raises(ConflictError, match="still has its input or output open"):
+            script = "echo before; until [ -e /go ]; do sleep 0.01; done; echo after; exit 3"
+            with client.exec_stream(sandbox_id, ["sh", "-c", script]) as stream:
+                assert next(frame.data for frame in stream if frame.data) == b"before\n"
                 client.snapshot_sandbox(sandbox_id)
-            assert client.get_status(sandbox_id) == "running"
-            assert shell(client, sandbox_id, "echo on") == "on\n"
+                client.resume_sandbox(sandbox_id)
+                shell(client, sandbox_id, "touch /go")
+                assert b"".join(frame.data for frame in stream) == b"after\n"
+                assert stream.exit is not None
+                assert stream.exit.exit_code == 3
+
+    def test_a_command_goes_on_in_the_copies_and_each_keeps_its_own_output(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            # It prints more than anything on the way holds.
+            script = "until [ -e /go ]; do sleep 0.01; done; head -c 3000000 /dev/zero; cat /go > /done"
+            process = client.start_process(sandbox_id, ["sh", "-c", script])
+            path = client.snapshot_sandbox(sandbox_id).snapshot_path
+            client.resume_sandbox(sandbox_id)
+            with (
+                gvisor_sandbox(client, image="", snapshot_path=path) as one,
+                gvisor_sandbox(client, image="", snapshot_path=path) as two,
+            ):
+                for number, copy in enumerate((one, two, sandbox_id)):
+                    shell(client, copy, f"echo {number} > /go.partial; mv /go.partial /go")
+                for number, copy in enumerate((one, two, sandbox_id)):
+                    printed = shell(client, copy, "until [ -s /done ]; do sleep 0.01; done; cat /done")
+                    assert printed == f"{number}\n"
+            result = client.wait_process(sandbox_id, process)
+            assert len(result.stdout) + result.stdout_dropped == 3_000_000
+
+    def test_the_output_of_the_main_process_is_in_the_copy(self, client):
+        with gvisor_sandbox(client, command=["sh", "-c", f"echo begun; {COUNTER}"]) as sandbox_id:
+            wait_until(lambda: client.get_logs(sandbox_id).output == b"begun\n", "its output")
+            path = client.snapshot_sandbox(sandbox_id).snapshot_path
+        with gvisor_sandbox(client, image="", snapshot_path=path) as restored:
+            assert client.get_logs(restored).output == b"begun\n"
 
     def test_a_process_in_the_background_is_in_the_snapshot(self, client):
         with gvisor_sandbox(client) as sandbox_id:
@@ -401,6 +450,47 @@ class TestAfterAKill:
             client.stop_sandbox(one)
             assert_nothing_left(one, state_dir)
 
+    def test_output_goes_on_where_it_was(self, killed_and_followed):
+        script = "echo begun; until [ -e /go ]; do sleep 0.01; done; seq 100000; exec sleep 600"
+        numbers = b"".join(b"%d\n" % number for number in range(1, 100_001))
+
+        def prepare(client: HTTPClient) -> str:
+            sandbox_id = client.start_sandbox("gvisor", "host", ["sh", "-c", script])
+            wait_until(lambda: client.get_logs(sandbox_id).output == b"begun\n", "its output")
+            # It prints while nobody is there, or is just about to.
+            client.start_process(sandbox_id, ["sh", "-c", "sleep 0.5; touch /go"])
+            return sandbox_id
+
+        client, sandbox_id = killed_and_followed(prepare)
+        wait_until(lambda: client.get_logs(sandbox_id).output.endswith(b"\n100000\n"), "the rest of it")
+        logs = client.get_logs(sandbox_id)
+        assert (b"begun\n" + numbers).endswith(logs.output)
+        assert logs.dropped + len(logs.output) == len(b"begun\n" + numbers)
+        client.stop_sandbox(sandbox_id)
+
+    def test_a_command_runs_on(self, killed_and_followed):
+        script = "until [ -e /go ]; do sleep 0.01; done; head -c 3000000 /dev/zero; touch /done"
+
+        def prepare(client: HTTPClient) -> str:
+            sandbox_id = client.start_sandbox("gvisor", "host")
+            client.start_process(sandbox_id, ["sh", "-c", script])
+            return sandbox_id
+
+        client, sandbox_id = killed_and_followed(prepare)
+        shell(client, sandbox_id, "touch /go; until [ -e /done ]; do sleep 0.01; done")
+        client.stop_sandbox(sandbox_id)
+
+    def test_the_main_process_ends_meanwhile(self, killed_and_followed):
+        def prepare(client: HTTPClient) -> str:
+            script = "sleep 0.3; echo last; exit 5"
+            return client.start_sandbox("gvisor", "host", ["sh", "-c", script])
+
+        client, sandbox_id = killed_and_followed(prepare)
+        wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end of the main process")
+        assert client.get_logs(sandbox_id).output == b"last\n"
+        assert client.get_info(sandbox_id).exit_code == 5
+        client.stop_sandbox(sandbox_id)
+
     def test_a_paused_sandbox_stays_paused(self, killed_and_followed, state_dir):
         def prepare(client: HTTPClient) -> str:
             sandbox_id = client.start_sandbox("gvisor", "host", ["sh", "-c", COUNTER])
@@ -483,8 +573,6 @@ OWN = "gvisor/sandboxes/*"
         ("start", f"{OWN}/config.json", True),
         ("start", f"{OWN}/pid", True),
         ("start", f"{OWN}/record.json", True),
-        ("exec", f"{OWN}/exec-*.json", True),
-        ("exec", f"{OWN}/exec-*.pid", True),
         ("snapshot", f"{OWN}/saved.partial", True),
         ("snapshot", f"{OWN}/saved.partial/checkpoint.img", True),
         ("snapshot", f"{OWN}/saved", True),
@@ -504,7 +592,6 @@ def test_a_kill_at_any_point_leaves_a_sandbox_whole_or_nothing_of_it(
             next(state_dir.glob(f"{OWN}/pid")).unlink()
         calls = {
             "start": lambda: client.start_sandbox("gvisor", "host"),
-            "exec": lambda: client.exec_command(sandbox_id, ["sleep", "3005"]),
             "snapshot": lambda: snapshot_again_and_again(client, sandbox_id),
             "resume": lambda: client.resume_sandbox(sandbox_id),
             "stop": lambda: client.stop_sandbox(sandbox_id),
@@ -518,7 +605,7 @@ def test_a_kill_at_any_point_leaves_a_sandbox_whole_or_nothing_of_it(
     before = set(os.listdir("/proc"))
     client, _ = killed_and_followed(prepare)
     left = [path.name for path in state_dir.glob(OWN)]
-    if call in ("exec", "snapshot", "resume"):
+    if call in ("snapshot", "resume"):
         # Its start was acknowledged.
         assert len(left) == 1
     for sandbox_id in left:
@@ -552,23 +639,3 @@ def suppressed(call: Callable[[], object]) -> None:
 )
 def test_the_platform_is_one_that_the_program_knows(listed, platform):
     assert choose_platform(listed) == platform
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (
-            'executing processes for container: executing command "x" in sandbox: '
-            'error finding executable "x" in PATH [/usr/bin /bin]: no such file or directory',
-            (127, "no such file or directory"),
-        ),
-        (
-            'executing processes for container: executing command "/etc" in sandbox: '
-            "failed to load /etc: permission denied",
-            (126, "permission denied"),
-        ),
-        ("waiting on pid 3: urpc method failed: EOF", None),
-    ],
-)
-def test_a_program_that_cannot_be_run_is_told_from_a_failure(error, expected):
-    assert why_not_run(error) == expected

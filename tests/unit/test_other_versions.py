@@ -20,7 +20,7 @@ from flash_sandbox.orchestrator.images.store import ImageStore
 from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
 from flash_sandbox.orchestrator.state_dir import StateDirError, state_directory
 
-UNREADABLE = ["", "{", "[]", "{}", '{"request": {"of_tomorrow": 1}, "pipes": [], "chain": "sha256:abc"}']
+UNREADABLE = ["", "{", "[]", "{}", '{"request": {"of_tomorrow": 1}, "chain": "sha256:abc"}']
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
@@ -34,12 +34,20 @@ def test_a_record_of_gvisors_that_cannot_be_read_is_no_missing_one(tmp_path: Pat
 
 
 def test_a_record_of_gvisors_with_a_field_of_tomorrow_cannot_be_read(tmp_path: Path) -> None:
-    record = Record("one", StartRequest(), "", "host", "", "sha256:abc", "/lower")
+    record = Record("one", StartRequest(), "", "host", "", "sha256:abc", "/lower", {"A": "a"}, "/")
     write_record(tmp_path, record)
     assert read_record(tmp_path) == record
     (tmp_path / "record.json").write_text(json.dumps(asdict(record) | {"of_tomorrow": 1}))
     with pytest.raises(UnreadableRecord, match="of_tomorrow"):
         read_record(tmp_path)
+
+
+def test_a_gvisor_sandbox_without_an_agent_is_named_with_what_can_be_done(tmp_path: Path) -> None:
+    record = {"request": {}, "pipes": ["pipe:[1]"], "chain": "sha256:abc"}
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(UnreadableRecord, match=r"older version .* or end it with runsc delete") as caught:
+        read_record(tmp_path)
+    assert caught.value.chain == "sha256:abc"
 
 
 @pytest.fixture

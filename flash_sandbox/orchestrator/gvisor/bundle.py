@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ...models import DEFAULT_SHM_MB, StartRequest
-from ..runtimes.base import Program
-from ..sandboxing import beneath, idle, privileges
-from ..sandboxing.bwrap import environment
+from ..sandboxing import beneath, privileges
 from ..sandboxing.images import HOST, RootFilesystem
 from ..sandboxing.limits import MIB, Limits
 from .unprivileged import as_unprivileged
 
-__all__ = ["command_mark", "knowing_its_memory", "mounting_root", "program_process", "write_bundle"]
+__all__ = ["AGENT", "knowing_its_memory", "mounting_root", "write_bundle"]
 
+AGENT: Final = "agent"
+"""The guest agent's program, in the bundle."""
+
+# Below what gVisor mounts itself, so that nothing of the image is in its way.
+_AGENT_INSIDE: Final = "/dev/.flash-sandbox"
+# To mount the cgroups that programs run in, which nobody else can then; the agent gives them up.
+_AGENT_CAPABILITIES: Final = ("CAP_SYS_ADMIN", "CAP_SETPCAP")
 _ROOT: Final = "rootfs"
 _MEMORY: Final = "meminfo"
 _PROC: Final = "proc"
@@ -24,22 +28,16 @@ _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
 
 
 def write_bundle(
-    directory: Path,
-    request: StartRequest,
-    sandbox_id: str,
-    root: RootFilesystem,
-    command: tuple[str, ...],
-    tools: Path,
+    directory: Path, request: StartRequest, sandbox_id: str, root: RootFilesystem, supplied: Path
 ) -> None:
-    """Write the configuration of a sandbox into a bundle directory.
+    """Write the configuration of a sandbox, whose first process is the agent, into a bundle directory.
 
     Args:
         directory: The bundle.
         request: What the start asks for.
         sandbox_id: Becomes the host name.
         root: What to start from; nothing ever writes to it.
-        command: Main process and its arguments.
-        tools: Where ``idle`` is, the program, and in ``supplied`` what `root` may lack.
+        supplied: Directory of the files that `root` may lack.
     """
     mounts: list[dict[str, Any]] = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -51,11 +49,11 @@ def write_bundle(
         },
     ]
     mounts += [_read_only(path, path) for path in root.read_only]
-    mounts += [_read_only(str(tools / "supplied" / name), f"/etc/{name}") for name in root.supplied]
-    mounts.append(_read_only(str(tools / "idle"), idle.INSIDE))
+    mounts += [_read_only(str(supplied / name), f"/etc/{name}") for name in root.supplied]
+    mounts.append(_read_only(str(directory / AGENT), _AGENT_INSIDE))
     config: dict[str, Any] = {
         "ociVersion": "1.0.2",
-        "process": _process(sandbox_id, root, command, request),
+        "process": _agent_process(),
         "root": {"path": str(_place(directory, root)), "readonly": False},
         "hostname": sandbox_id,
         "mounts": mounts,
@@ -94,7 +92,11 @@ def mounting_root(directory: Path, lower: str) -> list[str]:
         return []
     mounts = json.loads((directory / "config.json").read_text())["mounts"]
     # Where runsc would make them, in a directory of the operator's.
-    files = [mount["destination"] for mount in mounts if mount["type"] == "bind"]
+    files = [
+        mount["destination"]
+        for mount in mounts
+        if mount["type"] == "bind" and mount["destination"] != _AGENT_INSIDE
+    ]
     return beneath.mounting(lower, place, files)
 
 
@@ -110,64 +112,20 @@ def _place(directory: Path, root: RootFilesystem) -> Path:
     return place
 
 
-def program_process(directory: Path, program: Program, name: str) -> dict[str, Any]:
-    """Return how a program is to run: as the main process of a bundle, but marked with a name of its own."""
-    config: dict[str, Any] = json.loads((directory / "config.json").read_text())
-    process: dict[str, Any] = config["process"]
-    has_terminal = program.terminal is not None
-    user = _user(program.user) if program.user else process["user"]
-    return process | {
-        "terminal": has_terminal,
-        "user": user,
-        "capabilities": _capabilities(user["uid"]),
-        "args": list(program.command),
-        # Of a variable that is there twice, the last one holds in most programs, the first one in some.
-        "env": [*_without(process["env"], program.env), *program.env, command_mark(name)],
-        # Without the dot runsc takes a file, too, and runs the program there.
-        "cwd": f"{program.cwd.rstrip('/')}/." if program.cwd else process["cwd"],
-    }
-
-
-def _user(user: str) -> dict[str, int]:
-    """Return the user that numbers, ``UID`` or ``UID:GID``, tell of; root where there are none."""
-    uid, _, gid = user.partition(":")
-    return {"uid": int(uid or 0), "gid": int(gid or 0)}
-
-
-def _capabilities(uid: int) -> dict[str, list[str]]:
-    """Return what a user may: what root may, others could gain, by a program that becomes root."""
-    names = list(privileges.NAMES)
-    return {"bounding": names} | ({} if uid else {"effective": names, "permitted": names})
-
-
-def _without(variables: list[str], others: Sequence[str]) -> list[str]:
-    names = {variable.partition("=")[0] for variable in others}
-    return [variable for variable in variables if variable.partition("=")[0] not in names]
-
-
-def command_mark(name: str) -> str:
-    """Return the variable by which all processes of a command are known, as far as they keep it."""
-    # With an end, so that no mark is the beginning of another.
-    return f"FLASH_SANDBOX_COMMAND={name}."
-
-
 def _read_only(source: str, destination: str) -> dict[str, Any]:
     options = ["rbind", "ro", "nosuid", "nodev"]
     return {"destination": destination, "type": "bind", "source": source, "options": options}
 
 
-def _process(
-    sandbox_id: str, root: RootFilesystem, command: tuple[str, ...], request: StartRequest
-) -> dict[str, Any]:
-    """Return how the main process is to run: with the capabilities of `privileges`, if it is root's."""
-    variables = environment(sandbox_id, root.config, request.env)
-    user = _user(request.user)
+def _agent_process() -> dict[str, Any]:
+    """Return how the agent runs: with the capabilities of `privileges`, and what it needs at its start."""
+    names = [*privileges.NAMES, *_AGENT_CAPABILITIES]
     return {
         "terminal": False,
-        "user": user,
-        "args": list(command),
-        "env": [f"{name}={value}" for name, value in variables.items()],
-        "cwd": root.working_dir,
-        "capabilities": _capabilities(user["uid"]),
+        "user": {"uid": 0, "gid": 0},
+        "args": [_AGENT_INSIDE, "--stdio", "--gvisor"],
+        "env": [],
+        "cwd": "/",
+        "capabilities": {"bounding": names, "effective": names, "permitted": names},
         "noNewPrivileges": True,
     }

@@ -57,14 +57,12 @@ class ProcessEnd:
 
     Attributes:
         pid: The process.
-        is_child: Whether it is a child of this process.
         status: Done once it has ended; the exit status (128 + N for signal N), or None where the process
             was no child, so that nobody here can know.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.is_child = _is_child(pid)
         self._loop = asyncio.get_running_loop()
         self.status: asyncio.Future[int | None] = self._loop.create_future()
         self._descriptor = os.pidfd_open(pid)
@@ -101,7 +99,6 @@ def spawn(
     stdout: int,
     stderr: int,
     held: Sequence[int] = (),
-    new_session: bool = False,
 ) -> ProcessEnd:
     """Start a program and return its end to be.
 
@@ -114,7 +111,6 @@ def spawn(
         stdout: Descriptor that is its standard output.
         stderr: Descriptor that is its standard error.
         held: Descriptors that it and what it starts are to inherit.
-        new_session: Whether it begins a session, which can get a terminal of its own.
     """
     process = subprocess.Popen(
         line,
@@ -122,7 +118,6 @@ def spawn(
         stdout=stdout,
         stderr=stderr,
         pass_fds=tuple(held),
-        start_new_session=new_session,
         # What runsc starts keeps them, where it becomes another user, too.
         extra_groups=() if os.geteuid() == 0 else None,
     )
@@ -130,14 +125,6 @@ def spawn(
     # Waited for by its descriptor alone; the object would complain that it was not.
     process.returncode = 0
     return end
-
-
-def _is_child(pid: int) -> bool:
-    try:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def reap(pids: Iterable[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -107,8 +106,7 @@ class Runsc:
         *arguments: str,
         prefix: Sequence[str] = (),
         held: Sequence[int] = (),
-        output: int | None = None,
-        limit: float | None = None,
+        stream: tuple[int, int] | None = None,
     ) -> str:
         """Run a runsc command to its end, also where the caller is cancelled, and return what it printed.
 
@@ -116,31 +114,26 @@ class Runsc:
             arguments: Name of the command and its arguments.
             prefix: What is to run it; nothing is printed then.
             held: Descriptors that it and what it starts are to inherit.
-            output: What a container that is started prints into.
-            limit: Seconds after which it is ended; None for no limit.
+            stream: Standard input and output of a container that is started.
 
         Raises:
             RunscError: If it fails.
         """
-        return await completed(self._run(arguments, prefix, held, output, limit))
+        return await completed(self._run(arguments, prefix, held, stream))
 
     async def _run(
         self,
         arguments: Sequence[str],
         prefix: Sequence[str],
         held: Sequence[int],
-        printed: int | None,
-        limit: float | None,
+        stream: tuple[int, int] | None,
     ) -> str:
         with self.log() as log, self.null() as null, closing(Output()) as output:
-            stdout = printed or (null if prefix else output.write_end)
+            stdin, stdout = stream or (null, null if prefix else output.write_end)
             line = [*prefix, *self.line(log, *arguments)]
-            end = spawn(line, stdin=null, stdout=stdout, stderr=printed or null, held=held)
+            end = spawn(line, stdin=stdin, stdout=stdout, stderr=null, held=held)
             output.handed_over()
-            timer = None if limit is None else asyncio.get_running_loop().call_later(limit, end.kill)
             status = await end.status
-            if timer is not None:
-                timer.cancel()
             if status != 0:
                 raise RunscError(f"runsc {arguments[0]}: {reported_errors(log) or _end(status)}")
             await output.ended()
@@ -161,29 +154,6 @@ class Runsc:
             yield descriptor
         finally:
             os.close(descriptor)
-
-    async def wait(self, container_id: str) -> int:
-        """Return the exit status of a container's main process, once it has ended.
-
-        Raises:
-            RunscError: If nobody knows.
-        """
-        with self.log() as log, self.null() as null, closing(Output()) as output:
-            line = self.line(log, "wait", container_id)
-            end = spawn(line, stdin=null, stdout=output.write_end, stderr=null)
-            output.handed_over()
-            try:
-                await asyncio.shield(end.status)
-            except asyncio.CancelledError:
-                end.kill()
-                await end.status
-                raise
-            await output.ended()
-            try:
-                status: int = json.loads(output.text)["exitStatus"]
-            except (ValueError, KeyError, TypeError):
-                raise RunscError(f"runsc wait: {reported_errors(log)}") from None
-            return status
 
     @contextmanager
     def log(self) -> Iterator[str]:

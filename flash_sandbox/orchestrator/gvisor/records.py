@@ -45,9 +45,9 @@ class Record:
         digest: Digest of that image; empty where it has none.
         chain: What the unpacked image goes by in the image store; empty where it lies elsewhere.
         lower: Where its image is.
-        pid: Process of gVisor's kernel; 0 where there is none.
+        environment: Variables of its programs, by name.
+        cwd: Working directory of its programs.
         phase: Where it is.
-        pipes: Pipes and devices of this host that gVisor's kernel had open at the start, each as often.
         created_at: When it was started, in seconds of Unix time; 0 where that is not known.
         expires_at: When it expires, in seconds of Unix time; 0 for never.
     """
@@ -59,9 +59,9 @@ class Record:
     digest: str
     chain: str
     lower: str
-    pid: int = 0
+    environment: dict[str, str]
+    cwd: str
     phase: Phase = "running"
-    pipes: tuple[str, ...] = ()
     created_at: float = 0.0
     expires_at: float = 0.0
 
@@ -111,13 +111,21 @@ def read_record(directory: Path) -> Record | None:
     fields: Any = None
     try:
         fields = json.loads((directory / _NAME).read_text())
-        request, pipes = StartRequest(**fields["request"]), tuple(fields["pipes"])
-        return Record(**fields | {"request": request, "pipes": pipes})
+        if "pipes" in fields:
+            raise UnreadableRecord(_without_agent(directory), str(fields["chain"]))
+        return Record(**fields | {"request": StartRequest(**fields["request"])})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, SandboxError) as error:
         chain = str(fields.get("chain", "")) if isinstance(fields, dict) else ""
         raise UnreadableRecord(f"{directory / _NAME} cannot be read: {error}", chain) from error
+
+
+def _without_agent(directory: Path) -> str:
+    return (
+        "an older version started it, without a guest agent: it runs on, but this version cannot use it; go "
+        f"on with it by that version, or end it with runsc delete --force and remove {directory}"
+    )
 
 
 def has_record(directory: Path) -> bool:

@@ -13,7 +13,6 @@ OPTIONS: Final = ("kernel_image", "initrd_path", "snapshot_path", "mem_file_path
 
 _USERS: Final = {
     "root": re.compile(r"(?!)"),
-    "numbers": re.compile(r"[0-9]{1,9}(:[0-9]{1,9})?", re.ASCII),
     "any": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", re.ASCII),
 }
 
@@ -38,7 +37,7 @@ class Capabilities:
 
     options: frozenset[str]
     networks: tuple[str, ...]
-    users: Literal["root", "numbers", "any"]
+    users: Literal["root", "any"]
     snapshot: Literal["files", "files, memory and processes"]
     own_kernel: bool
     memory_ends: Literal["a process", "the sandbox"]
@@ -55,7 +54,7 @@ class Capabilities:
         more = [option for option in OPTIONS if option in self.options and option != "snapshot_path"]
         return {
             "network": " or ".join(self.networks),
-            "users": {"root": "root", "numbers": "UID or UID:GID", "any": "any"}[self.users],
+            "users": self.users,
             "snapshots hold": self.snapshot,
             "kernel": "its own" if self.own_kernel else "the host's",
             "too much memory ends": self.memory_ends,
@@ -96,12 +95,12 @@ CAPABILITIES: Final[dict[str, Capabilities]] = {
         # Its own kernel counts processes, and knows no limit of them.
         options=_LIMITS - {"pids"},
         networks=("none",),
-        users="numbers",
+        users="any",
         snapshot="files, memory and processes",
         own_kernel=True,
         memory_ends="the sandbox",
         outlives=True,
-        tells_signals=False,
+        tells_signals=True,
         counts_oom_kills=False,
     ),
     "firecracker": Capabilities(

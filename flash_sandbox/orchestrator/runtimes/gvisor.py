@@ -1,7 +1,8 @@
 """The gvisor runtime: sandboxes under gVisor's own kernel, which runs as a process of this host.
 
-The ``runsc`` program is driven directly, with OCI bundles made here. Sandboxes outlive an orchestrator that
-is killed: the next one on the same state directory goes on with them.
+The ``runsc`` program is driven directly, with OCI bundles made here. All that it starts in a sandbox is the
+guest agent, which runs everything else. Sandboxes outlive an orchestrator that is killed: the next one on the
+same state directory goes on with them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import (
+    ConflictError,
     InternalServerError,
     InvalidArgumentError,
     Reason,
@@ -27,14 +29,15 @@ from ...errors import (
     SandboxNotFoundError,
 )
 from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ..guest.program import AgentMissing, agent_program
 from ..gvisor import bundle
-from ..gvisor.commands import run_program, why_not_run
 from ..gvisor.container import Container
 from ..gvisor.program import Missing, Runsc, RunscError
 from ..gvisor.records import Record, UnreadableRecord, read_record
 from ..gvisor.unprivileged import give_away
 from ..images.trees import Lease
-from ..sandboxing import cgroups, idle
+from ..sandboxing import cgroups
+from ..sandboxing.bwrap import environment
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.limits import MIB, Limits, Usage
 from ..sandboxing.main_process import main_command
@@ -51,6 +54,9 @@ _FAMILY: Final = "flash-sandbox-gvisor"
 _PIDS: Final = 4096
 # With 18, gVisor's own kernel does not always start.
 _LEAST_MEMORY_MB: Final = 24
+_AGENT_MODE: Final = 0o555
+# Of what an orchestrator before has left: each costs a program and an answer.
+_ADOPTED_AT_ONCE: Final = 8
 
 
 @dataclass(slots=True)
@@ -58,7 +64,6 @@ class _Sandbox:
     container: Container
     root: RootFilesystem
     on_exit: Callable[[int], None]
-    commands: int = 0
     watcher: asyncio.Task[None] | None = None
 
 
@@ -95,8 +100,6 @@ class GvisorRuntime:
         self._sandboxes: dict[str, _Sandbox] = {}
         # Of each sandbox whose record cannot be read: what keeps its image, as far as that is known.
         self._left_alone: list[Lease | None] = []
-        # No other process that works with these sandboxes, before or after this one, has the same.
-        self._session = secrets.token_hex(4)
 
     # What this host can do
 
@@ -104,9 +107,13 @@ class GvisorRuntime:
         """Tell whether this host can run such sandboxes, and what to do where it cannot."""
         try:
             runsc = await asyncio.to_thread(self._find)
+            agent_program()
             hierarchy = self._hierarchy or cgroups.find_hierarchy()
         except Missing as missing:
             return Availability(self.name, False, missing.detail, missing.remedy)
+        except AgentMissing as missing:
+            detail, _, remedy = str(missing).partition(": ")
+            return Availability(self.name, False, detail, remedy)
         except cgroups.CgroupError as error:
             return Availability(self.name, False, f"limits cannot be enforced: {error}", "mount the cgroups")
         if self._hierarchy is None:
@@ -140,10 +147,21 @@ class GvisorRuntime:
             self._hierarchy = cgroups.find_hierarchy(_FAMILY, self._owner())
         for log in (self._own / "runsc").glob("log-*"):
             log.unlink()
-        idle.install(self._own / "idle")
+        with suppress(AgentMissing):
+            self._install_agent(agent_program())
         write_supplied(self._own / "supplied")
         self._images.open()
         self._snapshots.open()
+
+    def _install_agent(self, program: Path) -> None:
+        """Copy the agent to where bundles can link to it: a new file, unless it is there."""
+        content, copy = program.read_bytes(), self._own / bundle.AGENT
+        if not copy.exists() or copy.read_bytes() != content:
+            partial = self._own / f"{bundle.AGENT}.partial"
+            partial.unlink(missing_ok=True)
+            partial.write_bytes(content)
+            partial.chmod(_AGENT_MODE)
+            partial.rename(copy)
 
     def _owner(self) -> str:
         """Return the name of this state directory's cgroup, the same for each orchestrator that uses it."""
@@ -167,12 +185,18 @@ class GvisorRuntime:
         except Missing:
             # Without the program nothing is known of them: the next orchestrator may have it.
             return
-        for directory in directories:
-            with suppress(SandboxError, OSError):
-                try:
-                    await self._adopt_one(runsc, self._hierarchy, directory, register)
-                except UnreadableRecord as error:
-                    self._leave_alone(directory, error)
+        room = asyncio.Semaphore(_ADOPTED_AT_ONCE)
+        hierarchy = self._hierarchy
+
+        async def adopt(directory: Path) -> None:
+            async with room:
+                with suppress(SandboxError, OSError):
+                    try:
+                        await self._adopt_one(runsc, hierarchy, directory, register)
+                    except UnreadableRecord as error:
+                        self._leave_alone(directory, error)
+
+        await asyncio.gather(*map(adopt, directories))
         if not self._left_alone:
             self._remove_unused_roots({one.container.record.lower for one in self._sandboxes.values()})
 
@@ -181,7 +205,7 @@ class GvisorRuntime:
     ) -> None:
         group = hierarchy.find(directory.name)
         record = read_record(directory)
-        half_made = Record(directory.name, StartRequest(), "", "", "", "", "")
+        half_made = Record(directory.name, StartRequest(), "", "", "", "", "", {}, "/")
         container = Container(runsc, directory, group, record or half_made)
         lease = self._images.hold(record.chain) if record and record.chain else None
         if record is None or (record.chain and lease is None) or not await container.attach():
@@ -253,6 +277,8 @@ class GvisorRuntime:
                 root.digest,
                 root.chain,
                 str(root.lower),
+                environment(sandbox_id, root.config, request.env),
+                root.working_dir,
                 created_at=created_at,
             )
             container = Container(runsc, self._bundles / sandbox_id, self._hierarchy.find(sandbox_id), record)
@@ -262,7 +288,7 @@ class GvisorRuntime:
                 await asyncio.shield(container.destroy())
                 root.release()
                 if isinstance(error, RunscError):
-                    raise _start_error(error, (*request.command, *root.config.command, "")[0]) from error
+                    raise InternalServerError(f"gVisor did not start the sandbox: {error}") from error
                 raise
         sandbox = self._sandboxes[sandbox_id] = _Sandbox(container, root, on_exit)
         self._watch(sandbox)
@@ -278,9 +304,19 @@ class GvisorRuntime:
         request = container.record.request
         if snapshot and root.digest != snapshot.manifest.image_digest:
             raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
+        command = main_command(request, root.config)
         container.directory.mkdir(mode=0o700)
-        command = main_command(request, root.config) or (idle.INSIDE,)
-        bundle.write_bundle(container.directory, request, container.id, root, command, self._own)
+        agent = container.directory / bundle.AGENT
+        try:
+            if snapshot:
+                # The checkpoint has it in memory, so that it must be the same program.
+                shutil.copyfile(Path(snapshot.manifest.path) / bundle.AGENT, agent)
+                agent.chmod(_AGENT_MODE)
+            else:
+                os.link(self._own / bundle.AGENT, agent)
+        except FileNotFoundError:
+            raise _without_agent(snapshot) from None
+        bundle.write_bundle(container.directory, request, container.id, root, self._own / "supplied")
         limits = replace(Limits.of(request), pids=_PIDS)
         try:
             hierarchy.create(container.id, limits)
@@ -289,7 +325,7 @@ class GvisorRuntime:
         if snapshot:
             await container.restore(snapshot.manifest.path)
         else:
-            await container.start()
+            await container.start(command)
 
     def _require_restorable(self, runsc: Runsc, request: StartRequest, snapshot: Snapshot) -> None:
         snapshot.require_runtime(self.name)
@@ -314,10 +350,13 @@ class GvisorRuntime:
         return self._host_root
 
     def _watch(self, sandbox: _Sandbox) -> None:
-        """Have `on_exit` called when the main process ends by itself."""
+        """When the main process ends, end all others, and have `on_exit` called."""
 
         async def watch() -> None:
-            sandbox.on_exit(await sandbox.container.wait())
+            status = await sandbox.container.wait()
+            with suppress(SandboxError, OSError):
+                await sandbox.container.halt()
+            sandbox.on_exit(status)
 
         if sandbox.container.end is not None:
             sandbox.watcher = asyncio.create_task(watch())
@@ -336,11 +375,10 @@ class GvisorRuntime:
         controls: AsyncIterator[Control],
     ) -> AsyncGenerator[Happening]:
         """Run a program, confined as the main process is, and tell what becomes of it."""
-        sandbox = self._sandbox(sandbox_id)
-        sandbox.commands += 1
-        name = f"exec-{self._session}-{sandbox.commands}"
-        container = sandbox.container
-        return run_program(container.runsc, container, program, name, stdin, controls)
+        guest = self._sandbox(sandbox_id).container.guest
+        if guest is None:
+            raise ConflictError(f"sandbox {sandbox_id} does not run")
+        return guest.run(program, stdin, controls)
 
     async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         """Read what the sandbox uses now, gVisor's own kernel included; it has no network to count."""
@@ -370,11 +408,7 @@ class GvisorRuntime:
         return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
 
     async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
-        """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards.
-
-        Raises:
-            ConflictError: If a command runs in it, or has left behind a process that holds its output open.
-        """
+        """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards."""
         sandbox = self._sandbox(sandbox_id)
         container = sandbox.container
         self._unwatch(sandbox)
@@ -396,6 +430,8 @@ class GvisorRuntime:
             for file in saved.iterdir():
                 # Written once and never again: the sandbox and the snapshot can share it.
                 os.link(file, files / file.name)
+            # Not shared: what is in a snapshot is for its owner alone.
+            shutil.copyfile(container.directory / bundle.AGENT, files / bundle.AGENT)
         return path
 
     async def list_snapshots(self) -> Sequence[SnapshotInfo]:
@@ -408,7 +444,7 @@ class GvisorRuntime:
 
     async def logs(self, sandbox_id: str) -> GetLogsResult:
         """Tell the last of what the main process has printed."""
-        return self._sandbox(sandbox_id).container.output.printed()
+        return self._sandbox(sandbox_id).container.logs()
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of gVisor's, which ends the sandbox."""
@@ -454,13 +490,10 @@ def _reported() -> Iterator[None]:
         raise InternalServerError(str(error)) from error
 
 
-def _start_error(error: RunscError, program: str) -> SandboxError:
-    not_run = why_not_run(str(error))
-    if not_run is None:
-        return InternalServerError(f"gVisor did not start the sandbox: {error}")
-    return InvalidArgumentError(
-        f"the main process {program!r} cannot be run: {not_run[1]}", reason=Reason.START_FAILED
-    )
+def _without_agent(snapshot: Snapshot | None) -> SandboxError:
+    if snapshot:
+        return _refused("the snapshot was made by an older version, without a guest agent; make it anew")
+    return RuntimeUnavailableError("gVisor sandboxes need the guest agent: install the package again")
 
 
 def _refused(detail: str) -> InvalidArgumentError:
