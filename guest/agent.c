@@ -41,14 +41,12 @@ static bool ping_due, hold_due;
 static enum { NOTHING, ZEROS, TASKS, WELCOME } greeting; /* what is to be sent next of it */
 static struct task *introduced;                           /* the next task of `TASKS` */
 
-static void hello(struct bytes message) {
-    struct reader reader = reader_of(message);
-    struct field field;
-    while (read_field(&reader, &field)) {
-        if (field.number == HELLO_NONCE && field.bytes.size == NONCE) memcpy(nonce, field.bytes.data, NONCE);
-        if (field.number != HELLO_SECRET || field.bytes.size > sizeof stream.secret) continue;
-        memcpy(stream.secret, field.bytes.data, field.bytes.size);
-        stream.secret_size = field.bytes.size;
+static void hello(const struct message *message) {
+    struct bytes new_nonce = message->bytes[HELLO_NONCE], secret = message->bytes[HELLO_SECRET];
+    if (new_nonce.size == NONCE) memcpy(nonce, new_nonce.data, NONCE);
+    if (secret.size && secret.size <= sizeof stream.secret) {
+        memcpy(stream.secret, secret.data, secret.size);
+        stream.secret_size = secret.size;
     }
     stream.open = false;
     hold_due = false;
@@ -56,53 +54,19 @@ static void hello(struct bytes message) {
     introduced = tasks;
 }
 
-static bool input(struct task *task, struct bytes message) {
-    struct reader reader = reader_of(message);
-    struct field field;
-    struct bytes data = {0};
-    bool end = false;
-    while (read_field(&reader, &field)) {
-        if (field.number == INPUT_DATA) data = field.bytes;
-        if (field.number == INPUT_END) end = field.value;
-    }
-    return task_input(task, data, end);
-}
-
-static void window(struct task *task, struct bytes message) {
-    struct reader reader = reader_of(message);
-    struct field field;
-    uint64_t received = 0, limit = 0;
-    bool resend = false;
-    while (read_field(&reader, &field)) {
-        if (field.number == WINDOW_RECEIVED) received = field.value;
-        if (field.number == WINDOW_LIMIT) limit = field.value;
-        if (field.number == WINDOW_RESEND) resend = field.value;
-    }
-    task_window(task, received, limit, resend);
-}
-
-/* Signal and Resize: numbers, by their field. */
-static void read_numbers(struct bytes message, unsigned numbers[3]) {
-    struct reader reader = reader_of(message);
-    struct field field;
-    while (read_field(&reader, &field))
-        if (field.number < 3) numbers[field.number] = (unsigned)field.value;
-}
-
-static void about_task(struct task *task, const struct field *request) {
-    unsigned numbers[3] = {0};
-    switch (request->number) {
+static void about_task(struct task *task, uint32_t request, const struct message *message) {
+    const uint64_t *numbers = message->numbers;
+    switch (request) {
     case TO_GUEST_INPUT:
-        if (!input(task, request->bytes)) program_kill(task); /* more than was allowed: there is no room for it */
+        /* More than was allowed: there is no room for it. */
+        if (!task_input(task, message->bytes[INPUT_DATA], numbers[INPUT_END])) program_kill(task);
         break;
-    case TO_GUEST_WINDOW: window(task, request->bytes); break;
-    case TO_GUEST_SIGNAL:
-        read_numbers(request->bytes, numbers);
-        program_signal(task, (int)numbers[SIGNAL_NUMBER]);
+    case TO_GUEST_WINDOW:
+        task_window(task, numbers[WINDOW_RECEIVED], numbers[WINDOW_LIMIT], numbers[WINDOW_RESEND]);
         break;
+    case TO_GUEST_SIGNAL: program_signal(task, (int)numbers[SIGNAL_NUMBER]); break;
     case TO_GUEST_RESIZE:
-        read_numbers(request->bytes, numbers);
-        program_resize(task, numbers[RESIZE_ROWS], numbers[RESIZE_COLUMNS]);
+        program_resize(task, (unsigned)numbers[RESIZE_ROWS], (unsigned)numbers[RESIZE_COLUMNS]);
         break;
     case TO_GUEST_KILL: program_kill(task); break;
     case TO_GUEST_FORGET:
@@ -123,10 +87,11 @@ static void take(struct bytes payload) {
         else request = field;
     }
     if (reader.malformed) return;
+    struct message message = read_message(request.bytes);
     bool is_new = id > last_task;
     struct task *task = task_find(id);
     switch (request.number) {
-    case TO_GUEST_HELLO: hello(request.bytes); break;
+    case TO_GUEST_HELLO: hello(&message); break;
     case TO_GUEST_PING: ping_due = true; break;
     case TO_GUEST_HOLD: hold_due = true; break;
     case TO_GUEST_RUN:
@@ -139,23 +104,17 @@ static void take(struct bytes payload) {
         if (is_new) port_dial(id, request.bytes);
         break;
     default:
-        if (task) about_task(task, &request);
+        if (task) about_task(task, request.number, &message);
     }
 }
 
-static bool send_simple(uint32_t number) {
-    struct writer writer;
-    if (!stream_begin(&writer)) return false;
-    uint8_t *message = begin_message(&writer, number);
-    if (number == FROM_GUEST_WELCOME) {
-        put_bytes(&writer, WELCOME_NONCE, nonce, NONCE);
-        put_varint(&writer, WELCOME_LAST_TASK, last_task);
-        put_varint(&writer, WELCOME_VERSION, 1);
-        put_varint(&writer, WELCOME_GUARDED, guarded);
-    }
-    end_message(&writer, message);
-    stream_end(&writer);
-    return true;
+static bool send_empty(uint32_t body) { return stream_send(0, body, NULL, 0, (struct bytes){0}); }
+
+static bool send_welcome(void) {
+    const struct number numbers[] = {
+        {WELCOME_LAST_TASK, last_task}, {WELCOME_VERSION, 1}, {WELCOME_GUARDED, guarded}, {0, 0},
+    };
+    return stream_send(0, FROM_GUEST_WELCOME, numbers, WELCOME_NONCE, (struct bytes){nonce, NONCE});
 }
 
 /* Send what a new orchestrator is told first; true once that is done. */
@@ -170,7 +129,7 @@ static bool greet(void) {
     }
     if (greeting == TASKS) greeting = WELCOME;
     if (greeting == WELCOME) {
-        if (!send_simple(FROM_GUEST_WELCOME)) return false;
+        if (!send_welcome()) return false;
         greeting = NOTHING;
         stream.open = true;
     }
@@ -183,9 +142,9 @@ static void send_all(void) {
     while (more && stream.out >= 0 && (greeting != NOTHING || stream.open)) {
         stream.full = more = false;
         if (greet()) {
-            if (ping_due && send_simple(FROM_GUEST_PONG)) ping_due = false;
+            if (ping_due && send_empty(FROM_GUEST_PONG)) ping_due = false;
             for (struct task *task = tasks; task; task = task->next) more |= task_send(task);
-            if (hold_due && !more && send_simple(FROM_GUEST_HELD)) stream.open = hold_due = false;
+            if (hold_due && !more && send_empty(FROM_GUEST_HELD)) stream.open = hold_due = false;
         }
         stream_flush();
         /* What found no room is tried again where there is some by now; else poll(2) tells when. */

@@ -110,21 +110,16 @@ static char *text(struct bytes bytes) {
 }
 
 static struct operation read_operation(struct bytes request) {
-    struct operation operation = {.path = "", .target = ""};
-    struct reader reader = reader_of(request);
-    struct field field;
-    while (read_field(&reader, &field)) {
-        switch (field.number) {
-        case FILE_TASK_KIND: operation.kind = (enum file_kind)field.value; break;
-        case FILE_TASK_PATH: operation.path = text(field.bytes); break;
-        case FILE_TASK_TARGET: operation.target = text(field.bytes); break;
-        case FILE_TASK_MODE: operation.mode = (mode_t)field.value & ALL_BITS; break;
-        case FILE_TASK_PARENTS: operation.parents = field.value; break;
-        case FILE_TASK_RECURSIVE: operation.recursive = field.value; break;
-        }
-    }
-    if (reader.malformed || !*operation.path) fail("", EBADMSG);
-    return operation;
+    struct message message = read_message(request);
+    if (message.malformed || !message.bytes[FILE_TASK_PATH].size) fail("", EBADMSG);
+    return (struct operation){
+        .kind = (enum file_kind)message.numbers[FILE_TASK_KIND],
+        .path = text(message.bytes[FILE_TASK_PATH]),
+        .target = text(message.bytes[FILE_TASK_TARGET]),
+        .mode = (mode_t)message.numbers[FILE_TASK_MODE] & ALL_BITS,
+        .parents = message.numbers[FILE_TASK_PARENTS],
+        .recursive = message.numbers[FILE_TASK_RECURSIVE],
+    };
 }
 
 static void perform(const struct operation *operation) {
@@ -220,17 +215,8 @@ static bool send_request(struct task *task, struct bytes request) {
     return task_input(task, (struct bytes){(uint8_t *)&size, sizeof size}, false) && task_input(task, request, false);
 }
 
-static uint64_t window_of(struct bytes request) {
-    struct reader reader = reader_of(request);
-    struct field field;
-    uint64_t window = 0;
-    while (read_field(&reader, &field))
-        if (field.number == FILE_TASK_WINDOW) window = field.value;
-    return window;
-}
-
 void file_start(uint64_t id, struct bytes request) {
-    struct task *task = task_new(id, FILE_OPERATION, window_of(request));
+    struct task *task = task_new(id, FILE_OPERATION, read_message(request).numbers[FILE_TASK_WINDOW]);
     if (!task) _exit(1);
     /* The sandbox may have killed it. */
     if (spare.worker && waitpid(spare.worker, NULL, WNOHANG) != 0) files_drop_spare();

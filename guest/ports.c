@@ -37,19 +37,13 @@ static int dial_port(uint16_t port) {
 }
 
 void port_dial(uint64_t id, struct bytes request) {
-    struct reader reader = reader_of(request);
-    struct field field;
+    struct message message = read_message(request);
+    struct bytes path = message.bytes[DIAL_PATH];
     struct sockaddr_un local = {.sun_family = AF_UNIX};
-    uint64_t port = 0, window = 0;
-    bool fits = true;
-    while (read_field(&reader, &field)) {
-        if (field.number == DIAL_PORT) port = field.value;
-        if (field.number == DIAL_WINDOW) window = field.value;
-        if (field.number != DIAL_PATH) continue;
-        fits = field.bytes.size < sizeof local.sun_path;
-        if (fits) memcpy(local.sun_path, field.bytes.data, field.bytes.size);
-    }
-    struct task *task = task_new(id, CONNECTION, window);
+    uint64_t port = message.numbers[DIAL_PORT];
+    bool fits = path.size < sizeof local.sun_path;
+    if (fits && path.size) memcpy(local.sun_path, path.data, path.size);
+    struct task *task = task_new(id, CONNECTION, message.numbers[DIAL_WINDOW]);
     if (!task) _exit(1);
     errno = port > UINT16_MAX || !fits ? EINVAL : 0;
     int descriptor = errno ? -1 : port ? dial_port((uint16_t)port) : dial(AF_UNIX, &local, sizeof local);

@@ -69,12 +69,8 @@ bool stream_dial(void) {
         return false;
     }
     stream.in = stream.out = connection;
-    struct writer writer;
-    stream_begin(&writer);
-    uint8_t *message = begin_message(&writer, FROM_GUEST_DIALLED);
-    put_bytes(&writer, DIALLED_SECRET, stream.secret, stream.secret_size);
-    end_message(&writer, message);
-    stream_end(&writer);
+    struct bytes secret = {stream.secret, stream.secret_size};
+    stream_send(0, FROM_GUEST_DIALLED, NULL, DIALLED_SECRET, secret);
     return true;
 }
 
@@ -112,35 +108,38 @@ void stream_receive(void (*take)(struct bytes payload)) {
     if (from) memmove(received, received + from, received_size);
 }
 
-bool stream_begin(struct writer *writer) {
+/* Make room for a largest frame. */
+static bool make_room(void) {
     if (stream.out < 0) return false;
     if (pending_begin && PENDING_ROOM - pending_end < USUAL_ROOM) {
         pending_end -= pending_begin;
         memmove(pending, pending + pending_begin, pending_end);
         pending_begin = 0;
     }
-    if (PENDING_ROOM - pending_end < USUAL_ROOM) {
-        stream.full = true;
-        return false;
-    }
-    uint8_t *at = pending + pending_end;
-    *writer = (struct writer){.at = at + FRAME_HEAD, .end = at + FRAME_HEAD + MAX_FROM_GUEST};
+    stream.full = PENDING_ROOM - pending_end < USUAL_ROOM;
+    return !stream.full;
+}
+
+bool stream_send(uint64_t task, uint32_t body, const struct number *numbers, uint32_t field, struct bytes bytes) {
+    if (!make_room()) return false;
+    uint8_t *frame = pending + pending_end, *payload = frame + FRAME_HEAD;
+    struct writer writer = {.at = payload, .end = payload + MAX_FROM_GUEST};
+    put_varint(&writer, FROM_GUEST_TASK, task);
+    uint8_t *message = begin_message(&writer, body);
+    for (; numbers && numbers->field; numbers++) put_varint(&writer, numbers->field, numbers->value);
+    put_bytes(&writer, field, bytes.data, bytes.size);
+    end_message(&writer, message);
+    size_t size = (size_t)(writer.at - payload);
+    frame[0] = FRAME_BEGIN;
+    for (int i = 0; i < 4; i++) frame[1 + i] = (uint8_t)(size >> 8 * i);
+    payload[size] = FRAME_END;
+    pending_end += FRAME_HEAD + size + 1;
     return true;
 }
 
-void stream_end(struct writer *writer) {
-    uint8_t *at = pending + pending_end;
-    size_t size = (size_t)(writer->at - at) - FRAME_HEAD;
-    at[0] = FRAME_BEGIN;
-    for (int i = 0; i < 4; i++) at[1 + i] = (uint8_t)(size >> 8 * i);
-    *writer->at = FRAME_END;
-    pending_end += FRAME_HEAD + size + 1;
-}
-
 bool stream_resynchronise(void) {
-    struct writer writer;
     if (stream.kind != STREAM_STDIO) return true;
-    if (!stream_begin(&writer)) return false;
+    if (!make_room()) return false;
     memset(pending + pending_end, 0, USUAL_ROOM);
     pending_end += USUAL_ROOM;
     return true;

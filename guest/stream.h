@@ -25,7 +25,7 @@ extern struct stream {
     int in, out;      /* -1: not connected */
     bool open;        /* an orchestrator has said hello, and not asked to hold */
     bool lost;        /* nobody is at the other end of standard input and output just now */
-    bool full;        /* `stream_begin` has found no room */
+    bool full;        /* there was no room for the last message */
     uint8_t secret[64];
     size_t secret_size;
 } stream;
@@ -38,9 +38,9 @@ bool stream_dial(void);
 /* Read once, and call `take` for each payload. */
 void stream_receive(void (*take)(struct bytes payload));
 
-/* Begin a frame; false where there is no room for a largest one now. */
-bool stream_begin(struct writer *writer);
-void stream_end(struct writer *writer);
+/* Send a message about a task (0: none): its numbers, and bytes in a field of their own. False where there is no room
+ * for a largest one now. */
+bool stream_send(uint64_t task, uint32_t body, const struct number *numbers, uint32_t field, struct bytes bytes);
 
 /* Write as many zeros as the largest frame has bytes, where a frame may have been broken off; false where there is
  * no room for them now. */

@@ -245,61 +245,41 @@ static bool is_read(struct task *task) {
 
 /* Sending */
 
-static bool begin(struct writer *writer, const struct task *task) {
-    if (!stream_begin(writer)) return false;
-    put_varint(writer, FROM_GUEST_TASK, task->id);
-    return true;
-}
+static const struct bytes nothing;
 
 static bool send_started(struct task *task) {
-    struct writer writer;
-    if (!begin(&writer, task)) return false;
-    uint8_t *message = begin_message(&writer, FROM_GUEST_STARTED);
-    put_varint(&writer, STARTED_PID, (uint64_t)task->program);
-    end_message(&writer, message);
-    stream_end(&writer);
-    return task->started_sent = true;
+    const struct number numbers[] = {{STARTED_PID, (uint64_t)task->program}, {0, 0}};
+    return task->started_sent = stream_send(task->id, FROM_GUEST_STARTED, numbers, 0, nothing);
 }
 
 static bool send_credit(struct task *task) {
-    struct writer writer;
-    if (!begin(&writer, task)) return false;
-    task->credit = task->input_taken + INPUT_WINDOW;
-    uint8_t *message = begin_message(&writer, FROM_GUEST_CREDIT);
-    put_varint(&writer, CREDIT_LIMIT, task->credit);
-    end_message(&writer, message);
-    stream_end(&writer);
+    uint64_t credit = task->input_taken + INPUT_WINDOW;
+    const struct number numbers[] = {{CREDIT_LIMIT, credit}, {0, 0}};
+    if (!stream_send(task->id, FROM_GUEST_CREDIT, numbers, 0, nothing)) return false;
+    task->credit = credit;
     return true;
 }
 
 static bool send_output(struct task *task) {
-    struct writer writer;
     uint32_t pipe;
     struct bytes data = output_next(&task->output, &pipe);
     if (data.size > MAX_DATA) data.size = MAX_DATA;
-    if (!begin(&writer, task)) return false;
-    uint8_t *message = begin_message(&writer, FROM_GUEST_OUTPUT);
-    put_varint(&writer, OUTPUT_STREAM, pipe);
-    put_varint(&writer, OUTPUT_OFFSET, task->output.sent);
-    put_bytes(&writer, OUTPUT_DATA, data.data, data.size);
-    end_message(&writer, message);
-    stream_end(&writer);
+    const struct number numbers[] = {{OUTPUT_STREAM, pipe}, {OUTPUT_OFFSET, task->output.sent}, {0, 0}};
+    if (!stream_send(task->id, FROM_GUEST_OUTPUT, numbers, OUTPUT_DATA, data)) return false;
     task->output.sent += data.size;
     return true;
 }
 
 static bool send_ended(struct task *task) {
-    struct writer writer;
-    if (!begin(&writer, task)) return false;
-    uint8_t *message = begin_message(&writer, FROM_GUEST_ENDED);
-    put_varint(&writer, ENDED_STATUS, task->status);
-    put_varint(&writer, ENDED_SIGNAL, task->signal);
-    put_varint(&writer, ENDED_UNKNOWN, task->unknown);
-    put_varint(&writer, ENDED_DROPPED, task->output.dropped);
-    put_varint(&writer, ENDED_NOT_RUN, task->not_run);
-    end_message(&writer, message);
-    stream_end(&writer);
-    return task->ended_sent = true;
+    const struct number numbers[] = {
+        {ENDED_STATUS, task->status},
+        {ENDED_SIGNAL, task->signal},
+        {ENDED_UNKNOWN, task->unknown},
+        {ENDED_DROPPED, task->output.dropped},
+        {ENDED_NOT_RUN, task->not_run},
+        {0, 0},
+    };
+    return task->ended_sent = stream_send(task->id, FROM_GUEST_ENDED, numbers, 0, nothing);
 }
 
 bool task_send(struct task *task) {
@@ -313,18 +293,17 @@ bool task_send(struct task *task) {
 }
 
 bool task_introduce(struct task *task) {
-    struct writer writer;
-    if (!begin(&writer, task)) return false;
-    uint8_t *message = begin_message(&writer, FROM_GUEST_KNOWN);
-    put_varint(&writer, KNOWN_RECEIVED, task->output.received);
-    put_varint(&writer, KNOWN_PRODUCED, task->output.produced);
-    put_varint(&writer, KNOWN_DROPPED, task->output.dropped);
-    put_varint(&writer, KNOWN_CREDIT, task->credit);
-    put_varint(&writer, KNOWN_ENDED, task->ending);
-    put_varint(&writer, KNOWN_INPUT, input_offset(task));
-    put_bytes(&writer, KNOWN_LABEL, task->label, task->label_size);
-    end_message(&writer, message);
-    stream_end(&writer);
+    const struct number numbers[] = {
+        {KNOWN_RECEIVED, task->output.received},
+        {KNOWN_PRODUCED, task->output.produced},
+        {KNOWN_DROPPED, task->output.dropped},
+        {KNOWN_CREDIT, task->credit},
+        {KNOWN_ENDED, task->ending},
+        {KNOWN_INPUT, input_offset(task)},
+        {0, 0},
+    };
+    struct bytes label = {(const uint8_t *)task->label, task->label_size};
+    if (!stream_send(task->id, FROM_GUEST_KNOWN, numbers, KNOWN_LABEL, label)) return false;
     task->started_sent = task->ended_sent = false;
     return task->silent = true;
 }

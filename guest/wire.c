@@ -54,6 +54,19 @@ bool read_field(struct reader *reader, struct field *field) {
     return false;
 }
 
+struct message read_message(struct bytes bytes) {
+    struct reader reader = reader_of(bytes);
+    struct message message = {.malformed = false};
+    struct field field;
+    while (read_field(&reader, &field)) {
+        if (field.number >= MAX_FIELD) continue;
+        message.numbers[field.number] = field.value;
+        message.bytes[field.number] = field.bytes;
+    }
+    message.malformed = reader.malformed;
+    return message;
+}
+
 static bool has_room(struct writer *writer, size_t size) {
     if (writer->full || size > (size_t)(writer->end - writer->at)) writer->full = true;
     return !writer->full;

@@ -34,6 +34,17 @@ char *text_of(struct bytes bytes);
  * fields, which the protocol has none of, are malformed. */
 bool read_field(struct reader *reader, struct field *field);
 
+/* A message whose fields come once each, by their numbers; of a field that comes again, the last counts. */
+enum { MAX_FIELD = 16 };
+
+struct message {
+    uint64_t numbers[MAX_FIELD];
+    struct bytes bytes[MAX_FIELD];
+    bool malformed;
+};
+
+struct message read_message(struct bytes bytes);
+
 /* Read a varint. False where there is none; the reader is malformed then. */
 bool read_varint(struct reader *reader, uint64_t *value);
 
@@ -42,6 +53,12 @@ struct writer {
     uint8_t *at;
     uint8_t *end;
     bool full;
+};
+
+/* A field with a number, for a list of them that ends with field 0. */
+struct number {
+    uint32_t field;
+    uint64_t value;
 };
 
 /* As in proto3, a zero and an empty string are left out. */
