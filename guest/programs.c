@@ -145,6 +145,14 @@ static const char *variable(char **env, const char *name) {
     return NULL;
 }
 
+static void add_home(struct command *command, const char *home) {
+    char variable[sizeof "HOME=" + MAX_HOME];
+    size_t count = 0;
+    while (command->env && command->env[count]) count++;
+    int size = snprintf(variable, sizeof variable, "HOME=%s", home);
+    append(&command->env, &count, (struct bytes){(const uint8_t *)variable, (size_t)size});
+}
+
 /* Become the program, looked up in PATH as execvp(3) does; the first error other than absence counts. */
 static _Noreturn void execute(const struct command *command) {
     static char *none[] = {NULL};
@@ -182,6 +190,7 @@ static _Noreturn void become_program(const struct plan *plan) {
         dprintf(2, "flash-sandbox: there is no user %s in the sandbox\n", command.user);
         end_unexecuted(NOT_RUNNABLE, NOT_RUN_USER);
     }
+    if (!variable(command.env, "HOME")) add_home(&command, user.home);
     if (plan->terminal && fchown(0, user.uid, (gid_t)-1)) {} /* so that it can be opened by name */
     if (!user_become(&user)) give_up("become the user", NOT_RUNNABLE, NOT_RUN_USER);
     prctl(PR_SET_DUMPABLE, 0); /* a change of user sets it to fs.suid_dumpable */

@@ -45,6 +45,7 @@ static bool find_passwd(const char *text, struct user *user, char name[LINE]) {
         user->uid = uid;
         user->gid = gid;
         snprintf(name, LINE, "%s", fields[0]);
+        if (*fields[5]) snprintf(user->home, MAX_HOME, "%s", fields[5]);
     }
     if (file) fclose(file);
     if (found) return true;
@@ -82,7 +83,7 @@ static void find_memberships(const char *name, struct user *user) {
 }
 
 bool user_find(const char *text, struct user *user) {
-    *user = (struct user){0};
+    *user = (struct user){.home = "/"};
     char both[LINE], name[LINE];
     snprintf(both, sizeof both, "%s", *text ? text : "0");
     char *group = strchr(both, ':');

@@ -49,8 +49,8 @@ def test_a_program_is_looked_up_as_a_shell_would(host: Host) -> None:
 
 
 def test_a_program_has_its_environment_and_directory_alone(host: Host) -> None:
-    result = host.run("env", env=[b"PATH=/usr/bin", b"A=1=2", "ü=ß".encode(), b"X=\xff"])
-    assert sorted(result.stdout.splitlines()) == [b"A=1=2", b"PATH=/usr/bin", b"X=\xff", "ü=ß".encode()]
+    env = [b"A=1=2", b"HOME=/home", b"PATH=/usr/bin", b"X=\xff", "ü=ß".encode()]
+    assert sorted(host.run("env", env=env).stdout.splitlines()) == env
     assert host.run("pwd", cwd=b"/usr/lib").stdout == b"/usr/lib\n"
     assert host.run("pwd").stdout == b"/\n"
     nowhere = host.run("true", cwd=b"/no/where")
@@ -249,6 +249,15 @@ def test_the_agent_reaps_what_is_left_behind(host: Host) -> None:
     while host.sh("grep -c ^Pid /proc/[0-9]*/status | wc -l; pgrep -c sleep").stdout.split()[-1] != b"0":
         pass
     assert b"Z" not in host.sh("cut -d' ' -f3 /proc/[0-9]*/stat").stdout.split()
+
+
+def test_home_is_the_users_unless_it_is_given(agent: Path, need: Need) -> None:
+    need("root", None if os.geteuid() == 0 else "only root has other users")
+    with running_agent(agent, users=True) as host:
+        assert host.sh("echo $HOME").stdout == b"/root\n"
+        assert host.sh("echo $HOME", user=b"nobody").stdout == b"/nonexistent\n"
+        assert host.sh("echo $HOME", user=b"12345").stdout == b"/\n"
+        assert host.sh("echo $HOME", env=[b"PATH=/usr/bin:/bin", b"HOME=/given"]).stdout == b"/given\n"
 
 
 def test_users_of_the_image(agent: Path, need: Need) -> None:

@@ -580,7 +580,7 @@ class Run(betterproto2.Message):
 
     env: "list[bytes]" = betterproto2.field(2, betterproto2.TYPE_BYTES, repeated=True)
     """
-    The whole environment, each NAME=value.
+    The environment, each NAME=value. If it has no HOME, the home directory of the user is added.
     """
 
     cwd: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
