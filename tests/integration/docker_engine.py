@@ -78,6 +78,10 @@ class DockerEngine:
         found: dict[str, Any] = self.call("GET", f"/containers/flash-sandbox-{sandbox_id}/json")
         return found
 
+    def root_of(self, sandbox_id: str) -> Path:
+        """Return where the files of a sandbox that runs can be looked at."""
+        return Path(f"/proc/{self.inspect(sandbox_id)['State']['Pid']}/root")
+
     def in_network(self, *command: str) -> list[str]:
         """Return a command line that runs a command in the engine's network namespace."""
         return ["nsenter", f"--net=/proc/{self.process.pid}/ns/net", "--", *command]

@@ -18,7 +18,7 @@ from docker_engine import IMAGE, DockerEngine
 from inside import run_in, wait_until
 from killed import killed
 
-from flash_sandbox import HTTPClient
+from flash_sandbox import ConflictError, HTTPClient
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.runtimes.base import Adopted
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
@@ -139,21 +139,38 @@ def test_a_graceful_end_leaves_no_container(docker_engine: DockerEngine, tmp_pat
     assert docker_engine.containers(owner=owner(tmp_path)) == []
 
 
-async def test_the_end_of_an_adopted_sandbox_is_heard_of(docker_engine: DockerEngine, tmp_path: Path) -> None:
-    first = DockerRuntime(tmp_path, host=docker_engine.host)
-    await first.open()
-    await first.adopt(lambda adopted: lambda code: None)
-    await first.start(
-        "one",
-        StartRequest(image=IMAGE, command=("sh", "-c", "until [ -e /end ]; do sleep 0.1; done; exit 5")),
-        print,
+def test_the_end_of_an_adopted_sandbox_is_heard_of(docker_engine: DockerEngine, tmp_path: Path) -> None:
+    script = "until [ -e /end ]; do usleep 10000; done; echo last words; exit 5"
+    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+        sandbox_id = client.start_sandbox("docker", IMAGE, ["sh", "-c", script], memory_mb=64)
+        kill(process)
+    with serving(tmp_path, docker_engine) as (_, address), HTTPClient(address=address) as client:
+        (docker_engine.root_of(sandbox_id) / "end").touch()
+        wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end to be noticed")
+        with pytest.raises(ConflictError, match="status 5"):
+            client.exec_command(sandbox_id, ["true"])
+        assert client.get_logs(sandbox_id).output == b"last words\n"
+        client.stop_sandbox(sandbox_id)
+
+
+def test_programs_go_on_without_an_orchestrator_and_what_they_print_meanwhile_is_not_lost(
+    docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    script = (
+        "n=0; while [ $n -lt 5000 ]; do n=$((n+1)); echo $n; usleep 200; done; touch /done; exec sleep 1000"
     )
-    ended: dict[str, int] = {}
-    async with runtime_on(tmp_path, docker_engine.host, ended.__setitem__) as (second, adopted):
-        assert set(adopted) == {"one"}
-        await run_in(second, "one", "touch", "/end")
-        await until(lambda: ended == {"one": 5})
-    await first.close()
+    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+        sandbox_id = client.start_sandbox("docker", IMAGE, ["sh", "-c", script], memory_mb=64)
+        wait_until(lambda: client.get_logs(sandbox_id).output, "it to print")
+        kill(process)
+    root = docker_engine.root_of(sandbox_id)
+    wait_until((root / "done").exists, "the program to go on")
+    with serving(tmp_path, docker_engine) as (_, address), HTTPClient(address=address) as client:
+        wait_until(lambda: client.get_logs(sandbox_id).output.endswith(b"\n5000\n"), "the rest of it")
+        log = client.get_logs(sandbox_id)
+        whole = b"".join(b"%d\n" % number for number in range(1, 5001))
+        assert whole[log.dropped :] == log.output
+        client.stop_sandbox(sandbox_id)
 
 
 async def test_it_happens_later_where_the_engine_is_away(docker_engine: DockerEngine, tmp_path: Path) -> None:
@@ -191,10 +208,10 @@ async def test_one_that_has_ended_meanwhile_is_removed(docker_engine: DockerEngi
     await first.close()
 
 
-# What the engine is asked: four calls to look around, then start (5 to 9), exec (10 to 12), pause (13),
-# snapshot (14 to 17), resume (18), start from the snapshot (19 to 23), stop (24, 25), removal of the snapshot
-# (26). What only looks at something leaves what the call before it has left.
-@pytest.mark.parametrize("point", [6, 8, 9, 10, 11, 13, 15, 17, 18, 20, 21, 22, 24, 25, 26, "end"])
+# What the engine is asked: four calls to look around, then start (5 to 10), pause (11), snapshot (12 to 14),
+# resume (15), start from the snapshot (16 to 21), stop (22, 23), removal of the snapshot (24). What only
+# looks at something leaves what the call before it has left.
+@pytest.mark.parametrize("point", [7, 8, 9, 10, 11, 12, 14, 15, 18, 19, 20, 21, 22, 23, 24, "end"])
 async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
     docker_engine: DockerEngine, tmp_path: Path, point: object
 ) -> None:

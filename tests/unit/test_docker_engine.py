@@ -1,4 +1,4 @@
-"""What the docker runtime makes of the engine's words: streams, references, figures, failures, records."""
+"""What the docker runtime makes of the engine's words: streams, references, figures, records."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from flash_sandbox import InvalidArgumentError, Reason
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.docker_engine.api import Engine, EngineMissing, EngineVersion
-from flash_sandbox.orchestrator.docker_engine.commands import why_not_run
+from flash_sandbox.orchestrator.docker_engine.attached_agents import StdoutFrames
 from flash_sandbox.orchestrator.docker_engine.containers import Container, usage_of_engine
 from flash_sandbox.orchestrator.docker_engine.pull import checked_name
 from flash_sandbox.orchestrator.docker_engine.records import Record, Records
-from flash_sandbox.orchestrator.docker_engine.streams import Demultiplexer
 from flash_sandbox.orchestrator.sandboxing.limits import Limits
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=20)
@@ -30,17 +29,16 @@ def encoded(frames: list[tuple[int, bytes]]) -> bytes:
 
 class TestStreams:
     @given(frames=FRAMES, data=st.data())
-    def test_they_come_apart_wherever_the_connection_is_cut(
+    def test_standard_output_is_taken_out_wherever_the_connection_is_cut(
         self, frames: list[tuple[int, bytes]], data: st.DataObject
     ) -> None:
         whole = encoded(frames)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=10)))
-        parts, found = Demultiplexer(), {"stdout": b"", "stderr": b""}
+        parts, found = StdoutFrames(), b""
         for begin, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
             for piece in parts.feed(whole[begin:end]):
-                found[piece.stream] += piece.data
-        assert found["stdout"] == b"".join(part for stream, part in frames if stream == 1)
-        assert found["stderr"] == b"".join(part for stream, part in frames if stream == 2)
+                found += piece
+        assert found == b"".join(part for stream, part in frames if stream == 1)
 
 
 class TestReaching:
@@ -142,7 +140,7 @@ class TestAttaching:
             writer.close()
 
         async def attach() -> None:
-            async with engine.attached("/exec/1/start", {}) as (reader, _):
+            async with engine.attached("/containers/1/attach") as (reader, _):
                 attached.set()
                 await reader.read()
 
@@ -173,32 +171,6 @@ class TestReferences:
         with pytest.raises(InvalidArgumentError) as caught:
             checked_name(image)
         assert caught.value.reason == Reason.IMAGE_NOT_FOUND
-
-
-class TestFailures:
-    @pytest.mark.parametrize(
-        ("message", "why"),
-        [
-            (
-                "OCI runtime exec failed: exec failed: unable to start container process: "
-                'exec: "nope": executable file not found in $PATH: unknown\r\n',
-                ('"nope": executable file not found in $PATH', True),
-            ),
-            (
-                '... exec: "/x/y": stat /x/y: no such file or directory',
-                ('"/x/y": stat /x/y: no such file or directory', True),
-            ),
-            (
-                '... exec: "/etc/passwd": permission denied: unknown',
-                ('"/etc/passwd": permission denied', False),
-            ),
-            ("cannot allocate memory", None),
-        ],
-    )
-    def test_a_program_that_is_not_there_is_told_from_one_that_may_not_run(
-        self, message: str, why: tuple[str, bool] | None
-    ) -> None:
-        assert why_not_run(message) == why
 
 
 class TestVersions:

@@ -26,10 +26,10 @@ _OLDEST: Final = (1, 41)
 _NEWEST: Final = (1, 47)
 """What this module was written against; a newer engine is asked to speak it."""
 _CONNECT_SECONDS: Final = 2.0
-# Every call but a pull, a command and a wait: the engine that does not answer in this time hangs.
+# Every call but a pull, an attachment and a wait: the engine that does not answer in this time hangs.
 _CALL_SECONDS: Final = 120.0
-# What is read ahead of a program's output; the engine, and so the program, is held up beyond it.
-_ATTACHED_BUFFER: Final = 64 * 1024
+# What is read ahead of what an agent sends; the engine, and so the agent, is held up beyond it.
+_ATTACHED_BUFFER: Final = 256 * 1024
 _CLOSED: Final = ("the connection to Docker Engine is closed", "start the orchestrator again")
 _VERSION: Final = re.compile(r"(\d{1,4})\.(\d{1,4})")
 
@@ -93,6 +93,11 @@ class Engine:
         self._version: EngineVersion | None = None
         self._calls: dict[asyncio.Future[None], asyncio.Timeout] = {}
         self._closed = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its address is a socket of this host; what serves it may be elsewhere all the same."""
+        return self.host.startswith("unix://")
 
     async def close(self) -> None:
         """Break off the calls under way, close every connection, and refuse every later call."""
@@ -204,9 +209,7 @@ class Engine:
             raise self._missing(error) from error
 
     @asynccontextmanager
-    async def attached(
-        self, path: str, body: object
-    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async def attached(self, path: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Make a call whose connection becomes a plain stream both ways, and yield its ends.
 
         Takes and raises what `call` does.
@@ -214,10 +217,9 @@ class Engine:
         version = await self.version()
         scheme, _, place = self.host.partition("://")
         host, _, port = place.rstrip("/").rpartition(":")
-        content = json.dumps(body).encode()
         head = (
             f"POST /v{version}{path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+            "Content-Length: 0\r\n\r\n"
         )
         try:
             # Not asyncio.wait_for: before Python 3.12 it may lose that it is cancelled.
@@ -231,7 +233,7 @@ class Engine:
             self._version = None
             raise self._missing(error) from error
         try:
-            writer.write(head.encode() + content)
+            writer.write(head.encode())
             await _require_attached(reader)
             yield reader, writer
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:

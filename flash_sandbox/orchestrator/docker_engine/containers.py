@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from ...models import DEFAULT_SHM_MB, StartRequest
 from ..images.engine import SNAPSHOT_LABEL
-from ..sandboxing import idle, privileges
+from ..sandboxing import privileges
 from ..sandboxing.cgroups import group_of_process, usage_of_process
 from ..sandboxing.limits import MIB, Limits, Usage
 from ..sandboxing.network import interface_bytes
-from .processes import on_this_host
+from .agent_sockets import INSIDE
 
 __all__ = [
-    "IDLE_COMMAND",
     "LEAST_CPU_CORES",
     "Container",
     "Labels",
+    "hostname",
+    "on_this_host",
     "oom_kills_of_host",
     "refused_limits",
     "usage_of_engine",
@@ -28,11 +30,10 @@ __all__ = [
 LEAST_CPU_CORES: Final = 0.01
 """A quota of 1 ms in the engine's period of 100 ms: the kernel takes no less."""
 
-IDLE_COMMAND: Final = ("tail", "-f", "/dev/null")
-"""What runs in a sandbox whose start names nothing to run."""
 
-# Two files: when the second one is begun, the first one is still there to be read.
-_LOG: Final = {"Type": "local", "Config": {"max-size": "512k", "max-file": "2", "compress": "false"}}
+def hostname(sandbox_id: str) -> str:
+    """Return the host name of a sandbox: at most 63 bytes of its ID."""
+    return sandbox_id[:63]
 
 
 class Labels:
@@ -53,24 +54,25 @@ class Container:
         image: Name or ID of the image.
         request: What the start asks for.
         limits: What it may use; there is no swap beyond the memory.
-        command: Main process and its arguments; empty for one that idles.
+        agent: Path of the guest agent inside, and its arguments: the only program that the engine starts.
+        directory: Directory of this host that is shown to the agent, read-only; None for an agent that has
+            its standard input and output for a stream.
         network: The engine's name of the network; ``none`` for none.
         labels: Labels by name.
         oci_runtime: Name of the OCI runtime in the engine's list; empty for the engine's default.
         annotations: Annotations for that OCI runtime.
-        idler: The program of `idle`, put into a container that idles; empty where the image has one.
     """
 
     sandbox_id: str
     image: str
     request: StartRequest
     limits: Limits
-    command: tuple[str, ...] = ()
+    agent: tuple[str, ...] = ()
+    directory: Path | None = None
     network: str = "none"
     labels: Mapping[str, str] = field(default_factory=dict)
     oci_runtime: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
-    idler: bytes = b""
 
     @property
     def name(self) -> str:
@@ -96,16 +98,21 @@ class Container:
             "CapDrop": ["ALL"],
             "CapAdd": list(privileges.CAPABILITIES),
             "CgroupnsMode": "private",
-            # The engine's init reaps, and ends all when the main process ends.
-            "Init": True,
+            # The agent reaps.
+            "Init": False,
             "IpcMode": "private",
-            "LogConfig": _LOG,
+            # What the agent sends would fill a log; what programs print goes to the orchestrator.
+            "LogConfig": {"Type": "none"},
             "NetworkMode": self.network,
             "Privileged": False,
             "RestartPolicy": {"Name": "no"},
             # The engine's seccomp profile holds as long as nothing is said of it here.
             "SecurityOpt": ["no-new-privileges"],
         }
+        if self.directory is not None:
+            host["Mounts"] = [
+                {"Type": "bind", "Source": str(self.directory), "Target": INSIDE, "ReadOnly": True}
+            ]
         if self.network == "none":
             # Else the engine writes down those of its host, which tells of that and reaches nobody.
             host |= {"Dns": ["127.0.0.1"], "DnsSearch": ["."]}
@@ -114,13 +121,15 @@ class Container:
         if self.annotations:
             host["Annotations"] = dict(self.annotations)
         return {
-            "Hostname": self.sandbox_id[:63],
+            "Hostname": hostname(self.sandbox_id),
             "Image": self.image,
-            # The command is the main process: the image's entry point is not put before it.
-            "Entrypoint": [],
-            "Cmd": list(self.command or ((idle.INSIDE,) if self.idler else IDLE_COMMAND)),
-            "Env": list(self.request.env),
-            "User": self.request.user,
+            # The image's own command is not appended to an entry point.
+            "Entrypoint": list(self.agent),
+            # Numbers, and so also where the image knows no users.
+            "User": "0:0",
+            # An image's health check would be a program that the engine starts.
+            "Healthcheck": {"Test": ["NONE"]},
+            "OpenStdin": self.directory is None,
             "Labels": dict(self.labels),
             "HostConfig": host,
         }
@@ -139,6 +148,18 @@ def refused_limits(asked: Container, inspected: Mapping[str, Any]) -> list[str]:
         for name, value in asked.asked_limits.items()
         if granted.get(name) != value
     ]
+
+
+def on_this_host(container_id: str, pid: int) -> bool:
+    """Tell whether a process of this host is one of the container, so that others of it can be looked at.
+
+    It is not where the engine runs on another machine or in another PID namespace, or where the OCI runtime
+    boots a virtual machine.
+    """
+    try:
+        return pid > 0 and container_id in Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return False
 
 
 def usage_of_host(container_id: str, init: int) -> Usage | None:

@@ -6,6 +6,7 @@ half-made or half-removed.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import SandboxError
-from ...models import StartRequest
+from ...models import GetLogsResult, StartRequest
 from ..runtimes.base import Adopted
 
 __all__ = ["Record", "Records"]
@@ -34,6 +35,8 @@ class Record:
         created_at: When it was started, in seconds of Unix time; 0 where that is not known.
         expires_at: When it expires, in seconds of Unix time; 0 for never.
         halted: Whether its processes were ended, and it is kept to be looked at.
+        agent: How its agent is reached; empty for a container of an older version, which has none.
+        secret: What its agent shows when it dials again, in hexadecimal.
     """
 
     id: str
@@ -43,6 +46,8 @@ class Record:
     created_at: float = 0.0
     expires_at: float = 0.0
     halted: bool = False
+    agent: Literal["", "dialled", "attached"] = ""
+    secret: str = ""
 
     def adopted(self, state: str) -> Adopted:
         """Return what the service core is to know of it.
@@ -91,8 +96,22 @@ class Records:
             self.add(record)
 
     def remove(self, sandbox_id: str) -> None:
-        """Remove a record, if there is one."""
+        """Remove a record with its log, if there is one."""
         self._path(sandbox_id).unlink(missing_ok=True)
+        self._log_path(sandbox_id).unlink(missing_ok=True)
+
+    def add_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        """Keep what the main process of a sandbox has printed, whose processes are about to be ended."""
+        fields = {"output": base64.b64encode(log.output).decode(), "dropped": log.dropped}
+        self._write(self._log_path(sandbox_id), json.dumps(fields))
+
+    def read_log(self, sandbox_id: str) -> GetLogsResult:
+        """Return what `add_log` kept; nothing if that cannot be read."""
+        try:
+            fields = json.loads(self._log_path(sandbox_id).read_text())
+            return GetLogsResult(base64.b64decode(fields["output"]), int(fields["dropped"]))
+        except (OSError, ValueError, TypeError, KeyError):
+            return GetLogsResult(b"", 0)
 
     def read(self) -> tuple[dict[str, Record], dict[str, str]]:
         """Return every record by ID, and what is wrong with those that cannot be read.
@@ -109,6 +128,9 @@ class Records:
             else:
                 found[record.id] = record
         return found, unreadable
+
+    def _log_path(self, sandbox_id: str) -> Path:
+        return self._directory / f"{sandbox_id}.log"
 
     def _path(self, sandbox_id: str) -> Path:
         return self._directory / f"{sandbox_id}{_SUFFIX}"

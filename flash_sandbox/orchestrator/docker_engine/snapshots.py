@@ -14,11 +14,10 @@ from typing import Any, Final
 from ...errors import InvalidArgumentError, Reason
 from ...models import SnapshotInfo, StartRequest
 from ..completion import completed
-from ..images.manifests import ImageConfig
 from ..sandboxing.snapshots import Snapshots
 from .api import Engine, EngineError, EngineMissing
 from .containers import Labels
-from .lifecycle import image_config
+from .image_configs import ImageConfigs
 from .pull import SNAPSHOT_REPOSITORY
 
 __all__ = ["SnapshotImages"]
@@ -27,8 +26,7 @@ __all__ = ["SnapshotImages"]
 _IMAGE: Final = "engine_image"
 _TAG: Final = "engine_tag"
 _BYTES: Final = "engine_bytes"
-# A lone shell: a sandbox of such an image idles.
-_NO_COMMAND: Final = ("sh",)
+_ROOT: Final = "0"
 
 
 class SnapshotImages:
@@ -36,19 +34,19 @@ class SnapshotImages:
 
     Args:
         engine: Keeps the images.
+        configs: Knows how they want to be run.
         store: Keeps what names them.
         runtime: Name of the runtime.
     """
 
-    def __init__(self, engine: Engine, store: Snapshots, runtime: str) -> None:
+    def __init__(self, engine: Engine, configs: ImageConfigs, store: Snapshots, runtime: str) -> None:
         self._engine = engine
+        self._configs = configs
         self._store = store
         self._runtime = runtime
         self._being_written: set[str] = set()
         self._in_use: Counter[str] = Counter()
         self._removed: set[str] = set()
-        # By digest, which is of what they say: none ever changes.
-        self._configs: dict[str, ImageConfig] = {}
 
     def open(self) -> None:
         """Make the store ready."""
@@ -73,14 +71,13 @@ class SnapshotImages:
         tag = secrets.token_hex(16)
         # The container's labels go over to the image, and from there to every container of it.
         labels = {Labels.OWNER: "", Labels.SANDBOX: "", Labels.RUNTIME: "", Labels.SNAPSHOT: owner}
-        # So does its command, where the image's own is to come back: to the engine none is "the same".
-        if image_digest not in self._configs:
-            self._configs[image_digest] = await image_config(self._engine, image_digest)
-        config = self._configs[image_digest]
+        # So do its command and user, which are the agent's: to the engine none is "the same".
+        config = await self._configs.of(image_digest)
         body = {
             "Labels": labels,
             "Entrypoint": list(config.entrypoint),
-            "Cmd": list(config.cmd or _NO_COMMAND),
+            "Cmd": list(config.cmd),
+            "User": config.user or _ROOT,
         }
         query = {"container": container_id, "repo": SNAPSHOT_REPOSITORY, "tag": tag, "pause": "false"}
         self._being_written.add(tag)

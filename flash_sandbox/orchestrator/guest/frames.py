@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["MAX_FROM_GUEST", "MAX_TO_GUEST", "SYNCHRONISING", "FrameReader", "frame"]
+__all__ = ["FRAME_HEAD", "MAX_FROM_GUEST", "MAX_TO_GUEST", "SYNCHRONISING", "FrameReader", "frame"]
 
 MAX_TO_GUEST: Final = 2_228_224
 """Bytes of the largest message to the agent."""
@@ -13,11 +13,13 @@ MAX_TO_GUEST: Final = 2_228_224
 MAX_FROM_GUEST: Final = 66_560
 """Bytes of the largest message from the agent."""
 
+FRAME_HEAD: Final = 5
+"""Bytes of a frame before its message: 0xF5, and the length."""
+
 _BEGIN: Final = 0xF5
 _END: Final = 0xFA
-_HEAD: Final = 5
 
-SYNCHRONISING: Final = bytes(_HEAD + MAX_TO_GUEST + 1)
+SYNCHRONISING: Final = bytes(FRAME_HEAD + MAX_TO_GUEST + 1)
 """Zeros that end any frame which an orchestrator before may have left unfinished."""
 
 
@@ -54,7 +56,7 @@ class FrameReader:
                 if data[at] != _BEGIN:
                     at = self._next_frame(data, at)
                     continue
-                begin = at + _HEAD
+                begin = at + FRAME_HEAD
                 if begin > size:
                     return
                 length = int.from_bytes(data[at + 1 : begin], "little")

@@ -119,19 +119,21 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """How an image wants to be run. Its user is left out: inside a sandbox there is only root.
+    """How an image wants to be run.
 
     Attributes:
         env: Environment, ``NAME=VALUE`` each.
         entrypoint: Program and first arguments.
         cmd: Further arguments, or the program where there is no entry point.
         working_dir: Absolute path; empty where it names none.
+        user: User; empty where it names none. Only docker runs programs as that user.
     """
 
     env: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     working_dir: str = ""
+    user: str = ""
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -156,6 +158,7 @@ class ImageConfig:
             _words(fields.get("entrypoint")),
             _words(fields.get("cmd")),
             _text(fields.get("working_dir")),
+            _text(fields.get("user")),
         )
 
 
@@ -194,7 +197,11 @@ def parse_configuration(document: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
     inner = _mapping(fields.get("config") or {})
     env = tuple(entry for entry in _words(inner.get("Env")) if not entry.startswith("=") and "=" in entry)
     config = ImageConfig(
-        env, _words(inner.get("Entrypoint")), _words(inner.get("Cmd")), _text(inner.get("WorkingDir"))
+        env,
+        _words(inner.get("Entrypoint")),
+        _words(inner.get("Cmd")),
+        _text(inner.get("WorkingDir")),
+        _text(inner.get("User")),
     )
     return config, tuple(diff_ids)
 

@@ -30,7 +30,6 @@ class Capabilities:
         own_kernel: Whether a sandbox does not run on the host's kernel: ``/proc`` tells of another one.
         memory_ends: What exceeding the memory limit ends.
         outlives: Whether a sandbox outlives an orchestrator that is killed.
-        tells_signals: Whether the end by a signal is told from an exit status of 128 + its number.
         counts_oom_kills: Whether processes that were ended for want of memory are looked for now and then;
             else it is asked for once the sandbox has ended.
     """
@@ -42,7 +41,6 @@ class Capabilities:
     own_kernel: bool
     memory_ends: Literal["a process", "the sandbox"]
     outlives: bool
-    tells_signals: bool
     counts_oom_kills: bool
 
     def runs_as(self, user: str) -> bool:
@@ -59,7 +57,6 @@ class Capabilities:
             "kernel": "its own" if self.own_kernel else "the host's",
             "too much memory ends": self.memory_ends,
             "outlives a killed orchestrator": "yes" if self.outlives else "no",
-            "tells signal N from status 128 + N": "yes" if self.tells_signals else "no",
             "takes": ", ".join(more) or "nothing more",
         }
 
@@ -74,7 +71,6 @@ _DOCKER: Final = Capabilities(
     own_kernel=False,
     memory_ends="a process",
     outlives=True,
-    tells_signals=False,
     counts_oom_kills=False,
 )
 
@@ -87,7 +83,6 @@ CAPABILITIES: Final[dict[str, Capabilities]] = {
         own_kernel=False,
         memory_ends="a process",
         outlives=False,
-        tells_signals=True,
         counts_oom_kills=True,
     ),
     "docker": _DOCKER,
@@ -100,7 +95,6 @@ CAPABILITIES: Final[dict[str, Capabilities]] = {
         own_kernel=True,
         memory_ends="the sandbox",
         outlives=True,
-        tells_signals=True,
         counts_oom_kills=False,
     ),
     "firecracker": Capabilities(
@@ -111,7 +105,6 @@ CAPABILITIES: Final[dict[str, Capabilities]] = {
         own_kernel=True,
         memory_ends=_DOCKER.memory_ends,
         outlives=_DOCKER.outlives,
-        tells_signals=_DOCKER.tells_signals,
         counts_oom_kills=_DOCKER.counts_oom_kills,
     ),
 }

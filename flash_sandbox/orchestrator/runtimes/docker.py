@@ -1,9 +1,10 @@
 """The docker runtime: sandboxes as hardened containers of Docker Engine.
 
-Each has few capabilities (`privileges`), no way to gain others, the engine's seccomp profile, a limit of
-memory (no swap), CPU and PIDs, read back before it starts, an init that reaps, a log of bounded size, no
-mount of the host, and no network unless it is asked for. Containers bear the name of the state directory,
-so that the next orchestrator on it finds them.
+The first process of each is the guest agent; the engine starts no other. A container has few capabilities
+(`privileges`), no way to gain others, the engine's seccomp profile, limits of memory (no swap), CPU and PIDs
+that are read back before it starts, nothing of the host but the agent's directory, read-only, and no network
+unless it is asked for. Containers bear the name of the state directory, so that the next orchestrator on it
+finds them.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,6 @@ from ...errors import (
     InternalServerError,
     InvalidArgumentError,
     PermissionDeniedError,
-    Reason,
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
@@ -31,30 +31,28 @@ from ...errors import (
 )
 from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
+from ..docker_engine.agent_links import AgentLink, AttachedLink, DialledLink
+from ..docker_engine.agent_sockets import remove_directories, remove_directory
 from ..docker_engine.api import Engine, EngineError, EngineMissing
 from ..docker_engine.bridge import Bridge
-from ..docker_engine.commands import Command
 from ..docker_engine.containers import (
     LEAST_CPU_CORES,
     Container,
     Labels,
-    oom_kills_of_host,
     usage_of_engine,
     usage_of_host,
 )
-from ..docker_engine.ends import CommandEnds
-from ..docker_engine.lifecycle import Running, create, exit_code, halt, remove, running_container, start
-from ..docker_engine.output import printed
-from ..docker_engine.processes import on_this_host
+from ..docker_engine.guest_containers import GuestContainer, defaults_of, launch
+from ..docker_engine.image_configs import ImageConfigs
+from ..docker_engine.lifecycle import Running, halt, remove, running_container
 from ..docker_engine.pull import Event, Puller, checked_name
 from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
 from ..egress import INTERNET, Egress
+from ..guest.program import AgentMissing, agent_program
 from ..images.store import DEFAULT_REGISTRIES
-from ..sandboxing import idle
-from ..sandboxing.cgroups import limit_tcp_buffers
 from ..sandboxing.limits import Limits, Usage
-from ..sandboxing.oom import OomKills
+from ..sandboxing.main_process import main_command
 from ..sandboxing.snapshots import Snapshots
 from .base import Availability, Control, Happening, Program, Register, Started, unwritten
 
@@ -62,6 +60,7 @@ __all__ = ["DockerRuntime"]
 
 _DEFAULT_IMAGE: Final = "alpine:latest"
 _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
+_SECRET_BYTES: Final = 32
 
 
 @dataclass(slots=True)
@@ -69,11 +68,16 @@ class _Sandbox:
     record: Record
     container: str
     running: Running
+    # None for one whose processes have been ended.
+    live: GuestContainer | None = None
     watcher: asyncio.Task[None] | None = None
-    oom_kills: OomKills = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.oom_kills = OomKills(partial(oom_kills_of_host, self.container, self.running.init))
+    async def let_go(self) -> None:
+        """Give its agent up."""
+        if self.watcher is not None:
+            self.watcher.cancel()
+        if self.live is not None:
+            await self.live.close()
 
 
 class DockerRuntime:
@@ -106,21 +110,23 @@ class DockerRuntime:
         self._engine = Engine(host)
         self._egress = egress
         self._bridge: Bridge | None = None
-        self._ends = CommandEnds(self._engine)
         self._event = event
         self._puller = Puller(self._engine, registries, event)
         self._records = Records(state_dir / "containers" / self.name)
-        self._images = SnapshotImages(self._engine, Snapshots(state_dir / "snapshots"), self.name)
+        self._agents = state_dir / "containers" / self.name / "agents"
+        self._configs = ImageConfigs(self._engine)
+        self._images = SnapshotImages(
+            self._engine, self._configs, Snapshots(state_dir / "snapshots"), self.name
+        )
         self._sandboxes: dict[str, _Sandbox] = {}
         self._starting: set[str] = set()
         self._register: Register | None = None
         self._recovery = asyncio.Lock()
         self._recovered = False
         self._cpus = 0
-        self._idler = b""
-        # Images that have nothing to idle with.
-        self._bare: set[str] = set()
-        self._look = self.shares_kernel
+        self._machine = platform.machine()
+        # Whether agents can dial; None where that is not known yet.
+        self._dials: bool | None = None if self.shares_kernel and self._engine.is_local else False
         self._later: asyncio.Task[None] | None = None
 
     # What this host can do
@@ -129,11 +135,15 @@ class DockerRuntime:
         """Tell whether an engine answers that can run such sandboxes, and what to do where none does."""
         engine = Engine(self._engine.host)
         try:
+            agent_program()
             version = await engine.version()
             info = await engine.call("GET", "/info")
             detail = await self._describe(engine, info)
             bridge = Bridge(engine, self._egress, "", self._is_bridged, self._event)
             obstacle = await bridge.obstacle()
+        except AgentMissing as missing:
+            detail, _, remedy = str(missing).partition(": ")
+            return Availability(self.name, False, detail, remedy)
         except EngineMissing as missing:
             return Availability(self.name, False, missing.detail, missing.remedy)
         except EngineError as error:
@@ -161,7 +171,6 @@ class DockerRuntime:
         async with AsyncExitStack() as stack:
             # The connection last, and whatever fails before.
             stack.push_async_callback(self._engine.close)
-            stack.push_async_callback(self._ends.close)
             if self._bridge is not None:
                 stack.push_async_callback(self._bridge.close)
             if self._later is not None:
@@ -199,9 +208,7 @@ class DockerRuntime:
                 return
             info = await self._engine.call("GET", "/info")
             self._cpus = int(info.get("NCPU") or 0)
-            machine = platform.machine()
-            if info.get("Architecture") == machine and machine in idle.MACHINES:
-                self._idler = idle.program(machine)
+            self._machine = str(info.get("Architecture") or platform.machine())
             records, unreadable = await asyncio.to_thread(self._records.read)
             for sandbox_id, why in unreadable.items():
                 self._event("sandbox not adopted", sandbox=sandbox_id, runtime=self.name, detail=why)
@@ -213,13 +220,19 @@ class DockerRuntime:
                 if sandbox_id in self._sandboxes.keys() | self._starting | unreadable.keys():
                     continue
                 record = records.get(sandbox_id)
-                if record and (record.halted or container["State"] in ("running", "paused")):
+                if record and not (record.agent or record.halted):
+                    self._leave(record)
+                elif record and (record.halted or container["State"] in ("running", "paused")):
                     await self._adopt_one(record, str(container["Id"]), container["State"])
                 else:
                     self._records.remove(sandbox_id)
                     await remove(self._engine, str(container["Id"]))
-            for sandbox_id in records.keys() - self._sandboxes.keys():
-                self._records.remove(sandbox_id)
+            there = {str(container["Labels"].get(Labels.SANDBOX, "")) for container in listed}
+            for sandbox_id in records.keys() - self._sandboxes.keys() - self._starting:
+                if records[sandbox_id].agent or sandbox_id not in there:
+                    self._records.remove(sandbox_id)
+            kept = {*self._sandboxes, *self._starting, *unreadable}
+            await asyncio.to_thread(remove_directories, self._agents, kept)
             await self._images.collect(self._records.owner)
             if self._is_bridged():
                 await self._guard()
@@ -237,18 +250,32 @@ class DockerRuntime:
         except PermissionDeniedError as error:
             self._event("network unguarded", runtime=self.name, detail=error.detail)
 
+    def _leave(self, record: Record) -> None:
+        """Leave a container of an older version alone, and say what can be done about it."""
+        self._event(
+            "sandbox not adopted",
+            sandbox=record.id,
+            runtime=self.name,
+            detail="an older version started it, without an agent: it runs on, but cannot be used any more; "
+            f"save its files with docker cp, then docker rm --force flash-sandbox-{record.id}",
+        )
+
     async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
         assert self._register is not None
         if record.halted and state != "exited":
             await halt(self._engine, container_id)
-        inspected = await self._engine.call("GET", f"/containers/{container_id}/json")
-        running = running_container(inspected, look=self._look and not record.halted)
+        running = running_container(await self._engine.call("GET", f"/containers/{container_id}/json"))
         sandbox = _Sandbox(record, container_id, running)
         self._sandboxes[record.id] = sandbox
         adopted = record.adopted(state)
         on_exit = self._register(adopted)
         if not record.halted:
-            sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
+            defaults = defaults_of(record.id, record.request, await self._configs.of(running.image_digest))
+            link = self._link(record)
+            sandbox.live = live = GuestContainer(self._engine, container_id, running, link, defaults)
+            live.guest.channel.is_frozen = adopted.state == "paused"
+            live.open_later()
+            sandbox.watcher = asyncio.create_task(self._watch(live, on_exit))
         self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=adopted.state)
 
     # Start
@@ -269,7 +296,9 @@ class DockerRuntime:
             async with self._image(request) as (started_from, image):
                 container = await self._container(sandbox_id, request, started_from)
                 record = Record(sandbox_id, request, image, idempotency_key, created_at)
-                container_id, running = await self._run(container, record)
+                sandbox = await self._run(container, record)
+        except AgentMissing as missing:
+            raise RuntimeUnavailableError(str(missing)) from missing
         except EngineMissing as missing:
             self._recovered = False
             raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from missing
@@ -277,9 +306,9 @@ class DockerRuntime:
             raise InternalServerError(f"Docker Engine: {error.message}") from error
         finally:
             self._starting.discard(sandbox_id)
-        sandbox = _Sandbox(record, container_id, running)
+        assert sandbox.live is not None
         self._sandboxes[sandbox_id] = sandbox
-        sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
+        sandbox.watcher = asyncio.create_task(self._watch(sandbox.live, on_exit))
         return Started(image=image)
 
     @asynccontextmanager
@@ -330,39 +359,61 @@ class DockerRuntime:
         """Return the container with what a kind of this runtime adds to it."""
         return container
 
-    async def _run(self, container: Container, record: Record) -> tuple[str, Running]:
-        idles = bool(self._idler) and not (record.request.command or record.request.image_command)
-        bare = replace(container, idler=self._idler)
-        # Where nobody sees that the image's own program fails, it is not tried.
-        if idles and (container.image in self._bare or not self._look):
-            return await self._run_once(bare, record)
-        try:
-            return await self._run_once(container, record)
-        except InvalidArgumentError as error:
-            if not idles or error.reason != Reason.START_FAILED:
-                raise
-        self._bare.add(container.image)
-        return await self._run_once(bare, record)
+    async def _run(self, container: Container, record: Record) -> _Sandbox:
+        """Start a container whose agent dials, or one that is attached if agents cannot dial here."""
+        if self._dials is not False:
+            secret = secrets.token_hex(_SECRET_BYTES)
+            try:
+                return await self._run_as(container, replace(record, agent="dialled", secret=secret))
+            except SandboxError:
+                if self._dials:
+                    raise
+        sandbox = await self._run_as(container, replace(record, agent="attached"))
+        self._dials = False
+        return sandbox
 
-    async def _run_once(self, container: Container, record: Record) -> tuple[str, Running]:
+    async def _run_as(self, container: Container, record: Record) -> _Sandbox:
+        link = self._link(record)
+        config = await self._configs.of(container.image)
+        defaults = defaults_of(record.id, record.request, config)
+        command = main_command(record.request, config)
+        live = None
         try:
-            container_id = await create(self._engine, container)
-            running = await start(self._engine, container_id, look=self._look)
-            # The engine takes such a limit (KernelMemoryTCP) and forgets it.
-            if on_this_host(container_id, running.init):
-                limit_tcp_buffers(running.init, container.limits.memory_bytes)
-            # An engine whose processes are elsewhere once is elsewhere.
-            self._look = self._look and not running.elsewhere
+            live = await launch(self._engine, container, link, agent_program(self._machine), defaults)
+            self._dials = self._dials or record.agent == "dialled"
+            if command:
+                await live.unless_ended(live.guest.start_main(command))
+            elif defaults.user:
+                await live.unless_ended(live.guest.require_user())
             # From here on the next orchestrator goes on with it.
             self._records.add(record)
         except BaseException:
-            with suppress(EngineMissing):
-                await completed(remove(self._engine, container.name))
+            await completed(self._remove_half_made(container.name, live))
             raise
-        return container_id, running
+        return _Sandbox(record, live.id, live.running, live)
 
-    async def _watch(self, sandbox: _Sandbox, on_exit: Callable[[int], None]) -> None:
-        on_exit(await exit_code(self._engine, sandbox.container))
+    async def _remove_half_made(self, name: str, live: GuestContainer | None) -> None:
+        if live is not None:
+            await live.close()
+        with suppress(EngineMissing):
+            await remove(self._engine, name)
+
+    def _link(self, record: Record) -> AgentLink:
+        if record.agent == "attached":
+            return AttachedLink(self._engine)
+        return DialledLink(self._agents / record.id, bytes.fromhex(record.secret))
+
+    async def _watch(self, live: GuestContainer, on_exit: Callable[[int], None]) -> None:
+        """Wait for the end of the main process, or of the container, and end the other one, too."""
+        main = live.guest.main_exit
+        await asyncio.wait({main, live.ended}, return_when=asyncio.FIRST_COMPLETED)
+        # It can be counted only as long as the container is there.
+        live.oom_kills()
+        on_exit(main.result() if main.done() else live.ended.result())
+        if not live.ended.done():
+            with suppress(EngineError, EngineMissing):
+                await halt(self._engine, live.id)
+        await live.close()
 
     # Use
 
@@ -374,11 +425,9 @@ class DockerRuntime:
         controls: AsyncIterator[Control],
     ) -> AsyncGenerator[Happening]:
         """Run a program, confined as the main process is, and tell what becomes of it."""
-        sandbox = self._sandbox(sandbox_id)
-        command = Command(
-            self._engine, self._ends, sandbox.container, program, sandbox.running.init, sandbox.oom_kills
-        )
-        async with self._engine_errors(), aclosing(command.run(stdin, controls)) as happenings:
+        live = self._live(sandbox_id)
+        await live.opened()
+        async with aclosing(live.guest.run(program, stdin, controls)) as happenings:
             async for happening in happenings:
                 yield happening
 
@@ -400,11 +449,13 @@ class DockerRuntime:
 
     async def pause(self, sandbox_id: str) -> None:
         """Freeze every process of the sandbox."""
+        self._live(sandbox_id).guest.channel.is_frozen = True
         await self._switch(sandbox_id, "pause", "already paused")
 
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
         await self._switch(sandbox_id, "unpause", "not paused")
+        self._live(sandbox_id).guest.channel.is_frozen = False
 
     async def _switch(self, sandbox_id: str, action: str, done: str) -> None:
         sandbox = self._sandbox(sandbox_id)
@@ -446,15 +497,21 @@ class DockerRuntime:
             return True
 
     async def logs(self, sandbox_id: str) -> GetLogsResult:
-        """Tell the last of what the main process has printed, as far as the engine keeps it."""
-        async with self._engine_errors():
-            return await printed(self._engine, self._sandbox(sandbox_id).container)
+        """Tell the last of what the main process has printed."""
+        sandbox = self._sandbox(sandbox_id)
+        if sandbox.live is None:
+            return await asyncio.to_thread(self._records.read_log, sandbox_id)
+        if not sandbox.live.guest.channel.is_frozen:
+            await sandbox.live.opened()
+        return sandbox.live.guest.logs()
 
     async def oom_kills(self, sandbox_id: str) -> int:
-        """Tell whether the engine has seen the kernel end a process for want of memory."""
+        """Tell how often the kernel has ended a process for want of memory; 1 if only the engine knows."""
+        sandbox = self._sandbox(sandbox_id)
+        if sandbox.live is not None and (kills := sandbox.live.oom_kills()):
+            return kills
         async with self._engine_errors():
-            container = self._sandbox(sandbox_id).container
-            inspected = await self._engine.call("GET", f"/containers/{container}/json")
+            inspected = await self._engine.call("GET", f"/containers/{sandbox.container}/json")
         return int(bool(inspected["State"].get("OOMKilled")))
 
     async def keep(self, sandbox_id: str, expires_at: float) -> None:
@@ -471,8 +528,9 @@ class DockerRuntime:
     async def halt(self, sandbox_id: str) -> None:
         """End every process of the sandbox, and keep its container."""
         sandbox = self._sandbox(sandbox_id)
-        if sandbox.watcher is not None:
-            sandbox.watcher.cancel()
+        if sandbox.live is not None:
+            await asyncio.to_thread(self._records.add_log, sandbox_id, sandbox.live.guest.logs())
+        await sandbox.let_go()
         # First, so that the next orchestrator goes on with it, and does not take it for one that has ended.
         self._note(sandbox, halted=True)
         async with self._engine_errors():
@@ -481,13 +539,13 @@ class DockerRuntime:
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""
         sandbox = self._sandbox(sandbox_id)
-        if sandbox.watcher is not None:
-            sandbox.watcher.cancel()
+        await sandbox.let_go()
         self._records.remove(sandbox_id)
         async with self._engine_errors():
             await remove(self._engine, sandbox.container)
             if sandbox.record.request.snapshot_path:
                 await self._images.let_go(sandbox.running.image_digest)
+        await asyncio.to_thread(remove_directory, self._agents / sandbox_id)
         self._sandboxes.pop(sandbox_id, None)
 
     def _sandbox(self, sandbox_id: str) -> _Sandbox:
@@ -495,6 +553,12 @@ class DockerRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"there is no {self.name} sandbox {sandbox_id}")
         return sandbox
+
+    def _live(self, sandbox_id: str) -> GuestContainer:
+        live = self._sandbox(sandbox_id).live
+        if live is None:
+            raise ConflictError(f"the processes of {self.name} sandbox {sandbox_id} have been ended")
+        return live
 
     @asynccontextmanager
     async def _engine_errors(self) -> AsyncIterator[None]:

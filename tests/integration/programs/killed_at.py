@@ -55,8 +55,8 @@ def die_after_engine_call(number: int) -> None:
             yield response
 
     @asynccontextmanager
-    async def counted_attached(self: Engine, path: str, body: object) -> AsyncIterator[Any]:
-        async with attached(self, path, body) as ends:
+    async def counted_attached(self: Engine, path: str) -> AsyncIterator[Any]:
+        async with attached(self, path) as ends:
             count()
             yield ends
 
