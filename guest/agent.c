@@ -187,6 +187,7 @@ static int collect_waits(int children) {
     if (stream.out >= 0 && !stream.lost && stream_is_pending()) add_wait(stream.out, POLLOUT, NULL, STREAM);
     stream.lost = false; /* it is tried again the next time */
     for (struct task *task = tasks; task; task = task->next) {
+        if (task->executed >= 0) add_wait(task->executed, POLLIN, task, REPORT);
         if (task->report >= 0) add_wait(task->report, POLLIN, task, REPORT);
         if (program_is_being_killed(task) && (timeout < 0 || timeout > KILL_MS)) timeout = KILL_MS;
         if (port_is_connecting(task) || task_wants_input(task)) add_wait(task->input, POLLOUT, task, INPUT);

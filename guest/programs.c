@@ -24,18 +24,19 @@
 #include "users.h"
 
 enum {
-    REPORT = 3,          /* where a supervisor and its program report to */
+    REPORT = 3,          /* where a supervisor reports to */
+    EXECUTED,            /* where a program says why it is not executed; closed when it is */
     CONTROL,             /* where signals for a terminal's foreground processes come from */
     NOT_FOUND = 127,     /* exit statuses of a shell (POSIX) */
     NOT_RUNNABLE = 126,
     MAX_LABEL = 32768, /* bytes */
 };
 
-enum report_kind { FORKED = 1, EXECUTED, NOT_RUN, EXITED };
-
+/* What a supervisor reports: twice, at the program's start and at its end. */
 struct report {
-    int32_t kind;
-    int32_t value; /* a process ID; of `NOT_RUN` an enum not_run; of `EXITED` a status of waitpid */
+    pid_t program;
+    bool ended;
+    int status; /* of waitpid */
 };
 
 /* What the agent itself needs to know of a Run. */
@@ -43,6 +44,7 @@ struct plan {
     struct bytes run;
     struct winsize size;
     bool terminal, takes_input, detached;
+    bool grouped;    /* it has a cgroup */
     bool controlled; /* the terminal's signals come on `CONTROL` */
     uint64_t window;
     struct bytes label;
@@ -76,17 +78,15 @@ static bool read_plan(struct plan *plan, struct bytes run) {
 
 /* In the program's own process */
 
-static int executed = -1; /* where to say why the program is not executed; closed when it is */
-
-static _Noreturn void end_unexecuted(int status, enum not_run why) {
+static void say_why(enum not_run why) {
     uint8_t reason = (uint8_t)why;
-    if (write(executed, &reason, 1) < 0) {} /* then only the status tells */
-    _exit(status);
+    if (write(EXECUTED, &reason, 1) < 0) {} /* then only the status tells */
 }
 
 static _Noreturn void give_up(const char *what, int status, enum not_run why) {
     dprintf(2, "flash-sandbox: %s: %s\n", what, strerror(errno));
-    end_unexecuted(status, why);
+    say_why(why);
+    _exit(status);
 }
 
 /* What only the program itself needs: nothing of it stays in the agent. */
@@ -188,7 +188,8 @@ static _Noreturn void become_program(const struct plan *plan) {
     struct command command = read_command(plan->run);
     if (!user_find(command.user, &user)) {
         dprintf(2, "flash-sandbox: there is no user %s in the sandbox\n", command.user);
-        end_unexecuted(NOT_RUNNABLE, NOT_RUN_USER);
+        say_why(NOT_RUN_USER);
+        _exit(NOT_RUNNABLE);
     }
     if (!variable(command.env, "HOME")) add_home(&command, user.home);
     if (plan->terminal && fchown(0, user.uid, (gid_t)-1)) {} /* so that it can be opened by name */
@@ -202,47 +203,29 @@ static _Noreturn void become_program(const struct plan *plan) {
     execute(&command);
 }
 
-/* In a cgroup it needs no supervisor. */
-static void become(void *plan) {
-    fcntl(REPORT, F_SETFD, FD_CLOEXEC);
-    executed = REPORT;
-    become_program(plan);
-}
-
 /* In the supervisor */
 
-static void report(int32_t kind, int32_t value) {
-    struct report report = {kind, value};
+static void report(struct report report) {
     /* A pipe takes it whole; where nobody reads it, nobody wants to know. */
     if (write(REPORT, &report, sizeof report) < 0) _exit(1);
 }
 
 /* Wait for the program, and for all that it left behind as long as it runs. It is not reaped here: its process ID stays
  * its own until the agent, whose child it becomes, has read the report. */
-static void supervise(void *argument) {
-    struct plan *plan = argument;
+static void supervise(const struct plan *plan) {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    fcntl(REPORT, F_SETFD, FD_CLOEXEC);
-    int ends[2];
-    pid_t program = pipe2(ends, O_CLOEXEC) ? -1 : fork();
-    if (program == 0) {
-        executed = ends[1];
-        become_program(plan);
-    }
+    pid_t program = fork();
+    if (program == 0) become_program(plan);
     if (program < 0) {
         dprintf(2, "flash-sandbox: start a process: %s\n", strerror(errno));
-        report(NOT_RUN, NOT_RUN_PROGRAM);
-        report(EXITED, NOT_RUNNABLE << 8);
+        say_why(NOT_RUN_PROGRAM);
+        report((struct report){.ended = true, .status = NOT_RUNNABLE << 8});
         return;
     }
-    report(FORKED, program);
+    report((struct report){.program = program});
     stream_forget();
-    uint8_t reason;
-    close(ends[1]);
-    if (read(ends[0], &reason, 1) == 1) report(NOT_RUN, reason);
-    else report(EXECUTED, program);
-    close(ends[0]);
-    for (int i = 0; i < REPORT; i++) close(i);
+    for (int i = 0; i < MAX_WORKER_DESCRIPTORS; i++)
+        if (i != REPORT) close(i);
     for (;;) {
         siginfo_t ended = {0};
         if (waitid(P_ALL, 0, &ended, WEXITED | WNOWAIT)) {
@@ -253,9 +236,19 @@ static void supervise(void *argument) {
             waitpid(ended.si_pid, NULL, 0);
             continue;
         }
-        report(EXITED, ended.si_code == CLD_EXITED ? ended.si_status << 8 : ended.si_status);
+        int status = ended.si_code == CLD_EXITED ? ended.si_status << 8 : ended.si_status;
+        report((struct report){program, true, status});
         return;
     }
+}
+
+/* In a cgroup a program needs no supervisor. */
+static void begin(void *argument) {
+    const struct plan *plan = argument;
+    fcntl(EXECUTED, F_SETFD, FD_CLOEXEC);
+    fcntl(REPORT, F_SETFD, FD_CLOEXEC);
+    if (plan->grouped) become_program(plan);
+    supervise(plan);
 }
 
 /* In the agent */
@@ -312,39 +305,46 @@ bool open_pipes(struct task *task, bool takes_input, int theirs[3]) {
     return true;
 }
 
+/* Make a pipe that the worker writes to. */
+static bool open_report(int *ours, int *theirs) {
+    int ends[2];
+    if (!open_pipe(ends, 0)) return false;
+    *ours = ends[0];
+    *theirs = ends[1];
+    return true;
+}
+
 /* Start the program or its supervisor. False, with errno, where that is not possible. */
 static bool start(struct task *task, struct plan *plan, int theirs[MAX_WORKER_DESCRIPTORS]) {
     int ends[2], group = -1;
     if (!(plan->terminal ? open_terminal(task, &plan->size, theirs) : open_pipes(task, plan->takes_input, theirs)))
         return false;
-    if (!open_pipe(ends, 0)) return false;
-    task->report = ends[0];
-    theirs[REPORT] = ends[1];
-    /* Without cgroups there is a supervisor, which waits for every process that the program leaves. */
-    plan->controlled = plan->terminal && runs_on_gvisor() && cgroups_are_used();
+    plan->grouped = cgroups_are_used();
+    plan->controlled = plan->terminal && plan->grouped && runs_on_gvisor();
+    if (!open_report(&task->executed, &theirs[EXECUTED])) return false;
+    if (!plan->grouped && !open_report(&task->report, &theirs[REPORT])) return false;
     if (plan->controlled) {
         if (!open_pipe(ends, 1)) return false;
         theirs[CONTROL] = ends[0];
         task->control = ends[1];
     }
-    if (cgroups_are_used() && (group = cgroup_make(task->id)) < 0) return false;
-    task->grouped = group >= 0;
-    int count = plan->controlled ? CONTROL + 1 : CONTROL;
-    pid_t worker = worker_start(theirs, count, group, task->grouped ? become : supervise, plan);
-    if (task->grouped) {
+    if (plan->grouped && (group = cgroup_make(task->id)) < 0) return false;
+    pid_t worker = worker_start(theirs, MAX_WORKER_DESCRIPTORS, group, begin, plan);
+    if (plan->grouped) {
         int error = errno;
         close(group);
         if (worker < 0) cgroup_remove(task->id);
         else task->program = worker;
         errno = error;
     }
+    task->grouped = plan->grouped;
     task->worker = worker < 0 ? 0 : worker;
     return worker >= 0;
 }
 
 void program_start(uint64_t id, struct bytes run) {
     struct plan plan;
-    int theirs[MAX_WORKER_DESCRIPTORS] = {-1, -1, -1, -1, -1};
+    int theirs[MAX_WORKER_DESCRIPTORS] = {-1, -1, -1, -1, -1, -1};
     errno = EBADMSG;
     bool whole = read_plan(&plan, run);
     struct task *task = task_new(id, PROGRAM, plan.window);
@@ -357,7 +357,7 @@ void program_start(uint64_t id, struct bytes run) {
         task_end(task, NOT_RUNNABLE, 0, false);
     }
     close_all(theirs, plan.terminal ? 1 : 3);
-    close_all(theirs + REPORT, 2);
+    close_all(theirs + 3, MAX_WORKER_DESCRIPTORS - 3);
 }
 
 /* It has ended, with this status of waitpid. */
@@ -368,34 +368,31 @@ static void end_with(struct task *task, int status) {
 }
 
 /* Read what the program's own process says: a byte for why it is not executed, or the end of the pipe. */
-static void report_of_grouped(struct task *task) {
-    uint8_t reason;
-    if (task->report < 0) return;
-    ssize_t size = read(task->report, &reason, 1);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (size == 1) task->not_run = reason;
+static void read_executed(struct task *task) {
+    uint8_t reason = 0;
+    if (task->executed < 0 || read(task->executed, &reason, 1) < 0) return;
+    if (reason) task->not_run = reason;
     else task->started = true;
-    close_all(&task->report, 1);
-    task->report = -1;
+    close(task->executed);
+    task->executed = -1;
 }
 
 void program_report(struct task *task) {
     struct report report;
-    if (task->grouped) report_of_grouped(task);
-    while (task->report >= 0 && !task->grouped) {
+    read_executed(task);
+    while (task->report >= 0) {
         ssize_t size = read(task->report, &report, sizeof report);
         if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-        if (size == sizeof report && report.kind == FORKED) {
-            task->program = report.value;
+        if (size == sizeof report && !report.ended) {
+            task->program = report.program;
             if (task->kill_due) end_descendants(task->worker);
+            continue;
         }
-        if (size == sizeof report && report.kind == EXECUTED) task->started = true;
-        if (size == sizeof report && report.kind == NOT_RUN) task->not_run = (uint32_t)report.value;
-        if (size == sizeof report && report.kind != EXITED) continue;
         close(task->report);
         task->report = -1;
         if (size != sizeof report) return; /* its supervisor was killed, see programs_reap */
-        end_with(task, report.value);
+        read_executed(task);
+        end_with(task, report.status);
     }
 }
 

@@ -23,7 +23,7 @@ bool program_is_being_killed(const struct task *task);
 /* Reap every child that has ended, and end the tasks of those that were their workers. */
 void programs_reap(void);
 
-enum { MAX_WORKER_DESCRIPTORS = 5 };
+enum { MAX_WORKER_DESCRIPTORS = 6 };
 
 /* Start a child of the agent that has these descriptors as 0, 1 and so on, and no other one. It joins a cgroup first;
  * -1 for none. */

@@ -33,7 +33,8 @@ struct task *task_new(uint64_t id, enum task_kind kind, uint64_t window) {
     struct task *task = calloc(1, sizeof *task);
     if (!task) return NULL;
     *task = (struct task){
-        .id = id, .kind = kind, .report = -1, .input = -1, .outputs = {-1, -1}, .control = -1, .credit = INPUT_WINDOW,
+        .id = id, .kind = kind, .credit = INPUT_WINDOW,
+        .executed = -1, .report = -1, .input = -1, .outputs = {-1, -1}, .control = -1,
     };
     task_window(task, 0, window, false);
     struct task **end = &tasks;
@@ -84,6 +85,7 @@ void task_forget(struct task *task) {
     *place = task->next;
     close_input(task);
     for (int pipe = 0; pipe < PIPES; pipe++) close_descriptor(&task->outputs[pipe]);
+    close_descriptor(&task->executed);
     close_descriptor(&task->report);
     close_descriptor(&task->control);
     output_forget(&task->output);

@@ -27,7 +27,8 @@ struct task {
     int wait_status; /* that of `worker`, once it is reaped */
     pid_t program;  /* a program's first process; 0: it is not there yet */
     bool program_gone; /* it has ended: its process ID may be another one's */
-    int report;     /* reports of a supervisor or of what becomes the program; -1: none (any more) */
+    int executed;   /* says whether a program is executed; -1: that is known */
+    int report;     /* reports of a supervisor or a file operation; -1: none (any more) */
     int input;      /* where input goes; -1: none */
     int outputs[PIPES]; /* -1: ended */
     bool terminal;  /* all three are the master of one */
