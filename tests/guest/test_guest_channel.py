@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import flash_sandbox_guest as guest
 import pytest
@@ -190,7 +191,7 @@ async def test_a_result_for_somebody_elses_task_reaches_nobody() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        [{"welcome": guest.Welcome(nonce=bytes(16), version=1)}],
+        [{"welcome": guest.Welcome(nonce=bytes(16), version=1, guarded=True)}],
         [{"pong": guest.Pong()}],
         [{"known": guest.Known(credit=5, input=6)}],
         [{"known": guest.Known()}] * 5000,
@@ -228,7 +229,7 @@ async def test_an_agent_that_connects_shows_its_secret(
         liar.say(**said)
     hello = liar.asked[0].hello
     assert hello is not None
-    liar.say(welcome=guest.Welcome(nonce=hello.nonce, version=1))
+    liar.say(welcome=guest.Welcome(nonce=hello.nonce, version=1, guarded=True))
     if fails:
         with pytest.raises(ChannelFailed):
             await opening
@@ -236,14 +237,18 @@ async def test_an_agent_that_connects_shows_its_secret(
         await opening
 
 
-async def test_an_agent_of_another_version_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("welcome", "refusal"),
+    [({"version": 2, "guarded": True}, "version 2"), ({"version": 1}, "filter of system calls")],
+)
+async def test_an_agent_that_would_not_serve_is_refused(welcome: dict[str, Any], refusal: str) -> None:
     liar = Liar()
     opening = asyncio.ensure_future(liar.channel.open())
     await asyncio.sleep(0)
     hello = liar.asked[0].hello
     assert hello is not None
-    liar.say(welcome=guest.Welcome(nonce=hello.nonce, version=2))
-    with pytest.raises(ChannelFailed, match="version 2"):
+    liar.say(welcome=guest.Welcome(nonce=hello.nonce, **welcome))
+    with pytest.raises(ChannelFailed, match=refusal):
         await opening
 
 
