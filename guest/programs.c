@@ -415,9 +415,10 @@ void program_kill(struct task *task) {
     program_report(task);
     task->kill_due = true;
     if (task->grouped) return;
+    /* Before the program: at its end the supervisor ends, and what the program started descends from it no more. */
+    end_descendants(task->worker);
     /* It ends for this even where /proc tells nothing of what it has started. */
     if (task->program && !task->program_gone) kill(task->program, SIGKILL);
-    end_descendants(task->worker);
 }
 
 /* End a program whose first process has ended, once nothing is left of it that is to be killed. */
