@@ -79,7 +79,7 @@ class Liar:
         opening = asyncio.ensure_future(self.channel.open())
         await asyncio.sleep(0)
         assert self.asked[0].hello is not None
-        self.say(welcome=guest.Welcome(nonce=self.asked[0].hello.nonce, version=1, guarded=True))
+        self.say(welcome=guest.Welcome(nonce=self.asked[0].hello.nonce, version=1))
         await opening
         return self
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from docker_engine import IMAGE, DockerEngine
 from inside import run_in, wait_until
 from killed import killed
+from serving import kill, owner, serving
 
 from flash_sandbox import ConflictError, HTTPClient
 from flash_sandbox.models import StartRequest
@@ -24,34 +20,6 @@ from flash_sandbox.orchestrator.runtimes.base import Adopted
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
 
 REQUEST = StartRequest(image=IMAGE, memory_mb=64, network="none")
-
-
-@contextmanager
-def serving(state_dir: Path, engine: DockerEngine) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run ``flash-sandbox serve`` and yield the process and the address of its HTTP front door."""
-    command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", "best-effort"]
-    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir)]
-    environment = os.environ | {"DOCKER_HOST": engine.host}
-    log = state_dir.with_name(f"{state_dir.name}.log")
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            found = re.fullmatch(r"HTTP\s+(\S+)\n", process.stdout.readline())
-            assert found is not None, log.read_text()
-            process.stdout.readline()
-            yield process, found[1]
-        finally:
-            process.terminate()
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.wait()
 
 
 @asynccontextmanager
@@ -74,10 +42,6 @@ async def runtime_on(
         await runtime.close()
 
 
-def owner(state_dir: Path) -> str:
-    return (state_dir / "containers/docker/owner").read_text()
-
-
 def images_of(engine: DockerEngine, state_dir: Path) -> set[str]:
     filters = json.dumps({"label": [f"flash-sandbox.snapshot={owner(state_dir)}"]})
     return {image["Id"] for image in engine.call("GET", "/images/json", params={"filters": filters})}
@@ -86,13 +50,13 @@ def images_of(engine: DockerEngine, state_dir: Path) -> set[str]:
 def test_what_ran_and_what_was_paused_goes_on_after_a_kill(
     docker_engine: DockerEngine, tmp_path: Path
 ) -> None:
-    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+    with serving(tmp_path, docker_engine.host) as (process, address), HTTPClient(address=address) as client:
         ran = client.start_sandbox("docker", IMAGE, memory_mb=64)
         client.exec_command(ran, ["sh", "-c", "echo kept > /file"])
         paused = client.start_sandbox("docker", IMAGE, memory_mb=64)
         client.snapshot_sandbox(paused)
         kill(process)
-    with serving(tmp_path, docker_engine) as (_, address), HTTPClient(address=address) as client:
+    with serving(tmp_path, docker_engine.host) as (_, address), HTTPClient(address=address) as client:
         assert (client.get_status(ran), client.get_status(paused)) == ("running", "paused")
         assert client.exec_command(ran, ["cat", "/file"]).stdout == "kept\n"
         assert client.get_metrics(ran).memory_limit_bytes == 64 * 1024 * 1024
@@ -108,7 +72,7 @@ def test_what_ran_and_what_was_paused_goes_on_after_a_kill(
 def test_a_container_whose_record_another_version_wrote_is_left_alone_and_told_of(
     docker_engine: DockerEngine, tmp_path: Path, change: dict[str, object]
 ) -> None:
-    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+    with serving(tmp_path, docker_engine.host) as (process, address), HTTPClient(address=address) as client:
         sandbox_id = client.start_sandbox("docker", IMAGE, memory_mb=64)
         snapshot = client.snapshot_sandbox(sandbox_id).snapshot_path
         kill(process)
@@ -117,7 +81,7 @@ def test_a_container_whose_record_another_version_wrote_is_left_alone_and_told_o
     original = (record.read_text(), manifest.read_text())
     record.write_text(json.dumps(json.loads(original[0]) | change))
     manifest.write_text(json.dumps(json.loads(original[1]) | {"of_tomorrow": 1}))
-    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+    with serving(tmp_path, docker_engine.host) as (process, address), HTTPClient(address=address) as client:
         assert client.list_sandboxes().sandboxes == ()
         client.stop_sandbox(client.start_sandbox("docker", IMAGE, memory_mb=64))
         process.terminate()
@@ -126,13 +90,13 @@ def test_a_container_whose_record_another_version_wrote_is_left_alone_and_told_o
     assert (sandbox_id in log, manifest.name in log) == (True, True)
     record.write_text(original[0])
     manifest.write_text(original[1])
-    with serving(tmp_path, docker_engine) as (_, address), HTTPClient(address=address) as client:
+    with serving(tmp_path, docker_engine.host) as (_, address), HTTPClient(address=address) as client:
         assert client.get_status(sandbox_id) == "paused"
         client.stop_sandbox(client.start_sandbox("docker", snapshot_path=snapshot, memory_mb=64))
 
 
 def test_a_graceful_end_leaves_no_container(docker_engine: DockerEngine, tmp_path: Path) -> None:
-    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+    with serving(tmp_path, docker_engine.host) as (process, address), HTTPClient(address=address) as client:
         client.start_sandbox("docker", IMAGE, memory_mb=64)
         process.terminate()
         process.wait()
@@ -141,35 +105,15 @@ def test_a_graceful_end_leaves_no_container(docker_engine: DockerEngine, tmp_pat
 
 def test_the_end_of_an_adopted_sandbox_is_heard_of(docker_engine: DockerEngine, tmp_path: Path) -> None:
     script = "until [ -e /end ]; do usleep 10000; done; echo last words; exit 5"
-    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
+    with serving(tmp_path, docker_engine.host) as (process, address), HTTPClient(address=address) as client:
         sandbox_id = client.start_sandbox("docker", IMAGE, ["sh", "-c", script], memory_mb=64)
         kill(process)
-    with serving(tmp_path, docker_engine) as (_, address), HTTPClient(address=address) as client:
+    with serving(tmp_path, docker_engine.host) as (_, address), HTTPClient(address=address) as client:
         (docker_engine.root_of(sandbox_id) / "end").touch()
         wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end to be noticed")
         with pytest.raises(ConflictError, match="status 5"):
             client.exec_command(sandbox_id, ["true"])
         assert client.get_logs(sandbox_id).output == b"last words\n"
-        client.stop_sandbox(sandbox_id)
-
-
-def test_programs_go_on_without_an_orchestrator_and_what_they_print_meanwhile_is_not_lost(
-    docker_engine: DockerEngine, tmp_path: Path
-) -> None:
-    script = (
-        "n=0; while [ $n -lt 5000 ]; do n=$((n+1)); echo $n; usleep 200; done; touch /done; exec sleep 1000"
-    )
-    with serving(tmp_path, docker_engine) as (process, address), HTTPClient(address=address) as client:
-        sandbox_id = client.start_sandbox("docker", IMAGE, ["sh", "-c", script], memory_mb=64)
-        wait_until(lambda: client.get_logs(sandbox_id).output, "it to print")
-        kill(process)
-    root = docker_engine.root_of(sandbox_id)
-    wait_until((root / "done").exists, "the program to go on")
-    with serving(tmp_path, docker_engine) as (_, address), HTTPClient(address=address) as client:
-        wait_until(lambda: client.get_logs(sandbox_id).output.endswith(b"\n5000\n"), "the rest of it")
-        log = client.get_logs(sandbox_id)
-        whole = b"".join(b"%d\n" % number for number in range(1, 5001))
-        assert whole[log.dropped :] == log.output
         client.stop_sandbox(sandbox_id)
 
 

@@ -65,8 +65,7 @@ class AgentLink(Protocol):
         """Return a new stream to the agent, in place of the one before.
 
         Raises:
-            TimeoutError: The agent does not dial.
-            SandboxError: The agent cannot be reached.
+            InternalServerError: The agent cannot be reached.
         """
 
     async def close(self) -> None:
@@ -100,12 +99,8 @@ class DialledLink:
     async def begin(self, container_id: str, init: int) -> None:
         """Wait until the agent has dialled."""
         self._container, self._init = container_id, init
-        seconds = _LOCAL_DIAL_SECONDS if on_this_host(container_id, init) else _DIAL_SECONDS
-        try:
-            async with asyncio.timeout(seconds):
-                self._first = await self._socket.accept(self._is_agent, again=False)
-        except TimeoutError as error:
-            raise InternalServerError(f"the sandbox's agent did not connect within {seconds:g} s") from error
+        is_local = on_this_host(container_id, init)
+        self._first = await self._accept(_LOCAL_DIAL_SECONDS if is_local else _DIAL_SECONDS, again=False)
 
     async def settle(self, guest: Guest) -> None:
         """Do nothing: the directory stays."""
@@ -120,8 +115,7 @@ class DialledLink:
         first, self._first = self._first, None
         if first is not None:
             return first
-        async with asyncio.timeout(_LOCAL_DIAL_SECONDS):
-            return await self._socket.accept(self._is_agent, again=True)
+        return await self._accept(_LOCAL_DIAL_SECONDS, again=True)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -129,6 +123,13 @@ class DialledLink:
         if first is not None:
             first.close()
         self._socket.close()
+
+    async def _accept(self, seconds: float, *, again: bool) -> AgentStream:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._socket.accept(self._is_agent, again=again)
+        except TimeoutError as error:
+            raise InternalServerError(f"the sandbox's agent did not connect within {seconds:g} s") from error
 
     def _is_agent(self, pid: int) -> bool:
         # If the engine's process IDs are not those of this host, the secret alone counts.

@@ -103,6 +103,8 @@ class GuestContainer:
         self.guest = Guest(self._connect, defaults, reconnects=True, oom_kills=self.oom_kills)
         self._oom_kills = 0
         self._link = link
+        self._thawed = asyncio.Event()
+        self._thawed.set()
         self._opening: asyncio.Task[None] | None = None
 
     def oom_kills(self) -> int:
@@ -113,6 +115,19 @@ class GuestContainer:
         with suppress(OSError):
             self._oom_kills = oom_kills_of_host(self.id, self.running.init) or self._oom_kills
         return self._oom_kills
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is paused, so that its agent need not answer."""
+        return not self._thawed.is_set()
+
+    @is_frozen.setter
+    def is_frozen(self, frozen: bool) -> None:
+        self.guest.channel.is_frozen = frozen
+        if frozen:
+            self._thawed.clear()
+        else:
+            self._thawed.set()
 
     async def unless_ended(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Do what needs the agent; give it up once the container has ended.
@@ -163,9 +178,9 @@ class GuestContainer:
 
     async def _connect(self) -> AgentStream:
         while True:
+            await self._thawed.wait()
             try:
                 return await self._link.connect()
-            except TimeoutError as error:
-                # A paused one does not dial.
-                if not self.guest.channel.is_frozen:
-                    raise InternalServerError("the sandbox's agent did not connect again") from error
+            except SandboxError:
+                if self._thawed.is_set():
+                    raise

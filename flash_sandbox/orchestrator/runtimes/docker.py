@@ -273,7 +273,7 @@ class DockerRuntime:
             defaults = defaults_of(record.id, record.request, await self._configs.of(running.image_digest))
             link = self._link(record)
             sandbox.live = live = GuestContainer(self._engine, container_id, running, link, defaults)
-            live.guest.channel.is_frozen = adopted.state == "paused"
+            live.is_frozen = adopted.state == "paused"
             live.open_later()
             sandbox.watcher = asyncio.create_task(self._watch(live, on_exit))
         self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=adopted.state)
@@ -449,13 +449,18 @@ class DockerRuntime:
 
     async def pause(self, sandbox_id: str) -> None:
         """Freeze every process of the sandbox."""
-        self._live(sandbox_id).guest.channel.is_frozen = True
-        await self._switch(sandbox_id, "pause", "already paused")
+        live = self._live(sandbox_id)
+        live.is_frozen = True
+        try:
+            await self._switch(sandbox_id, "pause", "already paused")
+        except SandboxError:
+            live.is_frozen = False
+            raise
 
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
         await self._switch(sandbox_id, "unpause", "not paused")
-        self._live(sandbox_id).guest.channel.is_frozen = False
+        self._live(sandbox_id).is_frozen = False
 
     async def _switch(self, sandbox_id: str, action: str, done: str) -> None:
         sandbox = self._sandbox(sandbox_id)
@@ -501,7 +506,7 @@ class DockerRuntime:
         sandbox = self._sandbox(sandbox_id)
         if sandbox.live is None:
             return await asyncio.to_thread(self._records.read_log, sandbox_id)
-        if not sandbox.live.guest.channel.is_frozen:
+        if not sandbox.live.is_frozen:
             await sandbox.live.opened()
         return sandbox.live.guest.logs()
 
