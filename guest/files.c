@@ -244,9 +244,7 @@ void file_reaped(struct task *task) {
     task_end(task, EINTR, 0, true);
 }
 
-void files_reaped(pid_t process) {
-    if (spare.worker && process == spare.worker) files_drop_spare();
-}
+bool file_is_spare(pid_t process) { return process == spare.worker; }
 
 void files_expect_more(void) {
     spare_due = true;

@@ -18,8 +18,8 @@ void files_expect_more(void);
 /* Start that worker where it is due, or end it where nothing came. Takes and returns how long to wait at most. */
 int files_prepare(int timeout);
 
-/* Do without that worker; note that a process was reaped, which may be that worker. */
+/* Do without that worker, or tell whether a process is it. */
 void files_drop_spare(void);
-void files_reaped(pid_t process);
+bool file_is_spare(pid_t process);
 
 #endif

@@ -445,13 +445,13 @@ void programs_reap(void) {
     while ((ended = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
         struct task *task = tasks;
         while (task && task->worker != ended) task = task->next;
-        files_reaped(ended);
-        if (!task) continue;
         if (WIFSTOPPED(status)) {
-            /* A worker of the agent's own has been sent a signal. A program may stand still. */
-            if (!task->grouped) kill(ended, SIGCONT);
+            /* A worker of the agent's own has been sent a signal. What programs have started may stand still. */
+            if (task ? !task->grouped : file_is_spare(ended)) kill(ended, SIGCONT);
             continue;
         }
+        if (file_is_spare(ended)) files_drop_spare();
+        if (!task) continue;
         task->worker = 0;
         if (task->grouped) {
             task->wait_status = status;

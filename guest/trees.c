@@ -477,29 +477,22 @@ static char *hear_item(struct item *item) {
     uint8_t *bytes = malloc(size + 1);
     if (!bytes) fail("", ENOMEM);
     hear(bytes, size);
-    struct reader reader = reader_of((struct bytes){bytes, size});
-    struct field field;
-    *item = (struct item){.times = {{.tv_nsec = UTIME_OMIT}}};
-    struct bytes name = {0}, link = {0}, same_as = {0};
-    while (read_field(&reader, &field)) {
-        int64_t modified = from_zigzag(field.value);
-        switch (field.number) {
-        case ENTRY_NAME: name = field.bytes; break;
-        case ENTRY_MODE: item->mode = (mode_t)field.value; break;
-        case ENTRY_UID: item->uid = (uid_t)field.value; break;
-        case ENTRY_GID: item->gid = (gid_t)field.value; break;
-        case ENTRY_LINK: link = field.bytes; break;
-        case ENTRY_SAME_AS: same_as = field.bytes; break;
-        case ENTRY_MODIFIED_NS:
-            item->times[1].tv_sec = modified / SECOND_NS - (modified % SECOND_NS < 0);
-            item->times[1].tv_nsec = modified % SECOND_NS + (modified % SECOND_NS < 0 ? SECOND_NS : 0);
-            break;
-        }
-    }
-    if (reader.malformed) fail("", EBADMSG);
-    item->name = text_of(name);
-    item->link = text_of(link);
-    item->same_as = text_of(same_as);
+    struct message entry = read_message((struct bytes){bytes, size});
+    if (entry.malformed) fail("", EBADMSG);
+    int64_t modified = from_zigzag(entry.numbers[ENTRY_MODIFIED_NS]), nanoseconds = modified % SECOND_NS;
+    bool is_before = nanoseconds < 0; /* C divides towards zero; times are divided towards the past */
+    *item = (struct item){
+        .name = text_of(entry.bytes[ENTRY_NAME]),
+        .link = text_of(entry.bytes[ENTRY_LINK]),
+        .same_as = text_of(entry.bytes[ENTRY_SAME_AS]),
+        .mode = (mode_t)entry.numbers[ENTRY_MODE],
+        .uid = (uid_t)entry.numbers[ENTRY_UID],
+        .gid = (gid_t)entry.numbers[ENTRY_GID],
+        .times = {
+            {.tv_nsec = UTIME_OMIT},
+            {.tv_sec = modified / SECOND_NS - is_before, .tv_nsec = nanoseconds + is_before * SECOND_NS},
+        },
+    };
     free(bytes);
     if (!item->name || !item->link || !item->same_as) fail("", ENOMEM);
     return item->name;

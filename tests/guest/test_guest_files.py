@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -204,17 +205,20 @@ busy = {parent for _, parent in parents.values()}
 for pid, (name, parent) in parents.items():
     if parent == 1 and pid not in busy and name == parents[1][0]:
         print(pid)
-        if sys.argv[1:]: os.kill(pid, 9)
+        if sys.argv[1:]: os.kill(pid, int(sys.argv[1]))
 """
 
 
-def test_a_worker_waits_for_the_next_operation_and_may_be_killed(host: Host) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_waits_for_the_next_operation_and_may_be_killed_or_stopped(
+    host: Host, number: signal.Signals
+) -> None:
     for _ in range(5):
         assert host.file(Kind.STAT, "/tmp").status == 0
         # That of the operation may not have exited yet.
         while host.run("python3", "-c", WAITING).stdout.count(b"\n") != 1:
             pass
-        assert host.run("python3", "-c", WAITING, "kill").stdout != b""
+        assert host.run("python3", "-c", WAITING, str(int(number))).stdout != b""
     assert host.file(Kind.WRITE, "/tmp/file", b"content").status == 0
     assert host.file(Kind.READ, "/tmp/file").stdout == b"content"
 
