@@ -10,9 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { AGENT = 1 };
+enum {
+    AGENT = 1,
+    /* How often it is looked whether all have stopped. */
+    TRY_NS = 200000,
+    FEW_TRIES = 25,
+    MANY_TRIES = 2500,
+};
 
 struct process {
     pid_t pid, parent;
@@ -100,12 +107,40 @@ static void choose_descendants(struct processes *processes) {
     }
 }
 
+/* Count the processes that have not come to rest; those that wait for the kernel do not count as moving. */
+static size_t count_moving(const struct processes *processes, bool *waits) {
+    size_t moving = 0;
+    *waits = false;
+    for (size_t i = 0; i < processes->count; i++) {
+        char state = processes->all[i].state;
+        *waits |= state == 'D';
+        moving += !strchr("TtZXD", state);
+    }
+    return moving;
+}
+
+/* Stop every process, and read what there is. A process that was inside a fork stops when it comes out of it: only
+ * then is its child there, stopped, too. So there must be no more of them once all had been seen to stand still. One
+ * that waits for the kernel may wait for its child (vfork), for ever, so that it is not waited for as long. */
+static struct processes stop_all(void) {
+    size_t at_rest = 0;
+    kill(-1, SIGSTOP);
+    for (int i = 0;; i++) {
+        bool waits;
+        struct processes now = read_processes();
+        bool rests = !count_moving(&now, &waits) && (!waits || i >= FEW_TRIES);
+        if ((rests && now.count == at_rest) || i >= MANY_TRIES) return now;
+        at_rest = rests ? now.count : 0;
+        free(now.all);
+        if (!rests) nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
+    }
+}
+
 /* While everything stands still nothing forks, so that what is found is all there is. */
 static void end_chosen(bool (*choose)(const struct process *, const void *), const void *of) {
     release_descriptors();
     struct processes before = read_processes();
-    kill(-1, SIGSTOP);
-    struct processes now = read_processes();
+    struct processes now = stop_all();
     for (size_t i = 0; i < now.count; i++) now.all[i].chosen = choose(&now.all[i], of);
     choose_descendants(&now);
     for (size_t i = 0; i < now.count; i++)

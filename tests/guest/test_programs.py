@@ -270,3 +270,13 @@ def test_users_of_the_image(agent: Path, need: Need) -> None:
         refused = host.run("id", user=b"nobody-of-that-name")
         assert (refused.status, b"no user" in refused.stderr) == (126, True)
         assert refused.ended.not_run == guest.NotRun.USER
+
+
+def test_what_starts_while_another_one_is_ended_goes_on(host: Host) -> None:
+    # Everything stands still for a moment, also what is inside a fork just then.
+    for _ in range(200):
+        ended = host.start("sleep", "60")
+        others = [host.start("true") for _ in range(3)]
+        host.send(ended, kill=guest.Kill())
+        assert [host.finish(other).status for other in others] == [0, 0, 0]
+        assert host.finish(ended).ended.signal == signal.SIGKILL
