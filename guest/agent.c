@@ -3,11 +3,16 @@
  *     agent --inherited FD    the stream is a socket pair; the agent ends with it
  *     agent --dial PATH       the stream is a Unix socket; the agent connects again when it is lost
  *     agent --stdio           the stream is standard input and output
+ *     agent --launch STEP...  no agent at all: becomes the bwrap that makes a sandbox, see launch.c
  *
  * and then one of
  *
  *     --cgroup FD             programs run in cgroups below this directory of cgroup v2
  *     --gvisor                the sandbox runs on gVisor's kernel
+ *
+ * and, where it is started with more privileges than its programs may have (see confine.h),
+ *
+ *     --confine FD            a seccomp filter, which it installs as it gives them up
  *
  * It has one thread, waits only in poll(2), and leaves what may take long to processes of their own. */
 #define _GNU_SOURCE
@@ -23,9 +28,11 @@
 #include <unistd.h>
 
 #include "cgroups.h"
+#include "confine.h"
 #include "files.h"
 #include "guard.h"
 #include "gvisor.h"
+#include "launch.h"
 #include "ports.h"
 #include "processes.h"
 #include "programs.h"
@@ -40,6 +47,7 @@ static bool guarded;
 static bool ping_due, hold_due;
 static enum { NOTHING, ZEROS, TASKS, WELCOME } greeting; /* what is to be sent next of it */
 static struct task *introduced;                           /* the next task of `TASKS` */
+static int filter = -1; /* of system calls, to be installed before anything is begun; -1: none (any more) */
 
 static void hello(const struct message *message) {
     struct bytes new_nonce = message->bytes[HELLO_NONCE], secret = message->bytes[HELLO_SECRET];
@@ -78,6 +86,20 @@ static void about_task(struct task *task, uint32_t request, const struct message
     }
 }
 
+/* Point 0, 1 and 2 at the null device, where there is one. No program inherits them either way. */
+static void leave_standard_streams(void) {
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; i < 3 && null >= 0; i++) dup2(null, i);
+    if (null > 2) close(null);
+}
+
+static void give_up_privileges(struct bytes hostname) {
+    if (filter < 0) return;
+    confine(hostname, filter);
+    filter = -1;
+    leave_standard_streams();
+}
+
 static void take(struct bytes payload) {
     struct reader reader = reader_of(payload);
     struct field field, request = {0};
@@ -88,12 +110,13 @@ static void take(struct bytes payload) {
     }
     if (reader.malformed) return;
     struct message message = read_message(request.bytes);
-    bool is_new = id > last_task;
+    bool is_new = id > last_task && filter < 0;
     struct task *task = task_find(id);
     switch (request.number) {
     case TO_GUEST_HELLO: hello(&message); break;
     case TO_GUEST_PING: ping_due = true; break;
     case TO_GUEST_HOLD: hold_due = true; break;
+    case TO_GUEST_CONFINE: give_up_privileges(message.bytes[CONFINE_HOSTNAME]); break;
     case TO_GUEST_RUN:
         if (is_new) program_start(id, request.bytes);
         break;
@@ -255,13 +278,6 @@ static void serve(int children) {
     }
 }
 
-/* Point 0, 1 and 2 at the null device, where there is one. No program inherits them either way. */
-static void leave_standard_streams(void) {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int i = 0; i < 3 && null >= 0; i++) dup2(null, i);
-    if (null > 2) close(null);
-}
-
 /* Programs inherit which signals are ignored: none, whatever whoever started the agent ignored. The agent blocks what it
  * does not want, which each program undoes for itself. */
 static void set_signals(void) {
@@ -305,19 +321,29 @@ static void read_kernel(int *count, char ***arguments) {
     else if (take_option(count, arguments, "--gvisor", NULL)) gvisor_prepare();
 }
 
+static void read_filter(int *count, char ***arguments) {
+    const char *value;
+    if (take_option(count, arguments, "--confine", &value)) filter = atoi(value);
+}
+
 int main(int count, char **arguments) {
     sigset_t mask;
+    if (count > 2 && !strcmp(arguments[1], "--launch")) launch(arguments + 2);
     /* It stops all processes that it can see, at times: those of its sandbox, and no others. */
     if (getpid() != 1) return fprintf(stderr, "the guest agent must be process 1 of a PID namespace\n"), 2;
     count--, arguments++;
     bool known = read_stream(&count, &arguments);
     read_kernel(&count, &arguments);
-    if (!known || count)
-        return fprintf(stderr, "usage: agent --inherited FD | --dial PATH | --stdio [--cgroup FD | --gvisor]\n"), 2;
+    read_filter(&count, &arguments);
+    if (!known || count) {
+        static const char usage[] = "--inherited FD | --dial PATH | --stdio [--cgroup FD | --gvisor] [--confine FD]";
+        return fprintf(stderr, "usage: agent %s\n", usage), 2;
+    }
     /* Nothing of its memory and descriptors is to be looked at by others in the sandbox (proc_pid_fd(5)). */
     prctl(PR_SET_DUMPABLE, 0);
     guarded = guard_install();
-    leave_standard_streams();
+    if (filter < 0) leave_standard_streams();
+    else bound_pools();
     set_signals();
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);

@@ -7,26 +7,12 @@
 #include <linux/capability.h>
 #include <stddef.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cgroups.h"
+#include "confine.h"
 
 enum { SEALED = MS_NOSUID | MS_NODEV | MS_NOEXEC };
-
-/* Programs that root starts get every capability of the bounding set back. */
-static void give_up(unsigned capability) {
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
-    prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
-    if (syscall(SYS_capget, &head, sets)) return;
-    struct __user_cap_data_struct *set = &sets[CAP_TO_INDEX(capability)];
-    set->effective &= ~CAP_TO_MASK(capability);
-    set->permitted &= ~CAP_TO_MASK(capability);
-    set->inheritable &= ~CAP_TO_MASK(capability);
-    syscall(SYS_capset, &head, sets);
-}
 
 /* Mounted for a moment: what keeps them is the descriptor of their directory. */
 static void take_cgroups(void) {
@@ -47,6 +33,6 @@ void gvisor_prepare(void) {
     take_cgroups();
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
         mount("none", hidden[i], "tmpfs", SEALED | MS_RDONLY, "size=4k,mode=0");
-    give_up(CAP_SYS_ADMIN);
-    give_up(CAP_SETPCAP); /* takes away from the bounding set, and so comes last */
+    give_up_capability(CAP_SYS_ADMIN);
+    give_up_capability(CAP_SETPCAP);
 }

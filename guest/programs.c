@@ -192,7 +192,9 @@ static _Noreturn void become_program(const struct plan *plan) {
         _exit(NOT_RUNNABLE);
     }
     if (!variable(command.env, "HOME")) add_home(&command, user.home);
-    if (plan->terminal && fchown(0, user.uid, (gid_t)-1)) {} /* so that it can be opened by name */
+    /* So that they can be opened by name, as /dev/stdout. What is no pipe or terminal of its own is the null device. */
+    for (int i = plan->terminal || plan->takes_input ? 0 : 1; i < REPORT; i++)
+        if (fchown(i, user.uid, (gid_t)-1)) {}
     if (!user_become(&user)) give_up("become the user", NOT_RUNNABLE, NOT_RUN_USER);
     prctl(PR_SET_DUMPABLE, 0); /* a change of user sets it to fs.suid_dumpable */
     const char *directory = *command.cwd ? command.cwd : "/";
@@ -293,10 +295,14 @@ static bool open_terminal(struct task *task, const struct winsize *size, int the
 
 bool open_pipes(struct task *task, bool takes_input, int theirs[3]) {
     int ends[2];
-    if (!open_pipe(ends, 1)) return false;
-    theirs[0] = ends[0];
-    if (takes_input) task->input = ends[1];
-    else close(ends[1]);
+    /* Programs look at what they are given to read (rg). */
+    if (!takes_input) theirs[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (theirs[0] < 0) {
+        if (!open_pipe(ends, 1)) return false;
+        theirs[0] = ends[0];
+        if (takes_input) task->input = ends[1];
+        else close(ends[1]);
+    }
     for (int pipe = 0; pipe < PIPES; pipe++) {
         if (!open_pipe(ends, 0)) return false;
         task->outputs[pipe] = ends[0];

@@ -16,6 +16,7 @@ enum {
     TO_GUEST_RESIZE = 11,
     TO_GUEST_KILL = 12,
     TO_GUEST_FORGET = 13,
+    TO_GUEST_CONFINE = 14,
 };
 
 enum {
@@ -91,6 +92,10 @@ enum {
 enum {
     RESIZE_ROWS = 1,
     RESIZE_COLUMNS = 2,
+};
+
+enum {
+    CONFINE_HOSTNAME = 1,
 };
 
 enum {

@@ -1,6 +1,7 @@
 """The guest agent's protocol, generated from specs/guest.proto: messages."""
 
 from .guest import (
+    Confine,
     Credit,
     Dial,
     Dialled,
@@ -33,6 +34,7 @@ from .guest import (
 )
 
 __all__ = (
+    "Confine",
     "Credit",
     "Dial",
     "Dialled",

@@ -23,19 +23,19 @@ from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
 DEATH_SECONDS = 2.0
 
 POINTS = [
-    # The start: image, cgroup, layer, launcher, status, main process.
+    # The start: image, cgroup, layer, launcher, guest agent.
     "before sandboxing.extraction Extraction.finish 1",
     "before images.store Records.put 1",
     "after runtimes.bubblewrap BubblewrapRuntime._make_group 1",
     "after runtimes.bubblewrap BubblewrapRuntime._make_layer 1",
     "after sandboxing.launcher_client LauncherClient._send 1",
     "before sandboxing.launcher_client LauncherClient._on_readable 1",
-    "before sandboxing.beginning read_init 1",
-    "after sandboxing.beginning read_init 1",
+    "before guest.guest Guest.open 1",
+    "after guest.guest Guest.open 1",
+    "after guest.guest Guest.confine 1",
     "after runtimes.bubblewrap BubblewrapRuntime.start 1",
     # The command.
-    "after sandboxing.launcher_client LauncherClient._send 2",
-    "after sandboxing.launcher_client LauncherClient.exec 1",
+    "after guest.guest Guest._begin 1",
     "before runtimes.bubblewrap BubblewrapRuntime.pause 1",
     # The snapshot: frozen, packing, packed, its manifest being written, complete.
     "after runtimes.bubblewrap BubblewrapRuntime.pause 1",
@@ -46,6 +46,7 @@ POINTS = [
     # The start from it.
     "after runtimes.bubblewrap BubblewrapRuntime.resume 1",
     "before sandboxing.extraction Extraction.finish 2",
+    "after sandboxing.launcher_client LauncherClient._send 2",
     # The stop: before and after the kill, without its cgroup, with its layer thrown away.
     "before runtimes.bubblewrap signal.pidfd_send_signal 1",
     "after runtimes.bubblewrap signal.pidfd_send_signal 1",

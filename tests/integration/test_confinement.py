@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from inside import output_of_exec, output_of_main, running, wait_until
+from inside import output_of_exec, output_of_main, running
 
 from flash_sandbox import HTTPClient
 
@@ -95,7 +95,7 @@ def test_every_process_is_under_the_seccomp_filter(inside, process):
 
 def test_root_inside_is_not_root_on_the_host(inside):
     first_inside, first_on_host, count = inside("cat /proc/self/uid_map").split()
-    assert (first_inside, count) == ("0", "1")
+    assert (first_inside, count) == ("0", "65536" if os.geteuid() == 0 else "1")
     assert int(first_on_host) != 0
 
 
@@ -118,8 +118,7 @@ def test_only_the_sandboxs_processes_are_visible(inside):
 
 
 def test_pid_1_is_the_sandboxs_own(inside):
-    program = inside("tr '\\0' ' ' < /proc/1/cmdline").split()[0]
-    assert program == "idle" or program.endswith("/bwrap")
+    assert inside("tr '\\0' ' ' < /proc/1/cmdline").split()[0] == "agent"
 
 
 def test_there_is_no_network_interface_but_loopback(inside):
@@ -258,22 +257,14 @@ def test_devices_can_be_read_and_written(inside):
     assert inside("echo into > /dev/null; head -c 2 /dev/zero | wc -c; : < /dev/random") == "2\n"
 
 
-def test_the_main_process_has_no_device_of_the_host_open(client):
-    main = ["sh", "-c", "stat -Lc %F /proc/self/fd/0 /proc/1/fd/0; cat; cat /dev/stdin; exec sleep 1000"]
-    with running(client, command=main) as sandbox_id:
-        wait_until(lambda: client.get_logs(sandbox_id).output.count(b"\n") == 2, "it to print")
-        assert client.get_logs(sandbox_id).text == "fifo\nfifo\n"
-
-
-def test_a_command_without_input_reads_the_sandboxs_own_null_device(client):
+def test_without_input_everything_reads_the_sandboxs_own_null_device(inside):
     # What programs look at that search a directory where there is nothing to read (rg).
     show = """
         stat -Lc %F /proc/self/fd/0
         grep mnt_id /proc/self/fdinfo/0
         grep ' /dev/null ' /proc/self/mountinfo
     """
-    with running(client) as sandbox_id:
-        lines = client.exec_command(sandbox_id, ["sh", "-c", show]).stdout.splitlines()
+    lines = inside(show).splitlines()
     mount = next(line.split() for line in lines if " /dev/null " in line)
     assert lines[0] == "character special file"
     assert lines[1].split()[1] == mount[0]
@@ -300,13 +291,18 @@ def test_shared_memory_and_temporary_files_can_be_written(inside):
     )
 
 
-def test_files_seem_to_change_their_owner_where_there_is_one(inside):
+def has_one_user(inside):
+    return inside("cat /proc/self/uid_map").split()[2] == "1"
+
+
+def test_files_change_their_owner_or_seem_to_where_there_is_one(inside):
     script = "touch /tmp/f && chown 5:6 /tmp/f && chown -h 7 /tmp/f && stat -c %u:%g /tmp/f"
-    assert inside(script) == "0:0\n"
+    assert inside(script) == ("0:0\n" if has_one_user(inside) else "7:6\n")
 
 
 def test_nobody_seems_to_become_another_user(inside):
-    assert "Invalid argument" in inside("perl -e '$> = 5; print $!'")
+    said = inside("perl -e '$> = 5; print $!, $>'")
+    assert "Invalid argument0" in said if has_one_user(inside) else said == "5"
 
 
 def test_a_device_cannot_be_made(inside):

@@ -21,8 +21,8 @@ from inside import run_in
 
 from flash_sandbox import HTTPClient, InvalidArgumentError, RuntimeUnavailableError, UnsupportedError
 from flash_sandbox.models import StartRequest
+from flash_sandbox.orchestrator.completion import alongside
 from flash_sandbox.orchestrator.runtimes.firecracker import FirecrackerRuntime
-from flash_sandbox.orchestrator.sandboxing.commands import alongside
 
 
 class Proxy:

@@ -20,6 +20,7 @@ from flash_sandbox import HTTPClient, SandboxError
 from flash_sandbox.orchestrator import running_orchestrator
 from flash_sandbox.orchestrator.sandboxing.cgroup_files import FAMILY
 from flash_sandbox.orchestrator.sandboxing.cgroups import find_hierarchy
+from flash_sandbox.orchestrator.sandboxing.id_range import IDS
 from flash_sandbox.orchestrator.sandboxing.users import UserPool, user_pool
 
 STARTS = 15
@@ -130,14 +131,21 @@ def pools() -> Iterator[list[UserPool]]:
         pool.close()
 
 
-def test_no_two_orchestrators_have_the_same_users(need, pools):
-    need("root", None if user_pool_here(pools) else "only root has users for its sandboxes")
+def test_no_two_orchestrators_have_the_same_ids(need, pools):
+    need("root", None if user_pool_here(pools) else "only root has IDs for its sandboxes")
     for _ in range(200):
         pool = user_pool()
         assert pool is not None
         pools.append(pool)
-    users = {pool.take() for pool in pools}
-    assert len(users) == len(pools)
+    ranges = {pool.take() for pool in pools}
+    assert len(ranges) == len(pools)
+    assert all(ids.base % IDS == 0 for ids in ranges)
+
+
+def test_one_that_runs_many_sandboxes_takes_more_ids(need, pools):
+    need("root", None if user_pool_here(pools) else "only root has IDs for its sandboxes")
+    (pool,) = pools
+    assert len({pool.take().base for _ in range(200)}) == 200
 
 
 def user_pool_here(pools: list[UserPool]) -> bool:
@@ -147,13 +155,16 @@ def user_pool_here(pools: list[UserPool]) -> bool:
     return pool is not None
 
 
-def test_users_stay_taken_until_the_launcher_has_cleaned_up(need, pools):
-    need("root", None if os.geteuid() == 0 else "only root has users for its sandboxes")
+def test_ids_stay_taken_until_the_launcher_has_cleaned_up(need, pools):
+    need("root", None if os.geteuid() == 0 else "only root has IDs for its sandboxes")
     pool = user_pool()
     assert pool is not None
-    lock = Path(os.readlink(f"/proc/self/fd/{pool.descriptor}"))
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[pool.descriptor]) as launcher:
-        os.close(pool.descriptor)
+    pool.take()
+    (descriptor,) = pool.new_locks()
+    assert pool.new_locks() == []
+    lock = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[descriptor]) as launcher:
+        os.close(descriptor)
         taken = subprocess.run(["flock", "--nonblock", lock, "true"], check=False).returncode
         launcher.communicate()
     free = subprocess.run(["flock", "--nonblock", lock, "true"], check=False).returncode

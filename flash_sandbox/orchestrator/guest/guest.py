@@ -103,6 +103,21 @@ class Guest:
             # Nobody waits for it any more.
             self.channel.adopt(number).forget()
 
+    async def confine(self, hostname: str) -> None:
+        """Have an agent that was started with more privileges than its programs may have give them up.
+
+        Args:
+            hostname: Host name of the sandbox.
+
+        Raises:
+            InternalServerError: The agent does not answer as it should.
+        """
+        self.channel.send(0, confine=guest.Confine(hostname=hostname.encode()))
+        try:
+            await self.channel.ping()
+        except ChannelFailed as failure:
+            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
+
     async def close(self) -> None:
         """Give the channel up, with everything that waits for it. Idempotent."""
         self.channel.close()

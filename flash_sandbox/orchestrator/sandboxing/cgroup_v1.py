@@ -224,15 +224,6 @@ class CgroupV1:
                 f"the sandbox did not become {state.lower()} in {files.PATIENCE_SECONDS:g} s"
             )
 
-    def command_group(self, name: str) -> _CommandV1:
-        """Make a group for one command and its descendants, within this one."""
-        return _CommandV1(self, self._paths["freezer"] / name)
-
-    def join_files_with(self, freezer: Path) -> list[str]:
-        """Return the files to join, with another one of the freezer's tree."""
-        own = self._paths["freezer"]
-        return [f"{freezer if path == own else path}/{_JOIN}" for path in self._distinct]
-
     async def remove(self) -> None:
         """End what is left in the group and remove it."""
 
@@ -266,41 +257,3 @@ class CgroupV1:
         """Remove what is empty; tell whether all of it is gone."""
         gone = [files.remove_tree(path) for path in self._distinct]
         return all(gone)
-
-
-class _CommandV1:
-    """One command: a cgroup of its own in the freezer's tree, which counts nothing."""
-
-    is_within = False
-
-    def __init__(self, group: CgroupV1, path: Path) -> None:
-        self._path = path
-        path.mkdir()
-        self.join_files = group.join_files_with(path)
-
-    async def kill(self, pid: int) -> None:
-        """End the command and all of its descendants."""
-        files.kill([pid])
-        # A frozen process cannot fork away from the list that is being walked.
-        with suppress(OSError):
-            files.write(self._path / "freezer.state", "FROZEN")
-
-        def gone() -> bool:
-            pids = files.pids(self._path)
-            files.kill(pids)
-            return not pids
-
-        with suppress(OSError):
-            files.kill(files.pids(self._path))
-        # Whatever became of that: what is frozen cannot end.
-        with suppress(OSError):
-            files.write(self._path / "freezer.state", "THAWED")
-        await files.until(gone)
-
-    def close(self) -> None:
-        """Give the group up. What is left in it stays with the sandbox."""
-        try:
-            self._path.rmdir()
-        except OSError:
-            # Background processes of the command live on in it; it goes with the sandbox.
-            return

@@ -210,10 +210,6 @@ class CgroupV2:
             state = "frozen" if frozen else "thawed"
             raise InternalServerError(f"the sandbox did not become {state} in {files.PATIENCE_SECONDS:g} s")
 
-    def command_group(self, name: str) -> _CommandV2:
-        """Make a group for one command and its descendants, within this one."""
-        return _CommandV2(self._path / name)
-
     async def end(self) -> None:
         """End what is in the group, and keep the group."""
         await files.until(lambda: _end_v2(self._path))
@@ -247,27 +243,3 @@ def _end_v2(path: Path) -> bool:
         # Before Linux 5.14.
         files.kill(pids)
     return False
-
-
-class _CommandV2:
-    """One command: a cgroup of its own within the sandbox's, without limits of its own."""
-
-    is_within = True
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.mkdir()
-        self.join_files = [f"{path}/cgroup.procs"]
-
-    async def kill(self, pid: int) -> None:
-        """End the command and all of its descendants."""
-        files.kill([pid])
-        await files.until(lambda: _end_v2(self._path))
-
-    def close(self) -> None:
-        """Give the group up. What is left in it stays with the sandbox."""
-        try:
-            self._path.rmdir()
-        except OSError:
-            # Background processes of the command live on in it; it goes with the sandbox.
-            return

@@ -92,26 +92,5 @@ class Group(Protocol):
     async def thaw(self) -> None:
         """Let every process run on."""
 
-    def command_group(self, name: str) -> CommandGroup:
-        """Make a group for one command and its descendants, within this one."""
-
     async def remove(self) -> None:
         """End what is left in the group and remove it."""
-
-
-class CommandGroup(Protocol):
-    """One command that runs in a sandbox, with all of its descendants."""
-
-    @property
-    def join_files(self) -> list[str]:
-        """Files to which the command writes "0" to become one of the group."""
-
-    @property
-    def is_within(self) -> bool:
-        """Whether it lies below the sandbox's own, by whose limits its programs are to size themselves."""
-
-    async def kill(self, pid: int) -> None:
-        """End the command, whose process ID is `pid`, and all of its descendants."""
-
-    def close(self) -> None:
-        """Give the group up. What is left in it stays with the sandbox."""

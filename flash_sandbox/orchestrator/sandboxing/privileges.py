@@ -14,7 +14,7 @@ from typing import Final
 from ...errors import InternalServerError
 from .cgroup_files import read
 
-__all__ = ["CAPABILITIES", "MASK", "NAMES", "require_given_up", "still_held"]
+__all__ = ["AGENT_NAMES", "CAPABILITIES", "MASK", "NAMES", "require_given_up", "still_held"]
 
 CAPABILITIES: Final = {
     "CHOWN": 0,
@@ -31,6 +31,9 @@ CAPABILITIES: Final = {
 """The capabilities that a sandbox's root has, with their numbers (linux/capability.h)."""
 
 NAMES: Final = tuple(f"CAP_{name}" for name in CAPABILITIES)
+
+AGENT_NAMES: Final = ("CAP_SETPCAP", "CAP_SYS_ADMIN", "CAP_SYS_RESOURCE")
+"""What the guest agent has besides as it starts, and gives up before it runs anything (``confine.c``)."""
 
 MASK: Final = sum(1 << number for number in CAPABILITIES.values())
 

@@ -11,7 +11,6 @@ import asyncio
 import math
 import os
 import random
-import re
 import resource
 import signal
 from contextlib import suppress
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import ConflictError
-from .launcher_client import Exit
 from .limits import Limits, Usage
 from .memory_watch import MemoryWatch, Watched, all_pids, memory_of, namespace_of
 
@@ -28,11 +26,6 @@ __all__ = ["ProcessTree"]
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 # What a process may ask for beyond the limit and not use: stacks of a hundred threads, for one, 8 MiB each.
 _UNUSED_BYTES: Final = 1024**3
-# The launcher limits POSIX message queues to 409,600 bytes (mq_overview(7)). Each command gets a limit of its
-# own below, with room for one of the usual size: a mark that children inherit and that nothing in a sandbox
-# can set back.
-_MARK_BASE: Final = 100_000
-_MARKS: Final = 300_000
 _PATIENCE_SECONDS: Final = 10.0
 # Lines of proc_pid_status(5): the last two end in "ctxt_switches".
 _RUNS: Final = ("State:", "voluntary_", "nonvoluntary_")
@@ -53,8 +46,6 @@ class ProcessTree:
         self._watched: Watched | None = None
         self._namespace = ""
         self._init = 0
-        self._finished_cpu = 0.0
-        self._finished_read = self._finished_written = 0
 
     def attach(self, init: int) -> None:
         """Take the sandbox's PID 1, by the process ID that it has here, and limit its processes."""
@@ -65,29 +56,16 @@ class ProcessTree:
         self._watched = Watched(self._namespace, init, self._limits.memory_bytes)
         self._watch.add(self._watched)
 
-    def add_finished(self, command: Exit) -> None:
-        """Count what a command has used that has ended: nothing in the sandbox has reaped it."""
-        self._finished_cpu += command.cpu_seconds
-        self._finished_read += command.block_read_bytes
-        self._finished_written += command.block_write_bytes
-
     @property
-    def rlimits(self) -> list[list[int]]:
-        """Limits for each process of the sandbox."""
+    def rlimits(self) -> dict[int, tuple[int, int]]:
+        """Limits for each process of the sandbox: soft and hard, by the resource."""
         # Of what it may write to. Address space that is only reserved, as by Node.js or a JVM, is not used.
         # Who needs more of that, as AddressSanitizer does, may raise it.
-        data = [resource.RLIMIT_DATA, self._limits.memory_bytes + _UNUSED_BYTES, resource.RLIM_INFINITY]
+        limits = {resource.RLIMIT_DATA: (self._limits.memory_bytes + _UNUSED_BYTES, resource.RLIM_INFINITY)}
         # Of the same user, what runs outside counts, too, until PID 1 has a user namespace of its own.
-        return [data, self._pids_limit] if self._has_own_user else [data]
-
-    @property
-    def command_rlimits(self) -> list[list[int]]:
-        """Limits for a process that joins the sandbox."""
-        return [*self.rlimits, self._pids_limit]
-
-    @property
-    def _pids_limit(self) -> list[int]:
-        return [resource.RLIMIT_NPROC, self._limits.pids]
+        if self._has_own_user:
+            limits[resource.RLIMIT_NPROC] = (self._limits.pids, self._limits.pids)
+        return limits
 
     @property
     def cpus(self) -> list[int]:
@@ -99,7 +77,7 @@ class ProcessTree:
     def usage(self) -> Usage:
         """Add up what the processes use now, and what those used that have ended."""
         ticks = threads = 0
-        read, written = self._finished_read, self._finished_written
+        read = written = 0
         pids = self._pids()
         for pid in pids:
             with suppress(OSError, ValueError):
@@ -113,7 +91,7 @@ class ProcessTree:
         return Usage(
             memory_bytes=sum(memory_of(pids, self._limits.memory_bytes).values()),
             memory_limit_bytes=self._limits.memory_bytes,
-            cpu_seconds=self._finished_cpu + ticks / _TICKS_PER_SECOND,
+            cpu_seconds=ticks / _TICKS_PER_SECOND,
             pids=threads,
             block_read_bytes=read,
             block_write_bytes=written,
@@ -150,11 +128,6 @@ class ProcessTree:
         """Let every process run on."""
         _send(self._pids(), signal.SIGCONT)
 
-    def command_group(self, name: str) -> _MarkedCommand:
-        """Make a group for one command and its descendants; `name` ends in its number."""
-        number = int(name.rpartition("-")[2])
-        return _MarkedCommand(self, _MARK_BASE + number % _MARKS)
-
     async def remove(self) -> None:
         """End what is left. PID 1 takes all others with it."""
         if self._watched:
@@ -162,47 +135,10 @@ class ProcessTree:
         if self._init:
             _send(self._pids(), signal.SIGKILL)
 
-    def pids_marked(self, mark: int) -> list[int]:
-        """Return the processes of one command."""
-        found = []
-        for pid in self._pids():
-            with suppress(OSError):
-                # prlimit(2) tells this only of one's own user's processes.
-                line = re.search(r"^Max msgqueue size\s+\d+\s+(\d+)", _limits_of(pid), re.MULTILINE)
-                if line is not None and int(line[1]) == mark:
-                    found.append(pid)
-        return found
-
     def _pids(self) -> list[int]:
         if not self._namespace:
             return []
         return [pid for pid in all_pids() if namespace_of(pid) == self._namespace]
-
-
-class _MarkedCommand:
-    """One command, told apart by a resource limit that its descendants inherit."""
-
-    join_files: list[str] = []  # noqa: RUF012
-    is_within = False
-
-    def __init__(self, tree: ProcessTree, mark: int) -> None:
-        self._tree = tree
-        self.rlimits = [[resource.RLIMIT_MSGQUEUE, mark]]
-        self._mark = mark
-
-    async def kill(self, pid: int) -> None:
-        """End the command and all of its descendants."""
-        _send([pid], signal.SIGKILL)
-        while pids := [pid for pid in self._tree.pids_marked(self._mark) if _state(pid) not in "ZX"]:
-            _send(pids, signal.SIGKILL)
-            await asyncio.sleep(0.001)
-
-    def close(self) -> None:
-        """Give the group up. What is left in it stays with the sandbox."""
-
-
-def _limits_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/limits").read_text()
 
 
 def _state(pid: int) -> str:

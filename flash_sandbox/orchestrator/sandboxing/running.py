@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import select
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ...errors import SandboxEndedError
+from ..guest.guest import Guest
 from . import cgroup_files
+from .id_range import IdRange
 from .images import RootFilesystem
 from .launcher_client import Process
 from .limits import Group
-from .oom import OomKills
-from .output import Output
 
 __all__ = ["RunningSandbox"]
 
@@ -31,15 +31,13 @@ class RunningSandbox:
         root: What it was started from.
         layer: Directory of its writable layer.
         group: Its processes.
-        log: What its main process prints.
-        user: The user that it runs as; None for the orchestrator's own.
+        ids: The IDs of its users on this host; None if it has one user alone, the orchestrator's own.
         env: Variables of every process besides the image's, each ``NAME=value``.
         process: bwrap.
-        init: Process ID of its PID 1, as this process sees it.
-        handle: Descriptor of its PID 1, which no later process of the same ID can be taken for.
-        status: Descriptor from which bwrap's reports are read.
-        commands: How many commands have been run in it.
-        oom_kills: Which of them the kernel has ended a process of, for want of memory.
+        guest: Its PID 1.
+        init: Process ID of that, as this process sees it.
+        handle: Descriptor of that, which no later process of the same ID can be taken for.
+        errors: Descriptor of a pipe that bwrap, and what starts it, report errors to.
         watcher: Waits for its end.
     """
 
@@ -47,20 +45,14 @@ class RunningSandbox:
     root: RootFilesystem
     layer: Path
     group: Group
-    log: Output
-    user: int | None
+    ids: IdRange | None
     env: tuple[str, ...] = ()
     process: Process | None = None
+    guest: Guest | None = None
     init: int = 0
     handle: int = -1
-    # Open as long as bwrap is: it reports the end there, too, and a closed pipe would kill it before.
-    status: int = -1
-    commands: int = 0
-    oom_kills: OomKills = field(init=False)
+    errors: int = -1
     watcher: asyncio.Task[None] | None = None
-
-    def __post_init__(self) -> None:
-        self.oom_kills = OomKills(self.group.oom_kills)
 
     def require_alive(self) -> None:
         """Raise SandboxEndedError where its PID 1 has ended, or is about to, be that heard of or not."""

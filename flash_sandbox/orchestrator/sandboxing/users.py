@@ -1,22 +1,26 @@
-"""Users for sandboxes that root starts: each gets one of its own, who owns nothing else."""
+"""User and group IDs for sandboxes that root starts: each gets a range, which owns nothing else."""
 
 from __future__ import annotations
 
 import os
-import secrets
+import random
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from ...errors import AtCapacityError
 from ..images.locks import try_lock
+from .id_range import IDS, IdRange
 
 __all__ = ["UserPool", "missing_capabilities", "user_pool"]
 
-# Above the ranges that systemd lists as used by anything (uid-gid.md: containers end at 0x6FFFFFFF).
-_FIRST: Final = 0x70000000
-_EACH: Final = 4096
-_POOLS: Final = 4096
+# Above the ranges that systemd lists as used by anything (uid-gid.md: containers end at 0x6FFFFFFF), and what
+# is no ID: 2**32 - 1.
+_FIRST: Final = 0x74000000
+_BLOCKS: Final = 544
+_SANDBOXES: Final = 64
+_BLOCK: Final = _SANDBOXES * IDS
 _LOCKS: Final = Path("/run/flash-sandbox/users")
 # What root does for its sandboxes: give files away, join namespaces, mount, signal (capabilities(7)).
 _NEEDED: Final = {
@@ -33,30 +37,12 @@ _NEEDED: Final = {
 
 
 def user_pool() -> UserPool | None:
-    """Take a range of users for sandboxes, or return None where this process cannot become another user.
-
-    The range is this orchestrator's as long as it holds the lock of it.
-    """
-    if not _can_be_others():
-        return None
-    with suppress(OSError):
-        # Below here for orchestrators with the same /run, whatever else they share.
-        _LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for _ in range(_POOLS):
-            first = _any_range()
-            lock = _LOCKS / f"{first:x}"
-            if (descriptor := try_lock(lock)) is not None:
-                return UserPool(first, lock, descriptor)
-    return UserPool(_any_range())
-
-
-def _any_range() -> int:
-    # By chance: those who do not see one another's locks hardly meet either.
-    return _FIRST + secrets.randbelow(_POOLS) * _EACH
+    """Return the IDs for sandboxes, or None where this process cannot become another user."""
+    return UserPool() if _can_be_others() else None
 
 
 def _can_be_others() -> bool:
-    return os.geteuid() == 0 and _is_mapped(_FIRST, _POOLS * _EACH)
+    return os.geteuid() == 0 and _is_mapped(_FIRST, _BLOCKS * _BLOCK)
 
 
 def missing_capabilities() -> list[str]:
@@ -81,36 +67,60 @@ def _is_mapped(first: int, count: int) -> bool:
 
 
 class UserPool:
-    """Numbers of users, handed out one by one.
+    """Ranges of IDs, handed out one by one.
 
-    Args:
-        first: The first of them.
-        lock: File whose lock says that they are taken; None where there is none.
-        descriptor: Descriptor that holds the lock, for the launcher to hold, too; -1 for none.
+    They come in blocks. A block is this orchestrator's as long as it holds the lock of it.
     """
 
-    def __init__(self, first: int, lock: Path | None = None, descriptor: int = -1) -> None:
-        self.descriptor = descriptor
-        self._lock = lock
-        self._unused = iter(range(first, first + _EACH))
+    def __init__(self) -> None:
+        self._locks: dict[Path, int] = {}
+        self._new_locks: list[int] = []
+        self._unused: Iterator[int] = iter(())
         self._returned: list[int] = []
 
     def close(self) -> None:
-        """Give up the range. Idempotent."""
-        if self._lock is not None and self.descriptor >= 0:
-            self._lock.unlink(missing_ok=True)
-            os.close(self.descriptor)
-            self.descriptor = -1
+        """Give up all blocks. Idempotent."""
+        while self._locks:
+            lock, descriptor = self._locks.popitem()
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)
 
-    def take(self) -> int:
-        """Return a user that no sandbox has; the one given back last, if any."""
+    def new_locks(self) -> list[int]:
+        """Return the descriptors that hold locks taken since the last call, for the launcher to hold, too."""
+        taken, self._new_locks = self._new_locks, []
+        return taken
+
+    def take(self) -> IdRange:
+        """Return a range that no sandbox has; the one given back last, if any."""
         if self._returned:
-            return self._returned.pop()
-        user = next(self._unused, None)
-        if user is None:
-            raise AtCapacityError(f"{_EACH} sandboxes run: there are no more users for them")
-        return user
+            return IdRange(self._returned.pop())
+        base = next(self._unused, None)
+        if base is None:
+            first = self._take_block()
+            self._unused = iter(range(first, first + _BLOCK, IDS))
+            base = next(self._unused)
+        return IdRange(base)
 
-    def give_back(self, user: int) -> None:
-        """Take back the user of a sandbox that is gone."""
-        self._returned.append(user)
+    def give_back(self, ids: IdRange) -> None:
+        """Take back the range of a sandbox that is gone."""
+        self._returned.append(ids.base)
+
+    def _take_block(self) -> int:
+        """Lock a block and return its first ID.
+
+        Without a directory for locks it is any block: those who do not see one another's locks hardly meet.
+        """
+        blocks = random.sample(range(_BLOCKS), _BLOCKS)
+        with suppress(OSError):
+            # Below here for orchestrators with the same /run, whatever else they share.
+            _LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for block in blocks:
+                lock = _LOCKS / f"{_FIRST + block * _BLOCK:x}"
+                if lock not in self._locks and (descriptor := try_lock(lock)) is not None:
+                    self._locks[lock] = descriptor
+                    self._new_locks.append(descriptor)
+                    break
+            else:
+                raise AtCapacityError("sandboxes have all user IDs of this host that there are for them")
+            return _FIRST + block * _BLOCK
+        return _FIRST + blocks[0] * _BLOCK

@@ -4,6 +4,7 @@
 # This file has been @generated
 
 __all__ = (
+    "Confine",
     "Credit",
     "Dial",
     "Dialled",
@@ -189,6 +190,17 @@ class OutputStream(betterproto2.Enum):
             "OUTPUT_STREAM_STDOUT": 0,
             "OUTPUT_STREAM_STDERR": 1,
         }
+
+
+@dataclass(eq=False, repr=False)
+class Confine(betterproto2.Message):
+    hostname: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    Host name of the sandbox.
+    """
+
+
+default_message_pool.register_message("guest", "Confine", Confine)
 
 
 @dataclass(eq=False, repr=False)
@@ -734,6 +746,12 @@ class ToGuest(betterproto2.Message):
     forget: "Forget | None" = betterproto2.field(13, betterproto2.TYPE_MESSAGE, optional=True, group="body")
     """
     Forget a task that has ended.
+    """
+
+    confine: "Confine | None" = betterproto2.field(14, betterproto2.TYPE_MESSAGE, optional=True, group="body")
+    """
+    Give up what only the agent's start needs. An agent that was started with more privileges than its
+    programs may have begins nothing before; any other one ignores it.
     """
 
 

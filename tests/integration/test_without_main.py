@@ -1,8 +1,7 @@
-"""A sandbox that was given no command: what idles in it is the orchestrator's own, not the image's."""
+"""A sandbox that was given no command: the guest agent is all that runs in it."""
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +12,10 @@ from layouts import busybox
 from flash_sandbox import HTTPClient, Sandbox
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.orchestrator.guest.program import agent_program
 from flash_sandbox.orchestrator.runtimes import Limits
 from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
-from flash_sandbox.orchestrator.sandboxing import idle
-from flash_sandbox.orchestrator.sandboxing.bwrap import Bubblewrap
+from flash_sandbox.orchestrator.sandboxing.bwrap import Bubblewrap, installed_program
 
 
 async def test_an_image_without_tail_idles(
@@ -36,11 +35,8 @@ async def test_an_image_without_tail_idles(
     await runtime.open()
     try:
         await runtime.start("one", StartRequest(image=str(image)), lambda code: None)
-        # Beside bwrap, or alone.
-        shown = await run_in(
-            runtime, "one", "/bin/busybox", "sh", "-c", "/bin/busybox cat /proc/[12]/cmdline"
-        )
-        assert "idle\0" in shown.stdout
+        shown = await run_in(runtime, "one", "/bin/busybox", "cat", "/proc/1/cmdline")
+        assert shown.stdout.startswith("agent\0")
     finally:
         await runtime.close()
 
@@ -50,7 +46,7 @@ def test_nothing_else_is_there_and_nothing_in_it_can_end_it(orchestrator: Orches
         script = "kill -9 1; kill -TERM 1; kill -STOP 1; for p in /proc/[0-9]*; do echo ${p#/proc/}; done"
         assert sandbox.exec_command(script).stdout.split()[:1] == ["1"]
         assert sandbox.get_metrics().pids_current <= 2
-        assert "idle\0" in sandbox.exec_command("cat /proc/[12]/cmdline").stdout
+        assert sandbox.exec_command("cat /proc/1/cmdline").stdout.startswith("agent\0")
 
 
 def test_it_reaps_what_loses_its_parent(orchestrator: Orchestrator) -> None:
@@ -64,8 +60,8 @@ def test_it_reaps_what_loses_its_parent(orchestrator: Orchestrator) -> None:
 
 def test_a_program_that_a_sandbox_has_changed_is_made_anew(tmp_path: Path) -> None:
     tools = Bubblewrap(tmp_path / "tools")
-    path = tools.idler
-    path.chmod(0o755)
-    path.write_bytes(b"changed")
-    assert tools.idler == path
-    assert path.read_bytes() == idle.program(platform.machine())
+    for program, installed in ((tools.agent, agent_program()), (tools.path, installed_program())):
+        program.chmod(0o755)
+        program.write_bytes(b"changed")
+        assert program in (tools.agent, tools.path)
+        assert program.read_bytes() == installed.read_bytes()

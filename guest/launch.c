@@ -1,0 +1,204 @@
+/* From the start of a process until it is bwrap, which makes a sandbox. The arguments are steps, done in their order:
+ *
+ *     join FILE                    become a process of a cgroup, by its file
+ *     ids BASE COUNT FD            open FD on a new user namespace whose IDs 0 to COUNT - 1 are BASE and following
+ *     own-ids                      enter a user namespace where the user is the same, and may mount
+ *     base DIRECTORY               mount an empty file system there, which nobody else sees
+ *     bind SOURCE TARGET           mount a directory
+ *     image SOURCE TARGET FD       mount a directory whose owners are mapped as FD has it; "" for as they are
+ *     shared-image SOURCE TARGET FD   the same, where nothing on the way may be a link
+ *     user ID                      become a user, and the group of that number, for good
+ *     limit RESOURCE SOFT HARD     set a resource limit; "" for none
+ *     cpu NUMBER                   run on this CPU, and on others that are named so
+ *     exec PROGRAM ARGUMENT...     become a program, with no environment
+ *
+ * One that fails is told on standard error, and is the last. */
+#define _GNU_SOURCE
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mounts.h"
+
+enum { NOT_RUNNABLE = 126, UMASK = 022 };
+
+static cpu_set_t cpus;
+
+static _Noreturn void give_up(const char *what, const char *about) {
+    dprintf(2, "launcher: %s %s: %s\n", what, about, strerror(errno));
+    _exit(NOT_RUNNABLE);
+}
+
+static void require(bool done, const char *what, const char *about) {
+    if (!done) give_up(what, about);
+}
+
+static bool write_file(const char *path, const char *text) {
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    bool done = file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text);
+    int error = errno;
+    if (file >= 0) close(file);
+    errno = error;
+    return done;
+}
+
+static void join(char **operands) { require(write_file(operands[0], "0"), "join", operands[0]); }
+
+static bool become(const char *user) {
+    uid_t id = (uid_t)strtoul(user, NULL, 10);
+    return !setresgid(id, id, id) && !setresuid(id, id, id);
+}
+
+/* The namespace belongs to the user that it is mapped to: it is that user's pools which it uses. */
+static _Noreturn void hold_namespace(const char *user, int ready, int release) {
+    char byte = 0;
+    if (!become(user) || unshare(CLONE_NEWUSER)) byte = (char)errno;
+    if (write(ready, &byte, 1) == 1 && read(release, &byte, 1)) {} /* until the other end is closed */
+    _exit(0);
+}
+
+static void ids(char **operands) {
+    static const char what[] = "make a user namespace for";
+    int ready[2], release[2];
+    char map[64], path[64], error = 0;
+    require(!pipe2(ready, O_CLOEXEC) && !pipe2(release, O_CLOEXEC), what, operands[0]);
+    pid_t holder = fork();
+    require(holder >= 0, what, operands[0]);
+    if (!holder) {
+        close(release[1]);
+        hold_namespace(operands[0], ready[1], release[0]);
+    }
+    require(read(ready[0], &error, 1) == 1, what, operands[0]);
+    errno = error;
+    require(!error, what, operands[0]);
+    snprintf(map, sizeof map, "0 %s %s", operands[0], operands[1]);
+    static const char *const maps[] = {"uid_map", "gid_map"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "/proc/%d/%s", (int)holder, maps[i]);
+        require(write_file(path, map), "map IDs to", operands[0]);
+    }
+    snprintf(path, sizeof path, "/proc/%d/ns/user", (int)holder);
+    int opened = open(path, O_RDONLY | O_CLOEXEC), target = atoi(operands[2]);
+    require(opened >= 0, what, operands[0]);
+    /* One of these may have the number that is wanted. */
+    for (int i = 0; i < 2; i++) close(ready[i]), close(release[i]);
+    require(opened == target ? !fcntl(opened, F_SETFD, 0) : dup2(opened, target) >= 0 && !close(opened), what, "");
+    while (waitpid(holder, NULL, 0) < 0 && errno == EINTR) continue;
+}
+
+static void own_ids(char **operands) {
+    static const char what[] = "make a user namespace";
+    char map[64];
+    uid_t user = geteuid();
+    gid_t group = getegid();
+    (void)operands;
+    require(!unshare(CLONE_NEWUSER) && write_file("/proc/self/setgroups", "deny"), what, "to mount in");
+    snprintf(map, sizeof map, "%u %u 1", user, user);
+    require(write_file("/proc/self/uid_map", map), what, "to mount in");
+    snprintf(map, sizeof map, "%u %u 1", group, group);
+    require(write_file("/proc/self/gid_map", map), what, "to mount in");
+}
+
+static void base(char **operands) {
+    require(!unshare(CLONE_NEWNS) && !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+                !mount("tmpfs", operands[0], "tmpfs", MS_NOSUID | MS_NODEV, "mode=755"),
+            "mount on", operands[0]);
+}
+
+static void bind(char **operands) {
+    require(!mkdir(operands[1], 0755) && !mount(operands[0], operands[1], NULL, MS_BIND, NULL), "bind", operands[0]);
+}
+
+static void mount_image(char **operands, bool links) {
+    bool maps = *operands[2];
+    require(!mkdir(operands[1], 0755), "make", operands[1]);
+    int directory = open_path(operands[0], links);
+    /* Without what is mounted below it, unless the kernel insists: for who may not see what that covers. */
+    int copy = directory < 0 ? -1 : copy_mount(directory, !maps);
+    require(copy >= 0, "open the image", operands[0]);
+    if (maps)
+        require(!map_owners(copy, atoi(operands[2])),
+                "map the owners (which needs Linux 5.19 and a file system that supports it) of", operands[0]);
+    require(!put_mount(copy, operands[1]), "mount", operands[0]);
+    close(directory);
+    close(copy);
+}
+
+static void image(char **operands) { mount_image(operands, true); }
+
+static void shared_image(char **operands) { mount_image(operands, false); }
+
+static void user(char **operands) {
+    require(!setgroups(0, NULL) && become(operands[0]), "become user", operands[0]);
+}
+
+static rlim_t limit_of(const char *text) { return *text ? strtoull(text, NULL, 10) : RLIM_INFINITY; }
+
+static void limit(char **operands) {
+    struct rlimit before, wanted = {limit_of(operands[1]), limit_of(operands[2])};
+    int resource = atoi(operands[0]);
+    require(!getrlimit((unsigned)resource, &before), "limit", operands[0]);
+    if (wanted.rlim_max > before.rlim_max) wanted.rlim_max = before.rlim_max;
+    if (wanted.rlim_cur > wanted.rlim_max) wanted.rlim_cur = wanted.rlim_max;
+    require(!setrlimit((unsigned)resource, &wanted), "limit", operands[0]);
+}
+
+static void cpu(char **operands) {
+    CPU_SET(strtoul(operands[0], NULL, 10), &cpus);
+    require(!sched_setaffinity(0, sizeof cpus, &cpus), "run on CPU", operands[0]);
+}
+
+static void exec(char **operands) {
+    static char *none[] = {NULL};
+    umask(UMASK);
+    execve(operands[0], operands, none);
+    give_up("start", operands[0]);
+}
+
+static const struct step {
+    const char *name;
+    int operands;
+    void (*act)(char **operands);
+} steps[] = {
+    {"join", 1, join},
+    {"ids", 3, ids},
+    {"own-ids", 0, own_ids},
+    {"base", 1, base},
+    {"bind", 2, bind},
+    {"image", 3, image},
+    {"shared-image", 3, shared_image},
+    {"user", 1, user},
+    {"limit", 3, limit},
+    {"cpu", 1, cpu},
+    {"exec", 1, exec},
+};
+
+void launch(char **arguments) {
+    while (*arguments) {
+        const struct step *step = steps;
+        const struct step *end = steps + sizeof steps / sizeof *steps;
+        while (step < end && strcmp(step->name, *arguments) != 0) step++;
+        char **operands = ++arguments;
+        for (int i = 0; step < end && i < step->operands; i++)
+            if (!*arguments++) step = end;
+        errno = EINVAL;
+        require(step < end, "understand", operands[-1]);
+        step->act(operands);
+    }
+    errno = EINVAL;
+    give_up("do", "nothing");
+}
