@@ -197,8 +197,8 @@ def arguments(
 
 
 def environment(sandbox_id: str, config: ImageConfig, env: Sequence[str] = ()) -> dict[str, str]:
-    """Return the environment of a sandbox's processes: its image's and its own, nothing of the host's."""
-    defaults = {"PATH": _PATH, "HOME": "/root", "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
+    """Return what programs have of their image and sandbox, and nothing of the host; the agent adds HOME."""
+    defaults = {"PATH": _PATH, "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
     own = (variable.partition("=") for variable in env)
     return defaults | config.environment | {name: value for name, _, value in own}
 

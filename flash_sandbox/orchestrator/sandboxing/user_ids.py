@@ -10,6 +10,7 @@ from .file_work import HERE, FileWork, NamespaceWork
 from .id_range import IdRange
 from .subordinate_ids import NoRange, find_range
 from .tree_walk import remove_tree
+from .users import can_have_ranges
 
 __all__ = ["UserIds", "remove_any_tree"]
 
@@ -45,6 +46,9 @@ class UserIds:
                 return
             self._is_open = True
             if os.geteuid() == 0:
+                if can_have_ranges():
+                    # What each sandbox maps to a range of its own.
+                    self.of_images, self.mark = IdRange(0), "ids"
                 return
             try:
                 id_map = find_range()

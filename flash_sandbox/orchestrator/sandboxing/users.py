@@ -13,7 +13,7 @@ from ...errors import AtCapacityError
 from ..images.locks import try_lock
 from .id_range import IDS, IdRange
 
-__all__ = ["UserPool", "missing_capabilities", "user_pool"]
+__all__ = ["UserPool", "can_have_ranges", "missing_capabilities", "user_pool"]
 
 # Above the ranges that systemd lists as used by anything (uid-gid.md: containers end at 0x6FFFFFFF), and what
 # is no ID: 2**32 - 1.
@@ -38,10 +38,11 @@ _NEEDED: Final = {
 
 def user_pool() -> UserPool | None:
     """Return the IDs for sandboxes, or None where this process cannot become another user."""
-    return UserPool() if _can_be_others() else None
+    return UserPool() if can_have_ranges() else None
 
 
-def _can_be_others() -> bool:
+def can_have_ranges() -> bool:
+    """Tell whether this process can become any user, and so give each sandbox IDs of its own."""
     return os.geteuid() == 0 and _is_mapped(_FIRST, _BLOCKS * _BLOCK)
 
 
@@ -50,7 +51,7 @@ def missing_capabilities() -> list[str]:
 
     An ordinary user, whose sandboxes all are that user's, needs none.
     """
-    if not _can_be_others():
+    if not can_have_ranges():
         return []
     lines = Path("/proc/self/status").read_text().splitlines()
     effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
