@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,11 +14,13 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cgroups.h"
 #include "files.h"
 #include "gvisor.h"
+#include "pages.h"
 #include "processes.h"
 #include "protocol.h"
 #include "terminals.h"
@@ -30,6 +33,9 @@ enum {
     NOT_FOUND = 127,     /* exit statuses of a shell (POSIX) */
     NOT_RUNNABLE = 126,
     MAX_LABEL = 32768, /* bytes */
+    ROOM = 16777216,   /* bytes; pointers to the shortest arguments that a message holds take most of it */
+    STACK = 131072,
+    START_SECONDS = 5,
 };
 
 /* What a supervisor reports: twice, at the program's start and at its end. */
@@ -95,17 +101,27 @@ struct command {
     const char *cwd, *user;
 };
 
-static char *text(struct bytes bytes) {
-    char *text = text_of(bytes);
-    if (!text) give_up("arguments", NOT_RUNNABLE, NOT_RUN_PROGRAM);
-    return text;
+/* Memory for it. In gVisor's kernel it is the agent's until the program is executed, see `start_beside`: so it must need no
+ * heap, in whose midst the program's process might be killed. */
+static uint8_t *room;
+static size_t room_used;
+
+static void *take_room(size_t size) {
+    if (!room) room = pages_new(ROOM, true);
+    if (!room || size > ROOM - room_used) {
+        errno = ENOMEM;
+        give_up("arguments", NOT_RUNNABLE, NOT_RUN_PROGRAM);
+    }
+    void *taken = room + room_used;
+    room_used += (size + 7) & ~(size_t)7;
+    return taken;
 }
 
-static void append(char ***list, size_t *count, struct bytes bytes) {
-    *list = realloc(*list, (*count + 2) * sizeof **list);
-    if (!*list) give_up("arguments", NOT_RUNNABLE, NOT_RUN_PROGRAM);
-    (*list)[(*count)++] = text(bytes);
-    (*list)[*count] = NULL;
+static char *text(struct bytes bytes) {
+    char *text = take_room(bytes.size + 1);
+    if (bytes.size) memcpy(text, bytes.data, bytes.size);
+    text[bytes.size] = 0;
+    return text;
 }
 
 static void limit(struct bytes bytes) {
@@ -126,37 +142,47 @@ static struct command read_command(struct bytes run) {
     struct field field;
     size_t arguments = 0, variables = 0;
     while (read_field(&reader, &field)) {
+        arguments += field.number == RUN_ARGV;
+        variables += field.number == RUN_ENV;
+    }
+    command.argv = take_room((arguments + 2) * sizeof *command.argv);
+    command.env = take_room((variables + 2) * sizeof *command.env);
+    command.argv[0] = ""; /* there is no program of that name */
+    arguments = variables = 0;
+    reader = reader_of(run);
+    while (read_field(&reader, &field)) {
         switch (field.number) {
-        case RUN_ARGV: append(&command.argv, &arguments, field.bytes); break;
-        case RUN_ENV: append(&command.env, &variables, field.bytes); break;
+        case RUN_ARGV: command.argv[arguments++] = text(field.bytes); break;
+        case RUN_ENV: command.env[variables++] = text(field.bytes); break;
         case RUN_CWD: command.cwd = text(field.bytes); break;
         case RUN_USER: command.user = text(field.bytes); break;
         case RUN_LIMITS: limit(field.bytes); break;
         }
     }
-    if (!arguments) append(&command.argv, &arguments, (struct bytes){0}); /* there is no program of that name */
+    command.argv[arguments ? arguments : 1] = command.env[variables] = NULL;
     return command;
 }
 
 static const char *variable(char **env, const char *name) {
     size_t size = strlen(name);
-    for (; env && *env; env++)
+    for (; *env; env++)
         if (!strncmp(*env, name, size) && (*env)[size] == '=') return *env + size + 1;
     return NULL;
 }
 
+/* There is room for one more variable. */
 static void add_home(struct command *command, const char *home) {
-    char variable[sizeof "HOME=" + MAX_HOME];
-    size_t count = 0;
-    while (command->env && command->env[count]) count++;
-    int size = snprintf(variable, sizeof variable, "HOME=%s", home);
-    append(&command->env, &count, (struct bytes){(const uint8_t *)variable, (size_t)size});
+    size_t count = 0, size = sizeof "HOME=" + strlen(home);
+    char *variable = take_room(size);
+    snprintf(variable, size, "HOME=%s", home);
+    while (command->env[count]) count++;
+    command->env[count++] = variable;
+    command->env[count] = NULL;
 }
 
 /* Become the program, looked up in PATH as execvp(3) does; the first error other than absence counts. */
 static _Noreturn void execute(const struct command *command) {
-    static char *none[] = {NULL};
-    char **env = command->env ? command->env : none;
+    char **env = command->env;
     const char *name = command->argv[0], *path = variable(env, "PATH");
     int error = ENOENT;
     if (strchr(name, '/') || !*name) {
@@ -255,17 +281,30 @@ static void begin(void *argument) {
 
 /* In the agent */
 
-pid_t worker_start(const int *descriptors, int count, int group, void (*work)(void *), void *argument) {
-    pid_t worker = fork();
-    if (worker) return worker;
-    int moved[MAX_WORKER_DESCRIPTORS];
-    if (group >= 0 && !cgroup_join(group)) _exit(NOT_RUNNABLE);
-    for (int i = 0; i < count; i++) moved[i] = descriptors[i] < 0 ? -1 : fcntl(descriptors[i], F_DUPFD, count);
+struct worker {
+    const int *descriptors;
+    int count, group;
+    void (*work)(void *);
+    void *argument;
+};
+
+static int worker_become(const struct worker *worker) {
+    int moved[MAX_WORKER_DESCRIPTORS], count = worker->count;
+    if (worker->group >= 0 && !cgroup_join(worker->group)) _exit(NOT_RUNNABLE);
+    for (int i = 0; i < count; i++)
+        moved[i] = worker->descriptors[i] < 0 ? -1 : fcntl(worker->descriptors[i], F_DUPFD, count);
     for (int i = 0; i < count; i++)
         if (moved[i] < 0 ? close(i) && errno != EBADF : dup2(moved[i], i) < 0) _exit(NOT_RUNNABLE);
     if (close_from(count)) _exit(NOT_RUNNABLE);
-    work(argument);
+    worker->work(worker->argument);
     _exit(0);
+}
+
+pid_t worker_start(const int *descriptors, int count, int group, void (*work)(void *), void *argument) {
+    struct worker worker = {descriptors, count, group, work, argument};
+    pid_t pid = fork();
+    if (pid == 0) worker_become(&worker);
+    return pid;
 }
 
 /* Make a pipe whose end that the agent keeps does not block. `kept` is 0 for the read end, 1 for the write end. */
@@ -320,6 +359,31 @@ static bool open_report(int *ours, int *theirs) {
     return true;
 }
 
+/* Nothing may hold up the agent, which waits meanwhile. A timer of this kind ends with execve(2). */
+static int begin_beside(void *worker) {
+    timer_t timer;
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+    struct itimerspec time = {.it_value.tv_sec = START_SECONDS};
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &time, NULL)) _exit(NOT_RUNNABLE);
+    return worker_become(worker);
+}
+
+/* As worker_start, but in the agent's memory until the program is executed (vfork(2)). In gVisor's kernel each page that is
+ * touched after a fork costs so much that it takes longer than all the rest. */
+static pid_t start_beside(const int *descriptors, int count, int group, void (*work)(void *), void *argument) {
+    static uint8_t *stack;
+    struct worker worker = {descriptors, count, group, work, argument};
+    if (!room) room = pages_new(ROOM, true);
+    if (!stack) stack = pages_new(STACK, true);
+    if (!room || !stack) return -1;
+    pid_t pid = clone(begin_beside, stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, &worker);
+    int error = errno;
+    pages_empty(room, room_used);
+    room_used = 0;
+    errno = error;
+    return pid;
+}
+
 /* Start the program or its supervisor. False, with errno, where that is not possible. */
 static bool start(struct task *task, struct plan *plan, int theirs[MAX_WORKER_DESCRIPTORS]) {
     int ends[2], group = -1;
@@ -335,7 +399,9 @@ static bool start(struct task *task, struct plan *plan, int theirs[MAX_WORKER_DE
         task->control = ends[1];
     }
     if (plan->grouped && (group = cgroup_make(task->id)) < 0) return false;
-    pid_t worker = worker_start(theirs, MAX_WORKER_DESCRIPTORS, group, begin, plan);
+    /* A terminal's signaller is forked off the program's process, and would copy the agent. */
+    bool beside = runs_on_gvisor() && plan->grouped && !plan->terminal;
+    pid_t worker = (beside ? start_beside : worker_start)(theirs, MAX_WORKER_DESCRIPTORS, group, begin, plan);
     if (plan->grouped) {
         int error = errno;
         close(group);
