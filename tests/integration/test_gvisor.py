@@ -123,6 +123,22 @@ class TestCommands:
         assert (killed.exit_code, killed.signal) == (143, 15)
         assert (exited.exit_code, exited.signal) == (143, 0)
 
+    def test_a_program_that_never_starts_holds_up_no_other(self, client):
+        with gvisor_sandbox(client) as sandbox_id:
+            # gVisor's kernel opens what it is to execute, and so waits for a writer.
+            shell(client, sandbox_id, "mkfifo -m 755 /never; printf '#!/never' > /script; chmod 755 /script")
+            for program in ("/never", "/script"):
+                assert client.exec_command(sandbox_id, [program]).exit_code in (126, 128 + 9)
+                assert shell(client, sandbox_id, "echo on") == "on\n"
+
+    def test_a_command_has_the_largest_arguments(self, client):
+        script = 'echo $#; printf %s "$1" | wc -c; env | grep -c ^V'
+        with gvisor_sandbox(client) as sandbox_id:
+            env = {f"V{n}": "x" for n in range(1000)}
+            arguments = ["x" * 100_000, *("y" for _ in range(1000))]
+            result = client.exec_command(sandbox_id, ["sh", "-c", script, "sh", *arguments], env=env)
+        assert result.stdout == "1001\n100000\n1000\n"
+
     def test_commands_run_at_the_same_time(self, orchestrator):
         from flash_sandbox import AsyncHTTPClient
 
@@ -156,6 +172,8 @@ class TestConfinement:
             for file in mem fd/3 fd/4; do head -c 1 /proc/1/$file; done
         """
         with gvisor_sandbox(client) as sandbox_id:
+            # It becomes another user in the agent's memory.
+            assert client.exec_command(sandbox_id, ["id", "-u"], user="nobody").stdout == "65534\n"
             result = client.exec_command(sandbox_id, ["sh", "-c", script])
             assert (result.stdout, result.stderr.count("not permitted")) == ("", 5)
             assert shell(client, sandbox_id, "echo on") == "on\n"
