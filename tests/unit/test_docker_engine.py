@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash_sandbox import InvalidArgumentError, Reason
-from flash_sandbox.models import StartRequest
+from flash_sandbox.models import GetLogsResult, StartRequest
 from flash_sandbox.orchestrator.docker_engine.api import Engine, EngineMissing, EngineVersion
 from flash_sandbox.orchestrator.docker_engine.attached_agents import StdoutFrames
 from flash_sandbox.orchestrator.docker_engine.containers import Container, usage_of_engine
 from flash_sandbox.orchestrator.docker_engine.pull import checked_name
-from flash_sandbox.orchestrator.docker_engine.records import Record, Records
+from flash_sandbox.orchestrator.docker_engine.records import AgentRecord, Record, Records
+from flash_sandbox.orchestrator.guest.guest import Defaults
 from flash_sandbox.orchestrator.sandboxing.limits import Limits
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=20)
@@ -243,7 +244,9 @@ class TestRecords:
         return records
 
     def test_what_is_kept_is_read_by_the_next(self, records: Records, tmp_path: Path) -> None:
-        record = Record("one", StartRequest("docker", "alpine", ("a", "b"), 5, 0.5), "alpine", "key")
+        agent = AgentRecord("dialled", Defaults({"A": "1"}, "/root", "1:2"), "00ff")
+        request = StartRequest("docker", "alpine", ("a", "b"), 5, 0.5)
+        record = Record("one", request, "alpine", "key", agent=agent)
         records.add(record)
         again = Records(tmp_path)
         again.open()
@@ -252,6 +255,14 @@ class TestRecords:
     def test_a_record_is_for_its_owner_alone(self, records: Records, tmp_path: Path) -> None:
         records.add(Record("one", StartRequest(), "alpine"))
         assert (tmp_path / "one.json").stat().st_mode & 0o777 == 0o600
+
+    def test_a_log_is_read_and_goes_with_its_record(self, records: Records) -> None:
+        log = GetLogsResult(b"a\xffb", 7)
+        records.add(Record("one", StartRequest(), "alpine"))
+        records.add_log("one", log)
+        assert records.read_log("one") == log
+        records.remove("one")
+        assert records.read_log("one") == GetLogsResult()
 
     @pytest.mark.parametrize(
         "text",
@@ -263,6 +274,11 @@ class TestRecords:
             '{"id": "one", "request": {"type": 1}, "image": ""}',
             '{"id": "one", "request": {}, "image": "", "of_tomorrow": 1}',
             '{"id": "one", "request": {"of_tomorrow": 1}, "image": ""}',
+            '{"id": "one", "request": {}, "image": "", "agent": {"link": "attached"}}',
+            '{"id": "one", "request": {}, "image": "", "agent": {"link": "of_tomorrow", "defaults": '
+            '{"environment": {}}}}',
+            '{"id": "one", "request": {}, "image": "", "agent": {"link": "dialled", "secret": "x", '
+            '"defaults": {"environment": {}}}}',
         ],
     )
     def test_one_that_cannot_be_read_stays_and_is_told_of(

@@ -1,186 +1,166 @@
-"""Containers whose first process is the guest agent: started, reached, and reached again."""
+"""Starting containers whose first process is the guest agent, and going on with them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import platform
+import secrets
+from collections.abc import Container as Collection
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from ...errors import InternalServerError, SandboxError
+from ...errors import SandboxError
 from ...models import StartRequest
 from ..completion import completed
-from ..guest.guest import Defaults, Guest
-from ..guest.streams import AgentStream
-from ..guest.tasks import ChannelFailed
+from ..guest.guest import Defaults
+from ..guest.program import agent_program
 from ..images.manifests import ImageConfig
 from ..sandboxing import privileges
 from ..sandboxing.cgroups import limit_tcp_buffers
-from .agent_links import AgentLink
-from .api import Engine
-from .containers import Container, hostname, on_this_host, oom_kills_of_host
-from .lifecycle import Running, create, exit_code, start
+from ..sandboxing.main_process import main_command
+from .agent_links import AgentLink, AttachedLink, DialledLink
+from .agent_sockets import remove_directories, remove_directory
+from .api import Engine, EngineMissing
+from .containers import Container, hostname, on_this_host
+from .guest_container import GuestContainer
+from .lifecycle import Running, create, remove, start
+from .records import AgentRecord
 
-__all__ = ["GuestContainer", "defaults_of", "launch"]
+__all__ = ["GuestContainers"]
 
-_Result = TypeVar("_Result")
-
+_SECRET_BYTES: Final = 32
 # What Docker Engine gives processes whose image says nothing of it.
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def defaults_of(sandbox_id: str, request: StartRequest, config: ImageConfig) -> Defaults:
-    """Return what programs of a sandbox have, as processes of a container have it; the agent adds a HOME.
+class GuestContainers:
+    """The containers of one runtime.
 
     Args:
-        sandbox_id: ID of the sandbox.
-        request: What its start asked for.
-        config: What its image says.
+        engine: Where they are.
+        directory: Where the directories of their agents are.
+        may_dial: Whether their agents may be able to dial, which the first start finds out.
+
+    Attributes:
+        machine: Machine that the engine runs on (uname -m).
     """
+
+    def __init__(self, engine: Engine, directory: Path, *, may_dial: bool) -> None:
+        self.machine = platform.machine()
+        self._engine = engine
+        self._directory = directory
+        # None: that is not known yet.
+        self._dials: bool | None = None if may_dial else False
+
+    async def start(self, container: Container, config: ImageConfig) -> tuple[GuestContainer, AgentRecord]:
+        """Start a container and its main process; leave nothing behind if that fails.
+
+        Args:
+            container: What is asked of the engine.
+            config: What its image says.
+
+        Raises:
+            AgentMissing: There is no agent for the engine's machine.
+            InvalidArgumentError: The engine refuses what is asked of it, or the main process cannot be run.
+            UnsupportedError: The engine does not grant the limits.
+            InternalServerError: The agent cannot be reached, or has more privileges than it should.
+        """
+        agent = AgentRecord("attached", defaults=_defaults(container.sandbox_id, container.request, config))
+        command = main_command(container.request, config)
+        if self._dials is not False:
+            dialled = replace(agent, link="dialled", secret=secrets.token_hex(_SECRET_BYTES))
+            try:
+                return await self._start(container, dialled, command)
+            except SandboxError:
+                if self._dials:
+                    raise
+        return await self._start(container, agent, command)
+
+    def adopt(
+        self, sandbox_id: str, container_id: str, running: Running, agent: AgentRecord, *, paused: bool
+    ) -> GuestContainer:
+        """Go on with a container that an orchestrator before has started.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            container_id: Full ID of the container.
+            running: What is known of it.
+            agent: What was kept of its agent.
+            paused: Whether it is paused.
+        """
+        link = self._link(sandbox_id, agent)
+        found = GuestContainer(self._engine, container_id, running, link, agent.defaults)
+        found.is_frozen = paused
+        found.open_later()
+        return found
+
+    async def give_up(self, sandbox_id: str, container: str, reached: GuestContainer | AgentLink) -> None:
+        """Remove a container whose start is given up, if the engine is there to do so."""
+        await reached.close()
+        with suppress(EngineMissing):
+            await self.remove(sandbox_id, container)
+
+    async def remove(self, sandbox_id: str, container: str) -> None:
+        """Remove a container, by name or ID, and what its agent needed.
+
+        Raises:
+            InternalServerError: The engine fails to remove it.
+            EngineMissing: The engine cannot be reached.
+        """
+        await remove(self._engine, container)
+        await asyncio.to_thread(remove_directory, self._directory / sandbox_id)
+
+    async def keep(self, sandboxes: Collection[str]) -> None:
+        """Remove what the agents of all other sandboxes needed."""
+        await asyncio.to_thread(remove_directories, self._directory, sandboxes)
+
+    def _link(self, sandbox_id: str, agent: AgentRecord) -> AgentLink:
+        if agent.link == "attached":
+            return AttachedLink(self._engine)
+        return DialledLink(self._directory / sandbox_id, bytes.fromhex(agent.secret))
+
+    async def _start(
+        self, container: Container, agent: AgentRecord, command: tuple[str, ...]
+    ) -> tuple[GuestContainer, AgentRecord]:
+        link = self._link(container.sandbox_id, agent)
+        live = None
+        try:
+            live = await self._launch(container, link, agent.defaults)
+            self._dials = agent.link == "dialled"
+            if command:
+                await live.unless_ended(live.guest.start_main(command))
+            elif agent.defaults.user:
+                await live.unless_ended(live.guest.require_user())
+        except BaseException:
+            await completed(self.give_up(container.sandbox_id, container.name, live or link))
+            raise
+        return live, agent
+
+    async def _launch(self, container: Container, link: AgentLink, defaults: Defaults) -> GuestContainer:
+        """Make and start a container, and greet its agent."""
+        program = agent_program(self.machine)
+        container = await link.equip(container, program)
+        container_id = await create(self._engine, container)
+        await link.prepare(container_id, program)
+        running = await start(self._engine, container_id)
+        live = GuestContainer(self._engine, container_id, running, link, defaults)
+        try:
+            await live.unless_ended(live.begin())
+            if on_this_host(container_id, running.init):
+                privileges.require_given_up(running.init)
+                # The engine takes such a limit (KernelMemoryTCP) and forgets it.
+                limit_tcp_buffers(running.init, container.limits.memory_bytes)
+        except BaseException:
+            await completed(live.close())
+            raise
+        return live
+
+
+def _defaults(sandbox_id: str, request: StartRequest, config: ImageConfig) -> Defaults:
+    """Return what programs have, as processes of a container have it; the agent adds a HOME."""
     own = (variable.partition("=") for variable in request.env)
     environment = {"PATH": _PATH, "HOSTNAME": hostname(sandbox_id), **config.environment}
     environment |= {name: value for name, _, value in own}
     return Defaults(environment, config.working_dir or "/", request.user or config.user)
-
-
-async def launch(
-    engine: Engine, container: Container, link: AgentLink, program: Path, defaults: Defaults
-) -> GuestContainer:
-    """Make and start a container, and greet its agent. If that fails, the container may be left.
-
-    Args:
-        engine: Where to start it.
-        container: What is asked of the engine.
-        link: The way to its agent.
-        program: Path of the agent's program.
-        defaults: What programs have.
-
-    Raises:
-        InvalidArgumentError: The engine refuses what is asked of it.
-        UnsupportedError: The engine does not grant the limits.
-        InternalServerError: The agent cannot be reached, or has more privileges than it should.
-    """
-    live = None
-    try:
-        container = await link.equip(container, program)
-        container_id = await create(engine, container)
-        await link.prepare(container_id, program)
-        running = await start(engine, container_id)
-        live = GuestContainer(engine, container_id, running, link, defaults)
-        await live.unless_ended(live.begin())
-        if on_this_host(container_id, running.init):
-            privileges.require_given_up(running.init)
-            # The engine takes such a limit (KernelMemoryTCP) and forgets it.
-            limit_tcp_buffers(running.init, container.limits.memory_bytes)
-    except BaseException:
-        await completed(link.close() if live is None else live.close())
-        raise
-    return live
-
-
-class GuestContainer:
-    """A container that has been started, and its agent.
-
-    Args:
-        engine: Where it is.
-        container_id: Its full ID.
-        running: What is known of it.
-        link: The way to its agent.
-        defaults: What programs have.
-
-    Attributes:
-        guest: Its agent.
-        ended: Its exit status, once it has ended.
-    """
-
-    def __init__(
-        self, engine: Engine, container_id: str, running: Running, link: AgentLink, defaults: Defaults
-    ) -> None:
-        self.id = container_id
-        self.running = running
-        self.ended = asyncio.create_task(exit_code(engine, container_id))
-        self.guest = Guest(self._connect, defaults, reconnects=True, oom_kills=self.oom_kills)
-        self._oom_kills = 0
-        self._link = link
-        self._thawed = asyncio.Event()
-        self._thawed.set()
-        self._opening: asyncio.Task[None] | None = None
-
-    def oom_kills(self) -> int:
-        """Return how many processes the kernel has ended for want of memory, also once the last has ended.
-
-        It is 0 if the processes are not this host's.
-        """
-        with suppress(OSError):
-            self._oom_kills = oom_kills_of_host(self.id, self.running.init) or self._oom_kills
-        return self._oom_kills
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether it is paused, so that its agent need not answer."""
-        return not self._thawed.is_set()
-
-    @is_frozen.setter
-    def is_frozen(self, frozen: bool) -> None:
-        self.guest.channel.is_frozen = frozen
-        if frozen:
-            self._thawed.clear()
-        else:
-            self._thawed.set()
-
-    async def unless_ended(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Do what needs the agent; give it up once the container has ended.
-
-        Raises:
-            InternalServerError: The container has ended.
-        """
-        task = asyncio.create_task(work)
-        try:
-            await asyncio.wait({task, self.ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise InternalServerError(f"the sandbox's agent has ended with status {self.ended.result()}")
-            return task.result()
-        finally:
-            task.cancel()
-            await completed(asyncio.wait({task}))
-
-    async def begin(self) -> None:
-        """Greet the agent of a container that was just started."""
-        await self._link.begin(self.id, self.running.init)
-        await self.guest.open()
-        await self._link.settle(self.guest)
-
-    def open_later(self) -> None:
-        """Greet the agent of a container that an orchestrator before has started, in the background."""
-        self._link.resume(self.id, self.running.init)
-        self._opening = asyncio.create_task(self._open())
-
-    async def opened(self) -> None:
-        """Wait until the agent has been greeted, or cannot be."""
-        if self._opening is not None:
-            await asyncio.wait({self._opening})
-
-    async def close(self) -> None:
-        """Give the agent up; the container stays. Idempotent."""
-        self.ended.cancel()
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait({self._opening})
-        await self.guest.close()
-        await self._link.close()
-
-    async def _open(self) -> None:
-        try:
-            await self.guest.open()
-        except SandboxError as error:
-            self.guest.channel.fail(ChannelFailed(error.detail))
-
-    async def _connect(self) -> AgentStream:
-        while True:
-            await self._thawed.wait()
-            try:
-                return await self._link.connect()
-            except SandboxError:
-                if self._thawed.is_set():
-                    raise

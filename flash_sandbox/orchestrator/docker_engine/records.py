@@ -12,15 +12,44 @@ import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ...errors import SandboxError
 from ...models import GetLogsResult, StartRequest
+from ..guest.guest import Defaults
 from ..runtimes.base import Adopted
 
-__all__ = ["Record", "Records"]
+__all__ = ["AgentRecord", "Record", "Records"]
 
 _SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """What is kept of the agent of one sandbox.
+
+    Attributes:
+        link: How it is reached.
+        defaults: What programs have.
+        secret: What it shows when it dials again, in hexadecimal.
+    """
+
+    link: Literal["dialled", "attached"]
+    defaults: Defaults
+    secret: str = ""
+
+    @classmethod
+    def parse(cls, fields: dict[str, Any]) -> Self:
+        """Read what `asdict` returned.
+
+        Raises:
+            ValueError: It is none.
+        """
+        read = cls(**fields | {"defaults": Defaults(**fields["defaults"])})
+        bytes.fromhex(read.secret)
+        if read.link not in ("dialled", "attached"):
+            raise ValueError(f"agents are not reached by way of {read.link!r}")
+        return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +64,7 @@ class Record:
         created_at: When it was started, in seconds of Unix time; 0 where that is not known.
         expires_at: When it expires, in seconds of Unix time; 0 for never.
         halted: Whether its processes were ended, and it is kept to be looked at.
-        agent: How its agent is reached; empty for a container of an older version, which has none.
-        secret: What its agent shows when it dials again, in hexadecimal.
+        agent: What is kept of its agent; None for a container of an older version, which has none.
     """
 
     id: str
@@ -46,8 +74,7 @@ class Record:
     created_at: float = 0.0
     expires_at: float = 0.0
     halted: bool = False
-    agent: Literal["", "dialled", "attached"] = ""
-    secret: str = ""
+    agent: AgentRecord | None = None
 
     def adopted(self, state: str) -> Adopted:
         """Return what the service core is to know of it.
@@ -122,7 +149,10 @@ class Records:
         for path in self._directory.glob(f"*{_SUFFIX}"):
             try:
                 fields: dict[str, Any] = json.loads(path.read_text())
-                record = Record(**fields | {"request": StartRequest(**fields["request"])})
+                fields["request"] = StartRequest(**fields["request"])
+                if fields.get("agent"):
+                    fields["agent"] = AgentRecord.parse(fields["agent"])
+                record = Record(**fields)
             except (OSError, ValueError, TypeError, KeyError, SandboxError) as error:
                 unreadable[path.stem] = f"{path} cannot be read: {error}"
             else:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -31,8 +30,6 @@ from ...errors import (
 )
 from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
-from ..docker_engine.agent_links import AgentLink, AttachedLink, DialledLink
-from ..docker_engine.agent_sockets import remove_directories, remove_directory
 from ..docker_engine.api import Engine, EngineError, EngineMissing
 from ..docker_engine.bridge import Bridge
 from ..docker_engine.containers import (
@@ -42,7 +39,8 @@ from ..docker_engine.containers import (
     usage_of_engine,
     usage_of_host,
 )
-from ..docker_engine.guest_containers import GuestContainer, defaults_of, launch
+from ..docker_engine.guest_container import GuestContainer
+from ..docker_engine.guest_containers import GuestContainers
 from ..docker_engine.image_configs import ImageConfigs
 from ..docker_engine.lifecycle import Running, halt, remove, running_container
 from ..docker_engine.pull import Event, Puller, checked_name
@@ -52,7 +50,6 @@ from ..egress import INTERNET, Egress
 from ..guest.program import AgentMissing, agent_program
 from ..images.store import DEFAULT_REGISTRIES
 from ..sandboxing.limits import Limits, Usage
-from ..sandboxing.main_process import main_command
 from ..sandboxing.snapshots import Snapshots
 from .base import Availability, Control, Happening, Program, Register, Started, unwritten
 
@@ -60,7 +57,6 @@ __all__ = ["DockerRuntime"]
 
 _DEFAULT_IMAGE: Final = "alpine:latest"
 _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
-_SECRET_BYTES: Final = 32
 
 
 @dataclass(slots=True)
@@ -113,7 +109,11 @@ class DockerRuntime:
         self._event = event
         self._puller = Puller(self._engine, registries, event)
         self._records = Records(state_dir / "containers" / self.name)
-        self._agents = state_dir / "containers" / self.name / "agents"
+        self._guests = GuestContainers(
+            self._engine,
+            state_dir / "containers" / self.name / "agents",
+            may_dial=self.shares_kernel and self._engine.is_local,
+        )
         self._configs = ImageConfigs(self._engine)
         self._images = SnapshotImages(
             self._engine, self._configs, Snapshots(state_dir / "snapshots"), self.name
@@ -124,9 +124,6 @@ class DockerRuntime:
         self._recovery = asyncio.Lock()
         self._recovered = False
         self._cpus = 0
-        self._machine = platform.machine()
-        # Whether agents can dial; None where that is not known yet.
-        self._dials: bool | None = None if self.shares_kernel and self._engine.is_local else False
         self._later: asyncio.Task[None] | None = None
 
     # What this host can do
@@ -135,9 +132,9 @@ class DockerRuntime:
         """Tell whether an engine answers that can run such sandboxes, and what to do where none does."""
         engine = Engine(self._engine.host)
         try:
-            agent_program()
             version = await engine.version()
             info = await engine.call("GET", "/info")
+            agent_program(str(info.get("Architecture") or ""))
             detail = await self._describe(engine, info)
             bridge = Bridge(engine, self._egress, "", self._is_bridged, self._event)
             obstacle = await bridge.obstacle()
@@ -208,31 +205,30 @@ class DockerRuntime:
                 return
             info = await self._engine.call("GET", "/info")
             self._cpus = int(info.get("NCPU") or 0)
-            self._machine = str(info.get("Architecture") or platform.machine())
+            self._guests.machine = str(info.get("Architecture") or platform.machine())
             records, unreadable = await asyncio.to_thread(self._records.read)
             for sandbox_id, why in unreadable.items():
                 self._event("sandbox not adopted", sandbox=sandbox_id, runtime=self.name, detail=why)
             ours = json.dumps({"label": [f"{Labels.OWNER}={self._records.owner}"]})
             query = {"all": "true", "filters": ours}
             listed = await self._engine.call("GET", "/containers/json", query=query)
+            left: set[str] = set()
             for container in listed:
                 sandbox_id = str(container["Labels"].get(Labels.SANDBOX, ""))
                 if sandbox_id in self._sandboxes.keys() | self._starting | unreadable.keys():
                     continue
-                record = records.get(sandbox_id)
-                if record and not (record.agent or record.halted):
-                    self._leave(record)
-                elif record and (record.halted or container["State"] in ("running", "paused")):
+                record, is_alive = records.get(sandbox_id), container["State"] in ("running", "paused")
+                if record and (record.halted or (record.agent and is_alive)):
                     await self._adopt_one(record, str(container["Id"]), container["State"])
+                elif record and is_alive:
+                    self._leave(record)
+                    left.add(sandbox_id)
                 else:
                     self._records.remove(sandbox_id)
                     await remove(self._engine, str(container["Id"]))
-            there = {str(container["Labels"].get(Labels.SANDBOX, "")) for container in listed}
-            for sandbox_id in records.keys() - self._sandboxes.keys() - self._starting:
-                if records[sandbox_id].agent or sandbox_id not in there:
-                    self._records.remove(sandbox_id)
-            kept = {*self._sandboxes, *self._starting, *unreadable}
-            await asyncio.to_thread(remove_directories, self._agents, kept)
+            for sandbox_id in records.keys() - self._sandboxes.keys() - left:
+                self._records.remove(sandbox_id)
+            await self._guests.keep({*self._sandboxes, *self._starting, *unreadable})
             await self._images.collect(self._records.owner)
             if self._is_bridged():
                 await self._guard()
@@ -269,13 +265,10 @@ class DockerRuntime:
         self._sandboxes[record.id] = sandbox
         adopted = record.adopted(state)
         on_exit = self._register(adopted)
-        if not record.halted:
-            defaults = defaults_of(record.id, record.request, await self._configs.of(running.image_digest))
-            link = self._link(record)
-            sandbox.live = live = GuestContainer(self._engine, container_id, running, link, defaults)
-            live.is_frozen = adopted.state == "paused"
-            live.open_later()
-            sandbox.watcher = asyncio.create_task(self._watch(live, on_exit))
+        if record.agent is not None and not record.halted:
+            paused = adopted.state == "paused"
+            sandbox.live = self._guests.adopt(record.id, container_id, running, record.agent, paused=paused)
+            sandbox.watcher = asyncio.create_task(self._watch(sandbox.live, on_exit))
         self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=adopted.state)
 
     # Start
@@ -291,12 +284,10 @@ class DockerRuntime:
     ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
         self._starting.add(sandbox_id)
+        record = Record(sandbox_id, request, "", idempotency_key, created_at)
         try:
             await self._recover()
-            async with self._image(request) as (started_from, image):
-                container = await self._container(sandbox_id, request, started_from)
-                record = Record(sandbox_id, request, image, idempotency_key, created_at)
-                sandbox = await self._run(container, record)
+            sandbox = await self._begin(record)
         except AgentMissing as missing:
             raise RuntimeUnavailableError(str(missing)) from missing
         except EngineMissing as missing:
@@ -309,7 +300,22 @@ class DockerRuntime:
         assert sandbox.live is not None
         self._sandboxes[sandbox_id] = sandbox
         sandbox.watcher = asyncio.create_task(self._watch(sandbox.live, on_exit))
-        return Started(image=image)
+        return Started(image=sandbox.record.image)
+
+    async def _begin(self, record: Record) -> _Sandbox:
+        live = None
+        try:
+            async with self._image(record.request) as (started_from, image):
+                container = await self._container(record.id, record.request, started_from)
+                live, agent = await self._guests.start(container, await self._configs.of(started_from))
+            record = replace(record, image=image, agent=agent)
+            # From here on the next orchestrator goes on with it.
+            self._records.add(record)
+        except BaseException:
+            if live is not None:
+                await completed(self._guests.give_up(record.id, live.id, live))
+            raise
+        return _Sandbox(record, live.id, live.running, live)
 
     @asynccontextmanager
     async def _image(self, request: StartRequest) -> AsyncIterator[tuple[str, str]]:
@@ -358,50 +364,6 @@ class DockerRuntime:
     async def _refine(self, container: Container, request: StartRequest) -> Container:
         """Return the container with what a kind of this runtime adds to it."""
         return container
-
-    async def _run(self, container: Container, record: Record) -> _Sandbox:
-        """Start a container whose agent dials, or one that is attached if agents cannot dial here."""
-        if self._dials is not False:
-            secret = secrets.token_hex(_SECRET_BYTES)
-            try:
-                return await self._run_as(container, replace(record, agent="dialled", secret=secret))
-            except SandboxError:
-                if self._dials:
-                    raise
-        sandbox = await self._run_as(container, replace(record, agent="attached"))
-        self._dials = False
-        return sandbox
-
-    async def _run_as(self, container: Container, record: Record) -> _Sandbox:
-        link = self._link(record)
-        config = await self._configs.of(container.image)
-        defaults = defaults_of(record.id, record.request, config)
-        command = main_command(record.request, config)
-        live = None
-        try:
-            live = await launch(self._engine, container, link, agent_program(self._machine), defaults)
-            self._dials = self._dials or record.agent == "dialled"
-            if command:
-                await live.unless_ended(live.guest.start_main(command))
-            elif defaults.user:
-                await live.unless_ended(live.guest.require_user())
-            # From here on the next orchestrator goes on with it.
-            self._records.add(record)
-        except BaseException:
-            await completed(self._remove_half_made(container.name, live))
-            raise
-        return _Sandbox(record, live.id, live.running, live)
-
-    async def _remove_half_made(self, name: str, live: GuestContainer | None) -> None:
-        if live is not None:
-            await live.close()
-        with suppress(EngineMissing):
-            await remove(self._engine, name)
-
-    def _link(self, record: Record) -> AgentLink:
-        if record.agent == "attached":
-            return AttachedLink(self._engine)
-        return DialledLink(self._agents / record.id, bytes.fromhex(record.secret))
 
     async def _watch(self, live: GuestContainer, on_exit: Callable[[int], None]) -> None:
         """Wait for the end of the main process, or of the container, and end the other one, too."""
@@ -452,23 +414,24 @@ class DockerRuntime:
         live = self._live(sandbox_id)
         live.is_frozen = True
         try:
-            await self._switch(sandbox_id, "pause", "already paused")
+            await self._switch(live.id, "pause", paused=True)
         except SandboxError:
             live.is_frozen = False
             raise
 
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
-        await self._switch(sandbox_id, "unpause", "not paused")
-        self._live(sandbox_id).is_frozen = False
+        live = self._live(sandbox_id)
+        await self._switch(live.id, "unpause", paused=False)
+        live.is_frozen = False
 
-    async def _switch(self, sandbox_id: str, action: str, done: str) -> None:
-        sandbox = self._sandbox(sandbox_id)
+    async def _switch(self, container: str, action: str, *, paused: bool) -> None:
         async with self._engine_errors():
             try:
-                await completed(self._engine.call("POST", f"/containers/{sandbox.container}/{action}"))
-            except EngineError as error:
-                if done not in error.message:
+                await completed(self._engine.call("POST", f"/containers/{container}/{action}"))
+            except EngineError:
+                state = (await self._engine.call("GET", f"/containers/{container}/json"))["State"]
+                if not state["Running"] or state["Paused"] != paused:
                     raise
 
     async def origin(self, snapshot_path: str) -> StartRequest:
@@ -547,10 +510,9 @@ class DockerRuntime:
         await sandbox.let_go()
         self._records.remove(sandbox_id)
         async with self._engine_errors():
-            await remove(self._engine, sandbox.container)
+            await self._guests.remove(sandbox_id, sandbox.container)
             if sandbox.record.request.snapshot_path:
                 await self._images.let_go(sandbox.running.image_digest)
-        await asyncio.to_thread(remove_directory, self._agents / sandbox_id)
         self._sandboxes.pop(sandbox_id, None)
 
     def _sandbox(self, sandbox_id: str) -> _Sandbox:
