@@ -59,7 +59,7 @@ def build(output: Path, source: Path = ROOT, *options: str) -> None:
         str(source),
     ]
     done = subprocess.run(
-        command, env=os.environ | _ENVIRONMENT, capture_output=True, text=True, check=False, timeout=250
+        command, env=os.environ | _ENVIRONMENT, capture_output=True, text=True, check=False, timeout=500
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -67,7 +67,7 @@ def pip(*arguments: str) -> str | None:
     return done.stderr.strip() or "pip failed" if done.returncode else None
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_installed_clients_work_on_python(
     version: str,

@@ -17,7 +17,7 @@ import pytest
 
 Need = Callable[[str, str | None], None]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 BUILD = """\
 import os, platform, sys
@@ -84,7 +84,7 @@ def build(tree: Path, first: str = "", **environment: str) -> Built:
         capture_output=True,
         encoding="utf-8",
         check=False,
-        timeout=250,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     requirements, _, name = done.stdout.rpartition("\n")[0].rpartition("\n")[2].rpartition(" ")

@@ -24,7 +24,7 @@ from flash_sandbox.orchestrator.runtimes import Limits
 Need = Callable[[str, str | None], None]
 
 # The first test waits until the image is built.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 DOCKERFILE = packages.ROOT / "deploy" / "Dockerfile"
 BASE, IMAGE = "base-with-python:latest", "flash-sandbox:latest"

@@ -17,7 +17,7 @@ from packages import Packages
 Need = Callable[[str, str | None], None]
 
 # The first test waits until the packages are built.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 README = (packages.ROOT / "README.md").read_text()
 FIRST_SCREEN = README.partition("\n### ")[0]

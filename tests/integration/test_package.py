@@ -31,7 +31,7 @@ from hatch_build import MACHINES
 Need = Callable[[str, str | None], None]
 
 # The first test that needs the packages waits until they are built.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 AGENTS = {f"flash_sandbox/orchestrator/guest/bin/agent-{machine}" for machine in MACHINES}
 ROOTS = {"flash_sandbox", "flash_sandbox_http", "flash_sandbox_grpc", "flash_sandbox_guest"}
