@@ -1,6 +1,7 @@
 /* From the start of a process until it is bwrap, which makes a sandbox. The arguments are steps, done in their order:
  *
  *     join FILE                    become a process of a cgroup, by its file
+ *     enter FD                     enter the user namespace that FD is open on, and close FD
  *     ids BASE COUNT FD            open FD on a new user namespace whose IDs 0 to COUNT - 1 are BASE and following
  *     own-ids                      enter a user namespace where the user is the same, and may mount
  *     base DIRECTORY               mount an empty file system there, which nobody else sees
@@ -58,6 +59,12 @@ static bool write_file(const char *path, const char *text) {
 
 static void join(char **operands) { require(write_file(operands[0], "0"), "join", operands[0]); }
 
+static void enter(char **operands) {
+    int namespace = atoi(operands[0]);
+    require(!setns(namespace, CLONE_NEWUSER) && !setgroups(0, NULL), "enter user namespace", operands[0]);
+    close(namespace);
+}
+
 static bool become(const char *user) {
     uid_t id = (uid_t)strtoul(user, NULL, 10);
     return !setresgid(id, id, id) && !setresuid(id, id, id);
@@ -75,6 +82,7 @@ static void ids(char **operands) {
     static const char what[] = "make a user namespace for";
     int ready[2], release[2];
     char map[64], path[64], error = 0;
+    unsigned long first = strtoul(operands[0], NULL, 10), count = strtoul(operands[1], NULL, 10);
     require(!pipe2(ready, O_CLOEXEC) && !pipe2(release, O_CLOEXEC), what, operands[0]);
     pid_t holder = fork();
     require(holder >= 0, what, operands[0]);
@@ -85,7 +93,9 @@ static void ids(char **operands) {
     require(read(ready[0], &error, 1) == 1, what, operands[0]);
     errno = error;
     require(!error, what, operands[0]);
-    snprintf(map, sizeof map, "0 %s %s", operands[0], operands[1]);
+    /* One line cannot have IDs of two lines of the outer namespace's map, where ID 0 has its own. */
+    if (first || count == 1) snprintf(map, sizeof map, "0 %lu %lu", first, count);
+    else snprintf(map, sizeof map, "0 0 1\n1 1 %lu", count - 1);
     static const char *const maps[] = {"uid_map", "gid_map"};
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "/proc/%d/%s", (int)holder, maps[i]);
@@ -175,6 +185,7 @@ static const struct step {
     void (*act)(char **operands);
 } steps[] = {
     {"join", 1, join},
+    {"enter", 1, enter},
     {"ids", 3, ids},
     {"own-ids", 0, own_ids},
     {"base", 1, base},

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import browsing
 import docker_engine as docker
+import ordinary_user
 import packages
 import pytest
 from every_runtime import Runtime
+from served import Serving, serve
 
 from flash_sandbox import HTTPClient, SandboxClient
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
@@ -28,14 +32,16 @@ class EngineOrchestrator:
     """A live orchestrator, and what to ask it for to get a sandbox of one runtime.
 
     Attributes:
-        orchestrator: The orchestrator.
+        orchestrator: The orchestrator: in this process, or one that another user of this machine runs.
         type: Name of the runtime.
         image: An image that it can start from, with a shell and the usual small programs.
+        has_users: Whether its sandboxes have other users than root.
     """
 
-    orchestrator: Orchestrator
+    orchestrator: Orchestrator | Serving
     type: str
     image: str
+    has_users: bool = True
 
     @property
     def state_dir(self) -> Path:
@@ -81,6 +87,45 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> packages.Packages:
     return packages.packages(tmp_path_factory.mktemp("dist"))
 
 
+@pytest.fixture(scope="session")
+def user_with_range(need: Need) -> int:
+    """Return an ordinary user who has a range of IDs."""
+    found = ordinary_user.with_range()
+    if isinstance(found, str):
+        need("newuidmap", found)
+        pytest.fail(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def orchestrator_with_range(need: Need, user_with_range: int) -> Iterator[Serving]:
+    """Run one orchestrator for all tests, as an ordinary user who has a range of IDs."""
+    with _of_a_user(need, user_with_range) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="session")
+def orchestrator_with_one_id(need: Need) -> Iterator[Serving]:
+    """Run one orchestrator for all tests, as an ordinary user who has one ID."""
+    with _of_a_user(need, ordinary_user.NOBODY) as serving:
+        yield serving
+
+
+@contextmanager
+def _of_a_user(need: Need, user: int) -> Iterator[Serving]:
+    found = ordinary_user.command(user)
+    if isinstance(found, str):
+        need("ordinary-user", found)
+        pytest.fail(found)
+    command, environment = found
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, user, user)
+        state = Path(home, "state")
+        environment |= {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+        with serve(state, limits="best-effort", environment=environment, command=command) as serving:
+            yield serving
+
+
 @pytest.fixture(scope="session", params=["bubblewrap", "docker", "gvisor"])
 def engine_orchestrator(
     request: pytest.FixtureRequest, limits: Limits, need: Need, tmp_path_factory: pytest.TempPathFactory
@@ -90,6 +135,11 @@ def engine_orchestrator(
         found = asyncio.run(GvisorRuntime(tmp_path_factory.mktemp("gvisor")).check())
         need("gvisor", None if found.available else found.detail)
         return EngineOrchestrator(request.getfixturevalue("orchestrator"), "gvisor", "host")
+    if request.param == "bubblewrap with a range":
+        return EngineOrchestrator(request.getfixturevalue("orchestrator_with_range"), "bubblewrap", "host")
+    if request.param == "bubblewrap with one ID":
+        one_id = request.getfixturevalue("orchestrator_with_one_id")
+        return EngineOrchestrator(one_id, "bubblewrap", "host", has_users=False)
     if request.param == "bubblewrap":
         return EngineOrchestrator(request.getfixturevalue("orchestrator"), "bubblewrap", "host")
     return EngineOrchestrator(request.getfixturevalue("docker_orchestrator"), "docker", docker.IMAGE)

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from every_runtime import Runtime
 from inside import wait_until
-from test_serve import Serving, processes_with, serve
+from served import Serving, serve
+from test_serve import processes_with
 
 from flash_sandbox import ConflictError, HTTPClient, SandboxAPI, SandboxClient, SandboxNotFoundError
 from flash_sandbox.models import Event

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from inside import running, wait_until
-from test_serve import Serving, cgroups_named, processes_with, serve
+from served import Serving, serve
+from test_serve import cgroups_named, processes_with
 
 from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxClient, SandboxError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -12,60 +11,18 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import ordinary_user
 import pytest
 from other_user import NOBODY, acting_as
+from served import Serving, serve
 
-from flash_sandbox import AuthenticationError, HTTPClient, SandboxClient, SandboxNotFoundError
+from flash_sandbox import AuthenticationError, SandboxNotFoundError
 from flash_sandbox.orchestrator.runtimes import Limits
 from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
-
-Client = HTTPClient | SandboxClient
-
-
-@dataclass(frozen=True)
-class Serving:
-    process: subprocess.Popen[str]
-    http: str
-    grpc: str
-    log: Path
-
-    def client(self, transport: str, api_key: str | None = None) -> Client:
-        if transport == "http":
-            return HTTPClient(address=self.http, api_key=api_key)
-        return SandboxClient(address=self.grpc, api_key=api_key)
-
-
-@contextmanager
-def serve(
-    state_dir: Path,
-    *arguments: str,
-    limits: str,
-    environment: dict[str, str] | None = None,
-    command: Sequence[str] = (sys.executable, "-W", "error"),
-) -> Iterator[Serving]:
-    command = [*command, "-m", "flash_sandbox.cli", "serve", "--limits", limits]
-    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir), *arguments]
-    log = state_dir.with_name(state_dir.name + ".log")
-    with log.open("a") as stderr:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=os.environ | (environment or {})
-        )
-    try:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(2)]
-        found = re.fullmatch(r"HTTP  (http://\S+)\ngRPC  (\S+)\n", "".join(lines))
-        assert found, log.read_text()
-        yield Serving(process, found[1], found[2], log)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def refusal(*arguments: str, **environment: str) -> tuple[int, str]:

@@ -35,6 +35,7 @@ from flash_sandbox.orchestrator.images.store import Image, ImageStore
 from flash_sandbox.orchestrator.sandboxing import images as root_images
 from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
 from flash_sandbox.orchestrator.sandboxing.images import Images
+from flash_sandbox.orchestrator.sandboxing.user_ids import UserIds
 from flash_sandbox.orchestrator.sandboxing.users import can_have_ranges
 
 if sys.version_info >= (3, 14):
@@ -152,13 +153,40 @@ async def test_a_directory_that_denies_writing_is_filled_by_later_layers(store, 
     assert (stat.S_IMODE((image.rootfs / "d").stat().st_mode), len(tree(image))) == (0o510, 3)
 
 
-async def test_the_owner_is_that_of_the_image_or_whoever_unpacks(store, tmp_path):
+@pytest.mark.parametrize("has_range", [True, False])
+async def test_owners_are_the_images_where_there_is_a_range_of_ids_else_whoever_unpacks(tmp_path, has_range):
+    if has_range and not can_have_ranges():
+        pytest.skip("needs root to give files away")
+    ids = UserIds()
+    if has_range:
+        ids.open()
+    else:
+        ids.open = lambda: None
     info, content = entry("f", content=b"x")
-    info.uid, info.gid, info.uname = 1000, 1000, "somebody"
+    info.uid, info.gid, info.uname = 1000, 1001, "somebody"
+    store = opened(tmp_path / "store", user_ids=ids)
     image = await acquire(store, layout(tmp_path / "image", [[(info, content)]]))
     status = (image.rootfs / "f").stat()
-    own = (os.geteuid(), os.getegid())
-    assert (status.st_uid, status.st_gid) == ((1000, 1000) if can_have_ranges() else own)
+    assert (status.st_uid, status.st_gid) == ((1000, 1001) if has_range else (os.geteuid(), os.getegid()))
+
+
+async def test_what_was_unpacked_with_one_id_is_used_where_there_is_a_range_too(tmp_path):
+    if not can_have_ranges():
+        pytest.skip("needs root to give files away")
+    one_id = UserIds()
+    one_id.open = lambda: None
+    path = layout(tmp_path / "image", [[entry("f", content=b"x")]])
+    first = await acquire(opened(tmp_path / "store", user_ids=one_id), path)
+    store = opened(tmp_path / "store")
+    again = await acquire(store, path)
+    assert again.rootfs == first.rootfs
+    first.release()
+    again.release()
+    assert store.remove(parse_source(str(path)))
+    again = await acquire(store, path)
+    assert again.rootfs != first.rootfs
+    # Nothing that has its owners is for a sandbox that has one ID.
+    assert (await acquire(opened(tmp_path / "store", user_ids=one_id), path)).rootfs == first.rootfs
 
 
 # Hostile layers. Whatever they do, `outside` stays as it is.

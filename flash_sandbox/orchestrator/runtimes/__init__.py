@@ -65,6 +65,7 @@ def all_runtimes(
     from ..egress import INTERNET
     from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES
     from ..sandboxing.images import Images
+    from ..sandboxing.user_ids import UserIds
     from .base import unwritten
     from .bubblewrap import BubblewrapRuntime
     from .docker import DockerRuntime
@@ -72,17 +73,25 @@ def all_runtimes(
     from .gvisor import GvisorRuntime
 
     allowed = DEFAULT_REGISTRIES if registries is None else registries
+    user_ids = UserIds()
     images = Images(
         state_dir / "images",
         (state_dir / "rootfs", *image_roots),
         registries=allowed,
         store=image_store,
         max_bytes=DEFAULT_MAX_BYTES if image_store_bytes is None else image_store_bytes,
+        user_ids=user_ids,
         report=event,
     )
     return {
         "bubblewrap": BubblewrapRuntime(
-            state_dir, limits=limits, images=images, warm=warm, warm_image=warm_image, event=event
+            state_dir,
+            limits=limits,
+            images=images,
+            user_ids=user_ids,
+            warm=warm,
+            warm_image=warm_image,
+            event=event,
         ),
         "docker": DockerRuntime(
             state_dir, registries=allowed, egress=egress or INTERNET, event=event or unwritten

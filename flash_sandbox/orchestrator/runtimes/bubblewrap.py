@@ -26,6 +26,7 @@ from ...errors import (
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
+    UnsupportedError,
 )
 from ...models import DEFAULT_SHM_MB, GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
@@ -43,8 +44,8 @@ from ..sandboxing.process_tree import ProcessTree
 from ..sandboxing.running import RunningSandbox
 from ..sandboxing.sandbox_launch import Mounts, launch_steps
 from ..sandboxing.snapshots import Snapshot, Snapshots
-from ..sandboxing.supplied import has_place_in
 from ..sandboxing.trash import Trash
+from ..sandboxing.user_ids import UserIds
 from ..sandboxing.users import UserPool, missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
 from .base import Availability, Control, Happening, Program, Register, Started, unwritten
@@ -67,6 +68,7 @@ class BubblewrapRuntime:
         limits: ``enforce`` needs a cgroup; ``best-effort`` does with resource limits where there is none.
         image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
         images: Where root file systems come from, shared with other runtimes; None for one of its own.
+        user_ids: Which IDs sandboxes have, known to `images`, too; None to find out. It is closed with this.
         warm: How many sandboxes are kept ready for starts that ask for no more than an image.
         warm_image: That image.
         event: Writes a line of the log: a name, and fields by name; None for no log.
@@ -81,15 +83,18 @@ class BubblewrapRuntime:
         limits: Literal["enforce", "best-effort"] = "enforce",
         image_roots: Sequence[Path] = (),
         images: Images | None = None,
+        user_ids: UserIds | None = None,
         warm: int = 0,
         warm_image: str = HOST,
         event: Callable[..., None] | None = None,
     ) -> None:
         self._layers = state_dir / "sandboxes"
+        self._user_ids = user_ids or UserIds()
         self._trash = Trash(state_dir / "trash", event)
         self._event = event or unwritten
         self._rootfs = state_dir / "rootfs"
-        self._images = images or Images(state_dir / "images", (self._rootfs, *image_roots))
+        roots = (self._rootfs, *image_roots)
+        self._images = images or Images(state_dir / "images", roots, user_ids=self._user_ids)
         self._snapshots = Snapshots(state_dir / "snapshots")
         self._program = bwrap.Bubblewrap(state_dir / "tools")
         self._filter = state_dir / "seccomp.bpf"
@@ -134,19 +139,20 @@ class BubblewrapRuntime:
                 ) from error
 
     def _prepare(self) -> None:
+        self._user_ids.open()
         self._users = user_pool()
         if self._hierarchy is not None:
             self._hierarchy.remove_leftovers()
         for directory in (self._layers, self._rootfs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._trash.open()
+        self._trash.open(self._user_ids.work)
         for leftover in self._layers.iterdir():
             self._trash.throw_away(leftover)
         self._images.open()
         self._snapshots.open()
         for path, why in self._snapshots.unreadable().items():
             self._event("snapshot not usable", path=path, detail=why)
-        self._filter.write_bytes(seccomp.build_filter(one_user=self._users is None))
+        self._filter.write_bytes(seccomp.build_filter(one_user=self._user_ids.of_images is None))
         try:
             _ = self._program.path
         except bwrap.BubblewrapMissing as error:
@@ -170,6 +176,7 @@ class BubblewrapRuntime:
     def _remove_files(self) -> None:
         """Remove all but images and snapshots."""
         self._trash.close()
+        self._user_ids.close()
         with suppress(OSError):
             self._layers.rmdir()
         self._program.remove()
@@ -187,6 +194,7 @@ class BubblewrapRuntime:
         created_at: float = 0.0,
     ) -> Started:
         """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
+        self._require_user(request.user)
         sandbox = await self._take_warm(sandbox_id, request)
         if sandbox is None:
             sandbox = await self._make(sandbox_id, request)
@@ -197,6 +205,11 @@ class BubblewrapRuntime:
                 raise
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
         return Started(image=sandbox.root.image)
+
+    def _require_user(self, user: str) -> None:
+        if self._user_ids.of_images is None and user not in ("", "0:0"):
+            why = self._user_ids.missing
+            raise UnsupportedError(f"user {user[:100]!r}: sandboxes have no user but root here: {why}")
 
     async def _make_warm(self) -> RunningSandbox:
         return await self._make(secrets.token_hex(10), self._warm_request)
@@ -263,17 +276,13 @@ class BubblewrapRuntime:
         return sandbox
 
     def _unpack(self, snapshot: Snapshot, sandbox: RunningSandbox) -> None:
-        """Fill the layer of a sandbox; of what is mounted over it, nothing follows a link in it."""
-        upper = sandbox.layer / "upper"
-        archive.unpack_layer(snapshot.file, upper, sandbox.ids)
-        for name in bwrap.MOUNT_POINTS:
-            if (upper / name).is_symlink():
-                raise InvalidArgumentError(f"the snapshot cannot be started from: its /{name} is a link")
-        supplied = tuple(name for name in sandbox.root.supplied if has_place_in(upper, name))
+        layer, names = sandbox.layer / "upper", sandbox.root.supplied
+        restore, points = archive.restore_layer, bwrap.MOUNT_POINTS
+        supplied = self._user_ids.work.run(restore, snapshot.file, layer, sandbox.ids, points, names)
         sandbox.root = replace(sandbox.root, supplied=supplied)
 
     def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> RunningSandbox:
-        ids = self._users.take() if self._users else None
+        ids = self._users.take() if self._users else self._user_ids.of_images
         try:
             group = self._make_group(sandbox_id, request)
         except BaseException:
@@ -305,7 +314,7 @@ class BubblewrapRuntime:
         for name in ("upper", "work"):
             directory = sandbox.layer / name
             directory.mkdir(mode=0o755)
-            if sandbox.ids is not None:
+            if self._users and sandbox.ids is not None:
                 os.chown(directory, sandbox.ids.base, sandbox.ids.base)
 
     async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
@@ -327,6 +336,8 @@ class BubblewrapRuntime:
                     bwrap.AGENT_FD: opened.enter_context(_opened(self._program.agent, os.O_PATH)),
                     bwrap.INFO_FD: info_write,
                 }
+                if self._user_ids.namespace is not None:
+                    descriptors[bwrap.NAMESPACE_FD] = self._user_ids.namespace
                 starting = asyncio.ensure_future(
                     self._launcher.start(
                         self._steps(sandbox, request.shm_mb),
@@ -364,10 +375,10 @@ class BubblewrapRuntime:
         path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
         tools = path.parents[2]
         program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
-        if sandbox.ids is not None or sandbox.root.is_shared:
+        if self._users or sandbox.root.is_shared:
             base = bwrap.mount_base([layer, lower, str(tools)])
             binds = {"layer": layer, "tools": str(tools)}
-            mounts = Mounts(base, binds, lower, sandbox.root.is_shared)
+            mounts = Mounts(base, binds, lower, self._users is not None, sandbox.root.is_shared)
             program = f"{base}/tools/{path.relative_to(tools)}"
             lower, layer, supplied = f"{base}/image", f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
@@ -383,6 +394,7 @@ class BubblewrapRuntime:
                 cgroups=sandbox.group.shown,
             ),
             ids=sandbox.ids,
+            enters=self._user_ids.namespace is not None,
             mounts=mounts,
             join_files=sandbox.group.join_files,
             rlimits=tree.rlimits if tree else {},
@@ -405,6 +417,7 @@ class BubblewrapRuntime:
         controls: AsyncIterator[Control],
     ) -> AsyncGenerator[Happening]:
         """Run a program, confined as the main process is, and tell what becomes of it."""
+        self._require_user(program.user)
         return self._guest(sandbox_id).run(program, stdin, controls)
 
     async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
@@ -441,7 +454,8 @@ class BubblewrapRuntime:
         """
         sandbox = self._sandbox(sandbox_id)
         upper, image = sandbox.layer / "upper", sandbox.root.image
-        write = partial(self._snapshots.write, upper, self.name, image, start=start, owners=sandbox.ids)
+        write = partial(self._snapshots.write, upper, self.name, image, start=start)
+        write = partial(write, owners=sandbox.ids, work=self._user_ids.work)
         if not isinstance(sandbox.group, ProcessTree):
             return SnapshotResult(snapshot_path=str(await asyncio.to_thread(write)))
         for _ in range(_SNAPSHOT_TRIES):

@@ -14,13 +14,13 @@ import os
 import shutil
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
-from ...errors import ConflictError, UnavailableError
+from ...errors import ConflictError, InvalidArgumentError, UnavailableError
 from .extraction import (
     OPAQUE,
     OPAQUE_XATTR,
@@ -31,9 +31,10 @@ from .extraction import (
     Whiteouts,
 )
 from .id_range import IdRange
+from .supplied import has_place_in
 from .tree_walk import Entry, TreeChanged, open_file, walk
 
-__all__ = ["MAX_DEPTH", "MAX_PATH_BYTES", "pack_layer", "unpack_layer"]
+__all__ = ["MAX_DEPTH", "MAX_PATH_BYTES", "pack_layer", "restore_layer", "unpack_layer"]
 
 MAX_PATH_BYTES: Final = 3072
 """The longest path in a layer that is packed: of Linux's 4096, the rest is for the store's own."""
@@ -94,6 +95,35 @@ def unpack_layer(file: IO[bytes], layer: Path, owners: IdRange | None) -> None:
     extraction = Extraction(layer, owners=owners, whiteouts=Whiteouts.OVERLAY)
     extraction.add(file)
     extraction.finish()
+
+
+def restore_layer(
+    file: IO[bytes],
+    layer: Path,
+    owners: IdRange | None,
+    mount_points: Sequence[str],
+    supplied: Sequence[str],
+) -> tuple[str, ...]:
+    """Fill the layer of a sandbox that is to be started; of what is mounted over it, nothing follows a link.
+
+    Args:
+        file: The tar file.
+        layer: The directory.
+        owners: As `unpack_layer` takes them.
+        mount_points: Names at the top of the sandbox where file systems are mounted.
+        supplied: Names, below /etc, of files to be mounted over it.
+
+    Returns:
+        Which of the files can be mounted.
+
+    Raises:
+        InvalidArgumentError: Something else can then not be mounted.
+    """
+    unpack_layer(file, layer, owners)
+    for name in mount_points:
+        if (layer / name).is_symlink():
+            raise InvalidArgumentError(f"the snapshot cannot be started from: its /{name} is a link")
+    return tuple(name for name in supplied if has_place_in(layer, name))
 
 
 def _write(layer: Path, descriptor: int, owners: IdRange | None) -> None:

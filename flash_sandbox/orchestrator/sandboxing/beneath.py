@@ -68,13 +68,19 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
 
 
 def is_directory_inside(root: str | os.PathLike[str], path: str) -> bool:
-    """Tell whether an absolute path is a directory where `root` is the root directory, links included."""
+    """Tell whether an absolute path is a directory where `root` is the root directory, links included.
+
+    Raises:
+        PermissionError: This process may not look.
+    """
     try:
         directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.close(_open(directory, path, os.O_PATH | os.O_DIRECTORY, _IN_ROOT | _NO_MAGICLINKS))
         finally:
             os.close(directory)
+    except PermissionError:
+        raise
     except OSError:
         return False
     return True

@@ -26,6 +26,7 @@ FILTER_FD: Final = 4
 AGENT_FD: Final = 5
 INFO_FD: Final = 6
 IDS_FD: Final = 7
+NAMESPACE_FD: Final = 8
 
 MOUNT_POINTS: Final = ("dev", "proc", "sys")
 """Where file systems are mounted at the top of a sandbox."""

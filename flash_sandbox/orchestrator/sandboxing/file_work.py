@@ -136,7 +136,10 @@ class NamespaceWork:
             raise InternalServerError("the sandbox's files cannot be worked on: this runtime was closed")
         if self._process.poll() is not None:
             self._end()
-            self._start()
+            try:
+                self._start()
+            except NoRange as error:
+                raise InternalServerError(f"the sandbox's files cannot be worked on: {error}") from error
         count = _COUNT.pack(len(descriptors))
         for first in range(0, len(descriptors), _MOST_DESCRIPTORS):
             socket.send_fds(self._socket, [count], descriptors[first : first + _MOST_DESCRIPTORS])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from ..runtimes.base import Availability
 from . import bwrap, cgroups, syscalls
+from .user_ids import UserIds
 from .users import missing_capabilities
 
 __all__ = ["check_host"]
@@ -35,14 +36,20 @@ def check_host(name: str) -> Availability:
         version = bwrap.probe(bwrap.installed_program())
     except bwrap.BubblewrapMissing as error:
         return Availability(name, False, str(error), _remedy())
+    warnings = []
+    with closing(UserIds()) as ids:
+        ids.open()
+        details = [version, f"users: {ids.kind}"]
+        if ids.missing:
+            warnings.append(f"sandboxes have no user but root: {ids.missing}")
     try:
         hierarchy = cgroups.find_hierarchy()
     except cgroups.CgroupError as error:
-        warning = f"limits cannot be enforced ({error}): serve needs --limits best-effort, or root"
-        return Availability(name, True, version, warnings=(warning,))
-    description = hierarchy.description
-    hierarchy.close()
-    return Availability(name, True, f"{version}, limits by {description}")
+        warnings.append(f"limits cannot be enforced ({error}): serve needs --limits best-effort, or root")
+    else:
+        details.append(f"limits by {hierarchy.description}")
+        hierarchy.close()
+    return Availability(name, True, ", ".join(details), warnings=tuple(warnings))
 
 
 def _remedy() -> str:

@@ -11,7 +11,7 @@ import os
 import posixpath
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from ..images.references import HOST, Kind, Source, not_usable, parse_source
 from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES, ImageStore
 from ..images.trees import Lease
 from .beneath import is_directory_inside
+from .file_work import HERE, FileWork
 from .host_image import ENVIRONMENT, make_host_image
 from .supplied import lacking, supply
 from .tree_walk import remove_tree
@@ -46,6 +47,7 @@ class RootFilesystem:
         chain: Digest that its unpacked content goes by, for `Images.hold`; empty where it was not unpacked.
         config: How it wants to be run.
         lease: What keeps it where it is, where it may be evicted.
+        work: Where its files can be looked at.
     """
 
     image: str
@@ -57,6 +59,7 @@ class RootFilesystem:
     chain: str = ""
     config: ImageConfig = field(default_factory=ImageConfig)
     lease: Lease | None = None
+    work: FileWork = HERE
 
     def release(self) -> None:
         """Say that nobody uses it any more. Twice does no more."""
@@ -71,7 +74,10 @@ class RootFilesystem:
     def working_dir(self) -> str:
         """Directory in which commands start: the image's own, where it is there, else ``/``."""
         path = posixpath.normpath("/" + self.config.working_dir.lstrip("/"))
-        return path if is_directory_inside(self.lower, path) else "/"
+        for work in (HERE, self.work):
+            with suppress(PermissionError):
+                return path if work.run(is_directory_inside, self.lower, path) else "/"
+        return "/"
 
 
 class Images:
@@ -159,6 +165,7 @@ class Images:
             chain=found.chain,
             config=found.config,
             lease=found.lease,
+            work=self._user_ids.work,
         )
 
     def _supply(self, rootfs: Path) -> None:

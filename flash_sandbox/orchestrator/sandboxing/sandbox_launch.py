@@ -19,13 +19,15 @@ class Mounts:
     Attributes:
         base: Directory that it is mounted below.
         binds: Directories, by the name that each has there.
-        image: Real path of what becomes ``image`` there; its owners are mapped if the sandbox has IDs.
+        image: Real path of what becomes ``image`` there.
+        owners_are_mapped: Whether the owners of the image on disk are users of the sandbox: 0 is its root.
         image_is_shared: Whether others may put something else in the place of the image.
     """
 
     base: str
     binds: Mapping[str, str]
     image: str
+    owners_are_mapped: bool
     image_is_shared: bool
 
 
@@ -33,6 +35,7 @@ def launch_steps(
     arguments: Sequence[str],
     *,
     ids: IdRange | None,
+    enters: bool,
     mounts: Mounts | None,
     join_files: Iterable[str],
     rlimits: Mapping[int, tuple[int, int]],
@@ -43,6 +46,7 @@ def launch_steps(
     Args:
         arguments: Command line of bwrap.
         ids: The IDs of its users; None for this process's own user alone.
+        enters: Whether these are IDs in the user namespace that is open as `bwrap.NAMESPACE_FD`.
         mounts: What it is made of; None where that can be used as it is.
         join_files: Files of cgroups that the process is written to.
         rlimits: Resource limits, soft and hard.
@@ -52,6 +56,8 @@ def launch_steps(
     # First: the user namespace is held to the limits of the process that makes it.
     for number, limits in rlimits.items():
         steps += ["limit", str(number), *map(_limit, limits)]
+    if enters:
+        steps += ["enter", str(bwrap.NAMESPACE_FD)]
     if ids is not None:
         steps += ["ids", str(ids.base), str(ids.count), str(bwrap.IDS_FD)]
     for file in join_files:
@@ -62,7 +68,7 @@ def launch_steps(
         for name, source in mounts.binds.items():
             steps += ["bind", source, f"{mounts.base}/{name}"]
         image = "shared-image" if mounts.image_is_shared else "image"
-        id_map = "" if ids is None else str(bwrap.IDS_FD)
+        id_map = str(bwrap.IDS_FD) if mounts.owners_are_mapped else ""
         steps += [image, mounts.image, f"{mounts.base}/image", id_map]
     if ids is not None:
         steps += ["user", str(ids.base)]

@@ -33,6 +33,7 @@ from ...errors import InvalidArgumentError, Reason, UnavailableError
 from ...models import SnapshotInfo, StartRequest
 from ..images.references import is_same_image
 from . import archive
+from .file_work import HERE, FileWork
 from .id_range import IdRange
 from .tree_walk import remove_tree
 
@@ -162,6 +163,7 @@ class Snapshots:
         *,
         start: StartRequest = _NOTHING,
         owners: IdRange | None = None,
+        work: FileWork = HERE,
         **details: str,
     ) -> Path:
         """Write a layer, at rest, of a sandbox that was started so, as a new snapshot and return its path.
@@ -170,7 +172,7 @@ class Snapshots:
             UnavailableError: If the disk has not got the room.
         """
         with self._new(_LAYER) as path:
-            archive.pack_layer(layer, path, owners)
+            work.run(archive.pack_layer, layer, path, owners)
             manifest = Manifest(path, runtime, image, image_digest, time.time(), details=details)
             self._complete(replace(manifest, start=_kept_of(start)))
         return path

@@ -30,22 +30,24 @@ class Trash:
     Args:
         directory: The directory, on the file system of what is thrown away.
         event: Writes a line of the log: a name, and fields by name; None for no log.
-        work: Where they can be removed.
     """
 
-    def __init__(
-        self, directory: Path, event: Callable[..., None] | None = None, work: FileWork = HERE
-    ) -> None:
+    def __init__(self, directory: Path, event: Callable[..., None] | None = None) -> None:
         self._directory = directory
-        self._file_work = work
+        self._file_work = HERE
         self._event = event
         self._waiting: deque[Path] = deque()
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         self._closed = False
 
-    def open(self) -> None:
-        """Make ready, and go on with what an orchestrator before has left there."""
+    def open(self, work: FileWork = HERE) -> None:
+        """Make ready, and go on with what an orchestrator before has left there.
+
+        Args:
+            work: Where it can be removed.
+        """
+        self._file_work = work
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._closed = False
         for path in self._directory.iterdir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
@@ -19,13 +18,15 @@ class UserIds:
     """What this process can give its sandboxes; known once it is open.
 
     Attributes:
-        missing: What is missing for a range of IDs, so that a sandbox has one; empty where nothing is.
-        of_images: What the owners of an unpacked image are for `work`; None where a sandbox has one ID.
-        mark: Tells ranges apart whose files are of no use to one another.
+        kind: How sandboxes come to their IDs, in words.
+        missing: What is missing for a range of IDs; empty where nothing is.
+        of_images: What users and groups of an image are for `work`; None where a sandbox has one ID.
+        mark: Tells ranges apart, of which none can do with the files of another.
         work: Where files of sandboxes and images are worked on.
     """
 
     def __init__(self) -> None:
+        self.kind = "one ID"
         self.missing = ""
         self.of_images: IdRange | None = None
         self.mark = ""
@@ -36,7 +37,7 @@ class UserIds:
 
     @property
     def namespace(self) -> int | None:
-        """Descriptor of the user namespace that all sandboxes have in common; None where each has its own."""
+        """Descriptor of the user namespace that has the range; None where this process has it."""
         return None if self._namespace is None else self._namespace.namespace
 
     def open(self) -> None:
@@ -45,10 +46,8 @@ class UserIds:
             if self._is_open:
                 return
             self._is_open = True
-            if os.geteuid() == 0:
-                if can_have_ranges():
-                    # What each sandbox maps to a range of its own.
-                    self.of_images, self.mark = IdRange(0), "ids"
+            if can_have_ranges():
+                self.kind, self.of_images, self.mark = "range of IDs (root)", IdRange(0), "ids"
                 return
             try:
                 id_map = find_range()
@@ -56,7 +55,7 @@ class UserIds:
             except NoRange as error:
                 self.missing = str(error)
                 return
-            self.of_images = id_map.ids
+            self.kind, self.of_images = "range of IDs (newuidmap)", id_map.ids
             self.mark = f"ids-{id_map.first_user}-{id_map.first_group}-{id_map.count}"
 
     def close(self) -> None:

@@ -97,8 +97,8 @@ def test_layers(directory: Path) -> None:
     with pytest.raises(PermissionError):
         remove_tree(again)
     remove_any_tree(again)
-    trash = Trash(directory / "trash", work=work)
-    trash.open()
+    trash = Trash(directory / "trash")
+    trash.open(work)
     trash.throw_away(tree)
     assert trash.wait(30)
     trash.close()
