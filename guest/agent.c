@@ -80,7 +80,6 @@ static void about_task(struct task *task, uint32_t request, const struct message
     case TO_GUEST_FORGET:
         if (!task->ended) break;
         if (task == introduced) introduced = task->next;
-        if (task->kind == FILE_OPERATION) files_expect_more();
         task_forget(task);
         break;
     }

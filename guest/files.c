@@ -80,10 +80,19 @@ static void make_directory(const struct operation *operation) {
     if (mkdir(operation->path, 0700) || chmod(operation->path, mode)) fail(operation->path, errno);
 }
 
+/* Whether a path leads to where everything would go with it: the root directory, or what is above another path. */
+static bool is_never_removed(const char *path, const struct stat *status) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    struct stat root;
+    if (!*name || !strcmp(name, ".") || !strcmp(name, "..") || stat("/", &root)) return true;
+    return root.st_dev == status->st_dev && root.st_ino == status->st_ino;
+}
+
 static void remove_path(const struct operation *operation) {
     const char *path = operation->path;
     struct stat status;
     if (lstat(path, &status)) fail(path, errno);
+    if (is_never_removed(path, &status)) fail(path, EINVAL);
     if (!S_ISDIR(status.st_mode)) {
         if (unlink(path)) fail(path, errno);
     } else if (!operation->recursive) {
@@ -174,7 +183,6 @@ static void serve_one(void *unused) {
 /* A worker that has no request yet, so that the next operation need not wait for a fork; and until when it is kept. */
 static struct task spare = {.report = -1, .input = -1, .outputs = {-1, -1}};
 static int64_t spare_until;
-static bool spare_due;
 
 /* Start a worker for a task; false with an error. */
 static bool start_worker(struct task *task) {
@@ -246,14 +254,20 @@ void file_reaped(struct task *task) {
 
 bool file_is_spare(pid_t process) { return process == spare.worker; }
 
-void files_expect_more(void) {
-    spare_due = true;
-    spare_until = now_ms() + SPARE_MS;
+/* Whether an operation has ended since this was last asked: the next one is likely to come soon. */
+static bool operation_has_ended(void) {
+    static uint64_t last;
+    uint64_t before = last;
+    for (struct task *task = tasks; task; task = task->next)
+        if (task->kind == FILE_OPERATION && task->ended_sent && task->id > last) last = task->id;
+    return last > before;
 }
 
 int files_prepare(int timeout) {
-    if (spare_due && !spare.worker && !start_worker(&spare)) files_drop_spare();
-    spare_due = false;
+    if (operation_has_ended()) {
+        spare_until = now_ms() + SPARE_MS;
+        if (!spare.worker && !start_worker(&spare)) files_drop_spare();
+    }
     if (!spare.worker) return timeout;
     int64_t left = spare_until - now_ms();
     if (left <= 0) files_drop_spare();

@@ -12,10 +12,8 @@ void file_report(struct task *task);
 /* An operation's worker was reaped. */
 void file_reaped(struct task *task);
 
-/* Keep a worker for the next operation, which is likely to come soon. */
-void files_expect_more(void);
-
-/* Start that worker where it is due, or end it where nothing came. Takes and returns how long to wait at most. */
+/* Start a worker for the operation that is likely to follow one that has ended, or end it where none came. Takes and
+ * returns how long to wait at most. */
 int files_prepare(int timeout);
 
 /* Do without that worker, or tell whether a process is it. */

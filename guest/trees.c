@@ -371,6 +371,7 @@ static void pack_content(int file, uint64_t size, const char *path) {
     uint64_t at = 0, skipped = 0;
     while (at < size) {
         off_t data = lseek(file, (off_t)at, SEEK_DATA), hole;
+        if (data < 0 && errno != ENXIO) data = (off_t)at; /* the file system does not know its holes, as in gVisor */
         if (data < 0 || (uint64_t)data >= size) break;
         hole = lseek(file, data, SEEK_HOLE);
         uint64_t end = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;

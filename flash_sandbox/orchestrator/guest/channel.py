@@ -24,6 +24,9 @@ __all__ = ["ANSWER_SECONDS", "Channel", "ChannelFailed", "Known", "Task"]
 ANSWER_SECONDS: Final = 30.0
 """How long the agent may take to answer. Nothing that a program does can hold it up for as long."""
 
+FORGET_SECONDS: Final = 0.005
+"""How long the agent keeps a task that has ended and is not needed any more."""
+
 _NONCE_BYTES: Final = 16
 _MAX_TASKS: Final = 4096
 _MAX_UNSENT: Final = 4096
@@ -193,9 +196,9 @@ class Channel:
     def forget(self, task: Task) -> None:
         """Forget a task that has ended."""
         if self._tasks.pop(task.number, None) is not None:
-            # Later, so that the caller's answer does not wait for it.
+            # Later, so that the caller's answer does not wait for it, and together with others.
             send = partial(self.send, task.number, forget=guest.Forget())
-            asyncio.get_running_loop().call_soon(send)
+            asyncio.get_running_loop().call_later(FORGET_SECONDS, send)
 
     async def ping(self) -> None:
         """Return once the agent has answered.

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 CHUNK_BYTES: Final = 65_536
-"""What is gathered before it is passed on."""
+"""What is passed on at a time, more or less."""
 
 MAX_SIZE: Final = 2**63 - 1
 """Bytes of the largest file."""
@@ -140,7 +140,8 @@ class Gathered:
         """Add bytes; return whether there are enough."""
         self._parts += parts
         self._size += sum(map(len, parts))
-        return self._size >= CHUNK_BYTES
+        # A piece that is not quite full is not copied together with the next one.
+        return self._size >= CHUNK_BYTES // 2
 
     def take(self) -> bytes:
         """Return them all, and begin again."""

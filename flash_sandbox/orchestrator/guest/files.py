@@ -111,6 +111,7 @@ _INVALID: Final = {
     guest.FileKind.WRITE: "is no regular file",
     guest.FileKind.PACK: "is no regular file",
     guest.FileKind.MOVE: "cannot be moved into itself",
+    guest.FileKind.REMOVE: "cannot be removed",
 }
 """What EINVAL means."""
 

@@ -95,6 +95,7 @@ class _Protocol(asyncio.Protocol):
         self.writer: asyncio.WriteTransport | None = None
         self._channel = channel
         self._stream = stream
+        self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A socket's transport is both ends.
@@ -115,7 +116,17 @@ class _Protocol(asyncio.Protocol):
             self._channel.lost()
 
     def _write(self, data: bytes) -> None:
+        # What is sent in one turn of the event loop is sent at once.
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(data)
+
+    def _flush(self) -> None:
         assert self.writer is not None
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        if self.is_closed:
+            return
         self.writer.write(data)
         if self.writer.get_write_buffer_size() > _MAX_UNSENT:
             self._channel.fail(ChannelFailed("the agent does not read"))

@@ -12,7 +12,7 @@ import flash_sandbox_guest as guest
 
 __all__ = ["INPUT_WINDOW", "ChannelFailed", "Known", "Task"]
 
-WINDOW: Final = 262_144
+WINDOW: Final = 524_288
 """Bytes of output that may be on their way to the reader of a task."""
 
 INPUT_WINDOW: Final = 262_144
