@@ -294,6 +294,12 @@ static void set_signals(void) {
     sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
+/* gVisor shows it to root of the sandbox. Programs have environments of their own. */
+static void clear_environment(void) {
+    for (char **variable = environ; *variable; variable++) memset(*variable, 0, strlen(*variable));
+    clearenv();
+}
+
 /* Take an option from the front of the command line, with its value if it has one. */
 static bool take_option(int *count, char ***arguments, const char *name, const char **value) {
     int size = value ? 2 : 1;
@@ -340,6 +346,7 @@ int main(int count, char **arguments) {
     }
     /* Nothing of its memory and descriptors is to be looked at by others in the sandbox (proc_pid_fd(5)). */
     prctl(PR_SET_DUMPABLE, 0);
+    clear_environment();
     guarded = guard_install();
     if (filter < 0) leave_standard_streams();
     else bound_pools();

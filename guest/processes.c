@@ -15,10 +15,10 @@
 
 enum {
     AGENT = 1,
-    /* How often it is looked whether all have stopped. */
-    TRY_NS = 200000,
-    FEW_TRIES = 25,
-    MANY_TRIES = 2500,
+    /* How long it is waited until all have stopped, and how long between looks. */
+    SHORT_MS = 5,
+    LONG_MS = 1000,
+    PAUSE_NS = 200000,
 };
 
 struct process {
@@ -121,18 +121,21 @@ static size_t count_moving(const struct processes *processes, bool *waits) {
 
 /* Stop every process, and read what there is. A process that was inside a fork stops when it comes out of it: only
  * then is its child there, stopped, too. So there must be no more of them once all had been seen to stand still. One
- * that waits for the kernel may wait for its child (vfork), for ever, so that it is not waited for as long. */
+ * that waits for the kernel may wait for its child (vfork), for ever, so that it is not waited for as long. Each time
+ * they are stopped anew: one that had not stopped yet may have continued others. */
 static struct processes stop_all(void) {
+    int64_t began = now_ms();
     size_t at_rest = 0;
-    kill(-1, SIGSTOP);
-    for (int i = 0;; i++) {
+    for (;;) {
         bool waits;
+        kill(-1, SIGSTOP);
         struct processes now = read_processes();
-        bool rests = !count_moving(&now, &waits) && (!waits || i >= FEW_TRIES);
-        if ((rests && now.count == at_rest) || i >= MANY_TRIES) return now;
+        int64_t waited = now_ms() - began;
+        bool rests = !count_moving(&now, &waits) && (!waits || waited >= SHORT_MS);
+        if ((rests && now.count == at_rest) || waited >= LONG_MS) return now;
         at_rest = rests ? now.count : 0;
         free(now.all);
-        if (!rests) nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
+        if (!rests) nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     }
 }
 

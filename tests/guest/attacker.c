@@ -8,6 +8,7 @@
  *     attacker fork        fork on and on, in every process
  *     attacker fill        fill memory on and on, in four processes
  *     attacker wait        wait, in two processes
+ *     attacker continue    continue every process on and on, in four sessions
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -98,6 +99,12 @@ int main(int count, char **arguments) {
         fork();
         fork();
         fill();
+    }
+    if (!strcmp(arguments[1], "continue")) {
+        fork();
+        fork();
+        setsid();
+        for (;;) kill(-1, SIGCONT);
     }
     if (!strcmp(arguments[1], "wait")) {
         fork();

@@ -169,3 +169,14 @@ def test_a_supervisor_that_is_being_stopped_is_ended_all_the_same(host: Host) ->
     host.wait_for_output(task, b"stopping")
     host.send(task, kill=guest.Kill())
     assert host.finish(task).ended.signal == signal.SIGKILL
+
+
+def test_who_continues_what_was_stopped_is_ended_all_the_same(attacked: Host) -> None:
+    task = attacked.start("sh", "-c", "/tmp/attacker continue & echo begun; wait")
+    attacked.wait_for_output(task, b"begun")
+    while attacked.sh("pgrep -xc attacker").stdout != b"4\n":
+        pass
+    attacked.send(task, kill=guest.Kill())
+    assert attacked.finish(task).ended.signal == signal.SIGKILL
+    while attacked.sh("pgrep -xc attacker").stdout != b"0\n":
+        pass

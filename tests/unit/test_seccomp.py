@@ -52,19 +52,6 @@ NEVER = {
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
 }
-# Which argument names a process.
-ON_A_PROCESS = {
-    "ioprio_set": 1,
-    "prlimit64": 0,
-    "process_vm_readv": 0,
-    "process_vm_writev": 0,
-    "ptrace": 1,
-    "sched_setaffinity": 0,
-    "sched_setattr": 0,
-    "sched_setparam": 0,
-    "sched_setscheduler": 0,
-    "setpriority": 1,
-}
 STREAM, DATAGRAM, SEQPACKET, DCCP, CLOSED_AT_THE_END = 1, 2, 5, 6, 0x80000
 architectures = pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
 
@@ -190,17 +177,6 @@ def test_a_pair_of_sockets_is_a_local_one(architecture, family, verdict):
 def test_a_tcp_socket_stays_one(architecture, level, option, verdict):
     number = syscalls.numbers(architecture)["setsockopt"]
     assert run(build_filter(architecture), architecture, number, 3, level, option) == verdict
-
-
-@architectures
-@pytest.mark.parametrize("name", ON_A_PROCESS)
-def test_a_process_may_be_traced_and_limited_unless_it_is_pid_1(architecture, name):
-    number, before = syscalls.numbers(architecture)[name], [0] * ON_A_PROCESS[name]
-    program = build_filter(architecture)
-    assert run(program, architecture, number, *before, 2) == ALLOW
-    # The kernel looks at the lower half alone.
-    assert run(program, architecture, number, *before, 1) == EPERM
-    assert run(program, architecture, number, *before, 1 << 32 | 1) == EPERM
 
 
 @architectures

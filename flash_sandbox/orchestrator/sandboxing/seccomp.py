@@ -1,8 +1,8 @@
 """The seccomp filter of a sandbox, as classic BPF (``Documentation/userspace-api/seccomp_filter.rst``).
 
 What is not allowed fails with EPERM; what this filter does not know, and what `syscalls.absent` lists, with
-ENOSYS, so that C libraries fall back to other calls. Nothing in a sandbox is PID 1 but what keeps it there,
-so a call that names PID 1 as what to trace or to limit is refused.
+ENOSYS, so that C libraries fall back to other calls. Calls about PID 1, the guest agent, are refused by its
+own filter.
 
 Tracing does not lead around the filter: since Linux 4.8 a tracer's changes are filtered, too.
 """
@@ -64,19 +64,6 @@ _SOL_TCP: Final = 6
 _TCP_ULP: Final = 31
 # TIOCSTI and TIOCLINUX put input into a terminal as if its user had typed it (ioctl_tty(2)).
 _TERMINAL_INJECTIONS: Final = (0x5412, 0x541C)
-# Which argument is the process that a call traces, or changes the limits of.
-_ON_A_PROCESS: Final = {
-    "ioprio_set": 1,
-    "prlimit64": 0,
-    "process_vm_readv": 0,
-    "process_vm_writev": 0,
-    "ptrace": 1,
-    "sched_setaffinity": 0,
-    "sched_setattr": 0,
-    "sched_setparam": 0,
-    "sched_setscheduler": 0,
-    "setpriority": 1,
-}
 _CHANGES_OF_OWNER: Final = ("chown", "fchown", "fchownat", "lchown")
 
 
@@ -130,8 +117,6 @@ def _argument_rules(allowed: dict[str, int]) -> list[bytes]:
     rules += _for(allowed["socketpair"], _only(0, (_AF_UNIX,)))
     rules += _for(allowed["setsockopt"], _socket_option_rules())
     rules += _for(allowed["ioctl"], _all_but(1, _TERMINAL_INJECTIONS))
-    for name, index in _ON_A_PROCESS.items():
-        rules += _for(allowed[name], _all_but(index, (1,)))
     return rules
 
 
