@@ -19,6 +19,7 @@ from conftest import Need
 from inside import wait_until
 from layouts import busybox, busybox_layer, directory, docker_archive, entry
 from served import Serving, serve
+from test_serve import processes_with
 
 from flash_sandbox import HTTPClient, UnsupportedError
 
@@ -120,6 +121,47 @@ class TestImages:
         assert (image / "bin" / "ls").exists()
 
 
+class TestWithoutACgroup:
+    """What the orchestrator does to processes that are not its user's."""
+
+    @pytest.fixture
+    def client(self, orchestrator_with_range: Serving) -> Iterator[HTTPClient]:
+        with HTTPClient(address=orchestrator_with_range.http) as client:
+            yield client
+
+    def test_memory_of_others_is_counted_and_bounded(self, client: HTTPClient) -> None:
+        sandbox_id = client.start_sandbox(type="bubblewrap", memory_mb=64)
+        script = "import time; kept = bytearray({} << 20); print('had', flush=True); time.sleep(60)"
+        command = ["/usr/bin/python3", "-c", script.format(300)]
+        result = client.exec_command(sandbox_id, command, user="33", timeout=30)
+        assert (result.oom_killed, result.exit_code) == (True, 137), result
+        with client.exec_stream(
+            sandbox_id, ["/usr/bin/python3", "-c", script.format(30)], user="33"
+        ) as stream:
+            assert next(frame.data for frame in stream if frame.data) == b"had\n"
+            wait_until(
+                lambda: client.get_metrics(sandbox_id).memory_usage_bytes > 30 << 20, "it to be counted"
+            )
+        client.stop_sandbox(sandbox_id)
+
+    def test_processes_of_others_are_paused_and_resumed(self, client: HTTPClient) -> None:
+        sandbox_id = client.start_sandbox(type="bubblewrap")
+        client.start_process(sandbox_id, ["sh", "-c", "while :; do : 9391; done"], user="33:33")
+        wait_until(lambda: processes_with("do : 9391;"), "it to run")
+        (pid,) = processes_with("do : 9391;")
+
+        def state() -> str:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+        assert Path(f"/proc/{pid}").stat().st_uid > 65535
+        client.pause_sandbox(sandbox_id)
+        assert state() == "T"
+        client.resume_sandbox(sandbox_id)
+        assert state() != "T"
+        client.stop_sandbox(sandbox_id)
+        assert not Path(f"/proc/{pid}").exists()
+
+
 class TestTheEnd:
     def test_what_a_killed_orchestrator_leaves_of_others_is_removed_by_the_next(
         self, command: Command, home: Path
@@ -213,6 +255,15 @@ class TestDoctor:
     def test_of_a_user_with_a_range(self, command: Command) -> None:
         first, *_ = ran(command, "-m", "flash_sandbox.cli", "doctor").stdout.splitlines()
         assert "users: range of IDs (newuidmap)" in first
+
+    def test_of_a_user_whose_range_cannot_be_mapped(self, command: Command) -> None:
+        (*become, python), environment = command
+        unprivileged = [*become, "setpriv", "--no-new-privs", "--", python]
+        first, *rest = ran(
+            (unprivileged, environment), "-m", "flash_sandbox.cli", "doctor"
+        ).stdout.splitlines()
+        assert "users: one ID" in first
+        assert any("no user but root: newuidmap refuses: " in line for line in rest)
 
     def test_of_a_user_with_one_id(self, need: Need) -> None:
         done = ran(_command(ordinary_user.NOBODY, need), "-m", "flash_sandbox.cli", "doctor")
