@@ -43,8 +43,8 @@ def any_orchestrator() -> Iterator[Orchestrator]:
         enforcing = running_orchestrator(limits="enforce")
         orchestrator = enforcing.__enter__()
     except RuntimeUnavailableError as error:
-        print(f"Limits are best-effort here: {error.detail}")
         with running_orchestrator(limits="best-effort") as orchestrator:
+            print(f"Limits are best-effort here: {error.detail}")
             yield orchestrator
         return
     try:
@@ -141,4 +141,7 @@ def cgroup_directories(pid: int) -> Iterator[str]:
 
 if __name__ == "__main__":
     logging.getLogger("flash_sandbox").setLevel(logging.WARNING)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except RuntimeUnavailableError as unavailable:
+        sys.exit(f"The demo cannot start a sandbox here: {unavailable.detail}")

@@ -166,3 +166,23 @@ def test_what_was_asked_for_must_be_compiled(tree: Path) -> None:
         build(tree, NO_ZIG, FLASH_SANDBOX_AGENTS="x86_64 aarch64")
     with pytest.raises(AssertionError, match="names riscv64; known are x86_64, aarch64"):
         build(tree, FLASH_SANDBOX_AGENTS="riscv64")
+
+
+def test_doctor_run_and_the_demo_say_what_is_missing_and_what_to_do(tree: Path) -> None:
+    build(tree, NO_ZIG, CC="false")
+
+    def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        environment = os.environ | {"PYTHONPATH": str(tree)}
+        return subprocess.run(
+            command, cwd=tree, env=environment, check=False, capture_output=True, encoding="utf-8"
+        )
+
+    first, second, *_ = ran("-m", "flash_sandbox.cli", "doctor").stdout.splitlines()
+    assert first.startswith("✗ bubblewrap   the guest agent was not compiled: no C compiler")
+    remedy = second.removeprefix("  → ")
+    assert remedy.startswith("install a C compiler (Debian: apt-get install gcc libc6-dev)")
+    run = ran("-m", "flash_sandbox.cli", "run", "--", "true")
+    assert (run.returncode, remedy in run.stderr) == (125, True)
+    demo = ran(str(packages.ROOT / "examples" / "demo.py"))
+    assert (demo.returncode, demo.stdout, remedy in demo.stderr) == (1, "", True)

@@ -138,10 +138,7 @@ class DockerRuntime:
             detail = await self._describe(engine, info)
             bridge = Bridge(engine, self._egress, "", self._is_bridged, self._event)
             obstacle = await bridge.obstacle()
-        except AgentMissing as missing:
-            detail, _, remedy = str(missing).partition(": ")
-            return Availability(self.name, False, detail, remedy)
-        except EngineMissing as missing:
+        except (AgentMissing, EngineMissing) as missing:
             return Availability(self.name, False, missing.detail, missing.remedy)
         except EngineError as error:
             return Availability(

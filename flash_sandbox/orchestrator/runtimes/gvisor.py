@@ -109,11 +109,8 @@ class GvisorRuntime:
             runsc = await asyncio.to_thread(self._find)
             agent_program()
             hierarchy = self._hierarchy or cgroups.find_hierarchy()
-        except Missing as missing:
+        except (Missing, AgentMissing) as missing:
             return Availability(self.name, False, missing.detail, missing.remedy)
-        except AgentMissing as missing:
-            detail, _, remedy = str(missing).partition(": ")
-            return Availability(self.name, False, detail, remedy)
         except cgroups.CgroupError as error:
             return Availability(self.name, False, f"limits cannot be enforced: {error}", "mount the cgroups")
         if self._hierarchy is None:

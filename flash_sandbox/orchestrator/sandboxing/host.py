@@ -7,6 +7,7 @@ import sys
 from contextlib import closing, suppress
 from pathlib import Path
 
+from ..guest.program import AgentMissing, agent_program
 from ..runtimes.base import Availability
 from . import bwrap, cgroups, syscalls
 from .user_ids import UserIds
@@ -33,7 +34,10 @@ def check_host(name: str) -> Availability:
         remedy = "give it these, or run the orchestrator as an ordinary user"
         return Availability(name, False, f"root lacks {', '.join(missing)}", remedy)
     try:
+        agent_program()
         version = bwrap.probe(bwrap.installed_program())
+    except AgentMissing as error:
+        return Availability(name, False, error.detail, error.remedy)
     except bwrap.BubblewrapMissing as error:
         return Availability(name, False, str(error), _remedy())
     warnings = []
