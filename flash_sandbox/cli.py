@@ -261,17 +261,18 @@ def doctor(as_json: AsJson = False) -> None:
     """Tell which runtimes this host has and what they can do, or the one thing to do to have one."""
     from rich.console import Console
 
-    from .orchestrator.runtimes import CAPABILITIES, all_runtimes
+    from .orchestrator.runtimes import all_runtimes
     from .orchestrator.state_dir import default_state_dir
 
+    runtimes = all_runtimes(default_state_dir())
+
     async def check() -> list[Availability]:
-        runtimes = all_runtimes(default_state_dir()).values()
-        return list(await asyncio.gather(*(runtime.check() for runtime in runtimes)))
+        return list(await asyncio.gather(*(runtime.check() for runtime in runtimes.values())))
 
     found = asyncio.run(check())
     code = 0 if any(one.available for one in found) else 1
     if as_json:
-        able = {name: capabilities.rows() for name, capabilities in CAPABILITIES.items()}
+        able = {name: runtime.capabilities.rows() for name, runtime in runtimes.items()}
         print_json([asdict(one) | {"capabilities": able[one.name]} for one in found])
         raise typer.Exit(code)
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -283,7 +284,7 @@ def doctor(as_json: AsJson = False) -> None:
         if one.remedy:
             console.print(f"  → {one.remedy}")
         else:
-            rows = CAPABILITIES[one.name].rows().items()
+            rows = runtimes[one.name].capabilities.rows().items()
             console.print("  " + " · ".join(f"{what}: {how}" for what, how in rows), style="dim")
     raise typer.Exit(code)
 

@@ -14,6 +14,10 @@
  *
  *     --confine FD            a seccomp filter, which it installs as it gives them up
  *
+ * and, where its program lies in the sandbox's own file system,
+ *
+ *     --unlink                it removes its program
+ *
  * It has one thread, waits only in poll(2), and leaves what may take long to processes of their own. */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -336,12 +340,14 @@ int main(int count, char **arguments) {
     if (count > 2 && !strcmp(arguments[1], "--launch")) launch(arguments + 2);
     /* It stops all processes that it can see, at times: those of its sandbox, and no others. */
     if (getpid() != 1) return fprintf(stderr, "the guest agent must be process 1 of a PID namespace\n"), 2;
+    const char *program = arguments[0];
     count--, arguments++;
     bool known = read_stream(&count, &arguments);
     read_kernel(&count, &arguments);
     read_filter(&count, &arguments);
+    if (take_option(&count, &arguments, "--unlink", NULL)) unlink(program);
     if (!known || count) {
-        static const char usage[] = "--inherited FD | --dial PATH | --stdio [--cgroup FD | --gvisor] [--confine FD]";
+        static const char usage[] = "--inherited FD | --dial PATH | --stdio [--cgroup FD | --gvisor] [--confine FD] [--unlink]";
         return fprintf(stderr, "usage: agent %s\n", usage), 2;
     }
     /* Nothing of its memory and descriptors is to be looked at by others in the sandbox (proc_pid_fd(5)). */

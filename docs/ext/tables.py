@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flash_sandbox.errors import TABLE
 from flash_sandbox.operations import OPERATIONS
-from flash_sandbox.orchestrator.runtimes import CAPABILITIES
+from flash_sandbox.orchestrator import runtimes
 from flash_sandbox.orchestrator.sandboxing.host_image import SHOWN
 
 from .markdown import code, table
@@ -44,8 +44,8 @@ def repeats() -> str:
 
 
 def capabilities() -> str:
-    """Return what each runtime can do, from `flash_sandbox.orchestrator.runtimes.CAPABILITIES`."""
-    able = {name: one.rows() for name, one in CAPABILITIES.items()}
+    """Return what each runtime can do, from `flash_sandbox.orchestrator.runtimes.capabilities`."""
+    able = {name: one.rows() for name, one in runtimes.capabilities().items()}
     subjects = next(iter(able.values()))
     rows = [(subject, *(able[name][subject] for name in able)) for subject in subjects]
     return table(("", *map(code, able)), rows)

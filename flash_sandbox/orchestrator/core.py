@@ -9,10 +9,12 @@ from typing import Any, Final, TypeVar
 
 from ..errors import SandboxNotFoundError
 from .admission import Admission
+from .completion import completed
 from .event_log import EventLog
+from .processes import Process
 from .registry import Registry, Sandbox, State
 
-__all__ = ["ServiceCore", "end_commands", "freeze", "retrieve", "settle", "thaw", "unwritten"]
+__all__ = ["ServiceCore", "end_guest", "freeze", "open_guest", "retrieve", "settle", "thaw", "unwritten"]
 
 _Result = TypeVar("_Result")
 
@@ -57,8 +59,11 @@ class ServiceCore:
         """End and remove a sandbox, whose lock is held, and tell of it, as `why` first."""
         failed_before = sandbox.state is State.ERROR
         sandbox.state = State.STOPPED
+        if sandbox.watcher is not None:
+            sandbox.watcher.cancel()
         if sandbox.telling is not None:
             await settle({sandbox.telling})
+        await end_guest(sandbox)
         try:
             await sandbox.runtime.stop(sandbox.id)
         except BaseException as error:
@@ -70,7 +75,6 @@ class ServiceCore:
         self.registry.remove(sandbox)
         for event in (*why, "removed"):
             sandbox.tell(event)
-        await end_commands(sandbox)
 
     async def _complete(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Run `work` to its end, also where the caller is cancelled meanwhile."""
@@ -81,18 +85,36 @@ class ServiceCore:
         return await asyncio.shield(task)
 
 
-async def end_commands(sandbox: Sandbox) -> None:
-    """Give up the commands that ran in a sandbox that has ended."""
-    for task in sandbox.execs:
-        task.cancel()
-    await settle(sandbox.execs)
+async def end_guest(sandbox: Sandbox) -> None:
+    """Give up the guest agent of a sandbox that has ended, with whatever waits for it."""
+    if sandbox.agent is not None:
+        await sandbox.agent.close()
+        await sandbox.processes.settled()
+
+
+async def open_guest(sandbox: Sandbox) -> None:
+    """Connect to the guest agent of a sandbox, and go on with the processes that it knows."""
+    for adopted in await sandbox.guest.open():
+        process = await Process.adopted(sandbox.guest, adopted)
+        if process is not None:
+            sandbox.processes.add(process)
 
 
 async def freeze(sandbox: Sandbox) -> None:
     """Freeze what runs in a running sandbox, whose lock is held, and tell of it."""
-    await sandbox.runtime.pause(sandbox.id)
+    await sandbox.runtime.keep_log(sandbox.id, sandbox.log)
+    if sandbox.runtime.capabilities.snapshots_agent:
+        # A snapshot must not hold anything that is on its way to the agent: every copy would read it.
+        await sandbox.guest.hold()
+    try:
+        await sandbox.runtime.pause(sandbox.id)
+    except BaseException:
+        if sandbox.guest.is_held:
+            await completed(open_guest(sandbox))
+        raise
     # Its main process may have ended meanwhile.
     sandbox.require(State.RUNNING)
+    sandbox.guest.channel.is_frozen = True
     sandbox.state = State.PAUSED
     sandbox.tell("paused")
 
@@ -100,6 +122,9 @@ async def freeze(sandbox: Sandbox) -> None:
 async def thaw(sandbox: Sandbox) -> None:
     """Let what was frozen in a sandbox, whose lock is held, run on, and tell of it."""
     await sandbox.runtime.resume(sandbox.id)
+    sandbox.guest.channel.is_frozen = False
+    if sandbox.guest.is_held:
+        await open_guest(sandbox)
     if sandbox.state is State.PAUSED:
         sandbox.state = State.RUNNING
         sandbox.tell("running")

@@ -27,7 +27,6 @@ from ..models import (
 from .core import ServiceCore
 from .expiry import Expiry
 from .registry import Sandbox, State
-from .runtimes import CAPABILITIES
 
 __all__ = ["ListingOperations"]
 
@@ -67,7 +66,7 @@ class ListingOperations(ServiceCore):
         """Tell the last of what the main process of a sandbox has printed."""
         sandbox = self.registry.get(request.id)
         sandbox.require(State.RUNNING, State.PAUSED, State.STOPPED)
-        return await sandbox.runtime.logs(sandbox.id)
+        return sandbox.log
 
     async def keep_alive(self, request: KeepAliveRequest) -> KeepAliveResult:
         """Have a sandbox expire so many seconds from now, whatever state it is in."""
@@ -120,7 +119,7 @@ class ListingOperations(ServiceCore):
     async def _watch_memory(self) -> None:
         """Look for processes that were ended for want of memory and that nobody waits for."""
         for number, sandbox in enumerate(self.registry):
-            counts = CAPABILITIES[sandbox.runtime.name].counts_oom_kills
+            counts = sandbox.runtime.capabilities.counts_oom_kills
             if counts and sandbox.state is State.RUNNING:
                 await self._tell_oom_kills(sandbox)
             if number % _READINGS_AT_ONCE == 0:

@@ -15,7 +15,6 @@ from ..models import (
     MetricsResult,
 )
 from .core import ServiceCore
-from .executions import ended_within
 from .history import SAMPLE_SECONDS, percent_of
 from .registry import Sandbox, State
 
@@ -28,6 +27,7 @@ _SAMPLES_A_SECOND: Final = 5
 _TICK_SECONDS: Final = 1.0
 # An engine that is slow to answer holds up the others no longer.
 _PATIENCE_SECONDS: Final = 1.0
+_NOTICE_SECONDS: Final = 1.0
 
 
 class MetricsOperations(ServiceCore):
@@ -43,7 +43,7 @@ class MetricsOperations(ServiceCore):
             usage = await sandbox.runtime.usage(sandbox.id)
         except Exception:
             # What a sandbox that has ended in the meantime leaves to read is no failure of the reading.
-            await ended_within(sandbox)
+            await _ended_soon(sandbox)
             self.registry.get(request.id).require(*_MEASURED)
             raise
         now = time.monotonic()
@@ -101,3 +101,11 @@ class MetricsOperations(ServiceCore):
                 usage = await sandbox.runtime.usage(sandbox.id, sampled=True)
             # Not rounded up: it would not have come yet.
             sandbox.history.add(int(time.time() * 1000), usage)
+
+
+async def _ended_soon(sandbox: Sandbox) -> None:
+    """Wait a moment for the end of a sandbox: its processes may be gone before that is noticed."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_NOTICE_SECONDS):
+            while not sandbox.has_ended:
+                await asyncio.sleep(0.005)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
-from typing import Any, Final, TypeVar
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Final
 
-from ..errors import InvalidArgumentError, SandboxEndedError, UnsupportedError
+from ..errors import InvalidArgumentError, UnsupportedError
 from ..models import (
     DEFAULT_MAX_OUTPUT_BYTES,
     DEFAULT_TERMINAL,
@@ -33,18 +33,13 @@ from ..models import (
     WriteStdinRequest,
     WriteStdinResult,
 )
-from .completion import is_being_cancelled
-from .executions import Execution, interruption
+from .guest.programs import Execution, Program, TerminalSize
 from .processes import Process
 from .registry import Registry, Sandbox, State
-from .runtimes import CAPABILITIES
-from .runtimes.base import Control, Kill, Program, Resize, Signal
+from .runtimes.base import Runtime
 
 __all__ = ["ProcessOperations", "require_user"]
 
-_Result = TypeVar("_Result")
-
-_SIGKILL: Final = 9
 _NOT_FOUND: Final = 127
 _ROOT: Final = ("root", "0", "0:0")
 _ROOT_NUMBERS: Final = "0:0"
@@ -67,17 +62,17 @@ class ProcessOperations:
         """Run a command in a running sandbox. Cancelling ends the command."""
         sandbox = self._running(request.id)
         program = Program(request.command, request.env, request.cwd, _user(sandbox, request.user))
-        execution = Execution(sandbox, program, stdin=request.stdin, timeout=_seconds(request.timeout_ms))
-        result = execution.result(request.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES)
-        return await _until_ended(sandbox, result)
+        timeout = _seconds(request.timeout_ms)
+        async with sandbox.guest.run(program, stdin=request.stdin, timeout=timeout) as execution:
+            return await execution.result(request.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES)
 
     async def exec_stream(self, request: ExecStreamRequest) -> AsyncGenerator[ExecFrame]:
         """Run a command and tell what happens as it happens. Leaving the iterator ends the command."""
         sandbox = self._running(request.id)
-        process = Process(_execution(sandbox, request), attached=True)
+        process = Process(request.command, tty=request.tty, attached=True)
         sandbox.processes.add(process)
         try:
-            async with aclosing(process.frames()) as frames:
+            async with aclosing(process.frames(_begun(sandbox, request))) as frames:
                 async for frame in frames:
                     yield frame
         finally:
@@ -86,9 +81,10 @@ class ProcessOperations:
     async def start_process(self, request: StartProcessRequest) -> StartProcessResult:
         """Start a command that goes on by itself."""
         sandbox = self._running(request.id)
-        process = Process(_execution(sandbox, request), attached=False)
+        process = Process(request.command, tty=request.tty, attached=False)
+        label = process.label(takes_input=_takes_input(request), timeout=_seconds(request.timeout_ms))
+        await process.begin(_begun(sandbox, request, label))
         sandbox.processes.add(process)
-        process.task = _task_of(sandbox, process.run())
         return StartProcessResult(process.id)
 
     async def list_processes(self, request: ListProcessesRequest) -> ListProcessesResult:
@@ -109,23 +105,25 @@ class ProcessOperations:
 
     async def signal_process(self, request: SignalProcessRequest) -> SignalProcessResult:
         """Send a signal to the first process of a command; SIGKILL to all that it started."""
-        number = request.signal
-        control: Control = Kill() if number == _SIGKILL else Signal(number)
-        self._process(request.id, request.process_id).execution.control(control)
+        execution = self._process(request.id, request.process_id).require_running()
+        if request.signal == signal.SIGKILL:
+            execution.kill()
+        else:
+            execution.signal(request.signal)
         return SignalProcessResult()
 
     async def write_stdin(self, request: WriteStdinRequest) -> WriteStdinResult:
         """Send input to a process, once it has read what was sent before."""
         process = self._process(request.id, request.process_id)
-        await process.execution.write(request.data, end=request.end)
+        await process.require_running().write(request.data, end=request.end)
         return WriteStdinResult()
 
     async def resize_process(self, request: ResizeProcessRequest) -> ResizeProcessResult:
         """Change the size of a process's terminal."""
-        execution = self._process(request.id, request.process_id).execution
-        if execution.program.terminal is None:
+        process = self._process(request.id, request.process_id)
+        if not process.has_terminal:
             raise InvalidArgumentError("the process has no terminal")
-        execution.control(Resize(request.rows, request.columns))
+        process.require_running().resize(TerminalSize(request.rows, request.columns))
         return ResizeProcessResult()
 
     async def run_python(self, request: RunPythonRequest) -> RunPythonResult:
@@ -155,56 +153,47 @@ class ProcessOperations:
         return self.registry.get(sandbox_id).processes.get(process_id)
 
 
-def _task_of(sandbox: Sandbox, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-    """Do `work` in a task that ends with the sandbox at the latest."""
-    task = asyncio.create_task(work)
-    sandbox.execs.add(task)
-    task.add_done_callback(sandbox.execs.discard)
-    return task
-
-
-async def _until_ended(sandbox: Sandbox, work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Do `work`; raise SandboxEndedError where it hangs when the sandbox has been stopped."""
-    task = _task_of(sandbox, work)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if sandbox.has_ended and not is_being_cancelled():
-            raise SandboxEndedError(interruption(sandbox.id)) from None
-        raise
-
-
-def _execution(sandbox: Sandbox, request: ExecStreamRequest) -> Execution:
+def _begun(
+    sandbox: Sandbox, request: ExecStreamRequest, label: bytes = b""
+) -> AbstractAsyncContextManager[Execution]:
+    """Return what runs a command for the length of a block."""
     terminal = None
     env = request.env
     if request.tty:
         rows, columns = DEFAULT_TERMINAL
-        terminal = Resize(request.rows or rows, request.columns or columns)
+        terminal = TerminalSize(request.rows or rows, request.columns or columns)
         if not any(variable.startswith("TERM=") for variable in env):
             env = (*env, _TERMINAL_TYPE)
     program = Program(request.command, env, request.cwd, _user(sandbox, request.user), terminal)
-    return Execution(
-        sandbox,
+    return sandbox.guest.run(
         program,
         stdin=request.stdin,
-        # A terminal has input, whether or not any is sent.
-        keep_stdin=request.keep_stdin or request.tty,
+        keep_stdin=_takes_input(request),
         timeout=_seconds(request.timeout_ms),
+        label=label,
     )
+
+
+def _takes_input(request: ExecStreamRequest) -> bool:
+    # A terminal has input, whether or not any is sent.
+    return request.keep_stdin or request.tty
 
 
 def _user(sandbox: Sandbox, user: str) -> str:
     """Return the user as the runtime takes it; raise UnsupportedError for one that it cannot run as."""
-    return require_user(sandbox.runtime.name, user or sandbox.request.user)
+    return require_user(sandbox.runtime, user or sandbox.request.user)
 
 
-def require_user(runtime: str, user: str) -> str:
+def require_user(runtime: Runtime, user: str) -> str:
     """Return a user as a runtime takes it; raise UnsupportedError for one that it cannot run as."""
     if user in _ROOT:
         # By number: an image may have no file that knows the name.
         return _ROOT_NUMBERS
-    if user and not CAPABILITIES[runtime].runs_as(user):
-        raise UnsupportedError(f"the {runtime} runtime runs nothing as user {user[:100]!r}")
+    if user and runtime.capabilities.missing_users:
+        why = runtime.capabilities.missing_users
+        raise UnsupportedError(f"user {user[:100]!r}: sandboxes have no user but root here: {why}")
+    if user and not runtime.capabilities.runs_as(user):
+        raise UnsupportedError(f"the {runtime.name} runtime runs nothing as user {user[:100]!r}")
     return user
 
 

@@ -10,11 +10,12 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from ..errors import ConflictError, Reason, SandboxNotFoundError
-from ..models import SandboxInfo, StartRequest
+from ..models import GetLogsResult, SandboxInfo, StartRequest
 from .event_log import EventLog
+from .guest.guest import Guest
 from .history import History
 from .processes import Processes
 from .runtimes.base import Runtime
@@ -54,7 +55,9 @@ class Sandbox:
         exit_code: Exit status of its main process, once that has ended by itself.
         lock: Held while its state is being changed.
         processes: What `exec_stream` and `start_process` began in it.
-        execs: Commands that run in it now.
+        agent: Its guest agent, once that runs.
+        watcher: Waits for its end.
+        kept_log: The last output of its main process, as an orchestrator before recorded it.
         created_at: When it was started, in seconds of Unix time.
         expires_at: When it expires, in seconds of Unix time; 0 for never.
         events: Where what happens to it is told; None for nowhere.
@@ -73,7 +76,9 @@ class Sandbox:
     exit_code: int | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     processes: Processes = field(default_factory=Processes)
-    execs: set[asyncio.Task[Any]] = field(default_factory=set)
+    agent: Guest | None = None
+    watcher: asyncio.Task[None] | None = None
+    kept_log: GetLogsResult = field(default_factory=GetLogsResult)
     created_at: float = field(default_factory=time.time)
     expires_at: float = 0.0
     events: EventLog | None = None
@@ -81,6 +86,18 @@ class Sandbox:
     telling: asyncio.Task[None] | None = None
     cpu_reading: tuple[float, float] | None = None
     history: History = field(default_factory=History)
+
+    @property
+    def log(self) -> GetLogsResult:
+        """The last output of its main process."""
+        return self.agent.logs() if self.agent is not None and self.agent.has_main else self.kept_log
+
+    @property
+    def guest(self) -> Guest:
+        """Its guest agent; raise ConflictError if it has none any more."""
+        if self.agent is None:
+            raise ConflictError(f"sandbox {self.id} has no guest agent")
+        return self.agent
 
     def require(self, *states: State) -> None:
         """Raise ConflictError, which names the state and its cause, unless it is one of `states`."""

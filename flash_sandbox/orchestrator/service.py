@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from ..errors import (
     ConflictError,
+    InternalServerError,
     InvalidArgumentError,
     Reason,
     RuntimeUnavailableError,
+    SandboxError,
     UnavailableError,
     UnsupportedError,
 )
@@ -43,20 +46,22 @@ from ..models import (
 )
 from .admission import Admission
 from .completion import completed, is_being_cancelled
-from .core import end_commands, freeze, retrieve, settle, thaw, unwritten
+from .core import end_guest, freeze, open_guest, retrieve, settle, thaw, unwritten
 from .defaults import filled_in
 from .expiry import Expiry
 from .file_service import FileOperations
+from .guest.guest import KILLED, Guest
 from .listing_service import ListingOperations
 from .metrics_service import MetricsOperations
 from .process_service import ProcessOperations, require_user
 from .registry import Sandbox, State
-from .runtimes import AUTO_ORDER, CAPABILITIES, OPTIONS
-from .runtimes.base import Adopted, Register, Runtime
+from .runtimes import AUTO_ORDER, OPTIONS
+from .runtimes.base import Created, Runtime
 
 __all__ = ["SandboxService"]
 
 _NO_LIMITS: Final = Admission()
+_ADOPT_SECONDS: Final = (0.5, 30.0)
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 
@@ -90,6 +95,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         self._auto: Runtime | None = None
         self._starts: dict[str, _Start] = {}
         self._expiry = Expiry(self.registry, self._expire, self._watch_memory, log)
+        self._adopting: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def open(self) -> None:
@@ -107,12 +113,15 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
                 await runtime.close()
             raise
         for runtime in opened:
-            await runtime.adopt(self._registering(runtime))
+            if not await self._adopt(runtime):
+                self._adopting.add(asyncio.create_task(self._adopt_later(runtime)))
         self._expiry.open()
         self._sampling = asyncio.create_task(self._sample_for_ever())
 
-    def _registering(self, runtime: Runtime) -> Register:
-        def register(adopted: Adopted) -> Callable[[int], None]:
+    async def _adopt(self, runtime: Runtime) -> bool:
+        """Go on with the sandboxes that outlived their orchestrator; tell whether those are all."""
+        adoption = await runtime.adopt()
+        for adopted in adoption.sandboxes:
             sandbox = Sandbox(
                 runtime,
                 # An older orchestrator wrote down no more than it knew of.
@@ -120,25 +129,44 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
                 adopted.idempotency_key,
                 id=adopted.id,
                 state=State(adopted.state),
-                image=adopted.image,
+                image=adopted.created.image,
                 created_at=adopted.created_at or time.time(),
                 # One whose start was not completed has none yet.
                 expires_at=adopted.expires_at or self._admission.deadline(adopted.request.ttl_seconds),
                 events=self.events,
+                kept_log=adopted.log,
             )
             self.registry.add(sandbox)
             self._expiry.expect(sandbox)
             sandbox.tell(sandbox.state, "it outlived the orchestrator before")
-            return self._on_exit(sandbox)
+            if sandbox.state is not State.STOPPED:
+                await self._go_on(sandbox, adopted.created)
+        return adoption.complete
 
-        return register
+    async def _adopt_later(self, runtime: Runtime) -> None:
+        """Adopt the rest, once what runs them can be reached again."""
+        pause, longest = _ADOPT_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            if await self._adopt(runtime):
+                return
+            pause = min(pause * 2, longest)
 
-    def _on_exit(self, sandbox: Sandbox) -> Callable[[int], None]:
-        def ended(exit_code: int) -> None:
-            if sandbox.main_process_ended(exit_code):
-                self._tell_later(sandbox)
-
-        return ended
+    async def _go_on(self, sandbox: Sandbox, created: Created) -> None:
+        """Go on with an adopted sandbox; remove it if that cannot be done."""
+        try:
+            sandbox.agent = self._guest_of(sandbox, created)
+            if sandbox.state is State.PAUSED:
+                # The agent is frozen, too: `thaw` connects to it.
+                sandbox.agent.channel.is_frozen = True
+            else:
+                await _unless_ended(sandbox, open_guest(sandbox))
+                if created.command and not sandbox.agent.has_main:
+                    raise InternalServerError("its start had not been completed")
+            sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.agent))
+        except SandboxError as error:
+            self._log("sandbox removed", sandbox=sandbox.id, error=str(error))
+            await self._stop(sandbox)
 
     async def close(self) -> None:
         """Stop every sandbox, complete what is under way, close the runtimes. Twice does no more."""
@@ -149,9 +177,10 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         for start in self._starts.values():
             start.task.cancel()
         await settle({start.task for start in self._starts.values()})
-        if self._sampling is not None:
-            self._sampling.cancel()
-            await settle({self._sampling})
+        background = {*self._adopting, *([self._sampling] if self._sampling is not None else [])}
+        for task in background:
+            task.cancel()
+        await settle(background)
         await self._expiry.close()
         await settle(self._background)
 
@@ -278,7 +307,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             raise InvalidArgumentError(
                 f"unknown runtime {request.type[:100]!r}; known are {known}", reason=Reason.UNKNOWN_RUNTIME
             )
-        refused = sorted(wanted - CAPABILITIES[runtime.name].options)
+        refused = sorted(wanted - runtime.capabilities.options)
         if refused:
             raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
         return runtime
@@ -287,17 +316,17 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         """Return a start with what holds where it says nothing; raise where that cannot be had."""
         request = self._filled_in(request, runtime, origin)
         self._admission.require_network(request.network)
-        if request.network not in CAPABILITIES[runtime.name].networks:
+        if request.network not in runtime.capabilities.networks:
             raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
         return request
 
     def _filled_in(
         self, request: StartRequest, runtime: Runtime, origin: StartRequest | None
     ) -> StartRequest:
-        options = CAPABILITIES[runtime.name].options
+        options = runtime.capabilities.options
         network = self._admission.default_network
         filled = filled_in(request, options, network, origin if request.snapshot_path else None)
-        return replace(filled, user=require_user(runtime.name, filled.user))
+        return replace(filled, user=require_user(runtime, filled.user))
 
     async def _best_runtime(self) -> Runtime:
         if self._auto is not None:
@@ -326,26 +355,70 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
                 self._starts.pop(sandbox.id, None)
             sandbox.state = State.RUNNING
             sandbox.tell("running")
-            if sandbox.exit_code is not None:
-                sandbox.state = State.STOPPED
-                self._tell_later(sandbox)
+            if sandbox.guest.main_exit.done():
+                self._note_end(sandbox, sandbox.guest)
+            sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.guest))
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Start what a sandbox is to run; its time begins once that runs."""
-        started = await sandbox.runtime.start(
+        created = await sandbox.runtime.create(
             sandbox.id,
             sandbox.request,
-            self._on_exit(sandbox),
             idempotency_key=sandbox.idempotency_key,
             created_at=sandbox.created_at,
         )
-        sandbox.image = started.image
+        sandbox.image = created.image
         try:
+            sandbox.agent = self._guest_of(sandbox, created)
+            await _unless_ended(sandbox, _begin(sandbox, created))
             deadline = self._admission.deadline(sandbox.request.ttl_seconds)
             if deadline:
                 await self._keep_until(sandbox, deadline)
         except BaseException:
+            await completed(end_guest(sandbox))
             await completed(sandbox.runtime.stop(sandbox.id))
+            raise
+
+    def _guest_of(self, sandbox: Sandbox, created: Created) -> Guest:
+        runtime = sandbox.runtime
+        return Guest(
+            sandbox.id,
+            partial(runtime.stream, sandbox.id),
+            created.defaults,
+            partial(runtime.oom_kills, sandbox.id),
+            reconnects=created.reconnects,
+        )
+
+    async def _watch(self, sandbox: Sandbox, guest: Guest) -> None:
+        """End a sandbox once its main process has ended, or nothing runs in it any more."""
+        ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
+        try:
+            ends: set[asyncio.Future[Any]] = {ended, guest.main_exit}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        self._note_end(sandbox, guest)
+        async with sandbox.lock:
+            if sandbox in self.registry and sandbox.state is State.STOPPED:
+                await self._end_processes(sandbox)
+
+    def _note_end(self, sandbox: Sandbox, guest: Guest) -> None:
+        """Take note that the main process of a sandbox has ended, or its agent."""
+        code = guest.main_exit.result() if guest.main_exit.done() else KILLED
+        if sandbox.main_process_ended(code):
+            if guest.failure is not None:
+                self._log("guest agent failed", sandbox=sandbox.id, error=str(guest.failure))
+            self._tell_later(sandbox)
+
+    async def _end_processes(self, sandbox: Sandbox) -> None:
+        """End every process of a sandbox, whose lock is held, and keep what it holds."""
+        try:
+            await end_guest(sandbox)
+            await sandbox.runtime.keep_log(sandbox.id, sandbox.log)
+            await sandbox.runtime.halt(sandbox.id)
+        except BaseException as error:
+            sandbox.state = State.ERROR
+            sandbox.tell("failed", f"it could not be stopped: {error}")
             raise
 
     async def _started(self, sandbox: Sandbox) -> None:
@@ -379,14 +452,10 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             if sandbox.state is State.STOPPED:
                 return
             sandbox.state = State.STOPPED
-            try:
-                await sandbox.runtime.halt(sandbox.id)
-            except BaseException as error:
-                sandbox.state = State.ERROR
-                sandbox.tell("failed", f"it could not be stopped: {error}")
-                raise
+            if sandbox.watcher is not None:
+                sandbox.watcher.cancel()
+            await self._end_processes(sandbox)
             sandbox.tell("stopped", "its processes were ended")
-        await end_commands(sandbox)
 
     async def _pause(self, sandbox_id: str) -> None:
         async with self._locked(sandbox_id) as sandbox:
@@ -402,3 +471,31 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         async with self._locked(sandbox_id) as sandbox:
             sandbox.require(State.PAUSED)
             await thaw(sandbox)
+
+
+async def _begin(sandbox: Sandbox, created: Created) -> None:
+    """Connect to the agent of a sandbox that was just created, and start its main process."""
+    await open_guest(sandbox)
+    guest = sandbox.guest
+    if guest.has_main:
+        # A snapshot holds it, and it goes on.
+        return
+    if created.command:
+        await guest.start_main(created.command)
+    elif created.defaults.user:
+        await guest.require_user()
+
+
+async def _unless_ended(sandbox: Sandbox, work: Coroutine[Any, Any, None]) -> None:
+    """Do what needs the guest agent of a sandbox; give it up if nothing runs in the sandbox any more."""
+    working = asyncio.create_task(work)
+    ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
+    try:
+        await asyncio.wait({working, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise InternalServerError("the sandbox ended while it was being started")
+        working.result()
+    finally:
+        for task in (working, ended):
+            task.cancel()
+        await completed(asyncio.wait({working, ended}))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from flash_sandbox import HTTPClient
-from flash_sandbox.models import DEFAULT_MAX_OUTPUT_BYTES, ExecResult
-from flash_sandbox.orchestrator.executions import Execution
-from flash_sandbox.orchestrator.runtimes.base import Program, Runtime
+from flash_sandbox.models import DEFAULT_MAX_OUTPUT_BYTES, ExecResult, StartRequest
+from flash_sandbox.orchestrator.guest.guest import Guest
+from flash_sandbox.orchestrator.guest.programs import Program
+from flash_sandbox.orchestrator.runtimes.base import Created, Runtime
 
 IDLE = "exec tail -f /dev/null"
 
@@ -50,15 +54,37 @@ def output_of_exec(client: HTTPClient, script: str, **options: object) -> str:
         return client.exec_command(sandbox_id, ["sh", "-c", f"({script}) 2>&1"]).stdout
 
 
-@dataclass(frozen=True)
-class Place:
-    """A sandbox of a runtime that is used without a service core."""
+_closing: set[asyncio.Task[None]] = set()
+_guests: WeakKeyDictionary[Runtime, dict[str, Guest]] = WeakKeyDictionary()
 
-    runtime: Runtime
-    id: str
-    has_ended: bool = False
+
+async def begin(runtime: Runtime, sandbox_id: str, request: StartRequest, **options: Any) -> Guest:
+    """Create a sandbox of a runtime, without a service core, and start its main process."""
+    created = await runtime.create(sandbox_id, request, **options)
+    guest = await reach(runtime, sandbox_id, created)
+    if created.command and not guest.has_main:
+        await guest.start_main(created.command)
+    return guest
+
+
+async def reach(runtime: Runtime, sandbox_id: str, created: Created) -> Guest:
+    """Connect to the guest agent of a sandbox."""
+    connect, oom_kills = partial(runtime.stream, sandbox_id), partial(runtime.oom_kills, sandbox_id)
+    guest = Guest(sandbox_id, connect, created.defaults, oom_kills, reconnects=created.reconnects)
+    await guest.open()
+    _guests.setdefault(runtime, {})[sandbox_id] = guest
+
+    async def close_with_the_sandbox() -> None:
+        await runtime.wait(sandbox_id)
+        await guest.close()
+
+    task = asyncio.create_task(close_with_the_sandbox())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+    return guest
 
 
 async def run_in(runtime: Runtime, sandbox_id: str, *command: str) -> ExecResult:
-    """Run a command in a sandbox of a runtime to its end."""
-    return await Execution(Place(runtime, sandbox_id), Program(command)).result(DEFAULT_MAX_OUTPUT_BYTES)
+    """Run a command in a sandbox that `begin` or `reach` knows, to its end."""
+    async with _guests[runtime][sandbox_id].run(Program(command)) as execution:
+        return await execution.result(DEFAULT_MAX_OUTPUT_BYTES)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from inside import run_in, wait_until
+from inside import begin, run_in, wait_until
 from killed import Told, killed
 from layouts import busybox, busybox_layer, entry, tar_bytes
 from test_serve import cgroups_named
@@ -32,8 +32,8 @@ POINTS = [
     "before sandboxing.launcher_client LauncherClient._on_readable 1",
     "before guest.guest Guest.open 1",
     "after guest.guest Guest.open 1",
-    "after guest.guest Guest.confine 1",
-    "after runtimes.bubblewrap BubblewrapRuntime.start 1",
+    "after sandboxing.greeting Greeting.confine 1",
+    "after runtimes.bubblewrap BubblewrapRuntime.create 1",
     # The command.
     "after guest.guest Guest._begin 1",
     "before runtimes.bubblewrap BubblewrapRuntime.pause 1",
@@ -118,7 +118,7 @@ async def test_a_kill_at_any_point_leaves_nothing_but_what_was_acknowledged(
     async with next_runtime(state_dir, limits) as runtime:
         assert_clean(state_dir, name)
         await assert_kept(runtime, told)
-        await runtime.start("other", StartRequest(image=image), lambda code: None)
+        await begin(runtime, "other", StartRequest(image=image))
         assert (await run_in(runtime, "other", "cat", "/etc/motd")).stdout == "intact"
         assert names_below(state_dir / "sandboxes") == {"other"}
     assert names_below(state_dir) == {"images", "rootfs", "snapshots"}
@@ -142,6 +142,6 @@ async def assert_kept(runtime: BubblewrapRuntime, told: Told) -> None:
     assert told.snapshots <= snapshots
     assert not told.removed & snapshots
     for path in snapshots:
-        await runtime.start("copy", StartRequest(snapshot_path=path), lambda code: None)
+        await begin(runtime, "copy", StartRequest(snapshot_path=path))
         assert (await run_in(runtime, "copy", "cat", "/file")).stdout == "kept\n"
         await runtime.stop("copy")

@@ -14,7 +14,7 @@ import pytest
 from command_lines import check_json
 
 from flash_sandbox import HTTPClient
-from flash_sandbox.orchestrator.runtimes import CAPABILITIES
+from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -43,7 +43,7 @@ class TestDoctor:
         assert (done.returncode, done.stdout[:12]) == (0, "✓ bubblewrap")
 
     def test_what_a_runtime_can_do_follows(self) -> None:
-        rows = CAPABILITIES["bubblewrap"].rows()
+        rows = BubblewrapRuntime.capabilities.rows()
         line = "  " + " · ".join(f"{what}: {how}" for what, how in rows.items())
         assert line in run("doctor").stdout.splitlines()
 

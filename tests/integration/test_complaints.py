@@ -43,7 +43,7 @@ from flash_sandbox import (
     SandboxNotFoundError,
 )
 from flash_sandbox.orchestrator import streaming
-from flash_sandbox.orchestrator.runtimes import CAPABILITIES
+from flash_sandbox.orchestrator.runtimes import capabilities
 
 
 class ImpatientProxy:
@@ -260,7 +260,7 @@ def test_complaint_15_limits_are_what_the_kernel_enforces(runtime: Runtime, idle
             assert hog.stdout.strip() in ("", "0")
         ended = runtime.client.get_status(sandbox_id) == "stopped"
         assert (
-            not ended or CAPABILITIES[runtime.type].memory_ends == "the sandbox" or runtime.type == "docker"
+            not ended or capabilities()[runtime.type].memory_ends == "the sandbox" or runtime.type == "docker"
         )
     assert runtime.sh(idle, "echo on") == "on\n"
 

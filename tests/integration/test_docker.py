@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from docker_engine import IMAGE, DockerEngine, missing, running_engine
-from inside import run_in, wait_until
+from inside import begin, run_in, wait_until
 
 from flash_sandbox import (
     HTTPClient,
@@ -31,6 +31,7 @@ from flash_sandbox.orchestrator import running_orchestrator
 from flash_sandbox.orchestrator.docker_engine.api import Engine
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
 from flash_sandbox.orchestrator.sandboxing import privileges
+from flash_sandbox.orchestrator.service import SandboxService
 
 REGISTRY = "127.0.0.1:5071"
 REGISTRY_CONFIGURATION = """
@@ -57,7 +58,7 @@ def sandbox_id(client: HTTPClient) -> Iterator[str]:
 async def runtime(docker_engine: DockerEngine, tmp_path: Path) -> AsyncIterator[DockerRuntime]:
     runtime = DockerRuntime(tmp_path, host=docker_engine.host)
     await runtime.open()
-    await runtime.adopt(lambda adopted: lambda code: None)
+    await runtime.adopt()
     yield runtime
     await runtime.close()
 
@@ -166,7 +167,7 @@ class TestHardening:
         runtime = DockerRuntime(tmp_path, host=docker_engine.host)
         await runtime.open()
         with pytest.raises(UnsupportedError, match=f"does not enforce these limits: {limit} is {granted}"):
-            await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+            await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.close()
         assert containers(docker_engine, tmp_path) == []
 
@@ -187,15 +188,17 @@ class TestNothingIsLeft:
     async def test_by_a_start_that_fails(
         self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
     ) -> None:
+        service = SandboxService({"docker": runtime})
         with pytest.raises(InvalidArgumentError):
-            await runtime.start("one", StartRequest(image=IMAGE, command=("/no",)), lambda code: None)
+            await service.start_sandbox(StartRequest("docker", IMAGE, ("/no",)))
         assert containers(docker_engine, tmp_path) == []
 
     @pytest.mark.parametrize("steps", [0, 1, 3, 10, 30, 60, 100, 200, 400])
     async def test_by_a_start_that_is_given_up(
         self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path, steps: int
     ) -> None:
-        task = asyncio.create_task(runtime.start("one", StartRequest(image=IMAGE), lambda code: None))
+        service = SandboxService({"docker": runtime})
+        task = asyncio.create_task(service.start_sandbox(StartRequest("docker", IMAGE)))
         # Some way into it, counted in what the event loop does rather than in time.
         for _ in range(steps):
             await asyncio.sleep(0.0005 if steps > 10 else 0)
@@ -209,7 +212,7 @@ class TestNothingIsLeft:
         self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
     ) -> None:
         async def live(number: int) -> None:
-            await runtime.start(str(number), StartRequest(image=IMAGE, memory_mb=32), lambda code: None)
+            await begin(runtime, str(number), StartRequest(image=IMAGE, memory_mb=32))
             await runtime.stop(str(number))
 
         await asyncio.gather(*map(live, range(10)))
@@ -244,8 +247,8 @@ class TestSnapshots:
     ) -> None:
         first = DockerRuntime(tmp_path, host=docker_engine.host)
         await first.open()
-        await first.adopt(lambda adopted: lambda code: None)
-        await first.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await first.adopt()
+        await begin(first, "one", StartRequest(image=IMAGE))
         await first.pause("one")
         kept, removed = [Path((await first.snapshot("one", StartRequest())).snapshot_path) for _ in range(2)]
         await first.close()
@@ -253,28 +256,28 @@ class TestSnapshots:
             path.unlink() if path.is_file() else path.rmdir()
         second = DockerRuntime(tmp_path, host=docker_engine.host)
         await second.open()
-        await second.adopt(lambda adopted: lambda code: None)
-        await second.start("copy", StartRequest(snapshot_path=str(kept)), lambda code: None)
+        await second.adopt()
+        await begin(second, "copy", StartRequest(snapshot_path=str(kept)))
         assert len(snapshot_images(docker_engine, tmp_path)) == 1
         await second.close()
 
     async def test_one_whose_image_is_gone_is_refused(
         self, runtime: DockerRuntime, docker_engine: DockerEngine
     ) -> None:
-        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.pause("one")
         before = {image["Id"] for image in docker_engine.call("GET", "/images/json")}
         path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         (new,) = {image["Id"] for image in docker_engine.call("GET", "/images/json")} - before
         docker_engine.call("DELETE", f"/images/{new}", params={"force": "true"})
         with pytest.raises(InvalidArgumentError, match="does not have the image") as caught:
-            await runtime.start("copy", StartRequest(snapshot_path=path), lambda code: None)
+            await begin(runtime, "copy", StartRequest(snapshot_path=path))
         assert caught.value.reason == Reason.SNAPSHOT_REFUSED
 
     async def test_its_image_goes_with_it(
         self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
     ) -> None:
-        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.pause("one")
         path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         assert len(snapshot_images(docker_engine, tmp_path)) == 1
@@ -285,11 +288,11 @@ class TestSnapshots:
     async def test_its_image_goes_with_the_last_sandbox_that_was_started_from_it(
         self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
     ) -> None:
-        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.pause("one")
         path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         for copy in ("copy", "other"):
-            await runtime.start(copy, StartRequest(snapshot_path=path), lambda code: None)
+            await begin(runtime, copy, StartRequest(snapshot_path=path))
         assert await runtime.remove_snapshot(path)
         for copy in ("copy", "other"):
             assert len(snapshot_images(docker_engine, tmp_path)) == 1
@@ -300,7 +303,7 @@ class TestSnapshots:
     async def test_its_image_stays_for_a_start_that_uses_it(
         self, docker_engine: DockerEngine, runtime: DockerRuntime, tmp_path: Path
     ) -> None:
-        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.pause("one")
         path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         images = runtime._images
@@ -314,7 +317,7 @@ class TestSnapshots:
     ) -> None:
         runtime = DockerRuntime(tmp_path, host=docker_engine.host)
         await runtime.open()
-        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.pause("one")
         path = (await runtime.snapshot("one", StartRequest())).snapshot_path
         await runtime.close()
@@ -326,7 +329,7 @@ class TestSnapshots:
         assert len(snapshot_images(docker_engine, tmp_path)) == 1
         again = DockerRuntime(tmp_path, host=docker_engine.host)
         await again.open()
-        await again.adopt(lambda adopted: lambda code: None)
+        await again.adopt()
         assert snapshot_images(docker_engine, tmp_path) == []
         await again.close()
 
@@ -358,7 +361,7 @@ class TestImages:
 
     async def test_a_registry_that_no_operator_allowed_is_not_asked(self, runtime: DockerRuntime) -> None:
         with pytest.raises(InvalidArgumentError, match=r"does not pull from 127\.0\.0\.1:5071") as caught:
-            await runtime.start("one", StartRequest(image=f"{REGISTRY}/team/tool"), lambda code: None)
+            await begin(runtime, "one", StartRequest(image=f"{REGISTRY}/team/tool"))
         assert caught.value.reason == Reason.IMAGE_NOT_FOUND
 
     @pytest.mark.parametrize("image", ["host", "/etc/passwd", "UPPER case", "-x", f"sha256:{'0' * 64}"])
@@ -437,9 +440,9 @@ def test_an_engine_may_go_and_come_back(need) -> None:
 async def test_a_host_without_an_engine_is_told_what_to_do(tmp_path: Path) -> None:
     runtime = DockerRuntime(tmp_path, host=f"unix://{tmp_path}/none.sock")
     await runtime.open()
-    await runtime.adopt(lambda adopted: lambda code: None)
+    await runtime.adopt()
     with pytest.raises(RuntimeUnavailableError, match=r"not reachable at unix://.*install docker\.io"):
-        await runtime.start("one", StartRequest(), lambda code: None)
+        await begin(runtime, "one", StartRequest())
     found = await runtime.check()
     assert (found.available, "install docker.io" in found.remedy) == (False, True)
     await runtime.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from docker_engine import IMAGE, DockerEngine
-from inside import run_in, wait_until
+from inside import begin, run_in, wait_until
 from killed import killed
 from serving import kill, owner, serving
 
@@ -23,22 +23,28 @@ REQUEST = StartRequest(image=IMAGE, memory_mb=64, network="none")
 
 
 @asynccontextmanager
-async def runtime_on(
-    state_dir: Path, host: str, ended: Callable[[str, int], None] = lambda *_: None
-) -> AsyncIterator[tuple[DockerRuntime, dict[str, Adopted]]]:
+async def runtime_on(state_dir: Path, host: str) -> AsyncIterator[tuple[DockerRuntime, dict[str, Adopted]]]:
     """Open a runtime and yield it with what it adopts; what it has is removed at the end."""
     runtime = DockerRuntime(state_dir, host=host)
     adopted: dict[str, Adopted] = {}
 
-    def register(one: Adopted) -> Callable[[int], None]:
-        adopted[one.id] = one
-        return lambda code: ended(one.id, code)
+    async def adopt() -> bool:
+        adoption = await runtime.adopt()
+        adopted.update({one.id: one for one in adoption.sandboxes})
+        return adoption.complete
+
+    async def adopt_the_rest() -> None:
+        while not await adopt():
+            await asyncio.sleep(0.05)
 
     await runtime.open()
-    await runtime.adopt(register)
+    adopting = None if await adopt() else asyncio.create_task(adopt_the_rest())
     try:
         yield runtime, adopted
     finally:
+        if adopting is not None:
+            adopting.cancel()
+            await asyncio.wait({adopting})
         await runtime.close()
 
 
@@ -120,14 +126,16 @@ def test_the_end_of_an_adopted_sandbox_is_heard_of(docker_engine: DockerEngine, 
 async def test_it_happens_later_where_the_engine_is_away(docker_engine: DockerEngine, tmp_path: Path) -> None:
     first = DockerRuntime(tmp_path, host=docker_engine.host)
     await first.open()
-    await first.adopt(lambda adopted: lambda code: None)
-    await first.start("one", REQUEST, lambda code: None, idempotency_key="key")
+    await first.adopt()
+    await begin(first, "one", REQUEST, idempotency_key="key")
     alias = tmp_path / "alias.sock"
     async with runtime_on(tmp_path, f"unix://{alias}") as (_, adopted):
         assert adopted == {}
         alias.symlink_to(docker_engine.host.removeprefix("unix://"))
         await until(lambda: "one" in adopted)
-        assert adopted["one"] == Adopted("one", REQUEST, "running", IMAGE, "key")
+        one = adopted["one"]
+        assert (one.request, one.state, one.idempotency_key) == (REQUEST, "running", "key")
+        assert one.created.image == IMAGE
     await first.close()
 
 
@@ -135,7 +143,7 @@ async def test_a_container_of_another_directory_is_left_alone(
     docker_engine: DockerEngine, tmp_path: Path
 ) -> None:
     async with runtime_on(tmp_path / "a", docker_engine.host) as (first, _):
-        await first.start("one", REQUEST, lambda code: None)
+        await begin(first, "one", REQUEST)
         async with runtime_on(tmp_path / "b", docker_engine.host) as (_, adopted):
             assert adopted == {}
         assert (await run_in(first, "one", "echo", "on")).stdout == "on\n"
@@ -144,8 +152,8 @@ async def test_a_container_of_another_directory_is_left_alone(
 async def test_one_that_has_ended_meanwhile_is_removed(docker_engine: DockerEngine, tmp_path: Path) -> None:
     first = DockerRuntime(tmp_path, host=docker_engine.host)
     await first.open()
-    await first.adopt(lambda adopted: lambda code: None)
-    await first.start("one", REQUEST, lambda code: None)
+    await first.adopt()
+    await begin(first, "one", REQUEST)
     docker_engine.call("POST", "/containers/flash-sandbox-one/kill")
     async with runtime_on(tmp_path, docker_engine.host) as (_, adopted):
         assert (adopted, docker_engine.containers(owner=owner(tmp_path))) == ({}, [])
@@ -171,7 +179,7 @@ async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
         assert told.snapshots <= snapshots <= {str(path) for path in state_dir.glob("snapshots/*.checkpoint")}
         assert not told.removed & snapshots
         for number, path in enumerate(snapshots):
-            await runtime.start(f"copy-{number}", StartRequest(snapshot_path=path), lambda code: None)
+            await begin(runtime, f"copy-{number}", StartRequest(snapshot_path=path))
             assert (await run_in(runtime, f"copy-{number}", "cat", "/file")).stdout == "kept\n"
         for sandbox_id in [*adopted, *(f"copy-{number}" for number in range(len(snapshots)))]:
             await runtime.stop(sandbox_id)

@@ -17,7 +17,7 @@ from typing import Any
 import flash_sandbox_guest as guest
 import pytest
 from docker_engine import BUSYBOX, IMAGE, DockerEngine
-from inside import run_in, wait_until
+from inside import begin, run_in, wait_until
 from serving import kill, owner, serving
 
 from flash_sandbox import HTTPClient
@@ -80,7 +80,7 @@ def address(request: pytest.FixtureRequest, docker_engine: DockerEngine) -> Iter
 async def opened(state_dir: Path, address: str) -> AsyncIterator[DockerRuntime]:
     runtime = DockerRuntime(state_dir, host=address)
     await runtime.open()
-    await runtime.adopt(lambda adopted: lambda code: None)
+    await runtime.adopt()
     try:
         yield runtime
     finally:
@@ -107,7 +107,7 @@ class TestImages:
     ) -> None:
         image = imported(docker_engine, "nothing", {})
         async with opened(tmp_path, address) as runtime:
-            await runtime.start("one", StartRequest(image=image), lambda code: None)
+            await begin(runtime, "one", StartRequest(image=image))
             result = await run_in(runtime, "one", "true")
             assert (result.exit_code, "No such file" in result.stderr) == (127, True)
 
@@ -117,13 +117,10 @@ class TestImages:
         image = imported(docker_engine, "single", {"echo": BUSYBOX.read_bytes()})
         async with opened(tmp_path, address) as runtime:
             request = StartRequest(image=image, command=("/echo", "from", "main"))
-            ended: list[int] = []
-            await runtime.start("one", request, ended.append)
-            await runtime.start("two", StartRequest(image=image), lambda code: None)
-            assert (await run_in(runtime, "two", "/echo", "on")).stdout == "on\n"
-            while not ended:
-                await run_in(runtime, "two", "/echo")
-            assert (ended, (await runtime.logs("one")).output) == ([0], b"from main\n")
+            guest = await begin(runtime, "one", request)
+            assert await guest.main_exit == 0
+            assert guest.logs().output == b"from main\n"
+            assert (await run_in(runtime, "one", "/echo", "on")).stdout == "on\n"
 
     async def test_a_snapshot_has_nothing_of_the_agent(
         self, docker_engine: DockerEngine, address: str, tmp_path: Path
@@ -134,7 +131,7 @@ class TestImages:
         docker_engine.call("POST", "/commit", params=query)
         docker_engine.call("DELETE", f"/containers/{created}")
         async with opened(tmp_path, address) as runtime:
-            await runtime.start("one", StartRequest(image="configured:latest"), lambda code: None)
+            await begin(runtime, "one", StartRequest(image="configured:latest"))
             assert (await run_in(runtime, "one", "id", "-u")).stdout == "12\n"
             await runtime.pause("one")
             assert docker_engine.call("GET", "/containers/flash-sandbox-one/changes") is None
@@ -207,9 +204,8 @@ class TestAKilledOrchestrator:
         runtime = DockerRuntime(
             tmp_path, host=docker_engine.host, event=lambda name, **fields: events.append(fields)
         )
-        adopted: list[object] = []
         await runtime.open()
-        await runtime.adopt(lambda one: adopted.append(one) or print)  # type: ignore[func-returns-value]
+        adopted = (await runtime.adopt()).sandboxes
         await runtime.close()
         assert docker_engine.call("GET", f"/containers/{container}/json")["State"]["Running"]
         assert (adopted, record.exists()) == ([], True)
@@ -277,7 +273,7 @@ class TestTheWay:
     async def two_starts(self, state_dir: Path, engine: DockerEngine) -> None:
         async with opened(state_dir, engine.host) as runtime:
             for name in ("one", "two"):
-                await runtime.start(name, StartRequest(image=IMAGE), lambda code: None)
+                await begin(runtime, name, StartRequest(image=IMAGE))
                 assert (await run_in(runtime, name, "echo", name)).stdout == f"{name}\n"
             assert len(engine.containers(owner=owner(state_dir))) == 2
 

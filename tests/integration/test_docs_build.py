@@ -16,7 +16,7 @@ from docs.ext import PARTS, fill_in, operations, tables
 from flash_sandbox import __all__ as PUBLIC
 from flash_sandbox.errors import TABLE
 from flash_sandbox.operations import OPERATIONS
-from flash_sandbox.orchestrator.runtimes import CAPABILITIES, RUNTIME_NAMES
+from flash_sandbox.orchestrator.runtimes import RUNTIME_NAMES, capabilities
 
 # Proxies that are not there: what asks for anything outside of this machine fails.
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:1")
@@ -124,7 +124,7 @@ def test_every_operation_says_whether_it_is_repeated() -> None:
 
 def test_what_each_runtime_can_do_is_in_the_reference() -> None:
     assert "<!-- generated: capabilities -->" in (pages.DOCS / "reference" / "runtimes.md").read_text()
-    able = [CAPABILITIES[name].rows() for name in RUNTIME_NAMES]
+    able = [capabilities()[name].rows() for name in RUNTIME_NAMES]
     lines = tables.capabilities().splitlines()
     for what in able[0]:
         assert "| " + " | ".join([what, *(each[what] for each in able)]) + " |" in lines

@@ -71,7 +71,7 @@ def test_a_command_that_cannot_be_run_is_126(client, sandbox_id):
         ("/nowhere:/etc/passwd:/a:/b", 0, "found in b"),
         ("/nowhere:/a", 126, "flash-sandbox: tool: Permission denied"),
         ("/a:/nowhere:/etc/passwd", 126, "flash-sandbox: tool: Permission denied"),
-        ("/nowhere:/etc/passwd", 127, "flash-sandbox: tool: Not a directory"),
+        ("/nowhere:/etc/passwd", 127, "flash-sandbox: tool: No such file or directory"),
         ("/etc/passwd:/nowhere", 127, "flash-sandbox: tool: No such file or directory"),
         # Of an empty name: where it starts.
         ("/nowhere:", 0, "found in c"),

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 import pytest
-from test_lifecycle_races import SteppedRuntime, cancelled, started, state
+from test_lifecycle_races import CREATED, SteppedRuntime, cancelled, started, state, status_is
 
 from flash_sandbox.errors import AtCapacityError, ConflictError, SandboxNotFoundError, UnavailableError
 from flash_sandbox.models import (
@@ -27,8 +27,11 @@ from flash_sandbox.orchestrator.service import SandboxService
 
 
 @pytest.fixture
-def runtime() -> SteppedRuntime:
-    return SteppedRuntime()
+async def runtime() -> AsyncIterator[SteppedRuntime]:
+    runtime = SteppedRuntime()
+    yield runtime
+    for agent in runtime.agents:
+        await agent.die()
 
 
 @pytest.fixture
@@ -36,6 +39,7 @@ async def service(runtime: SteppedRuntime) -> AsyncIterator[SandboxService]:
     service = SandboxService({"bubblewrap": runtime})
     await service.open()
     yield service
+    runtime.release()
     await service.close()
 
 
@@ -94,7 +98,7 @@ async def test_one_whose_time_ran_out_while_something_else_was_done_goes_afterwa
     await snapshot
     with pytest.raises(SandboxNotFoundError):
         await renewal
-    assert runtime.sandboxes == set()
+    assert not runtime.sandboxes
 
 
 async def test_one_that_cannot_be_ended_now_does_not_hold_up_the_others(
@@ -105,7 +109,7 @@ async def test_one_that_cannot_be_ended_now_does_not_hold_up_the_others(
     other = (await service.start_sandbox(StartRequest(ttl_seconds=0.3))).id
     snapshots = [asyncio.create_task(service.snapshot_sandbox(SnapshotRequest(one))) for one in busy]
     await until(lambda: other not in runtime.sandboxes)
-    assert set(busy) == runtime.sandboxes
+    assert set(busy) == set(runtime.sandboxes)
     runtime.let_go("snapshot")
     await asyncio.gather(*snapshots)
     await until(lambda: not runtime.sandboxes)
@@ -128,7 +132,7 @@ async def test_a_start_whose_deadline_cannot_be_written_down_leaves_nothing(
     runtime.failing["keep"] = OSError("no space left")
     with pytest.raises(OSError, match="no space left"):
         await service.start_sandbox(StartRequest(ttl_seconds=600))
-    assert (runtime.sandboxes, len(service.registry)) == (set(), 0)
+    assert (runtime.sandboxes, len(service.registry)) == ({}, 0)
 
 
 async def test_a_renewal_whose_caller_goes_away_is_completed(
@@ -189,7 +193,7 @@ class TestSweep:
         await runtime.reached("oom_kills")
         other = (await service.start_sandbox(StartRequest(ttl_seconds=0.1))).id
         await until(lambda: other not in runtime.sandboxes)
-        assert runtime.sandboxes == {watched}
+        assert set(runtime.sandboxes) == {watched}
         runtime.let_go("oom_kills")
 
 
@@ -201,8 +205,8 @@ class TestEnds:
         sandbox = await started(service)
         runtime.killed = 1
         runtime.hold("oom_kills")
-        runtime.on_exit(137)
-        assert await state(service, sandbox) == "stopped"
+        runtime.end_main(137)
+        await status_is(service, sandbox, "stopped")
         stopping = asyncio.create_task(service.stop_sandbox(StopRequest(sandbox)))
         await runtime.reached("oom_kills")
         runtime.let_go("oom_kills")
@@ -223,7 +227,7 @@ class TestEnds:
         with pytest.raises(ConflictError):
             await service.stop_sandbox(StopRequest(sandbox, skip_cleanup=True))
         await service.stop_sandbox(StopRequest(sandbox))
-        assert runtime.sandboxes == set()
+        assert not runtime.sandboxes
 
 
 class TestAdmission:
@@ -257,7 +261,7 @@ class TestAdmission:
     async def test_one_that_was_adopted_before_its_deadline_was_written_down_gets_one(
         self, runtime: SteppedRuntime, ttl: float, longest: float | None, expected: float | None
     ) -> None:
-        runtime.outlived = [Adopted("one", StartRequest(ttl_seconds=ttl), "running", created_at=1e9)]
+        runtime.outlived = [Adopted("one", StartRequest(ttl_seconds=ttl), "running", CREATED, created_at=1e9)]
         service = SandboxService({"bubblewrap": runtime}, Admission(max_ttl=longest))
         before = time.time()
         await service.open()
@@ -272,7 +276,7 @@ class TestAdmission:
     async def test_one_that_was_due_while_nobody_was_there_is_ended_at_once(
         self, runtime: SteppedRuntime
     ) -> None:
-        runtime.outlived = [Adopted("one", StartRequest(), "paused", expires_at=time.time() - 1)]
+        runtime.outlived = [Adopted("one", StartRequest(), "paused", CREATED, expires_at=time.time() - 1)]
         service = SandboxService({"bubblewrap": runtime})
         await service.open()
         await until(lambda: not runtime.sandboxes)

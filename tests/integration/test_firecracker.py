@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from docker_engine import IMAGE, DockerEngine
-from inside import run_in
+from inside import begin, run_in
 
 from flash_sandbox import HTTPClient, InvalidArgumentError, RuntimeUnavailableError, UnsupportedError
 from flash_sandbox.models import StartRequest
@@ -98,7 +98,7 @@ async def runtime(proxy: Proxy, tmp_path: Path) -> AsyncIterator[FirecrackerRunt
         runtime = FirecrackerRuntime(tmp_path, host=host)
         (tmp_path / "rootfs").mkdir()
         await runtime.open()
-        await runtime.adopt(lambda adopted: lambda code: None)
+        await runtime.adopt()
         yield runtime
         await runtime.close()
 
@@ -106,7 +106,7 @@ async def runtime(proxy: Proxy, tmp_path: Path) -> AsyncIterator[FirecrackerRunt
 async def test_the_container_runs_under_the_engines_runtime_for_it(
     runtime: FirecrackerRuntime, docker_engine: DockerEngine
 ) -> None:
-    await runtime.start("one", StartRequest(image=IMAGE, memory_mb=64), lambda code: None)
+    await begin(runtime, "one", StartRequest(image=IMAGE, memory_mb=64))
     inspected = docker_engine.inspect("one")
     assert inspected["HostConfig"]["Runtime"] == "kata-fc"
     assert inspected["Config"]["Labels"]["flash-sandbox.runtime"] == "firecracker"
@@ -122,7 +122,7 @@ async def test_kernel_and_ram_disk_are_passed_on_as_katas_annotations(
     initrd.write_text("disk")
     runtime._engine._version = None  # as after it was not reached
     request = StartRequest(image=IMAGE, kernel_image=str(kernel), initrd_path=str(initrd))
-    await runtime.start("one", request, lambda code: None)
+    await begin(runtime, "one", request)
     annotations = proxy.created[-1]["HostConfig"]["Annotations"]
     # Nobody who may exchange the files may exchange what Kata opens.
     kernel.write_text("another")
@@ -142,7 +142,7 @@ async def test_an_engine_that_would_drop_annotations_is_not_given_any(
     kernel.touch()
     runtime._engine._version = None  # as after it was not reached
     with pytest.raises(UnsupportedError, match=r"kernel_image.* API 1\.43 .* this one speaks 1\.42"):
-        await runtime.start("one", StartRequest(image=IMAGE, kernel_image=str(kernel)), lambda code: None)
+        await begin(runtime, "one", StartRequest(image=IMAGE, kernel_image=str(kernel)))
     assert proxy.created == []
 
 
@@ -158,16 +158,16 @@ async def test_a_file_that_no_operator_named_is_refused(
     runtime._engine._version = None  # as after it was not reached
     request = StartRequest(image=IMAGE, initrd_path=path.format(rootfs=tmp_path / "rootfs"))
     with pytest.raises(InvalidArgumentError, match="no file in a directory"):
-        await runtime.start("one", request, lambda code: None)
+        await begin(runtime, "one", request)
     assert proxy.created == []
 
 
 async def test_an_engine_without_such_a_runtime_is_told(docker_engine: DockerEngine, tmp_path: Path) -> None:
     runtime = FirecrackerRuntime(tmp_path, oci_runtime="no-such", host=docker_engine.host)
     await runtime.open()
-    await runtime.adopt(lambda adopted: lambda code: None)
+    await runtime.adopt()
     with pytest.raises(RuntimeUnavailableError, match=r"no OCI runtime no-such .* lists .*kata-fc.*runc"):
-        await runtime.start("one", StartRequest(image=IMAGE), lambda code: None)
+        await begin(runtime, "one", StartRequest(image=IMAGE))
     assert (await runtime.check()).available is False
     await runtime.close()
 
@@ -175,7 +175,7 @@ async def test_an_engine_without_such_a_runtime_is_told(docker_engine: DockerEng
 async def test_a_command_is_ended_from_inside_where_its_processes_are_not_the_hosts(
     runtime: FirecrackerRuntime,
 ) -> None:
-    await runtime.start("one", StartRequest(image=IMAGE, memory_mb=64), lambda code: None)
+    await begin(runtime, "one", StartRequest(image=IMAGE, memory_mb=64))
     script = "setsid sleep 9341 > /dev/null 2>&1 & (sleep 9342 &) ; touch /begun; sleep 9343"
     command = asyncio.create_task(run_in(runtime, "one", "sh", "-c", script))
     while (await run_in(runtime, "one", "test", "-e", "/begun")).exit_code != 0:
@@ -189,7 +189,7 @@ async def test_a_command_is_ended_from_inside_where_its_processes_are_not_the_ho
 async def test_metrics_come_from_the_engine_where_the_processes_are_not_the_hosts(
     runtime: FirecrackerRuntime,
 ) -> None:
-    await runtime.start("one", StartRequest(image=IMAGE, memory_mb=64), lambda code: None)
+    await begin(runtime, "one", StartRequest(image=IMAGE, memory_mb=64))
     usage = await runtime.usage("one")
     assert usage.memory_limit_bytes == 64 * 1024 * 1024
     assert 0 < usage.memory_bytes < usage.memory_limit_bytes

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 
+import flash_sandbox_guest as guest
 import pytest
+from fake_agent import FakeAgent
 
 from flash_sandbox.errors import (
     CancelledByServerError,
@@ -40,33 +42,41 @@ from flash_sandbox.models import (
     WaitProcessRequest,
 )
 from flash_sandbox.orchestrator.calls import Call, Calls
+from flash_sandbox.orchestrator.guest.guest import Defaults
+from flash_sandbox.orchestrator.guest.streams import AgentStream
 from flash_sandbox.orchestrator.logs import RequestLog
-from flash_sandbox.orchestrator.runtimes.base import (
-    Adopted,
-    Availability,
-    Control,
-    Ended,
-    Happening,
-    Printed,
-    Program,
-    Register,
-    Started,
-)
+from flash_sandbox.orchestrator.runtimes.base import Adopted, Adoption, Availability, Created
+from flash_sandbox.orchestrator.runtimes.capabilities import LIMIT_OPTIONS, Capabilities
 from flash_sandbox.orchestrator.sandboxing.limits import Usage
 from flash_sandbox.orchestrator.service import SandboxService
 
 UNTIL_KILLED = ("until", "killed")
+CREATED = Created("none", Defaults({}), ("main",))
 
 
 class SteppedRuntime:
     """Keeps sandboxes in a set; a step that the test holds waits, one that it fails raises."""
 
     name = "bubblewrap"
+    capabilities = Capabilities(
+        options=LIMIT_OPTIONS,
+        networks=("none",),
+        users="any",
+        snapshot="files",
+        own_kernel=False,
+        memory_ends="a process",
+        outlives=True,
+        counts_oom_kills=True,
+    )
 
     def __init__(self) -> None:
-        self.sandboxes: set[str] = set()
+        self.sandboxes: dict[str, FakeAgent] = {}
+        self.agents: list[FakeAgent] = []
         self.steps: list[str] = []
-        self.on_exit: Callable[[int], None] = lambda _: None
+        self.main_ends_with: int | None = None
+        self.ends_when_killed = False
+        self.nothing_runs = asyncio.Event()
+        self.answer: Callable[[FakeAgent, guest.ToGuest], bool] = lambda agent, message: False
         self.failing: dict[str, Exception] = {}
         self.outlived: list[Adopted] = []
         self.killed = 0
@@ -76,6 +86,12 @@ class SteppedRuntime:
     def hold(self, step: str) -> None:
         self._held[step] = asyncio.Event()
         self._reached[step].clear()
+
+    def release(self) -> None:
+        """Hold and fail no step any more."""
+        self.failing.clear()
+        for step in list(self._held):
+            self.let_go(step)
 
     def let_go(self, step: str) -> None:
         self._held.pop(step).set()
@@ -98,45 +114,53 @@ class SteppedRuntime:
     async def open(self) -> None:
         await self._step("open")
 
-    async def adopt(self, register: Register) -> None:
+    async def adopt(self) -> Adoption:
         await self._step("adopt")
         for adopted in self.outlived:
-            self.sandboxes.add(adopted.id)
-            self.on_exit = register(adopted)
+            self.sandboxes[adopted.id] = FakeAgent(self._told, has_main=True)
+            self.agents.append(self.sandboxes[adopted.id])
+        return Adoption(self.outlived)
 
     async def close(self) -> None:
         await self._step("close")
 
-    async def start(
+    async def create(
         self,
         sandbox_id: str,
         request: StartRequest,
-        on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
         created_at: float = 0.0,
-    ) -> Started:
-        self.on_exit = on_exit
+    ) -> Created:
         await self._step("start")
-        self.sandboxes.add(sandbox_id)
-        return Started(image="none")
+        self.sandboxes[sandbox_id] = FakeAgent(self._told)
+        self.agents.append(self.sandboxes[sandbox_id])
+        return CREATED
 
-    async def run(
-        self,
-        sandbox_id: str,
-        program: Program,
-        stdin: AsyncIterator[bytes] | None,
-        controls: AsyncIterator[Control],
-    ) -> AsyncGenerator[Happening]:
-        await self._step("exec")
-        if program.command == UNTIL_KILLED:
-            await anext(controls)
-            # That of the sandbox is heard of a moment later.
-            asyncio.get_running_loop().call_soon(self.on_exit, 0)
-            yield Ended(128 + 9, 9)
-            return
-        yield Printed("stdout", b"done")
-        yield Ended(0)
+    def _told(self, agent: FakeAgent, message: guest.ToGuest) -> bool:
+        if message.run is not None and message.run.label != b"main":
+            self.steps.append("exec")
+            self._reached["exec"].set()
+        if message.run is not None and message.run.label == b"main" and self.main_ends_with is not None:
+            agent.say(message.task, started=guest.Started(pid=2))
+            agent.say(message.task, ended=guest.Ended(status=self.main_ends_with))
+            return True
+        if message.kill is not None and self.ends_when_killed:
+            agent.end(message.task, 128 + 9, 9)
+            self.end_main(0)
+            return True
+        return self.answer(agent, message)
+
+    def end_main(self, status: int) -> None:
+        """Let the main process of the only sandbox end."""
+        (agent,) = self.sandboxes.values()
+        agent.end(agent.main, status)
+
+    async def stream(self, sandbox_id: str) -> AgentStream:
+        return await self.sandboxes[sandbox_id].connect()
+
+    async def wait(self, sandbox_id: str) -> None:
+        await self.nothing_runs.wait()
 
     async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         await self._step("usage")
@@ -156,16 +180,15 @@ class SteppedRuntime:
         await self._step("snapshot")
         return SnapshotResult("/snapshot")
 
-    async def logs(self, sandbox_id: str) -> GetLogsResult:
-        await self._step("logs")
-        return GetLogsResult(b"printed")
-
     async def oom_kills(self, sandbox_id: str) -> int:
         await self._step("oom_kills")
         return self.killed
 
     async def keep(self, sandbox_id: str, expires_at: float) -> None:
         await self._step("keep")
+
+    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        pass
 
     async def halt(self, sandbox_id: str) -> None:
         await self._step("halt")
@@ -178,21 +201,33 @@ class SteppedRuntime:
 
     async def stop(self, sandbox_id: str) -> None:
         await self._step("stop")
-        self.sandboxes.remove(sandbox_id)
+        await self.sandboxes.pop(sandbox_id).die()
 
 
 @pytest.fixture
-def runtime() -> SteppedRuntime:
-    return SteppedRuntime()
+async def runtime() -> AsyncIterator[SteppedRuntime]:
+    runtime = SteppedRuntime()
+    yield runtime
+    for agent in runtime.agents:
+        await agent.die()
 
 
 @pytest.fixture
-def service(runtime: SteppedRuntime) -> SandboxService:
-    return SandboxService({"bubblewrap": runtime})
+async def service(runtime: SteppedRuntime) -> AsyncIterator[SandboxService]:
+    service = SandboxService({"bubblewrap": runtime})
+    yield service
+    runtime.release()
+    await service.close()
 
 
 async def started(service: SandboxService) -> str:
     return (await service.start_sandbox(StartRequest())).id
+
+
+async def status_is(service: SandboxService, sandbox: str, status: str) -> None:
+    async with asyncio.timeout(10):
+        while await state(service, sandbox) != status:
+            await asyncio.sleep(0)
 
 
 async def state(service: SandboxService, sandbox: str) -> str:
@@ -213,7 +248,7 @@ class TestStart:
         task = asyncio.create_task(service.start_sandbox(StartRequest()))
         await runtime.reached("start")
         await cancelled(task)
-        assert (runtime.sandboxes, len(service.registry)) == (set(), 0)
+        assert (runtime.sandboxes, len(service.registry)) == ({}, 0)
 
     async def test_a_start_that_is_complete_when_its_caller_goes_away_is_undone(
         self, service: SandboxService, runtime: SteppedRuntime
@@ -225,7 +260,7 @@ class TestStart:
         while not runtime.sandboxes:
             await asyncio.sleep(0)
         await cancelled(task)
-        assert (runtime.sandboxes, len(service.registry)) == (set(), 0)
+        assert (runtime.sandboxes, len(service.registry)) == ({}, 0)
 
     async def test_another_caller_with_the_same_key_keeps_it_going(
         self, service: SandboxService, runtime: SteppedRuntime
@@ -237,7 +272,7 @@ class TestStart:
         await asyncio.sleep(0)
         await cancelled(first)
         runtime.let_go("start")
-        assert {(await second).id} == runtime.sandboxes
+        assert {(await second).id} == runtime.sandboxes.keys()
 
     @pytest.mark.parametrize(
         ("step", "request_"),
@@ -253,7 +288,7 @@ class TestStart:
         while runtime.steps.count(step) < 2:
             await asyncio.sleep(0)
         runtime.let_go(step)
-        assert {result.id for result in await asyncio.gather(*starts)} == runtime.sandboxes
+        assert {result.id for result in await asyncio.gather(*starts)} == runtime.sandboxes.keys()
         assert len(service.registry) == len(runtime.sandboxes) == 1
 
     async def test_the_key_of_one_that_is_being_undone_starts_anew(
@@ -271,7 +306,7 @@ class TestStart:
         again = await service.start_sandbox(StartRequest(), "key")
         runtime.let_go("stop")
         await cancelled(given_up)
-        assert ({again.id}, await state(service, again.id)) == (runtime.sandboxes, "running")
+        assert ({again.id}, await state(service, again.id)) == (set(runtime.sandboxes), "running")
 
     async def test_after_a_failure_the_key_starts_anew(
         self, service: SandboxService, runtime: SteppedRuntime
@@ -287,7 +322,7 @@ class TestStart:
         runtime.hold("start")
         task = asyncio.create_task(service.start_sandbox(StartRequest()))
         await runtime.reached("start")
-        runtime.on_exit(0)
+        runtime.main_ends_with = 0
         runtime.let_go("start")
         assert await state(service, (await task).id) == "stopped"
 
@@ -300,7 +335,8 @@ class TestPause:
         runtime.hold("pause")
         task = asyncio.create_task(service.pause_sandbox(PauseRequest(sandbox)))
         await runtime.reached("pause")
-        runtime.on_exit(3)
+        runtime.end_main(3)
+        await status_is(service, sandbox, "stopped")
         runtime.let_go("pause")
         with pytest.raises(ConflictError, match="is stopped: its main process ended with exit status 3"):
             await task
@@ -314,7 +350,8 @@ class TestPause:
         runtime.hold("resume")
         task = asyncio.create_task(service.resume_sandbox(ResumeRequest(sandbox)))
         await runtime.reached("resume")
-        runtime.on_exit(3)
+        runtime.end_main(3)
+        await status_is(service, sandbox, "stopped")
         runtime.let_go("resume")
         await task
         assert await state(service, sandbox) == "stopped"
@@ -340,6 +377,7 @@ class TestKill:
         self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
         sandbox = await started(service)
+        runtime.ends_when_killed = True
         process = (await service.start_process(StartProcessRequest(sandbox, UNTIL_KILLED))).process_id
         await runtime.reached("exec")
         await service.signal_process(SignalProcessRequest(sandbox, process, 9))
@@ -350,6 +388,7 @@ class TestKill:
         self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
         sandbox = await started(service)
+        runtime.ends_when_killed = True
         result = await service.exec_command(ExecRequest(sandbox, UNTIL_KILLED, timeout_ms=1))
         assert (result.signal, result.exit_code, result.timed_out) == (9, 137, True)
 
@@ -453,7 +492,7 @@ class TestClose:
         await service.close()
         await service.close()
         assert (runtime.sandboxes, runtime.steps.count("stop"), runtime.steps.count("close")) == (
-            set(),
+            {},
             40,
             1,
         )
@@ -533,25 +572,25 @@ class TestAdoption:
     async def test_a_sandbox_that_outlived_its_orchestrator_goes_on(
         self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
-        runtime.outlived = [Adopted("old", StartRequest(), "running")]
+        runtime.outlived = [Adopted("old", StartRequest(), "running", CREATED)]
         await service.open()
         assert await state(service, "old") == "running"
         assert (await service.exec_command(ExecRequest("old", ("true",)))).stdout == "done"
         await service.stop_sandbox(StopRequest("old"))
-        assert runtime.sandboxes == set()
+        assert not runtime.sandboxes
 
     async def test_its_end_is_heard_of(self, service: SandboxService, runtime: SteppedRuntime) -> None:
-        runtime.outlived = [Adopted("old", StartRequest(), "paused")]
+        runtime.outlived = [Adopted("old", StartRequest(), "paused", CREATED)]
         await service.open()
         assert await state(service, "old") == "paused"
-        runtime.on_exit(0)
-        assert await state(service, "old") == "stopped"
+        runtime.nothing_runs.set()
+        await status_is(service, "old", "stopped")
 
     async def test_a_start_with_its_idempotency_key_finds_it(
         self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
         request = StartRequest(network="none")
-        runtime.outlived = [Adopted("old", request, "running", idempotency_key="key")]
+        runtime.outlived = [Adopted("old", request, "running", CREATED, idempotency_key="key")]
         await service.open()
         assert (await service.start_sandbox(request, "key")).id == "old"
 

@@ -11,7 +11,7 @@ from inside import wait_until
 from layouts import busybox, busybox_layer, directory, layout
 
 from flash_sandbox import ConflictError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
-from flash_sandbox.orchestrator.runtimes import CAPABILITIES
+from flash_sandbox.orchestrator.runtimes import capabilities
 
 ImageOf = Callable[..., str]
 
@@ -20,7 +20,7 @@ OOM = "head -c 200m /dev/zero | tail | wc -c"
 
 
 def needs(runtime: Runtime, option: str) -> None:
-    if option not in CAPABILITIES[runtime.type].options:
+    if option not in capabilities()[runtime.type].options:
         with pytest.raises(UnsupportedError, match=option):
             runtime.client.start_sandbox(runtime.type, runtime.image, **{option: 32})
         pytest.skip(f"{runtime.type} refuses {option}")
@@ -94,7 +94,7 @@ class TestVariables:
 
 class TestUser:
     def test_everything_runs_as_it_unless_a_command_names_another(self, runtime: Runtime) -> None:
-        if CAPABILITIES[runtime.type].users == "root":
+        if capabilities()[runtime.type].users == "root":
             pytest.skip("there is no other than root")
         main = ["sh", "-c", "id -u; id -g; exec sleep 1000"]
         with runtime.sandbox(user="1000:1001", command=main) as one:
@@ -110,7 +110,7 @@ class TestUser:
             assert client.get_info(one).user == "1000:1001"
 
     def test_one_that_the_runtime_does_not_know_is_refused(self, runtime: Runtime) -> None:
-        user = {"root": "1000", "any": "no user"}[CAPABILITIES[runtime.type].users]
+        user = {"root": "1000", "any": "no user"}[capabilities()[runtime.type].users]
         with pytest.raises(UnsupportedError, match=user):
             runtime.client.start_sandbox(runtime.type, runtime.image, user=user)
 
@@ -198,7 +198,7 @@ class TestMainProcess:
 class TestWantOfMemory:
     @pytest.fixture(autouse=True)
     def _limited(self, runtime: Runtime, limits: str) -> None:
-        if CAPABILITIES[runtime.type].memory_ends != "a process":
+        if capabilities()[runtime.type].memory_ends != "a process":
             pytest.skip("all of the sandbox ends")
         if limits != "enforce" and runtime.type == "bubblewrap":
             pytest.skip("without a cgroup memory is sampled, and what is quick may be missed")
@@ -248,7 +248,7 @@ class TestSnapshots:
             assert runtime.client.exec_command(one, "echo on", timeout=60).stdout == "on\n"
 
     def test_what_is_started_from_one_has_what_it_had(self, runtime: Runtime) -> None:
-        able = CAPABILITIES[runtime.type]
+        able = capabilities()[runtime.type]
         asked: dict[str, object] = {"memory_mb": 80, "cpu_cores": 0.5, "ttl_seconds": 300}
         asked |= {
             option: value for option, value in {"pids": 99, "shm_mb": 7}.items() if option in able.options

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inside import run_in, wait_until
+from inside import begin, run_in, wait_until
 from layouts import busybox, busybox_layer, entry, tar_bytes
 from test_lifecycle import Client, connect
 
@@ -19,7 +19,7 @@ from flash_sandbox import AtCapacityError
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.defaults import filled_in
-from flash_sandbox.orchestrator.runtimes import CAPABILITIES, Limits
+from flash_sandbox.orchestrator.runtimes import Limits
 from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
 
 WARM = 2
@@ -52,7 +52,7 @@ class TestHandingOut:
     async def test_each_is_handed_out_once(self, tmp_path: Path, limits: Limits) -> None:
         async with warm_runtime(tmp_path, limits) as runtime:
             names = [f"sandbox-{number}" for number in range(2 * WARM)]
-            await asyncio.gather(*(runtime.start(name, PLAIN, lambda code: None) for name in names))
+            await asyncio.gather(*(begin(runtime, name, PLAIN) for name in names))
             seen = [(await run_in(runtime, name, "readlink", "/proc/self/ns/pid")).stdout for name in names]
             assert len(set(seen)) == len(names)
             # Whoever came too late has one that was made for it.
@@ -62,25 +62,26 @@ class TestHandingOut:
         self, tmp_path: Path, limits: Limits
     ) -> None:
         async with warm_runtime(tmp_path, limits) as runtime:
-            said = filled_in(PLAIN, CAPABILITIES["bubblewrap"].options, "none")
+            said = filled_in(PLAIN, BubblewrapRuntime.capabilities.options, "none")
             assert said != PLAIN
-            await runtime.start("one", said, lambda code: None)
+            await begin(runtime, "one", said)
             # It has the layer that it was made with, under another name.
             assert "one" not in layers(tmp_path)
 
     async def test_what_was_handed_out_is_replaced(self, tmp_path: Path, limits: Limits) -> None:
         async with warm_runtime(tmp_path, limits) as runtime:
             before = layers(tmp_path)
-            await runtime.start("one", PLAIN, lambda code: None)
+            await begin(runtime, "one", PLAIN)
             await full(runtime)
             assert len(layers(tmp_path) - before) == 1
 
     async def test_it_tells_of_the_end_of_its_main_process(self, tmp_path: Path, limits: Limits) -> None:
         async with warm_runtime(tmp_path, limits) as runtime:
-            ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            await runtime.start("one", PLAIN, ended.set_result)
+            guest = await begin(runtime, "one", PLAIN)
             os.kill(runtime._sandbox("one").init, signal.SIGKILL)
-            assert await asyncio.wait_for(ended, 10) == 128 + signal.SIGKILL
+            async with asyncio.timeout(10):
+                await runtime.wait("one")
+                assert await guest.main_exit == 128 + signal.SIGKILL
 
     @pytest.mark.parametrize(
         "request_",
@@ -100,7 +101,7 @@ class TestHandingOut:
         self, tmp_path: Path, limits: Limits, request_: StartRequest
     ) -> None:
         async with warm_runtime(tmp_path, limits) as runtime:
-            await runtime.start("own", request_, lambda code: None)
+            await begin(runtime, "own", request_)
             assert "own" in layers(tmp_path)
 
     async def test_one_that_has_ended_is_not_handed_out(self, tmp_path: Path, limits: Limits) -> None:
@@ -111,7 +112,7 @@ class TestHandingOut:
                 os.kill(pid, signal.SIGKILL)
             # The event loop has heard of none of it.
             wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ended), "them to end")
-            await runtime.start("one", PLAIN, lambda code: None)
+            await begin(runtime, "one", PLAIN)
             assert (await run_in(runtime, "one", "echo", "alive")).stdout == "alive\n"
             await full(runtime)
             await asyncio.to_thread(wait_until, lambda: not before & layers(tmp_path), "them to be removed")
@@ -128,7 +129,7 @@ class TestHandingOut:
             other.write_bytes(tar_bytes([*busybox_layer(), entry("etc/motd", content=b"new")]))
             other.rename(image)
             asked = StartRequest(image=str(image), network="none")
-            await runtime.start("one", asked, lambda code: None)
+            await begin(runtime, "one", asked)
             assert (await run_in(runtime, "one", "cat", "/etc/motd")).stdout == "new"
 
     async def test_an_image_that_cannot_be_had_is_told_of_and_holds_nobody_up(
@@ -145,7 +146,7 @@ class TestHandingOut:
         await runtime.open()
         try:
             assert "/nowhere" in str(await asyncio.wait_for(told.get(), 10))
-            await runtime.start("own", PLAIN, lambda code: None)
+            await begin(runtime, "own", PLAIN)
         finally:
             await runtime.close()
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from inside import run_in, wait_until
+from inside import begin, run_in, wait_until
 from layouts import busybox
 
 from flash_sandbox import HTTPClient, Sandbox
@@ -34,7 +34,7 @@ async def test_an_image_without_tail_idles(
     runtime = BubblewrapRuntime(tmp_path, limits=limits)
     await runtime.open()
     try:
-        await runtime.start("one", StartRequest(image=str(image)), lambda code: None)
+        await begin(runtime, "one", StartRequest(image=str(image)))
         shown = await run_in(runtime, "one", "/bin/busybox", "cat", "/proc/1/cmdline")
         assert shown.stdout.startswith("agent\0")
     finally:

@@ -244,7 +244,7 @@ class TestRecords:
         return records
 
     def test_what_is_kept_is_read_by_the_next(self, records: Records, tmp_path: Path) -> None:
-        agent = AgentRecord("dialled", Defaults({"A": "1"}, "/root", "1:2"), "00ff")
+        agent = AgentRecord("dialled", Defaults({"A": "1"}, "/root", "1:2"), ("a", "b"), "00ff")
         request = StartRequest("docker", "alpine", ("a", "b"), 5, 0.5)
         record = Record("one", request, "alpine", "key", agent=agent)
         records.add(record)

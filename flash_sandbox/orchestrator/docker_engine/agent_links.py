@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from ...errors import InternalServerError
-from ..guest.guest import Guest
 from ..guest.streams import AgentStream
 from . import agent_sockets, attached_agents
 from .agent_sockets import AgentSocket, make_directory
 from .api import Engine, EngineError, EngineMissing
-from .attached_agents import AttachedAgent, put_program, remove_program
+from .attached_agents import AttachedAgent, put_program
 from .containers import Container, on_this_host
 
 __all__ = ["AgentLink", "AttachedLink", "DialledLink"]
@@ -54,9 +53,6 @@ class AgentLink(Protocol):
         Raises:
             InternalServerError: It cannot be reached.
         """
-
-    async def settle(self, guest: Guest) -> None:
-        """Remove from a container that was just started what the agent needs no more."""
 
     def resume(self, container_id: str, init: int) -> None:
         """Expect the agent of a container that an orchestrator before has started."""
@@ -101,9 +97,6 @@ class DialledLink:
         self._container, self._init = container_id, init
         is_local = on_this_host(container_id, init)
         self._first = await self._accept(_LOCAL_DIAL_SECONDS if is_local else _DIAL_SECONDS, again=False)
-
-    async def settle(self, guest: Guest) -> None:
-        """Do nothing: the directory stays."""
 
     def resume(self, container_id: str, init: int) -> None:
         """Listen."""
@@ -160,10 +153,6 @@ class AttachedLink:
 
     async def begin(self, container_id: str, init: int) -> None:
         """Do nothing: the container is attached."""
-
-    async def settle(self, guest: Guest) -> None:
-        """Remove the program, so that no snapshot holds it."""
-        await remove_program(guest)
 
     def resume(self, container_id: str, init: int) -> None:
         """Name the container."""

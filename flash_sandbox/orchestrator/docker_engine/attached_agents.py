@@ -12,27 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import socket
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-import flash_sandbox_guest as guest
-
-from ...errors import InternalServerError
 from ..completion import completed
-from ..guest.guest import Guest
 from ..guest.streams import AgentStream
 from .api import Engine, EngineError, EngineMissing
 
-__all__ = ["COMMAND", "AttachedAgent", "StdoutFrames", "put_program", "remove_program"]
+__all__ = ["COMMAND", "AttachedAgent", "StdoutFrames", "put_program"]
 
-_DIRECTORY: Final = "/.flash-sandbox"
-
-COMMAND: Final = (f"{_DIRECTORY}/agent", "--stdio")
-"""The agent's command line inside."""
+COMMAND: Final = ("/.flash-sandbox-agent", "--stdio", "--unlink")
+"""The agent's command line inside. It removes its program, so that no snapshot holds that."""
 
 _STDOUT: Final = 1
 _HEADER_BYTES: Final = 8
@@ -43,27 +36,10 @@ async def put_program(engine: Engine, container_id: str, program: bytes) -> None
     """Put the agent's program into a container that has not been started."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
-        directory = tarfile.TarInfo(_DIRECTORY.lstrip("/"))
-        directory.type, directory.mode = tarfile.DIRTYPE, 0o755
-        tar.addfile(directory)
         entry = tarfile.TarInfo(COMMAND[0].lstrip("/"))
         entry.size, entry.mode = len(program), 0o555
         tar.addfile(entry, io.BytesIO(program))
     await engine.call("PUT", f"/containers/{container_id}/archive", file.getvalue(), query={"path": "/"})
-
-
-async def remove_program(running: Guest) -> None:
-    """Have an agent that runs remove its program.
-
-    Raises:
-        InternalServerError: It cannot be removed.
-    """
-    removal = guest.FileTask(kind=guest.FileKind.REMOVE, path=_DIRECTORY.encode(), recursive=True)
-    task = running.channel.file(removal)
-    ended = await task.ended()
-    task.forget()
-    if ended.status:
-        raise InternalServerError(f"the agent cannot remove {_DIRECTORY}: {os.strerror(ended.status)}")
 
 
 class AttachedAgent:

@@ -55,7 +55,7 @@ class GuestContainers:
         self._dials: bool | None = None if may_dial else False
 
     async def start(self, container: Container, config: ImageConfig) -> tuple[GuestContainer, AgentRecord]:
-        """Start a container and its main process; leave nothing behind if that fails.
+        """Start a container; leave nothing behind if that fails.
 
         Args:
             container: What is asked of the engine.
@@ -63,23 +63,23 @@ class GuestContainers:
 
         Raises:
             AgentMissing: There is no agent for the engine's machine.
-            InvalidArgumentError: The engine refuses what is asked of it, or the main process cannot be run.
+            InvalidArgumentError: The engine refuses what is asked of it, or the image has no command to run.
             UnsupportedError: The engine does not grant the limits.
             InternalServerError: The agent cannot be reached, or has more privileges than it should.
         """
-        agent = AgentRecord("attached", defaults=_defaults(container.sandbox_id, container.request, config))
-        command = main_command(container.request, config)
+        defaults = _defaults(container.sandbox_id, container.request, config)
+        agent = AgentRecord("attached", defaults, main_command(container.request, config))
         if self._dials is not False:
             dialled = replace(agent, link="dialled", secret=secrets.token_hex(_SECRET_BYTES))
             try:
-                return await self._start(container, dialled, command)
+                return await self._start(container, dialled)
             except SandboxError:
                 if self._dials:
                     raise
-        return await self._start(container, agent, command)
+        return await self._start(container, agent)
 
     def adopt(
-        self, sandbox_id: str, container_id: str, running: Running, agent: AgentRecord, *, paused: bool
+        self, sandbox_id: str, container_id: str, running: Running, agent: AgentRecord
     ) -> GuestContainer:
         """Go on with a container that an orchestrator before has started.
 
@@ -88,13 +88,13 @@ class GuestContainers:
             container_id: Full ID of the container.
             running: What is known of it.
             agent: What was kept of its agent.
-            paused: Whether it is paused.
+
+        Raises:
+            OSError: The agent's socket cannot be made.
         """
         link = self._link(sandbox_id, agent)
-        found = GuestContainer(self._engine, container_id, running, link, agent.defaults)
-        found.is_frozen = paused
-        found.open_later()
-        return found
+        link.resume(container_id, running.init)
+        return GuestContainer(self._engine, container_id, running, link)
 
     async def give_up(self, sandbox_id: str, container: str, reached: GuestContainer | AgentLink) -> None:
         """Remove a container whose start is given up, if the engine is there to do so."""
@@ -121,33 +121,26 @@ class GuestContainers:
             return AttachedLink(self._engine)
         return DialledLink(self._directory / sandbox_id, bytes.fromhex(agent.secret))
 
-    async def _start(
-        self, container: Container, agent: AgentRecord, command: tuple[str, ...]
-    ) -> tuple[GuestContainer, AgentRecord]:
+    async def _start(self, container: Container, agent: AgentRecord) -> tuple[GuestContainer, AgentRecord]:
         link = self._link(container.sandbox_id, agent)
-        live = None
         try:
-            live = await self._launch(container, link, agent.defaults)
-            self._dials = agent.link == "dialled"
-            if command:
-                await live.unless_ended(live.guest.start_main(command))
-            elif agent.defaults.user:
-                await live.unless_ended(live.guest.require_user())
+            live = await self._launch(container, link)
         except BaseException:
-            await completed(self.give_up(container.sandbox_id, container.name, live or link))
+            await completed(self.give_up(container.sandbox_id, container.name, link))
             raise
+        self._dials = agent.link == "dialled"
         return live, agent
 
-    async def _launch(self, container: Container, link: AgentLink, defaults: Defaults) -> GuestContainer:
-        """Make and start a container, and greet its agent."""
+    async def _launch(self, container: Container, link: AgentLink) -> GuestContainer:
+        """Make and start a container, and wait until its agent can be reached."""
         program = agent_program(self.machine)
         container = await link.equip(container, program)
         container_id = await create(self._engine, container)
         await link.prepare(container_id, program)
         running = await start(self._engine, container_id)
-        live = GuestContainer(self._engine, container_id, running, link, defaults)
+        live = GuestContainer(self._engine, container_id, running, link)
         try:
-            await live.unless_ended(live.begin())
+            await live.begin()
             if on_this_host(container_id, running.init):
                 privileges.require_given_up(running.init)
                 # The engine takes such a limit (KernelMemoryTCP) and forgets it.

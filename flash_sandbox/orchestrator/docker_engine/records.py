@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 from ...errors import SandboxError
 from ...models import GetLogsResult, StartRequest
 from ..guest.guest import Defaults
-from ..runtimes.base import Adopted
+from ..runtimes.base import Adopted, Created
 
 __all__ = ["AgentRecord", "Record", "Records"]
 
@@ -31,11 +31,13 @@ class AgentRecord:
     Attributes:
         link: How it is reached.
         defaults: What programs have.
+        command: The main process; empty if the sandbox idles.
         secret: What it shows when it dials again, in hexadecimal.
     """
 
     link: Literal["dialled", "attached"]
     defaults: Defaults
+    command: tuple[str, ...] = ()
     secret: str = ""
 
     @classmethod
@@ -45,7 +47,8 @@ class AgentRecord:
         Raises:
             ValueError: It is none.
         """
-        read = cls(**fields | {"defaults": Defaults(**fields["defaults"])})
+        given = {"defaults": Defaults(**fields["defaults"]), "command": tuple(fields["command"])}
+        read = cls(**fields | given)
         bytes.fromhex(read.secret)
         if read.link not in ("dialled", "attached"):
             raise ValueError(f"agents are not reached by way of {read.link!r}")
@@ -76,21 +79,28 @@ class Record:
     halted: bool = False
     agent: AgentRecord | None = None
 
-    def adopted(self, state: str) -> Adopted:
+    def created(self) -> Created:
+        """Return what the service core is to know of how its programs run."""
+        assert self.agent is not None
+        return Created(self.image, self.agent.defaults, self.agent.command, reconnects=True)
+
+    def adopted(self, state: str, log: GetLogsResult) -> Adopted:
         """Return what the service core is to know of it.
 
         Args:
             state: State of its container, as the engine names it.
+            log: What is kept of the output of its main process.
         """
         known: Literal["running", "paused", "stopped"] = "paused" if state == "paused" else "running"
         return Adopted(
             self.id,
             self.request,
             "stopped" if self.halted else known,
-            self.image,
+            Created(self.image, Defaults({})) if self.agent is None else self.created(),
             self.idempotency_key,
             self.created_at,
             self.expires_at,
+            log,
         )
 
 

@@ -211,6 +211,18 @@ class Channel:
         self.send(0, ping=guest.Ping())
         await self.answered(self._changed, lambda: self._pongs >= wanted)
 
+    async def confine(self, hostname: str) -> None:
+        """Have an agent with more privileges than its programs may have give them up; return once it has.
+
+        Args:
+            hostname: Host name of the sandbox.
+
+        Raises:
+            ChannelFailed: The agent does not answer in time, or breaks the protocol.
+        """
+        self.send(0, confine=guest.Confine(hostname=hostname.encode()))
+        await self.ping()
+
     def send(self, number: int, **body: Any) -> None:
         """Send a message, or keep it until there is a stream; nothing if the channel has failed."""
         if self._failure is not None:
@@ -236,6 +248,12 @@ class Channel:
         self._answering_since = asyncio.get_running_loop().time()
         self._wake_all()
 
+    async def thawed(self) -> None:
+        """Wait until the sandbox is not frozen."""
+        while self._is_frozen:
+            self._changed.clear()
+            await self._changed.wait()
+
     def fail(self, failure: ChannelFailed) -> None:
         """Give the channel up, with all of its tasks, and report it."""
         if self._failure is None:
@@ -253,12 +271,13 @@ class Channel:
         if self._failure is not None:
             raise ChannelFailed(str(self._failure)) from self._failure
 
-    async def answered(self, changed: asyncio.Event, is_there: Callable[[], bool]) -> None:
+    async def answered(self, changed: asyncio.Event, is_there: Callable[[], bool], waited: float = 0) -> None:
         """Wait for what the agent owes, and fail the channel if it is not there in time.
 
         Args:
             changed: Set whenever `is_there` may have changed.
             is_there: Whether the answer is there.
+            waited: Seconds that count as waited for already.
 
         Raises:
             ChannelFailed: The channel failed.
@@ -271,7 +290,7 @@ class Channel:
             # While it is frozen, or has no stream, it cannot answer.
             limit = None
             if not self._is_frozen and self._write is not None:
-                limit = max(begun, self._answering_since) + ANSWER_SECONDS
+                limit = max(begun, self._answering_since) + ANSWER_SECONDS - waited
             try:
                 async with asyncio.timeout_at(limit):
                     await changed.wait()

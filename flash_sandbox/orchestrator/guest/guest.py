@@ -1,35 +1,43 @@
-"""The guest agent of one sandbox, as its runtime uses it: the main process, and commands beside it."""
+"""The guest agent of one sandbox: its main process, and what is run beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, Literal
+from time import monotonic
+from typing import Final
 
 import flash_sandbox_guest as guest
 
-from ...errors import InternalServerError, InvalidArgumentError, Reason, SandboxEndedError, SandboxError
+from ...errors import (
+    ConflictError,
+    InternalServerError,
+    InvalidArgumentError,
+    Reason,
+    SandboxEndedError,
+    SandboxError,
+)
 from ...models import GetLogsResult
 from ..completion import alongside, completed
 from ..sandboxing.oom import OomKills
 from ..sandboxing.output import BoundedBytes
 from .channel import Channel
-from .programs import Control, Ended, Happening, Kill, Printed, Program, Signal
+from .programs import Execution, Program
 from .streams import AgentStream, OpenStream, open_stream
 from .tasks import ChannelFailed, Known, Task
 
-__all__ = ["LOG_BYTES", "Defaults", "Guest"]
+__all__ = ["KILLED", "LOG_BYTES", "Adopted", "Defaults", "Guest"]
 
 LOG_BYTES: Final = 64 * 1024
-"""The last output of the main process that is kept."""
+"""The last output of a program that the agent keeps for a host that comes later."""
 
 _MAIN: Final = b"main"
 _PROGRAM: Final = b"program"
-_KILLED: Final = 128 + signal.SIGKILL
-_STREAMS: Final[dict[int, Literal["stdout", "stderr"]]] = {0: "stdout", 1: "stderr"}
+KILLED: Final = 128 + signal.SIGKILL
+"""Exit status of a main process whose end nobody saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,79 +55,91 @@ class Defaults:
     user: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A program that a host before has begun.
+
+    Attributes:
+        label: What that host called it.
+        task: The program.
+        takes_input: Whether its input may still be written.
+    """
+
+    label: bytes
+    task: Task
+
+
 class Guest:
-    """The agent of one sandbox, over whatever stream its runtime gives it.
+    """The agent of one sandbox, over whatever stream its runtime gives.
 
     Args:
+        sandbox_id: ID of the sandbox, for errors.
         connect: Gives a stream to the agent.
         defaults: What programs have.
-        reconnects: Whether the agent can be reached again by another `connect` when a stream has broken.
-        oom_kills: Reads how many processes the kernel has ended for want of memory; OSError if unknown.
+        reconnects: Whether the agent can be reached by another `connect` when a stream has broken.
+        oom_kills: Reads how many processes the kernel has ended for want of memory.
 
     Attributes:
         channel: The channel to the agent.
         main_exit: Exit status of the main process, once it has ended; 137 if the agent is lost.
+        failure: Why the agent was given up; None while it was not.
+        is_held: Whether there is no stream, and `open` is to make one.
     """
 
     def __init__(
         self,
+        sandbox_id: str,
         connect: Callable[[], Awaitable[AgentStream]],
         defaults: Defaults,
+        oom_kills: Callable[[], Awaitable[int]],
         *,
         reconnects: bool = False,
-        oom_kills: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.defaults = defaults
         self.channel = Channel(on_failure=self._failed, on_lost=self._lost if reconnects else None)
         self.main_exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.failure: ChannelFailed | None = None
+        self.is_held = True
+        self._sandbox_id = sandbox_id
         self._connect_stream = connect
+        self._defaults = defaults
         self._stream: OpenStream | None = None
         self._oom_kills = OomKills(oom_kills)
         self._log = BoundedBytes(LOG_BYTES, keep_last=True)
         self._reading: asyncio.Task[None] | None = None
         self._reconnecting: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Greet the agent, and go on with what a host before has begun.
+    async def open(self) -> list[Adopted]:
+        """Connect to the agent, at first or after `hold`.
+
+        Returns:
+            The labelled programs that another host has begun, besides the main one.
 
         Raises:
             InternalServerError: The agent does not answer as it should.
         """
-        try:
-            known = await self._connect()
-        except ChannelFailed as failure:
-            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
-        for number, one in known.items():
-            self._adopt(number, one)
+        adopted = []
+        self.is_held = False
+        with self._agent_errors():
+            for number, known in (await self._connect()).items():
+                if known.label in (b"", _PROGRAM):
+                    task = self.channel.adopt(number)
+                    # Nobody waits for it any more. A program is nobody's to end.
+                    task.abandon() if known.label else task.forget()
+                    continue
+                task = self.channel.adopt(number, keep=LOG_BYTES)
+                if known.label != _MAIN:
+                    adopted.append(Adopted(known.label, task))
+                elif self._reading is None:
+                    self._reading = asyncio.create_task(self._read_main(task))
+        return adopted
 
-    def _adopt(self, number: int, known: Known) -> None:
-        if known.label == _MAIN and self._reading is None:
-            task = self.channel.adopt(number, keep=LOG_BYTES)
-            self._reading = asyncio.create_task(self._read_main(task))
-        elif known.label == _PROGRAM:
-            self.channel.adopt(number).abandon()
-        else:
-            # Nobody waits for it any more.
-            self.channel.adopt(number).forget()
-
-    async def confine(self, hostname: str) -> None:
-        """Have an agent that was started with more privileges than its programs may have give them up.
-
-        Args:
-            hostname: Host name of the sandbox.
-
-        Raises:
-            InternalServerError: The agent does not answer as it should.
-        """
-        self.channel.send(0, confine=guest.Confine(hostname=hostname.encode()))
-        try:
-            await self.channel.ping()
-        except ChannelFailed as failure:
-            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
+    @property
+    def has_main(self) -> bool:
+        """Whether a main process has been started."""
+        return self._reading is not None
 
     async def close(self) -> None:
-        """Give the channel up, with everything that waits for it. Idempotent."""
+        """Give the agent up: whatever waits for it fails. Idempotent."""
         self.channel.close()
         if self._stream is not None:
             self._stream.close()
@@ -129,28 +149,16 @@ class Guest:
                 await asyncio.wait({task})
 
     async def hold(self) -> None:
-        """Silence and close the stream, so that nothing is on its way. `reopen` follows.
+        """Silence and close the stream, so that nothing is on its way. `open` follows.
 
         Raises:
             InternalServerError: The agent does not answer as it should.
         """
-        try:
+        with self._agent_errors():
             await self.channel.hold()
-        except ChannelFailed as failure:
-            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
+        self.is_held = True
         if self._stream is not None:
             self._stream.close()
-
-    async def reopen(self) -> None:
-        """Connect again after `hold`.
-
-        Raises:
-            InternalServerError: The agent does not answer as it should.
-        """
-        try:
-            await self._connect()
-        except ChannelFailed as failure:
-            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
 
     # Programs
 
@@ -159,105 +167,101 @@ class Guest:
 
         Raises:
             InvalidArgumentError: It cannot be run.
+            InternalServerError: The agent does not answer as it should.
         """
-        task = self._begin(Program(command), detached=True, label=_MAIN, keep=LOG_BYTES)
-        await self._started(task)
-        if not task.has_started and task.not_run:
-            said = b"".join([piece.data async for piece in task.output()])
-            task.forget()
-            _require_user(task)
-            why = said.decode(errors="replace").strip().rpartition(": ")[2]
-            raise InvalidArgumentError(
-                f"the main process {command[0]!r} cannot be run: {why}", reason=Reason.START_FAILED
-            )
+        with self._agent_errors():
+            task = self._begin(Program(command), detached=True, label=_MAIN)
+            await task.started()
+            if task.not_run:
+                said = b"".join([piece.data async for piece in task.output()])
+                task.forget()
+                _require_user(task)
+                why = said.decode(errors="replace").strip().rpartition(": ")[2]
+                raise InvalidArgumentError(
+                    f"the main process {command[0]!r} cannot be run: {why}", reason=Reason.START_FAILED
+                )
         self._reading = asyncio.create_task(self._read_main(task))
 
     async def require_user(self) -> None:
-        """Find out whether the sandbox has the user that its programs run as.
+        """Check that the sandbox has the user that programs run as by default.
 
         Raises:
             InvalidArgumentError: It does not.
+            InternalServerError: The agent does not answer as it should.
         """
-        # The agent becomes the user before it finds that this is no program.
-        task = self._begin(Program(("/",)))
-        await self._started(task)
-        task.forget()
-        _require_user(task)
-
-    async def _started(self, task: Task) -> None:
-        try:
+        with self._agent_errors():
+            # No program has an empty name: everything before the program is tried.
+            task = self._begin(Program(("",)))
             await task.started()
-        except ChannelFailed as failure:
-            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
+            task.forget()
+            _require_user(task)
 
     def logs(self) -> GetLogsResult:
         """Return the last output of the main process."""
         return GetLogsResult(self._log.kept, self._log.dropped)
 
+    @asynccontextmanager
     async def run(
         self,
         program: Program,
-        stdin: AsyncIterator[bytes] | None,
-        controls: AsyncIterator[Control],
-    ) -> AsyncGenerator[Happening]:
-        """Run a program; see `Runtime.run`.
+        *,
+        stdin: bytes = b"",
+        keep_stdin: bool = False,
+        timeout: float | None = None,
+        label: bytes = b"",
+    ) -> AsyncIterator[Execution]:
+        """Run a program for the length of the block, after which it and all that it started have ended.
+
+        Args:
+            program: The program.
+            stdin: The beginning of its input.
+            keep_stdin: Whether more input may come.
+            timeout: Seconds after which it is ended; None for no limit.
+            label: What the next host shall find it by, if it outlives this one. It then goes on while nobody
+                takes its output, of which the last is kept. Empty for a program that nobody will look for.
 
         Raises:
             InvalidArgumentError: The sandbox does not have the user.
-            SandboxEndedError: The sandbox has ended, or its agent has failed.
-            InternalServerError: How the program ended is unknown.
+            SandboxEndedError: The sandbox has ended, or its agent has failed, also while the block ran.
         """
-        task: Task | None = None
-        try:
-            with self._oom_kills.watched() as oom_killed:
-                task = self._begin(program, takes_input=stdin is not None)
+        takes_input = bool(stdin) or keep_stdin
+        async with self._ended_errors(), self._oom_kills.watched() as oom_killed:
+            started = monotonic()
+            task = self._begin(program, takes_input=takes_input, detached=bool(label), label=label)
+            async with _ending(task):
                 await task.started()
                 _require_user(task)
-                work = [_obey(controls, task)]
-                if stdin is not None:
-                    work.append(_feed(stdin, task))
-                async with alongside(*work):
-                    async for piece in task.output():
-                        yield Printed(_STREAMS[int(piece.stream)], piece.data)
-                ended = await task.ended()
-                killed = oom_killed(ended.status)
-            if ended.unknown:
-                raise InternalServerError(
-                    "how the command ended is unknown: something in the sandbox killed its supervisor"
-                )
-            yield Ended(ended.status, ended.signal, killed)
-        except ChannelFailed as failure:
-            raise SandboxEndedError(f"the sandbox's guest agent failed: {failure}") from failure
-        finally:
-            if task is not None:
-                if not task.has_ended:
-                    with suppress(ChannelFailed):
-                        await completed(task.end())
-                task.forget()
+                execution = Execution(task, oom_killed, takes_input=takes_input, started=started)
+                async with _timed(execution, timeout), alongside(_feed(execution, stdin, end=not keep_stdin)):
+                    yield execution
+
+    @asynccontextmanager
+    async def go_on(
+        self, task: Task, *, takes_input: bool, timeout: float | None = None
+    ) -> AsyncIterator[Execution]:
+        """Go on with a program that `open` returned, for the length of the block; see `run`."""
+        async with self._ended_errors(), self._oom_kills.watched() as oom_killed, _ending(task):
+            execution = Execution(task, oom_killed, takes_input=takes_input, started=monotonic())
+            async with _timed(execution, timeout):
+                yield execution
 
     def _begin(
-        self,
-        program: Program,
-        *,
-        takes_input: bool = False,
-        detached: bool = False,
-        label: bytes = _PROGRAM,
-        keep: int = 0,
+        self, program: Program, *, takes_input: bool = False, detached: bool = False, label: bytes = b""
     ) -> Task:
         given = (variable.partition("=") for variable in program.env)
-        environment = {**self.defaults.environment, **{name: value for name, _, value in given}}
+        environment = {**self._defaults.environment, **{name: value for name, _, value in given}}
         run = guest.Run(
-            argv=[argument.encode("utf-8", "surrogateescape") for argument in program.command],
+            argv=[argument.encode() for argument in program.command],
             env=[f"{name}={value}".encode() for name, value in environment.items()],
-            cwd=(program.cwd or self.defaults.cwd).encode(),
-            user=(program.user or self.defaults.user).encode(),
+            cwd=(program.cwd or self._defaults.cwd).encode(),
+            user=(program.user or self._defaults.user).encode(),
             takes_input=takes_input,
             detached=detached,
-            label=label,
+            label=label or _PROGRAM,
         )
         if program.terminal is not None:
             run.terminal = guest.Terminal(rows=program.terminal.rows, columns=program.terminal.columns)
-        return self.channel.run(run, keep=keep)
+        return self.channel.run(run, keep=LOG_BYTES if label else 0)
 
     async def _read_main(self, task: Task) -> None:
         at = 0
@@ -282,38 +286,71 @@ class Guest:
         self._reconnecting = asyncio.create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
-        try:
-            await self._connect()
-        except (SandboxError, OSError) as error:
-            self.channel.fail(ChannelFailed(str(error)))
-        except ChannelFailed:
-            # It has been reported.
-            pass
+        # A failure of the channel has been reported by it.
+        with suppress(ChannelFailed):
+            # A frozen agent does not connect.
+            await self.channel.thawed()
+            try:
+                await self._connect()
+            except (SandboxError, OSError) as error:
+                self.channel.fail(ChannelFailed(str(error)))
 
     def _failed(self, failure: ChannelFailed) -> None:
         self.failure = failure
         if not self.main_exit.done():
-            self.main_exit.set_result(_KILLED)
+            self.main_exit.set_result(KILLED)
+
+    @contextmanager
+    def _agent_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except ChannelFailed as failure:
+            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
+
+    @asynccontextmanager
+    async def _ended_errors(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except ChannelFailed as failure:
+            raise SandboxEndedError(await self._why_ended()) from failure
+
+    async def _why_ended(self) -> str:
+        how = "ended for want of memory" if await self._oom_kills.count() else "was stopped"
+        return f"sandbox {self._sandbox_id} {how} while the command ran"
+
+
+@asynccontextmanager
+async def _ending(task: Task) -> AsyncIterator[None]:
+    """End a task when the block is left, and let the agent forget it."""
+    try:
+        yield
+    finally:
+        if not task.has_ended:
+            with suppress(ChannelFailed):
+                await completed(task.end())
+        task.forget()
+
+
+@asynccontextmanager
+async def _timed(execution: Execution, timeout: float | None) -> AsyncIterator[None]:
+    timer = None
+    if timeout is not None:
+        timer = asyncio.get_running_loop().call_later(timeout, execution.time_out)
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+async def _feed(execution: Execution, stdin: bytes, *, end: bool) -> None:
+    if stdin or end:
+        # A program that has ended, or with its channel, takes none.
+        with suppress(ConflictError, ChannelFailed):
+            await execution.write(stdin, end=end)
 
 
 def _require_user(task: Task) -> None:
     """Raise InvalidArgumentError if a program was not run for want of its user."""
     if task.not_run == guest.NotRun.USER:
         raise InvalidArgumentError("user: the sandbox has no such user, or may not become that user")
-
-
-async def _obey(controls: AsyncIterator[Control], task: Task) -> None:
-    async for control in controls:
-        if isinstance(control, Kill):
-            task.kill()
-        elif isinstance(control, Signal):
-            task.signal(control.number)
-        else:
-            task.resize(control.rows, control.columns)
-
-
-async def _feed(stdin: AsyncIterator[bytes], task: Task) -> None:
-    with suppress(ChannelFailed):
-        async for data in stdin:
-            await task.write(data)
-        await task.write(b"", end=True)

@@ -65,7 +65,7 @@ class Sender(Protocol):
     def forget(self, task: Task) -> None:
         """Forget a task that has ended."""
 
-    async def answered(self, changed: asyncio.Event, is_there: Callable[[], bool]) -> None:
+    async def answered(self, changed: asyncio.Event, is_there: Callable[[], bool], waited: float = 0) -> None:
         """Wait for what the agent owes, and fail the channel if it is not there in time."""
 
     def require_open(self) -> None:
@@ -102,6 +102,8 @@ class Task:
         self._credit = credit
         self._sent = sent
         self._is_abandoned = self._is_killed = False
+        # Seconds that were spent waiting for the agent since it was told to end the task.
+        self._waited = 0.0
         # What the agent has already, it sends in any case.
         self._allowed = max(received + WINDOW, produced)
         self._arrived = self._expected = received
@@ -134,7 +136,7 @@ class Task:
                 yield piece
             if self._ended is not None:
                 return
-            await self._change()
+            await self._news()
 
     async def ended(self) -> guest.Ended:
         """Wait until it has ended, discard the rest of its output, and return how it ended.
@@ -159,10 +161,11 @@ class Task:
         )
         self._require_known()
 
-    async def write(self, data: bytes, *, end: bool = False) -> None:
-        """Send input, as fast as the task reads it; return once all is sent.
+    async def write(self, data: bytes, *, end: bool = False) -> bool:
+        """Send input, as fast as the task reads it.
 
-        Input of a task that has ended is discarded.
+        Returns:
+            Whether all of it was sent before the task ended.
 
         Raises:
             ChannelFailed: The channel failed.
@@ -178,6 +181,7 @@ class Task:
             at += size
             self._sent += size
             end = end and not last
+        return at == len(data) and not end
 
     def signal(self, number: int) -> None:
         """Send a signal to a program's first process."""
@@ -191,6 +195,8 @@ class Task:
         """End it with everything that it started. `ended` waits for that."""
         self._is_killed = True
         self._send(kill=guest.Kill())
+        # Its reader waits on, but no longer for ever.
+        self._changed.set()
 
     async def end(self) -> guest.Ended:
         """End it with everything that it started, and return how it ended.
@@ -324,6 +330,20 @@ class Task:
         await self._changed.wait()
         self._channel.require_open()
         self._require_known()
+
+    async def _news(self) -> None:
+        """Wait for output or the end; of a killed task, no longer than the agent may take to end it."""
+        if not self._is_killed:
+            await self._change()
+            return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await self._channel.answered(self._changed, self._has_news, self._waited)
+        self._waited += loop.time() - began
+        self._require_known()
+
+    def _has_news(self) -> bool:
+        return bool(self._output) or self._ended is not None or self._failure is not None
 
     def _require_known(self) -> None:
         if self._failure is not None:

@@ -52,7 +52,7 @@ class AgentPipes:
             for descriptor in opened:
                 os.close(descriptor)
 
-    async def connect(self) -> AgentStream:
+    def open(self) -> AgentStream:
         """Open the orchestrator's ends.
 
         Raises:

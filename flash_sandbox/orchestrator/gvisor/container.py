@@ -23,9 +23,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-from ...errors import InternalServerError, SandboxError
+from ...errors import InternalServerError
 from ...models import GetLogsResult
-from ..guest.guest import Defaults, Guest
+from ..guest.streams import AgentStream
 from ..sandboxing.cgroups import CgroupV1, CgroupV2
 from ..sandboxing.limits import Usage
 from ..sandboxing.tree_walk import remove_tree
@@ -44,8 +44,6 @@ _LOCK: Final = "saving.lock"
 _PID_FILE: Final = "pid"
 _OUTPUT: Final = "output."
 _LOCK_SECONDS: Final = 60.0
-# What killed it from outside cannot be known: for its memory most probably, with SIGKILL.
-_KILLED: Final = 128 + 9
 
 
 class Container:
@@ -59,7 +57,6 @@ class Container:
 
     Attributes:
         runsc: The program that runs it.
-        guest: Its agent; None until this orchestrator has reached it.
         end: The end of gVisor's kernel; None while there is no process.
     """
 
@@ -68,10 +65,10 @@ class Container:
         self.directory = directory
         self.group = group
         self.record = record
-        self.guest: Guest | None = None
         self.end: ProcessEnd | None = None
         self.last_pids = 0
         self._pipes = AgentPipes(directory)
+        self._noted = asyncio.Event()
 
     @property
     def id(self) -> str:
@@ -85,24 +82,14 @@ class Container:
 
     # Its start
 
-    async def start(self, command: tuple[str, ...]) -> None:
-        """Start the agent, and by it the main process, if there is one.
-
-        Raises:
-            InvalidArgumentError: The main process cannot be run.
-        """
+    async def start(self) -> None:
+        """Start the agent."""
         await self._launch("run")
-        guest = await self._reach()
-        if command:
-            await guest.start_main(command)
-        elif guest.defaults.user:
-            await guest.require_user()
         self._note(phase="running")
 
     async def restore(self, checkpoint: Path) -> None:
         """Start from a checkpoint: with the processes, their memory and the files of that moment."""
         await self._launch("restore", f"--image-path={checkpoint}")
-        await self._reach()
         self._note(phase="running")
 
     async def _launch(self, verb: str, *options: str) -> None:
@@ -128,24 +115,21 @@ class Container:
         except ProcessLookupError:
             raise InternalServerError("the sandbox ended while it was being started") from None
 
-    async def _reach(self) -> Guest:
-        """Reach the agent, of which this orchestrator may know from before."""
-        if self.guest is not None:
-            await self.guest.reopen()
-            return self.guest
-        defaults = Defaults(self.record.environment, self.record.cwd, self.record.request.user)
-        self.guest = Guest(self._pipes.connect, defaults, oom_kills=self.group.oom_kills)
+    async def stream(self) -> AgentStream:
+        """Return a stream to the agent.
+
+        Raises:
+            InternalServerError: gVisor's kernel has ended.
+        """
         try:
-            await self.guest.open()
+            return self._pipes.open()
         except OSError as error:
             raise InternalServerError("the sandbox ended while its agent was being reached") from error
-        return self.guest
 
     async def attach(self) -> bool:
         """Go on with a container that another orchestrator has started; tell whether it can be.
 
-        What was being saved when that one was killed is waited for. An agent that does not answer ends what
-        `wait` waits for.
+        What was being saved when that one was killed is waited for.
         """
         if self.phase == "saving":
             await asyncio.to_thread(self._await_saving)
@@ -164,35 +148,27 @@ class Container:
         except (RunscError, ValueError, KeyError, ProcessLookupError):
             return False
         self._note(phase=status["status"])
-        if self.phase == "running":
-            with suppress(SandboxError):
-                await self._reach()
         return True
 
-    async def wait(self) -> int:
-        """Return the exit status of the main process, once that or gVisor's kernel has ended."""
-        assert self.end is not None
-        ends: set[asyncio.Future[int] | asyncio.Future[int | None]] = {self.end.status}
-        if self.guest is not None:
-            ends.add(self.guest.main_exit)
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if self.guest is not None and self.guest.main_exit.done():
-            return self.guest.main_exit.result()
-        return _KILLED
+    async def wait(self) -> None:
+        """Wait until gVisor's kernel has ended. One whose sandbox lies in a checkpoint has not."""
+        while True:
+            if self.phase in ("saving", "saved"):
+                self._noted.clear()
+                await self._noted.wait()
+            elif self.end is None:
+                return
+            else:
+                await asyncio.wait({self.end.status})
+                if self.phase not in ("saving", "saved"):
+                    return
 
     # Its life
 
     async def pause(self) -> None:
-        """Stop every process in it. Nothing is on its way to or from the agent then."""
-        assert self.guest is not None
-        await self.guest.hold()
+        """Stop every process in it. Nothing may be on its way to or from the agent then."""
         self._pipes.note_quiet()
-        self._keep_output()
-        try:
-            await self.runsc.run("pause", self.id)
-        except BaseException:
-            await self.guest.reopen()
-            raise
+        await self.runsc.run("pause", self.id)
         self._note(phase="paused")
 
     async def resume(self) -> None:
@@ -202,7 +178,6 @@ class Container:
         elif self.phase == "paused":
             await self.runsc.run("resume", self.id)
             self._note(phase="running")
-            await self._reach()
 
     async def _resume_saved(self) -> None:
         saved = self.directory / _SAVED
@@ -210,10 +185,6 @@ class Container:
             await self.restore(saved)
         except BaseException:
             await self._end_processes()
-            # It cannot be reached any more: the agent that it knew has ended.
-            if self.guest is not None and self.guest.failure is not None:
-                await self.guest.close()
-                self.guest = None
             raise
         remove_tree(saved)
 
@@ -267,21 +238,16 @@ class Container:
         """Read from its cgroup what it uses, gVisor's kernel included."""
         return self.group.usage()
 
-    def logs(self) -> GetLogsResult:
-        """Return the last output of its main process."""
-        if self.guest is not None:
-            return self.guest.logs()
+    def kept_log(self) -> GetLogsResult:
+        """Return what `keep_log` wrote down."""
         kept = {int(file.suffix[1:]): file for file in self.directory.glob(f"{_OUTPUT}*")}
         return GetLogsResult(kept[max(kept)].read_bytes(), max(kept)) if kept else GetLogsResult()
 
-    def _keep_output(self) -> None:
-        """Write down the last output, for an orchestrator that cannot ask the agent."""
-        if self.guest is None:
-            return
+    def keep_log(self, log: GetLogsResult) -> None:
+        """Write down the last output of the main process."""
         before = list(self.directory.glob(f"{_OUTPUT}*"))
-        logs = self.guest.logs()
-        file = self.directory / f"{_OUTPUT}{logs.dropped}"
-        file.write_bytes(logs.output)
+        file = self.directory / f"{_OUTPUT}{log.dropped}"
+        file.write_bytes(log.output)
         for older in before:
             if older != file:
                 older.unlink()
@@ -294,22 +260,16 @@ class Container:
     # Its end
 
     async def halt(self) -> None:
-        """End every process, in whatever state it is, and keep its directory with what it has printed."""
-        self._keep_output()
+        """End every process, in whatever state it is, and keep its directory."""
         self._note(phase="halted")
-        await self._give_up()
+        await self._end_processes()
 
     async def destroy(self) -> None:
         """End it and remove all that it held, in whatever state it is."""
         remove_record(self.directory)
-        await self._give_up()
+        await self._end_processes()
         await self.group.remove()
         await asyncio.to_thread(remove_tree, self.directory)
-
-    async def _give_up(self) -> None:
-        if self.guest is not None:
-            await self.guest.close()
-        await self._end_processes()
 
     async def _end_processes(self) -> None:
         """End every process and forget what runsc kept of the container: faster than ``runsc delete``."""
@@ -334,3 +294,4 @@ class Container:
     def _note(self, **changes: object) -> None:
         self.record = replace(self.record, **changes)  # type: ignore[arg-type]
         write_record(self.directory, self.record)
+        self._noted.set()

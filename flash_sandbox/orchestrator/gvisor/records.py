@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ...errors import SandboxError
-from ...models import StartRequest
-from ..runtimes.base import Adopted
+from ...models import GetLogsResult, StartRequest
+from ..guest.guest import Defaults
+from ..runtimes.base import Adopted, Created
 
 __all__ = [
     "Phase",
@@ -47,6 +48,7 @@ class Record:
         lower: Where its image is.
         environment: Variables of its programs, by name.
         cwd: Working directory of its programs.
+        command: Its main process; empty if it idles.
         phase: Where it is.
         created_at: When it was started, in seconds of Unix time; 0 where that is not known.
         expires_at: When it expires, in seconds of Unix time; 0 for never.
@@ -61,11 +63,19 @@ class Record:
     lower: str
     environment: dict[str, str]
     cwd: str
+    command: tuple[str, ...] = ()
     phase: Phase = "running"
     created_at: float = 0.0
     expires_at: float = 0.0
 
-    def adopted(self) -> Adopted:
+    def created(self) -> Created:
+        """Return what the service core is to know of how its programs run."""
+        defaults = Defaults(self.environment, self.cwd, self.request.user)
+        # Of a sandbox that was started from a snapshot, the main process may have ended before.
+        command = () if self.request.snapshot_path else self.command
+        return Created(self.image, defaults, command)
+
+    def adopted(self, log: GetLogsResult) -> Adopted:
         """Return what the service core is to know of it."""
         state: Literal["running", "paused", "stopped"] = "paused"
         if self.phase in ("running", "halted"):
@@ -74,10 +84,11 @@ class Record:
             self.id,
             self.request,
             state,
-            self.image,
+            self.created(),
             self.idempotency_key,
             self.created_at,
             self.expires_at,
+            log,
         )
 
 
@@ -113,7 +124,8 @@ def read_record(directory: Path) -> Record | None:
         fields = json.loads((directory / _NAME).read_text())
         if "pipes" in fields:
             raise UnreadableRecord(_without_agent(directory), str(fields["chain"]))
-        return Record(**fields | {"request": StartRequest(**fields["request"])})
+        request, command = StartRequest(**fields["request"]), tuple(fields["command"])
+        return Record(**fields | {"request": request, "command": command})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, SandboxError) as error:

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from .capabilities import CAPABILITIES, OPTIONS, Capabilities
+from .capabilities import OPTIONS, Capabilities
 
 if TYPE_CHECKING:
     from ..egress import Egress
     from .base import Runtime
 
-__all__ = ["AUTO_ORDER", "CAPABILITIES", "OPTIONS", "RUNTIME_NAMES", "Capabilities", "Limits", "all_runtimes"]
+__all__ = ["AUTO_ORDER", "OPTIONS", "RUNTIME_NAMES", "Capabilities", "Limits", "all_runtimes", "capabilities"]
 
 Limits = Literal["enforce", "best-effort"]
 """What to do where the host gives no cgroup: refuse, or go on with what rlimits can do."""
@@ -31,6 +31,17 @@ RUNTIME_NAMES: Final = ("bubblewrap", "docker", "gvisor", "firecracker")
 
 AUTO_ORDER: Final = ("bubblewrap", "gvisor", "docker", "firecracker")
 """The order in which ``auto`` looks for a runtime that this host has: the one that starts fastest first."""
+
+
+def capabilities() -> dict[str, Capabilities]:
+    """Return what each runtime can do, by its name."""
+    from .bubblewrap import BubblewrapRuntime
+    from .docker import DockerRuntime
+    from .firecracker import FirecrackerRuntime
+    from .gvisor import GvisorRuntime
+
+    runtimes = (BubblewrapRuntime, DockerRuntime, GvisorRuntime, FirecrackerRuntime)
+    return {runtime.name: runtime.capabilities for runtime in runtimes}
 
 
 def all_runtimes(

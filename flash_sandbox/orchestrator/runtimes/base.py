@@ -6,35 +6,17 @@ can cross a process boundary. Failures are the errors of `flash_sandbox.errors`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
-from ..guest.programs import Control, Ended, Happening, Kill, Printed, Program, Resize, Signal
+from ..guest.guest import Defaults
+from ..guest.streams import AgentStream
 from ..sandboxing.limits import Usage
+from .capabilities import Capabilities
 
-__all__ = [
-    "LOG_BYTES",
-    "Adopted",
-    "Availability",
-    "Control",
-    "Ended",
-    "Happening",
-    "Kill",
-    "Printed",
-    "Program",
-    "Register",
-    "Resize",
-    "Runtime",
-    "Signal",
-    "Started",
-    "unwritten",
-]
-
-
-LOG_BYTES: Final = 64 * 1024
-"""What is kept at least of the output of a main process: the last of it."""
+__all__ = ["Adopted", "Adoption", "Availability", "Created", "Runtime", "unwritten"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,47 +39,65 @@ class Availability:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """A sandbox that has been started.
+class Created:
+    """A sandbox that has been created, in which nothing runs but its guest agent.
 
     Attributes:
         image: The image that it really runs, with defaults filled in.
+        defaults: What its programs have unless a call says otherwise.
+        command: The main process to start; empty if it idles, or goes on with what a snapshot holds.
+        reconnects: Whether `Runtime.stream` can give another stream when one has broken.
     """
 
     image: str
+    defaults: Defaults
+    command: tuple[str, ...] = ()
+    reconnects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A sandbox that outlived the orchestrator that started it.
+    """A sandbox that outlived the orchestrator that created it.
 
     Attributes:
         id: Its ID.
         request: What its start asked for.
         state: Whether its processes run, are frozen, or were ended by `Runtime.halt`.
-        image: The image that it really runs.
+        created: What `Runtime.create` returned.
         idempotency_key: Key that its start carried; empty for none.
-        created_at: When it was started, in seconds of Unix time; 0 where that is not known.
-        expires_at: When it expires, as `Runtime.keep` was told it; 0 where it was not.
+        created_at: When it was started, in seconds of Unix time; 0 if that is not known.
+        expires_at: When it expires, as `Runtime.keep` was given it; 0 for never.
+        log: The last output of its main process, as `Runtime.keep_log` was given it.
     """
 
     id: str
     request: StartRequest
     state: Literal["running", "paused", "stopped"]
-    image: str = ""
+    created: Created
     idempotency_key: str = ""
     created_at: float = 0.0
     expires_at: float = 0.0
+    log: GetLogsResult = field(default_factory=GetLogsResult)
 
 
-Register = Callable[[Adopted], Callable[[int], None]]
-"""Makes an adopted sandbox known, and returns its `on_exit`, as `Runtime.start` takes it."""
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """The sandboxes that outlived their orchestrator.
+
+    Attributes:
+        sandboxes: Those that were found by this call.
+        complete: Whether that is all: False if what runs them cannot be reached now.
+    """
+
+    sandboxes: Sequence[Adopted] = ()
+    complete: bool = True
 
 
 class Runtime(Protocol):
     """Runs sandboxes of one type. Every method may be called for many sandboxes at once."""
 
     name: str
+    capabilities: Capabilities
 
     async def check(self) -> Availability:
         """Tell whether this host can run such sandboxes, and what to do where it cannot."""
@@ -109,51 +109,34 @@ class Runtime(Protocol):
         not fail where the host lacks the runtime: `start` does.
         """
 
-    async def adopt(self, register: Register) -> None:
-        """Register each sandbox that outlived its orchestrator and is alive. Called once, after `open`.
+    async def adopt(self) -> Adoption:
+        """Find the sandboxes that outlived their orchestrator; remove those that cannot be gone on with.
 
-        A runtime whose engine cannot be reached may do it later. What cannot be gone on with is removed.
-        Does not fail.
+        Called after `open`, again and again until the answer is complete. Does not fail.
         """
 
     async def close(self) -> None:
         """End what is still there and release everything. Called once, last."""
 
-    async def start(
+    async def create(
         self,
         sandbox_id: str,
         request: StartRequest,
-        on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
         created_at: float = 0.0,
-    ) -> Started:
-        """Start a sandbox and return once its main process runs.
+    ) -> Created:
+        """Create a sandbox and return once its guest agent runs.
 
-        Leaves nothing behind where that fails or is cancelled. `on_exit` is called once, with the exit
-        status, when the main process ends by itself; never after `halt` or `stop`. `idempotency_key` and
-        `created_at` (seconds of Unix time) are for the next orchestrator, where sandboxes outlive this one.
+        Leaves nothing behind if that fails or is cancelled. `idempotency_key` and `created_at` (seconds of
+        Unix time) are for the next orchestrator, if sandboxes outlive this one.
         """
 
-    def run(
-        self,
-        sandbox_id: str,
-        program: Program,
-        stdin: AsyncIterator[bytes] | None,
-        controls: AsyncIterator[Control],
-    ) -> AsyncGenerator[Happening]:
-        """Run a program, confined as the main process is, and tell what it prints, at last how it ended.
+    async def stream(self, sandbox_id: str) -> AgentStream:
+        """Return a stream to the guest agent of a sandbox, in place of the one before, if there was one."""
 
-        No more is read of what it prints than is asked for: a program that nobody listens to is held up. It
-        has ended when its first process has; a process that it left behind with its output open is not
-        waited for. Cancelling, or closing the iterator, ends all of its processes.
-
-        Args:
-            sandbox_id: Where to run it.
-            program: What to run.
-            stdin: Its input, to its end; None for none.
-            controls: What is done to it meanwhile.
-        """
+    async def wait(self, sandbox_id: str) -> None:
+        """Wait until nothing runs in a sandbox any more, its guest agent included."""
 
     async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         """Read what the sandbox uses now from the kernel.
@@ -186,16 +169,19 @@ class Runtime(Protocol):
         What was started from it goes on, and so does what is being started from it.
         """
 
-    async def logs(self, sandbox_id: str) -> GetLogsResult:
-        """Tell the last of what the main process has printed, also once that has ended."""
-
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of it for want of memory, as far as is known."""
 
     async def keep(self, sandbox_id: str, expires_at: float) -> None:
-        """Write down for the next orchestrator, where sandboxes outlive this one, when the sandbox expires.
+        """Record when the sandbox expires, in seconds of Unix time, for the next orchestrator.
 
-        `expires_at` is in seconds of Unix time. Ending it then is not this runtime's affair.
+        The core ends it then. Does nothing if sandboxes end with the orchestrator.
+        """
+
+    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        """Record the last output of the main process, for an orchestrator that cannot ask the guest agent.
+
+        Does nothing if sandboxes end with the orchestrator.
         """
 
     async def halt(self, sandbox_id: str) -> None:

@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -26,13 +26,13 @@ from ...errors import (
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
-    UnsupportedError,
 )
 from ...models import DEFAULT_SHM_MB, GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..completion import completed
-from ..guest.guest import Defaults, Guest
+from ..guest.guest import Defaults
 from ..guest.streams import AgentStream
 from ..sandboxing import archive, bwrap, cgroup_files, cgroups, privileges, seccomp
+from ..sandboxing.greeting import Greeting
 from ..sandboxing.host import check_host
 from ..sandboxing.images import HOST, Images, RootFilesystem
 from ..sandboxing.launcher_client import LauncherClient
@@ -48,7 +48,8 @@ from ..sandboxing.trash import Trash
 from ..sandboxing.user_ids import UserIds
 from ..sandboxing.users import UserPool, missing_capabilities, user_pool
 from ..sandboxing.warm import WarmPool
-from .base import Availability, Control, Happening, Program, Register, Started, unwritten
+from .base import Adoption, Availability, Created, unwritten
+from .capabilities import LIMIT_OPTIONS, Capabilities
 
 __all__ = ["BubblewrapRuntime"]
 
@@ -75,6 +76,16 @@ class BubblewrapRuntime:
     """
 
     name = "bubblewrap"
+    capabilities = Capabilities(
+        options=LIMIT_OPTIONS,
+        networks=("none",),
+        users="any",
+        snapshot="files",
+        own_kernel=False,
+        memory_ends="a process",
+        outlives=False,
+        counts_oom_kills=True,
+    )
 
     def __init__(
         self,
@@ -125,8 +136,9 @@ class BubblewrapRuntime:
         await self._launcher.open()
         self._warm.open()
 
-    async def adopt(self, register: Register) -> None:
-        """Do nothing: these sandboxes die with their orchestrator."""
+    async def adopt(self) -> Adoption:
+        """Find none: these sandboxes end with their orchestrator."""
+        return Adoption()
 
     def _find_hierarchy(self) -> None:
         try:
@@ -140,6 +152,8 @@ class BubblewrapRuntime:
 
     def _prepare(self) -> None:
         self._user_ids.open()
+        if self._user_ids.of_images is None:
+            self.capabilities = replace(self.capabilities, users="root", missing_users=self._user_ids.missing)
         self._users = user_pool()
         if self._hierarchy is not None:
             self._hierarchy.remove_leftovers()
@@ -184,32 +198,27 @@ class BubblewrapRuntime:
 
     # Start
 
-    async def start(
+    async def create(
         self,
         sandbox_id: str,
         request: StartRequest,
-        on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
         created_at: float = 0.0,
-    ) -> Started:
-        """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
-        self._require_user(request.user)
+    ) -> Created:
+        """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
         sandbox = await self._take_warm(sandbox_id, request)
         if sandbox is None:
             sandbox = await self._make(sandbox_id, request)
             try:
-                await self._hand_out(sandbox, request)
+                await self._hand_out(sandbox)
             except BaseException:
                 await asyncio.shield(self._discard(sandbox))
                 raise
-        sandbox.watcher = asyncio.create_task(self._watch(sandbox, on_exit))
-        return Started(image=sandbox.root.image)
-
-    def _require_user(self, user: str) -> None:
-        if self._user_ids.of_images is None and user not in ("", "0:0"):
-            why = self._user_ids.missing
-            raise UnsupportedError(f"user {user[:100]!r}: sandboxes have no user but root here: {why}")
+        root = sandbox.root
+        environment = bwrap.environment(sandbox.id, root.config, sandbox.env)
+        defaults = Defaults(environment, root.working_dir, request.user)
+        return Created(root.image, defaults, main_command(request, root.config))
 
     async def _make_warm(self) -> RunningSandbox:
         return await self._make(secrets.token_hex(10), self._warm_request)
@@ -242,7 +251,7 @@ class BubblewrapRuntime:
                     self._sandboxes[sandbox_id] = sandbox
                     # It may have ended just now.
                     with suppress(InternalServerError):
-                        await self._hand_out(sandbox, request)
+                        await self._hand_out(sandbox)
                         return sandbox
             except BaseException:
                 await asyncio.shield(self._discard(sandbox))
@@ -319,14 +328,11 @@ class BubblewrapRuntime:
 
     async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
         """Start the processes of a sandbox: bwrap, and the guest agent as its PID 1."""
-        ours, theirs = socket.socketpair()
+        sandbox.stream, theirs = socket.socketpair()
         sandbox.errors, errors = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(sandbox.errors, False)
         info, info_write = os.pipe2(os.O_CLOEXEC)
-        sandbox.guest = Guest(
-            partial(_stream_on, ours), self._defaults(sandbox, request), oom_kills=sandbox.group.oom_kills
-        )
-        with ours, os.fdopen(info, "rb") as told:
+        with os.fdopen(info, "rb") as told:
             with theirs, _closing(errors, info_write), ExitStack() as opened:
                 descriptors = {
                     1: errors,
@@ -348,28 +354,20 @@ class BubblewrapRuntime:
                 )
                 sandbox.process = await completed(starting)
             with _failures_explained(sandbox):
-                await sandbox.guest.open()
+                sandbox.greeting = await Greeting.over(sandbox.stream)
             # By now the agent runs, and bwrap has told where.
             sandbox.init = json.load(told)["child-pid"]
             sandbox.handle = _handle_of(sandbox.init, sandbox.process.pid)
             if isinstance(sandbox.group, ProcessTree):
                 sandbox.group.attach(sandbox.init)
 
-    async def _hand_out(self, sandbox: RunningSandbox, request: StartRequest) -> None:
-        """Confine a sandbox that runs, and start its main process."""
-        assert sandbox.guest is not None
-        sandbox.guest.defaults = self._defaults(sandbox, request)
+    async def _hand_out(self, sandbox: RunningSandbox) -> None:
+        """Confine a sandbox that runs, and leave its agent to whoever asks for the stream."""
+        assert sandbox.greeting is not None
         with _failures_explained(sandbox):
-            await sandbox.guest.confine(sandbox.id)
+            await sandbox.greeting.confine(sandbox.id)
         privileges.require_given_up(sandbox.init)
-        if command := main_command(request, sandbox.root.config):
-            await sandbox.guest.start_main(command)
-        elif request.user:
-            await sandbox.guest.require_user()
-
-    def _defaults(self, sandbox: RunningSandbox, request: StartRequest) -> Defaults:
-        environment = bwrap.environment(sandbox.id, sandbox.root.config, sandbox.env)
-        return Defaults(environment, sandbox.root.working_dir, request.user)
+        sandbox.greeting.close()
 
     def _steps(self, sandbox: RunningSandbox, shm_mb: int) -> list[str]:
         path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
@@ -401,24 +399,21 @@ class BubblewrapRuntime:
             cpus=tree.cpus if tree else (),
         )
 
-    async def _watch(self, sandbox: RunningSandbox, on_exit: Callable[[int], None]) -> None:
-        assert sandbox.guest is not None
-        status = await asyncio.shield(sandbox.guest.main_exit)
-        await self._end_processes(sandbox)
-        on_exit(status)
-
     # Use
 
-    def run(
-        self,
-        sandbox_id: str,
-        program: Program,
-        stdin: AsyncIterator[bytes] | None,
-        controls: AsyncIterator[Control],
-    ) -> AsyncGenerator[Happening]:
-        """Run a program, confined as the main process is, and tell what becomes of it."""
-        self._require_user(program.user)
-        return self._guest(sandbox_id).run(program, stdin, controls)
+    async def stream(self, sandbox_id: str) -> AgentStream:
+        """Return the stream to the agent of the sandbox, which ends with it."""
+        stream = self._sandbox(sandbox_id).stream
+        if stream is None or stream.fileno() < 0:
+            raise ConflictError(f"the stream to the agent of sandbox {sandbox_id} is in use")
+        descriptor = stream.detach()
+        return AgentStream(descriptor, descriptor)
+
+    async def wait(self, sandbox_id: str) -> None:
+        """Wait until bwrap has ended, and with it everything in the sandbox."""
+        process = self._sandbox(sandbox_id).process
+        assert process is not None
+        await asyncio.wait({process.exited})
 
     async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         """Read what the sandbox uses now from the kernel."""
@@ -432,14 +427,11 @@ class BubblewrapRuntime:
 
     async def pause(self, sandbox_id: str) -> None:
         """Freeze every process of the sandbox."""
-        sandbox = self._sandbox(sandbox_id)
-        await sandbox.group.freeze()
-        self._guest(sandbox_id).channel.is_frozen = True
+        await self._sandbox(sandbox_id).group.freeze()
 
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
         await self._sandbox(sandbox_id).group.thaw()
-        self._guest(sandbox_id).channel.is_frozen = False
 
     async def origin(self, snapshot_path: str) -> StartRequest:
         """Return what a start from a snapshot asks for where it says nothing."""
@@ -477,10 +469,6 @@ class BubblewrapRuntime:
         """Remove a snapshot; tell whether it was one that this runtime has made."""
         return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
 
-    async def logs(self, sandbox_id: str) -> GetLogsResult:
-        """Tell the last of what the main process has printed."""
-        return self._guest(sandbox_id).logs()
-
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""
         return self._sandbox(sandbox_id).group.oom_kills()
@@ -488,22 +476,20 @@ class BubblewrapRuntime:
     async def keep(self, sandbox_id: str, expires_at: float) -> None:
         """Do nothing: these sandboxes die with their orchestrator."""
 
+    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        """Do nothing: these sandboxes end with their orchestrator."""
+
     # The end
 
     async def halt(self, sandbox_id: str) -> None:
         """End every process of the sandbox, and keep its writable layer and what it has printed."""
         sandbox = self._sandbox(sandbox_id)
-        if sandbox.watcher is not None:
-            sandbox.watcher.cancel()
         await self._end_processes(sandbox)
         await sandbox.group.remove()
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""
-        sandbox = self._sandbox(sandbox_id)
-        if sandbox.watcher is not None:
-            sandbox.watcher.cancel()
-        await self._discard(sandbox)
+        await self._discard(self._sandbox(sandbox_id))
 
     async def _end_processes(self, sandbox: RunningSandbox) -> None:
         process = sandbox.process
@@ -524,8 +510,10 @@ class BubblewrapRuntime:
     async def _discard(self, sandbox: RunningSandbox) -> None:
         await self._end_processes(sandbox)
         await sandbox.group.remove()
-        if sandbox.guest is not None:
-            await sandbox.guest.close()
+        if sandbox.greeting is not None:
+            sandbox.greeting.close()
+        if sandbox.stream is not None:
+            sandbox.stream.close()
         for descriptor in (sandbox.errors, sandbox.handle):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -545,16 +533,6 @@ class BubblewrapRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
-
-    def _guest(self, sandbox_id: str) -> Guest:
-        found = self._sandbox(sandbox_id).guest
-        assert found is not None
-        return found
-
-
-async def _stream_on(sock: socket.socket) -> AgentStream:
-    descriptor = sock.detach()
-    return AgentStream(descriptor, descriptor)
 
 
 def _handle_of(init: int, bwrap_pid: int) -> int:

@@ -1,4 +1,4 @@
-"""What each runtime can do: one table, which `doctor` shows, and by which all else is refused."""
+"""What a runtime can do: `doctor` shows it, and everything else is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["CAPABILITIES", "OPTIONS", "Capabilities"]
+__all__ = ["LIMIT_OPTIONS", "OPTIONS", "Capabilities"]
 
 OPTIONS: Final = ("kernel_image", "initrd_path", "snapshot_path", "mem_file_path", "pids", "shm_mb")
 """The fields of a start that not every runtime honours."""
@@ -24,14 +24,15 @@ class Capabilities:
     Attributes:
         options: Which of `OPTIONS` it honours; any other is refused, never ignored.
         networks: Which networks it can give a sandbox; any other is refused.
-        users: Whom it can run the main process and commands as: ``root`` alone, ``numbers`` (UID or
-            UID:GID), or ``any``.
+        users: Whom it can run the main process and commands as: ``root`` alone, or ``any``.
         snapshot: What a snapshot holds.
         own_kernel: Whether a sandbox does not run on the host's kernel: ``/proc`` tells of another one.
         memory_ends: What exceeding the memory limit ends.
         outlives: Whether a sandbox outlives an orchestrator that is killed.
         counts_oom_kills: Whether processes that were ended for want of memory are looked for now and then;
             else it is asked for once the sandbox has ended.
+        snapshots_agent: Whether a snapshot holds the guest agent, whose stream must be silent meanwhile.
+        missing_users: Why there is no user but root; empty if there are others.
     """
 
     options: frozenset[str]
@@ -42,6 +43,8 @@ class Capabilities:
     memory_ends: Literal["a process", "the sandbox"]
     outlives: bool
     counts_oom_kills: bool
+    snapshots_agent: bool = False
+    missing_users: str = ""
 
     def runs_as(self, user: str) -> bool:
         """Tell whether it can run a command as a user other than root."""
@@ -61,51 +64,5 @@ class Capabilities:
         }
 
 
-_LIMITS: Final = frozenset({"snapshot_path", "pids", "shm_mb"})
-
-_DOCKER: Final = Capabilities(
-    options=_LIMITS,
-    networks=("none", "bridge"),
-    users="any",
-    snapshot="files",
-    own_kernel=False,
-    memory_ends="a process",
-    outlives=True,
-    counts_oom_kills=False,
-)
-
-CAPABILITIES: Final[dict[str, Capabilities]] = {
-    "bubblewrap": Capabilities(
-        options=_LIMITS,
-        networks=("none",),
-        users="any",
-        snapshot="files",
-        own_kernel=False,
-        memory_ends="a process",
-        outlives=False,
-        counts_oom_kills=True,
-    ),
-    "docker": _DOCKER,
-    "gvisor": Capabilities(
-        # Its own kernel counts processes, and knows no limit of them.
-        options=_LIMITS - {"pids"},
-        networks=("none",),
-        users="any",
-        snapshot="files, memory and processes",
-        own_kernel=True,
-        memory_ends="the sandbox",
-        outlives=True,
-        counts_oom_kills=False,
-    ),
-    "firecracker": Capabilities(
-        options=_LIMITS | {"kernel_image", "initrd_path"},
-        networks=_DOCKER.networks,
-        users=_DOCKER.users,
-        snapshot=_DOCKER.snapshot,
-        own_kernel=True,
-        memory_ends=_DOCKER.memory_ends,
-        outlives=_DOCKER.outlives,
-        counts_oom_kills=_DOCKER.counts_oom_kills,
-    ),
-}
-"""What each runtime can do, by its name."""
+LIMIT_OPTIONS: Final = frozenset({"snapshot_path", "pids", "shm_mb"})
+"""Options that most runtimes honour."""

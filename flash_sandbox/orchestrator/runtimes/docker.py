@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -48,10 +48,12 @@ from ..docker_engine.records import Record, Records
 from ..docker_engine.snapshots import SnapshotImages
 from ..egress import INTERNET, Egress
 from ..guest.program import AgentMissing, agent_program
+from ..guest.streams import AgentStream
 from ..images.store import DEFAULT_REGISTRIES
 from ..sandboxing.limits import Limits, Usage
 from ..sandboxing.snapshots import Snapshots
-from .base import Availability, Control, Happening, Program, Register, Started, unwritten
+from .base import Adopted, Adoption, Availability, Created, unwritten
+from .capabilities import LIMIT_OPTIONS, Capabilities
 
 __all__ = ["DockerRuntime"]
 
@@ -66,12 +68,9 @@ class _Sandbox:
     running: Running
     # None for one whose processes have been ended.
     live: GuestContainer | None = None
-    watcher: asyncio.Task[None] | None = None
 
     async def let_go(self) -> None:
         """Give its agent up."""
-        if self.watcher is not None:
-            self.watcher.cancel()
         if self.live is not None:
             await self.live.close()
 
@@ -91,6 +90,16 @@ class DockerRuntime:
     """
 
     name = "docker"
+    capabilities = Capabilities(
+        options=LIMIT_OPTIONS,
+        networks=("none", "bridge"),
+        users="any",
+        snapshot="files",
+        own_kernel=False,
+        memory_ends="a process",
+        outlives=True,
+        counts_oom_kills=False,
+    )
     shares_kernel = True
     """Whether a sandbox's processes are processes of the engine's host, which can be looked at there."""
 
@@ -120,11 +129,11 @@ class DockerRuntime:
         )
         self._sandboxes: dict[str, _Sandbox] = {}
         self._starting: set[str] = set()
-        self._register: Register | None = None
+        # Found again, and not reported yet.
+        self._found: list[Adopted] = []
         self._recovery = asyncio.Lock()
         self._recovered = False
         self._cpus = 0
-        self._later: asyncio.Task[None] | None = None
 
     # What this host can do
 
@@ -167,33 +176,22 @@ class DockerRuntime:
             stack.push_async_callback(self._engine.close)
             if self._bridge is not None:
                 stack.push_async_callback(self._bridge.close)
-            if self._later is not None:
-                self._later.cancel()
-                await asyncio.wait({self._later})
             for sandbox_id in list(self._sandboxes):
                 with suppress(SandboxError):
                     await self.stop(sandbox_id)
 
     # Sandboxes that outlived their orchestrator
 
-    async def adopt(self, register: Register) -> None:
-        """Register each sandbox that is alive; where the engine is away, once it is back."""
-        self._register = register
+    async def adopt(self) -> Adoption:
+        """Find the sandboxes that are alive, as soon as the engine is there."""
         try:
             await self._recover()
         except (EngineMissing, EngineError):
             records, unreadable = self._records.read()
             if records or unreadable:
-                self._later = asyncio.create_task(self._recover_later())
-
-    async def _recover_later(self) -> None:
-        pause, longest = _ENGINE_BACK_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, longest)
-            with suppress(EngineMissing, EngineError):
-                await self._recover()
-                return
+                return Adoption(complete=False)
+        found, self._found = self._found, []
+        return Adoption(found)
 
     async def _recover(self) -> None:
         """Adopt what has a record and is alive, and remove the rest of what bears this owner's name."""
@@ -254,32 +252,29 @@ class DockerRuntime:
         )
 
     async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
-        assert self._register is not None
         if record.halted and state != "exited":
             await halt(self._engine, container_id)
         running = running_container(await self._engine.call("GET", f"/containers/{container_id}/json"))
         sandbox = _Sandbox(record, container_id, running)
         self._sandboxes[record.id] = sandbox
-        adopted = record.adopted(state)
-        on_exit = self._register(adopted)
         if record.agent is not None and not record.halted:
-            paused = adopted.state == "paused"
-            sandbox.live = self._guests.adopt(record.id, container_id, running, record.agent, paused=paused)
-            sandbox.watcher = asyncio.create_task(self._watch(sandbox.live, on_exit))
+            sandbox.live = self._guests.adopt(record.id, container_id, running, record.agent)
+        log = await asyncio.to_thread(self._records.read_log, record.id)
+        adopted = record.adopted(state, log)
+        self._found.append(adopted)
         self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=adopted.state)
 
     # Start
 
-    async def start(
+    async def create(
         self,
         sandbox_id: str,
         request: StartRequest,
-        on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
         created_at: float = 0.0,
-    ) -> Started:
-        """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
+    ) -> Created:
+        """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
         self._starting.add(sandbox_id)
         record = Record(sandbox_id, request, "", idempotency_key, created_at)
         try:
@@ -294,10 +289,8 @@ class DockerRuntime:
             raise InternalServerError(f"Docker Engine: {error.message}") from error
         finally:
             self._starting.discard(sandbox_id)
-        assert sandbox.live is not None
         self._sandboxes[sandbox_id] = sandbox
-        sandbox.watcher = asyncio.create_task(self._watch(sandbox.live, on_exit))
-        return Started(image=sandbox.record.image)
+        return sandbox.record.created()
 
     async def _begin(self, record: Record) -> _Sandbox:
         live = None
@@ -362,33 +355,18 @@ class DockerRuntime:
         """Return the container with what a kind of this runtime adds to it."""
         return container
 
-    async def _watch(self, live: GuestContainer, on_exit: Callable[[int], None]) -> None:
-        """Wait for the end of the main process, or of the container, and end the other one, too."""
-        main = live.guest.main_exit
-        await asyncio.wait({main, live.ended}, return_when=asyncio.FIRST_COMPLETED)
-        # It can be counted only as long as the container is there.
-        live.oom_kills()
-        on_exit(main.result() if main.done() else live.ended.result())
-        if not live.ended.done():
-            with suppress(EngineError, EngineMissing):
-                await halt(self._engine, live.id)
-        await live.close()
-
     # Use
 
-    async def run(
-        self,
-        sandbox_id: str,
-        program: Program,
-        stdin: AsyncIterator[bytes] | None,
-        controls: AsyncIterator[Control],
-    ) -> AsyncGenerator[Happening]:
-        """Run a program, confined as the main process is, and tell what becomes of it."""
+    async def stream(self, sandbox_id: str) -> AgentStream:
+        """Return a stream to the agent of the sandbox."""
+        return await self._live(sandbox_id).link.connect()
+
+    async def wait(self, sandbox_id: str) -> None:
+        """Wait until the container has ended."""
         live = self._live(sandbox_id)
-        await live.opened()
-        async with aclosing(live.guest.run(program, stdin, controls)) as happenings:
-            async for happening in happenings:
-                yield happening
+        await asyncio.wait({live.ended})
+        # It can be counted only as long as the container is there.
+        live.oom_kills()
 
     async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         """Read what the sandbox uses now from the kernel, through the engine where it runs elsewhere."""
@@ -408,19 +386,11 @@ class DockerRuntime:
 
     async def pause(self, sandbox_id: str) -> None:
         """Freeze every process of the sandbox."""
-        live = self._live(sandbox_id)
-        live.is_frozen = True
-        try:
-            await self._switch(live.id, "pause", paused=True)
-        except SandboxError:
-            live.is_frozen = False
-            raise
+        await self._switch(self._live(sandbox_id).id, "pause", paused=True)
 
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
-        live = self._live(sandbox_id)
-        await self._switch(live.id, "unpause", paused=False)
-        live.is_frozen = False
+        await self._switch(self._live(sandbox_id).id, "unpause", paused=False)
 
     async def _switch(self, container: str, action: str, *, paused: bool) -> None:
         async with self._engine_errors():
@@ -461,15 +431,6 @@ class DockerRuntime:
             self._recovered = False
             return True
 
-    async def logs(self, sandbox_id: str) -> GetLogsResult:
-        """Tell the last of what the main process has printed."""
-        sandbox = self._sandbox(sandbox_id)
-        if sandbox.live is None:
-            return await asyncio.to_thread(self._records.read_log, sandbox_id)
-        if not sandbox.live.is_frozen:
-            await sandbox.live.opened()
-        return sandbox.live.guest.logs()
-
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process for want of memory; 1 if only the engine knows."""
         sandbox = self._sandbox(sandbox_id)
@@ -483,6 +444,10 @@ class DockerRuntime:
         """Write down when the sandbox expires."""
         self._note(self._sandbox(sandbox_id), expires_at=expires_at)
 
+    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        """Write down the last output of the main process."""
+        await asyncio.to_thread(self._records.add_log, sandbox_id, log)
+
     def _note(self, sandbox: _Sandbox, **changes: Any) -> None:
         record = replace(sandbox.record, **changes)
         self._records.replace(record)
@@ -493,8 +458,6 @@ class DockerRuntime:
     async def halt(self, sandbox_id: str) -> None:
         """End every process of the sandbox, and keep its container."""
         sandbox = self._sandbox(sandbox_id)
-        if sandbox.live is not None:
-            await asyncio.to_thread(self._records.add_log, sandbox_id, sandbox.live.guest.logs())
         await sandbox.let_go()
         # First, so that the next orchestrator goes on with it, and does not take it for one that has ended.
         self._note(sandbox, halted=True)

@@ -62,6 +62,11 @@ class FirecrackerRuntime(DockerRuntime):
     """
 
     name = "firecracker"
+    capabilities = replace(
+        DockerRuntime.capabilities,
+        options=DockerRuntime.capabilities.options | {"kernel_image", "initrd_path"},
+        own_kernel=True,
+    )
     shares_kernel = False
 
     def __init__(

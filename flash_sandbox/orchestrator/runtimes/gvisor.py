@@ -13,14 +13,13 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from ...errors import (
-    ConflictError,
     InternalServerError,
     InvalidArgumentError,
     Reason,
@@ -30,6 +29,7 @@ from ...errors import (
 )
 from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..guest.program import AgentMissing, agent_program
+from ..guest.streams import AgentStream
 from ..gvisor import bundle
 from ..gvisor.container import Container
 from ..gvisor.program import Missing, Runsc, RunscError
@@ -44,7 +44,8 @@ from ..sandboxing.main_process import main_command
 from ..sandboxing.snapshots import Snapshot, Snapshots
 from ..sandboxing.supplied import write_supplied
 from ..sandboxing.tree_walk import remove_tree
-from .base import Availability, Control, Happening, Program, Register, Started, unwritten
+from .base import Adopted, Adoption, Availability, Created, unwritten
+from .capabilities import LIMIT_OPTIONS, Capabilities
 
 __all__ = ["GvisorRuntime"]
 
@@ -63,8 +64,6 @@ _ADOPTED_AT_ONCE: Final = 8
 class _Sandbox:
     container: Container
     root: RootFilesystem
-    on_exit: Callable[[int], None]
-    watcher: asyncio.Task[None] | None = None
 
 
 class GvisorRuntime:
@@ -78,6 +77,18 @@ class GvisorRuntime:
     """
 
     name = "gvisor"
+    capabilities = Capabilities(
+        # Its own kernel counts processes, and knows no limit of them.
+        options=LIMIT_OPTIONS - {"pids"},
+        networks=("none",),
+        users="any",
+        snapshot="files, memory and processes",
+        own_kernel=True,
+        memory_ends="the sandbox",
+        outlives=True,
+        counts_oom_kills=False,
+        snapshots_agent=True,
+    )
 
     def __init__(
         self,
@@ -169,37 +180,37 @@ class GvisorRuntime:
             path.write_text(by_path if any(self._bundles.iterdir()) else secrets.token_hex(16))
         return path.read_text()
 
-    async def adopt(self, register: Register) -> None:
-        """Register each sandbox that outlived its orchestrator and is alive; remove what else is left."""
+    async def adopt(self) -> Adoption:
+        """Find the sandboxes that outlived their orchestrator; remove what else is left."""
         if os.geteuid() != 0 or self._hierarchy is None:
-            return
+            return Adoption()
         directories = sorted(self._bundles.iterdir())
         if not directories:
             self._remove_unused_roots(set())
-            return
+            return Adoption()
         try:
             runsc = await asyncio.to_thread(self._find)
         except Missing:
             # Without the program nothing is known of them: the next orchestrator may have it.
-            return
+            return Adoption()
         room = asyncio.Semaphore(_ADOPTED_AT_ONCE)
         hierarchy = self._hierarchy
 
-        async def adopt(directory: Path) -> None:
+        async def adopt(directory: Path) -> Adopted | None:
             async with room:
                 with suppress(SandboxError, OSError):
                     try:
-                        await self._adopt_one(runsc, hierarchy, directory, register)
+                        return await self._adopt_one(runsc, hierarchy, directory)
                     except UnreadableRecord as error:
                         self._leave_alone(directory, error)
+                return None
 
-        await asyncio.gather(*map(adopt, directories))
+        found = await asyncio.gather(*map(adopt, directories))
         if not self._left_alone:
             self._remove_unused_roots({one.container.record.lower for one in self._sandboxes.values()})
+        return Adoption([one for one in found if one is not None])
 
-    async def _adopt_one(
-        self, runsc: Runsc, hierarchy: cgroups.Hierarchy, directory: Path, register: Register
-    ) -> None:
+    async def _adopt_one(self, runsc: Runsc, hierarchy: cgroups.Hierarchy, directory: Path) -> Adopted | None:
         group = hierarchy.find(directory.name)
         record = read_record(directory)
         half_made = Record(directory.name, StartRequest(), "", "", "", "", "", {}, "/")
@@ -209,13 +220,12 @@ class GvisorRuntime:
             await container.destroy()
             if lease is not None:
                 lease.release()
-            return
+            return None
         root = RootFilesystem(
             record.image, Path(record.lower), digest=record.digest, chain=record.chain, lease=lease
         )
-        sandbox = _Sandbox(container, root, register(container.record.adopted()))
-        self._sandboxes[record.id] = sandbox
-        self._watch(sandbox)
+        self._sandboxes[record.id] = _Sandbox(container, root)
+        return container.record.adopted(container.kept_log())
 
     def _leave_alone(self, directory: Path, error: UnreadableRecord) -> None:
         """Keep a sandbox of which this version knows nothing, with what it may stand on."""
@@ -241,16 +251,15 @@ class GvisorRuntime:
 
     # Start
 
-    async def start(
+    async def create(
         self,
         sandbox_id: str,
         request: StartRequest,
-        on_exit: Callable[[int], None],
         *,
         idempotency_key: str = "",
         created_at: float = 0.0,
-    ) -> Started:
-        """Start a sandbox and return once its main process runs; leave nothing behind where that fails."""
+    ) -> Created:
+        """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
         try:
             runsc = await asyncio.to_thread(self._find)
         except Missing as missing:
@@ -276,6 +285,7 @@ class GvisorRuntime:
                 str(root.lower),
                 environment(sandbox_id, root.config, request.env),
                 root.working_dir,
+                main_command(request, root.config),
                 created_at=created_at,
             )
             container = Container(runsc, self._bundles / sandbox_id, self._hierarchy.find(sandbox_id), record)
@@ -287,9 +297,8 @@ class GvisorRuntime:
                 if isinstance(error, RunscError):
                     raise InternalServerError(f"gVisor did not start the sandbox: {error}") from error
                 raise
-        sandbox = self._sandboxes[sandbox_id] = _Sandbox(container, root, on_exit)
-        self._watch(sandbox)
-        return Started(image=root.image)
+        self._sandboxes[sandbox_id] = _Sandbox(container, root)
+        return record.created()
 
     async def _launch(
         self,
@@ -301,7 +310,6 @@ class GvisorRuntime:
         request = container.record.request
         if snapshot and root.digest != snapshot.manifest.image_digest:
             raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
-        command = main_command(request, root.config)
         container.directory.mkdir(mode=0o700)
         agent = container.directory / bundle.AGENT
         try:
@@ -322,7 +330,7 @@ class GvisorRuntime:
         if snapshot:
             await container.restore(snapshot.manifest.path)
         else:
-            await container.start(command)
+            await container.start()
 
     def _require_restorable(self, runsc: Runsc, request: StartRequest, snapshot: Snapshot) -> None:
         snapshot.require_runtime(self.name)
@@ -346,36 +354,15 @@ class GvisorRuntime:
             self._host_root = replace(root, lower=lower)
         return self._host_root
 
-    def _watch(self, sandbox: _Sandbox) -> None:
-        """When the main process ends, end all others, and have `on_exit` called."""
-
-        async def watch() -> None:
-            status = await sandbox.container.wait()
-            with suppress(SandboxError, OSError):
-                await sandbox.container.halt()
-            sandbox.on_exit(status)
-
-        if sandbox.container.end is not None:
-            sandbox.watcher = asyncio.create_task(watch())
-
-    def _unwatch(self, sandbox: _Sandbox) -> None:
-        if sandbox.watcher is not None:
-            sandbox.watcher.cancel()
-
     # Use
 
-    def run(
-        self,
-        sandbox_id: str,
-        program: Program,
-        stdin: AsyncIterator[bytes] | None,
-        controls: AsyncIterator[Control],
-    ) -> AsyncGenerator[Happening]:
-        """Run a program, confined as the main process is, and tell what becomes of it."""
-        guest = self._sandbox(sandbox_id).container.guest
-        if guest is None:
-            raise ConflictError(f"sandbox {sandbox_id} does not run")
-        return guest.run(program, stdin, controls)
+    async def stream(self, sandbox_id: str) -> AgentStream:
+        """Return a stream to the agent of the sandbox."""
+        return await self._sandbox(sandbox_id).container.stream()
+
+    async def wait(self, sandbox_id: str) -> None:
+        """Wait until gVisor's kernel has ended."""
+        await self._sandbox(sandbox_id).container.wait()
 
     async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
         """Read what the sandbox uses now, gVisor's own kernel included; it has no network to count."""
@@ -393,12 +380,8 @@ class GvisorRuntime:
 
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on; one that was snapshot comes back from its checkpoint."""
-        sandbox = self._sandbox(sandbox_id)
-        was_saved = sandbox.container.phase == "saved"
         with _reported():
-            await sandbox.container.resume()
-        if was_saved:
-            self._watch(sandbox)
+            await self._sandbox(sandbox_id).container.resume()
 
     async def origin(self, snapshot_path: str) -> StartRequest:
         """Return what a start from a snapshot asks for where it says nothing."""
@@ -406,15 +389,9 @@ class GvisorRuntime:
 
     async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
         """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards."""
-        sandbox = self._sandbox(sandbox_id)
-        container = sandbox.container
-        self._unwatch(sandbox)
-        try:
-            with _reported():
-                saved = await container.save()
-        finally:
-            if container.phase != "saved":
-                self._watch(sandbox)
+        container = self._sandbox(sandbox_id).container
+        with _reported():
+            saved = await container.save()
         return SnapshotResult(
             snapshot_path=str(await asyncio.to_thread(self._store, container, start, saved))
         )
@@ -439,10 +416,6 @@ class GvisorRuntime:
         """Remove a snapshot; tell whether it was one that this runtime has made."""
         return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
 
-    async def logs(self, sandbox_id: str) -> GetLogsResult:
-        """Tell the last of what the main process has printed."""
-        return self._sandbox(sandbox_id).container.logs()
-
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of gVisor's, which ends the sandbox."""
         return self._sandbox(sandbox_id).container.group.oom_kills()
@@ -451,24 +424,20 @@ class GvisorRuntime:
         """Write down when the sandbox expires."""
         self._sandbox(sandbox_id).container.keep(expires_at)
 
+    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        """Write down the last output of the main process."""
+        self._sandbox(sandbox_id).container.keep_log(log)
+
     # The end
 
     async def halt(self, sandbox_id: str) -> None:
-        """End every process of the sandbox, and keep what it has printed; its files were in its memory."""
-        sandbox = self._sandbox(sandbox_id)
-        self._unwatch(sandbox)
-        await sandbox.container.halt()
-        if sandbox.watcher is not None:
-            await asyncio.wait({sandbox.watcher})
+        """End every process of the sandbox, and keep its directory; its files were in its memory."""
+        await self._sandbox(sandbox_id).container.halt()
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""
         sandbox = self._sandbox(sandbox_id)
-        self._unwatch(sandbox)
         await sandbox.container.destroy()
-        if sandbox.watcher is not None:
-            # It may hold a process of runsc, which ends with the sandbox.
-            await asyncio.wait({sandbox.watcher})
         sandbox.root.release()
         self._sandboxes.pop(sandbox_id, None)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import select
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ...errors import SandboxEndedError
-from ..guest.guest import Guest
 from . import cgroup_files
+from .greeting import Greeting
 from .id_range import IdRange
 from .images import RootFilesystem
 from .launcher_client import Process
@@ -34,11 +34,11 @@ class RunningSandbox:
         ids: The IDs of its users on this host; None if it has one user alone, the orchestrator's own.
         env: Variables of every process besides the image's, each ``NAME=value``.
         process: bwrap.
-        guest: Its PID 1.
-        init: Process ID of that, as this process sees it.
+        stream: The stream to its PID 1, the guest agent; closed once it has been handed out.
+        greeting: The agent, before the sandbox is handed out.
+        init: Process ID of the agent, as this process sees it.
         handle: Descriptor of that, which no later process of the same ID can be taken for.
         errors: Descriptor of a pipe that bwrap, and what starts it, report errors to.
-        watcher: Waits for its end.
     """
 
     id: str
@@ -48,11 +48,11 @@ class RunningSandbox:
     ids: IdRange | None
     env: tuple[str, ...] = ()
     process: Process | None = None
-    guest: Guest | None = None
+    stream: socket.socket | None = None
+    greeting: Greeting | None = None
     init: int = 0
     handle: int = -1
     errors: int = -1
-    watcher: asyncio.Task[None] | None = None
 
     def require_alive(self) -> None:
         """Raise SandboxEndedError where its PID 1 has ended, or is about to, be that heard of or not."""

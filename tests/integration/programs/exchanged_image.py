@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from inside import run_in
+from inside import begin, run_in
 
 from flash_sandbox import SandboxError
 from flash_sandbox.models import StartRequest
@@ -43,7 +43,7 @@ async def main(name: str, state_dir: Path, image: str, other: str = "") -> None:
         runtime = BubblewrapRuntime(state_dir, images=images, limits="best-effort")
     await runtime.open()
     try:
-        await runtime.start("one", StartRequest(image=image), lambda status: None)
+        await begin(runtime, "one", StartRequest(image=image))
         print((await run_in(runtime, "one", "/bin/cat", "/etc/motd")).stdout, end="")
     except SandboxError as error:
         print("refused:", error)

@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from inside import run_in
+from inside import begin, run_in
 
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.docker_engine.api import Engine
@@ -95,15 +95,15 @@ async def main(runtime: Runtime, image: str, name: str) -> None:
     """Do every kind of step once."""
     first, second = f"first-{name}", f"second-{name}"
     await runtime.open()
-    await runtime.adopt(lambda adopted: lambda code: None)
-    await runtime.start(first, StartRequest(image=image, memory_mb=64), lambda code: None)
+    await runtime.adopt()
+    await begin(runtime, first, StartRequest(image=image, memory_mb=64))
     print("started", first, flush=True)
     await run_in(runtime, first, "sh", "-c", "echo kept > /file")
     await runtime.pause(first)
     path = (await runtime.snapshot(first, StartRequest())).snapshot_path
     print("snapshot", path, flush=True)
     await runtime.resume(first)
-    await runtime.start(second, StartRequest(snapshot_path=path, memory_mb=64), lambda code: None)
+    await begin(runtime, second, StartRequest(snapshot_path=path, memory_mb=64))
     print("started", second, flush=True)
     print("stopping", second, flush=True)
     await runtime.stop(second)
