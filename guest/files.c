@@ -14,6 +14,7 @@
 #include "programs.h"
 #include "protocol.h"
 #include "trees.h"
+#include "workers.h"
 
 enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, ALL_BITS = 07777, SPARE_MS = 5000, MAX_REQUEST = 65536 };
 
@@ -186,10 +187,9 @@ static int64_t spare_until;
 
 /* Start a worker for a task; false with an error. */
 static bool start_worker(struct task *task) {
-    int theirs[4] = {-1, -1, -1, -1}, ends[2];
-    bool open = open_pipes(task, true, theirs) && open_pipe(ends, 0);
-    if (open) task->report = ends[0], theirs[3] = ends[1];
-    pid_t worker = open ? worker_start(theirs, 4, -1, serve_one, NULL) : -1;
+    int theirs[4] = {-1, -1, -1, -1};
+    bool open = open_pipes(task, true, theirs) && open_report(&task->report, &theirs[3]);
+    pid_t worker = open ? worker_start(&(struct worker){theirs, 4, -1, serve_one, NULL}) : -1;
     int error = errno;
     close_all(theirs, 4);
     errno = error;
