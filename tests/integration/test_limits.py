@@ -96,7 +96,7 @@ def test_metrics_are_the_kernels(client):
         metrics = client.get_metrics(sandbox_id)
         most = time.monotonic() - before
         assert metrics.memory_usage_bytes > 0
-        assert metrics.pids_current >= 2
+        assert metrics.pids_current >= 1
         # A second of CPU time and what it takes to start, however long the machine took for that.
         assert metrics.cpu_percent * most > 95
         assert metrics.cpu_percent * least < 150

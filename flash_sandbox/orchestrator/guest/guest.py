@@ -22,9 +22,9 @@ from ...errors import (
 )
 from ...models import GetLogsResult
 from ..completion import alongside, completed
-from ..sandboxing.oom import OomKills
 from ..sandboxing.output import BoundedBytes
 from .channel import Channel
+from .oom import OomKills
 from .programs import Execution, Program
 from .streams import AgentStream, OpenStream, open_stream
 from .tasks import ChannelFailed, Known, Task

@@ -168,7 +168,10 @@ class _Packer:
             self._add_file(entry)
         elif stat.S_ISLNK(mode):
             info = self._info(entry, tarfile.SYMTYPE)
-            info.linkname = os.readlink(entry.name, dir_fd=entry.parent)
+            try:
+                info.linkname = os.readlink(entry.name, dir_fd=entry.parent)
+            except OSError as error:
+                raise TreeChanged(f"{entry.path[:200]!r} was exchanged") from error
             self._write_head(info)
         elif stat.S_ISFIFO(mode):
             self._write_head(self._info(entry, tarfile.FIFOTYPE))

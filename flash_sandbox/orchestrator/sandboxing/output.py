@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from typing import Final
 
-__all__ = ["MAX_OUTPUT_BYTES", "BoundedBytes", "Output", "drained"]
+__all__ = ["MAX_OUTPUT_BYTES", "BoundedBytes", "Output"]
 
 MAX_OUTPUT_BYTES: Final = 8 * 1024 * 1024
 """What is kept of each stream of a command; the rest is counted and dropped."""
-
-PIPE_GRACE_SECONDS: Final = 0.25
-"""A process that a command left behind may keep its pipes; longer than this they are not waited for."""
 
 _CHUNK: Final = 65536
 
@@ -101,11 +97,3 @@ class Output(BoundedBytes):
             self.add(chunk)
         else:
             self.close()
-
-
-async def drained(*outputs: Output) -> None:
-    """Wait until the pipes have ended, but not for a process that was left behind and holds them."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(PIPE_GRACE_SECONDS):
-            for output in outputs:
-                await output.ended()
