@@ -226,9 +226,8 @@ class TestOneID:
         sandbox_id = client.start_sandbox(type="bubblewrap", user="root")
         with pytest.raises(UnsupportedError, match=missing):
             client.exec_command(sandbox_id, ["id"], user="33")
-        process = client.start_process(sandbox_id, ["id"], user="33")
         with pytest.raises(UnsupportedError, match=missing):
-            client.wait_process(sandbox_id, process)
+            client.start_process(sandbox_id, ["id"], user="33")
         assert client.exec_command(sandbox_id, ["id", "-u"], user="0").stdout == "0\n"
         client.stop_sandbox(sandbox_id)
 
