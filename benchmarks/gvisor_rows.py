@@ -24,6 +24,8 @@ __all__ = ["report"]
 
 BARE: Final = "bare runsc"
 AIM: Final = 1.15
+# runsc starts anew for each command; the agent is there already.
+AIM_EXEC: Final = 0.25
 # A snapshot that was just made, and is in memory still.
 AIM_BESIDE_START: Final = 1.0
 _TEXT: Final = f"""\
@@ -51,22 +53,27 @@ def report(rounds: int, short: bool) -> Report:
             "SandboxClient": lambda: _round(over_grpc),
         }
         table = measured(rows, rounds)
-    for by_who in table.values():
+    for what, by_who in table.items():
         for series in by_who.values():
-            series.aim = None if series.who == BARE else AIM
-    ours = [series for by_who in table.values() for series in by_who.values() if series.who != BARE]
-    slowest = max(ours, key=lambda series: series.ratio(table[series.what][BARE]))
-    answer = Answer(
-        "gvisor rows",
-        f"p50 ÷ {BARE}'s, the greatest of them: {slowest.what}, {slowest.who}",
-        slowest.ratio(table[slowest.what][BARE]),
-        AIM,
-    )
+            aim = AIM_EXEC if "exec" in what else AIM
+            series.aim = None if series.who == BARE else aim
+    answers = [
+        _slowest("gvisor rows", table, set(table) - {"first exec", "exec"}, AIM),
+        _slowest("gvisor exec", table, {"exec"}, AIM_EXEC),
+    ]
     # Its end by bare runsc takes longer than all the rest.
     shown = {what: by_who for what, by_who in table.items() if what != "stop"}
     plot = Bars.of("gvisor", f"gVisor sandboxes beside {BARE}", shown)
     beside = TimesTable(_beside_start(table), "start")
-    return Report("gVisor", _TEXT, [TimesTable(table, BARE), beside], [answer], [plot])
+    return Report("gVisor", _TEXT, [TimesTable(table, BARE), beside], answers, [plot])
+
+
+def _slowest(question: str, table: Table, rows: set[str], aim: float) -> Answer:
+    """Answer with the greatest ratio of some rows."""
+    ours = [series for what in rows for series in table[what].values() if series.who != BARE]
+    slowest = max(ours, key=lambda series: series.ratio(table[series.what][BARE]))
+    said = f"p50 ÷ {BARE}'s, the greatest of them: {slowest.what}, {slowest.who}"
+    return Answer(question, said, slowest.ratio(table[slowest.what][BARE]), aim)
 
 
 def _beside_start(table: Table) -> Table:
@@ -113,7 +120,9 @@ class _Bare:
 
     def round(self) -> Times:
         self._count += 1
-        one, two, image = f"one{self._count}", f"two{self._count}", self._images / str(self._count)
+        # Of all hosts' sandboxes that share a network namespace none may have the same.
+        own = f"{os.getpid()}-{self._count}"
+        one, two, image = f"one-{own}", f"two-{own}", self._images / str(self._count)
         image.mkdir(parents=True)
         watch = Watch()
         self._run("run", "--detach", f"--bundle={self._bundle}", one)

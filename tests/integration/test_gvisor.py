@@ -94,6 +94,19 @@ class TestCommands:
             result = client.exec_command(sandbox_id, command)
         assert (result.stdout, result.exit_code) == (stdout, exit_code)
 
+    def test_a_user_has_the_groups_and_the_home_of_the_image(self, client):
+        script = "id -u; id -G; echo $HOME"
+        with gvisor_sandbox(client) as sandbox_id:
+            shell(
+                client,
+                sandbox_id,
+                "echo me:x:1000:1001::/home/me: >> /etc/passwd; echo more:x:1002:me >> /etc/group",
+            )
+            for user, expected in (("me", "1000\n1001 1002\n/home/me\n"), ("", "0\n0\n/root\n")):
+                assert client.exec_command(sandbox_id, ["sh", "-c", script], user=user).stdout == expected
+            given = client.exec_command(sandbox_id, "echo $HOME", user="me", env={"HOME": "/else"})
+            assert given.stdout == "/else\n"
+
     def test_the_streams_are_apart(self, client):
         with gvisor_sandbox(client) as sandbox_id:
             result = client.exec_command(sandbox_id, ["sh", "-c", "echo out; echo err >&2"])
@@ -477,7 +490,7 @@ class TestAfterAKill:
             sandbox_id = client.start_sandbox("gvisor", "host", ["sh", "-c", script])
             wait_until(lambda: client.get_logs(sandbox_id).output == b"begun\n", "its output")
             # It prints while nobody is there, or is just about to.
-            client.start_process(sandbox_id, ["sh", "-c", "sleep 0.5; touch /go"])
+            shell(client, sandbox_id, "(sleep 0.5; touch /go) &")
             return sandbox_id
 
         client, sandbox_id = killed_and_followed(prepare)
@@ -488,11 +501,12 @@ class TestAfterAKill:
         client.stop_sandbox(sandbox_id)
 
     def test_a_command_runs_on(self, killed_and_followed):
-        script = "until [ -e /go ]; do sleep 0.01; done; head -c 3000000 /dev/zero; touch /done"
+        script = "touch /on; until [ -e /go ]; do sleep 0.01; done; head -c 3000000 /dev/zero; touch /done"
 
         def prepare(client: HTTPClient) -> str:
             sandbox_id = client.start_sandbox("gvisor", "host")
             client.start_process(sandbox_id, ["sh", "-c", script])
+            shell(client, sandbox_id, "until [ -e /on ]; do sleep 0.01; done")
             return sandbox_id
 
         client, sandbox_id = killed_and_followed(prepare)
