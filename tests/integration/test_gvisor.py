@@ -547,17 +547,31 @@ class TestAfterAKill:
         wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end of the main process")
         client.stop_sandbox(sandbox_id)
 
-    def test_a_sandbox_that_ended_meanwhile_is_removed(self, killed_and_followed, state_dir):
-        def prepare(client: HTTPClient) -> str:
+    def test_a_sandbox_that_ended_meanwhile_is_removed(self, state_dir):
+        with (
+            serve(state_dir, limits="enforce") as serving,
+            HTTPClient(address=serving.http, timeout=60) as client,
+        ):
             sandbox_id = client.start_sandbox("gvisor", "host")
-            for pid in processes_with(sandbox_id):
-                # One may have ended with another.
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            serving.process.send_signal(signal.SIGKILL)
+            serving.process.wait()
+        for pid in processes_with(sandbox_id):
+            # One may have ended with another.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with serve(state_dir, limits="enforce"):
+            assert_nothing_left(sandbox_id, state_dir)
+
+    def test_one_that_ended_before_is_kept_with_what_it_printed(self, killed_and_followed):
+        def prepare(client: HTTPClient) -> str:
+            sandbox_id = client.start_sandbox("gvisor", "host", ["sh", "-c", "echo last; exit 5"])
+            wait_until(lambda: client.get_status(sandbox_id) == "stopped", "the end of the main process")
             return sandbox_id
 
-        _, sandbox_id = killed_and_followed(prepare)
-        assert_nothing_left(sandbox_id, state_dir)
+        client, sandbox_id = killed_and_followed(prepare)
+        assert client.get_status(sandbox_id) == "stopped"
+        assert client.get_logs(sandbox_id).output == b"last\n"
+        client.stop_sandbox(sandbox_id)
 
     def test_a_sandbox_whose_record_another_version_wrote_is_left_alone_and_told_of(self, state_dir):
         with (
