@@ -105,8 +105,7 @@ class AttachedAgent:
 async def _from_engine(reader: asyncio.StreamReader, ours: socket.socket) -> None:
     loop, frames = asyncio.get_running_loop(), StdoutFrames()
     while data := await reader.read(_CHUNK):
-        for piece in frames.feed(data):
-            await loop.sock_sendall(ours, piece)
+        await loop.sock_sendall(ours, b"".join(frames.feed(data)))
 
 
 async def _to_engine(ours: socket.socket, writer: asyncio.StreamWriter) -> None:
