@@ -235,6 +235,11 @@ class Channel:
             if len(self._unsent) > _MAX_UNSENT:
                 self.fail(ChannelFailed("too much waits for the agent to connect"))
 
+    def repeat(self, message: bytes) -> None:
+        """Send a message again that was lost with a stream."""
+        assert self._write is not None
+        self._write(message)
+
     # Failure and freezing
 
     @property
@@ -314,7 +319,7 @@ class Channel:
         message = guest.ToGuest(task=self._last + 1, **body)
         data = frame(serialize(message))
         self._last += 1
-        task = Task(self, self._last, keep=keep)
+        task = Task(self, self._last, keep=keep, beginning=data)
         self._tasks[task.number] = task
         if self.is_connected:
             assert self._write is not None

@@ -62,6 +62,9 @@ class Sender(Protocol):
     def send(self, number: int, **body: Any) -> None:
         """Send a message about a task, once the agent takes messages."""
 
+    def repeat(self, message: bytes) -> None:
+        """Send a message again that was lost with a stream."""
+
     def forget(self, task: Task) -> None:
         """Forget a task that has ended."""
 
@@ -92,6 +95,7 @@ class Task:
         sent: int = 0,
         credit: int = INPUT_WINDOW,
         produced: int = 0,
+        beginning: bytes = b"",
     ) -> None:
         self.number = number
         self.pid = 0
@@ -101,6 +105,11 @@ class Task:
         self._keep = keep
         self._credit = credit
         self._sent = sent
+        # What may be lost with a stream: the message that began it, and the input since this offset.
+        self._beginning = beginning
+        self._unread_from = sent
+        self._unread: deque[bytes] = deque()
+        self._input_ends = False
         self._is_abandoned = self._is_killed = False
         # Seconds that were spent waiting for the agent since it was told to end the task.
         self._waited = 0.0
@@ -177,7 +186,10 @@ class Task:
             if not self._channel.is_connected or (size <= 0 and not last):
                 await self._change()
                 continue
-            self._send(input=guest.Input(data=data[at : at + size], end=last))
+            piece = data[at : at + size]
+            self._unread.append(piece)
+            self._input_ends = last
+            self._send(input=guest.Input(data=piece, end=last))
             at += size
             self._sent += size
             end = end and not last
@@ -224,6 +236,7 @@ class Task:
     def abandon(self) -> None:
         """Let it run on, without input, and discard its output. Its end is not waited for."""
         self._discard_output()
+        self._input_ends = True
         self._send(input=guest.Input(end=True))
 
     # For the channel
@@ -236,6 +249,7 @@ class Task:
         """
         if self._ended is not None:
             raise ChannelFailed("the agent spoke of a task after its end")
+        self._beginning = b""
         if message.output is not None:
             self._take_output(message.output)
         elif message.started is not None:
@@ -245,6 +259,7 @@ class Task:
             if not self._credit <= limit <= self._sent + INPUT_WINDOW:
                 raise ChannelFailed("the agent gave a credit that it cannot have")
             self._credit = limit
+            self._forget_input(limit - INPUT_WINDOW)
         elif message.ended is not None:
             self._ended = message.ended
             if self._is_abandoned:
@@ -265,9 +280,11 @@ class Task:
         """
         if self._ended is not None:
             return
-        if known is None or known.input != self._sent:
-            missing = "task" if known is None else "input"
-            self._failure = ChannelFailed(f"the agent did not receive the {missing} before its stream broke")
+        if known is None and self._beginning:
+            self._channel.repeat(self._beginning)
+            known = Known(0, 0, 0, INPUT_WINDOW, False, 0)
+        if known is None or not self._unread_from <= known.input <= self._sent:
+            self._failure = ChannelFailed("the agent knows nothing more of a task")
         else:
             self._credit = known.credit
             self._allowed = max(self._allowed, known.produced)
@@ -276,9 +293,25 @@ class Task:
             self._arrived += lost
             self.received += lost
             self.resume(known.received)
+            self._repeat_input(known.input)
             if self._is_killed:
                 self.kill()
         self.wake()
+
+    def _forget_input(self, offset: int) -> None:
+        """Forget the input before an offset: the task has read it."""
+        while self._unread and self._unread_from + len(self._unread[0]) <= offset:
+            self._unread_from += len(self._unread.popleft())
+
+    def _repeat_input(self, offset: int) -> None:
+        """Send the input from an offset on again."""
+        at = self._unread_from
+        for piece in self._unread:
+            if missing := piece[max(offset - at, 0) :]:
+                self._send(input=guest.Input(data=missing))
+            at += len(piece)
+        if self._input_ends:
+            self._send(input=guest.Input(end=True))
 
     def resume(self, oldest: int = 0) -> None:
         """Ask for the output from the acknowledged offset on, or from the oldest that the agent has."""
