@@ -26,6 +26,7 @@ from flash_sandbox.orchestrator.docker_engine import agent_links
 from flash_sandbox.orchestrator.docker_engine.api import Engine
 from flash_sandbox.orchestrator.guest.frames import frame
 from flash_sandbox.orchestrator.guest.program import agent_program
+from flash_sandbox.orchestrator.guest.programs import Program
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
 
 # Prints numbers for a second, and then waits.
@@ -33,37 +34,66 @@ COUNT = "n=0; while [ $n -lt 5000 ]; do n=$((n+1)); echo $n; usleep 200; done; t
 COUNTED = b"".join(b"%d\n" % number for number in range(1, 5001))
 
 
-@contextmanager
-def over_tcp(engine: DockerEngine) -> Iterator[str]:
-    """Give an address of an engine that is not this host's, as far as an orchestrator can tell."""
-    ends: list[socket.socket] = []
+class Forwarder:
+    """A TCP port that leads to an engine, which so is not this host's as far as an orchestrator can tell.
 
-    def carry(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(262_144):
-                target.sendall(data)
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
+    Args:
+        engine: The engine.
 
-    def accept() -> None:
+    Attributes:
+        address: Its address, as in ``$DOCKER_HOST``.
+    """
+
+    def __init__(self, engine: DockerEngine) -> None:
+        self._engine = engine.host.removeprefix("unix://")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._ends: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def cut(self) -> None:
+        """Break every connection off."""
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Break every connection off, and take no others."""
+        # To close it does not wake the thread that waits for it.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        self.cut()
+        for end in self._ends:
+            end.close()
+
+    def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                client, _ = listener.accept()
+                client, _ = self._listener.accept()
                 to_engine = socket.socket(socket.AF_UNIX)
-                to_engine.connect(engine.host.removeprefix("unix://"))
-                ends.extend([client, to_engine])
+                self._ends += [client, to_engine]
+                to_engine.connect(self._engine)
                 for pair in ((client, to_engine), (to_engine, client)):
-                    threading.Thread(target=carry, args=pair, daemon=True).start()
+                    threading.Thread(target=_carry, args=pair, daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
-        try:
-            yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            # Closing it does not wake a thread that waits for it.
-            listener.shutdown(socket.SHUT_RDWR)
-            for end in ends:
-                end.close()
+
+def _carry(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(262_144):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def over_tcp(engine: DockerEngine) -> Iterator[Forwarder]:
+    forwarder = Forwarder(engine)
+    try:
+        yield forwarder
+    finally:
+        forwarder.close()
 
 
 @pytest.fixture(params=["dialled", "attached"])
@@ -72,8 +102,8 @@ def address(request: pytest.FixtureRequest, docker_engine: DockerEngine) -> Iter
     if request.param == "dialled":
         yield docker_engine.host
     else:
-        with over_tcp(docker_engine) as address:
-            yield address
+        with over_tcp(docker_engine) as forwarder:
+            yield forwarder.address
 
 
 @asynccontextmanager
@@ -140,6 +170,28 @@ class TestImages:
             inspected = docker_engine.call("GET", f"/images/{manifest['details']['engine_image']}/json")
             assert {name: inspected["Config"][name] for name in body} == body
             await runtime.remove_snapshot(path)
+
+
+async def test_a_command_goes_on_where_the_connection_to_the_engine_breaks_off(
+    docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    script = "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); echo $n; done; cat"
+    whole = b"".join(b"%d\n" % number for number in range(1, 20_001))
+    with over_tcp(docker_engine) as forwarder:
+        async with opened(tmp_path, forwarder.address) as runtime:
+            guest = await begin(runtime, "one", StartRequest(image=IMAGE))
+            printed, cuts = b"", 0
+            async with guest.run(Program(("sh", "-c", script)), keep_stdin=True) as execution:
+                async for output in execution.output():
+                    printed += output.data
+                    if len(printed) > 20_000 * (cuts + 1) and cuts < 3:
+                        cuts += 1
+                        forwarder.cut()
+                    if printed == whole:
+                        forwarder.cut()
+                        await execution.write(b"the end", end=True)
+                assert (await execution.exit()).exit_code == 0
+            assert (printed == whole + b"the end", cuts) == (True, 3)
 
 
 class TestAKilledOrchestrator:
