@@ -143,7 +143,7 @@ class TestKill:
             # On cgroup v1 a frozen process is not even ended by SIGKILL.
             sandbox = client.start_sandbox(type="bubblewrap", command=["sleep", "4742"])
             client.snapshot_sandbox(sandbox)
-            (launcher,) = processes_with(f'launcher.py\x00{{"stepper": "{state_dir}/')
+            (launcher,) = processes_with(f'launcher.py\x00{{"program": "{state_dir}/')
             serving.process.send_signal(signal.SIGSTOP)
             os.kill(launcher, signal.SIGKILL)
             serving.process.kill()
