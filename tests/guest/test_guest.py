@@ -6,24 +6,17 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from agents import sandbox_command
 
-from flash_sandbox.errors import InvalidArgumentError, SandboxEndedError
+from flash_sandbox.errors import ConflictError, InvalidArgumentError, SandboxEndedError
+from flash_sandbox.models import ExecResult
 from flash_sandbox.orchestrator.guest.guest import Defaults, Guest
-from flash_sandbox.orchestrator.guest.programs import (
-    Control,
-    Ended,
-    Happening,
-    Kill,
-    Printed,
-    Program,
-    Signal,
-)
+from flash_sandbox.orchestrator.guest.programs import Execution, Program
 from flash_sandbox.orchestrator.guest.streams import AgentStream
 
 DEFAULTS = Defaults({"PATH": "/usr/bin:/bin", "A": "default"}, "/usr")
@@ -63,7 +56,7 @@ async def sandbox(agent: Path, directory: Path) -> AsyncIterator[Sandbox]:
 
 @asynccontextmanager
 async def opened(running: Sandbox) -> AsyncIterator[Guest]:
-    guest = Guest(running.connect, DEFAULTS, reconnects=True)
+    guest = Guest("one", running.connect, DEFAULTS, no_kills, reconnects=True)
     try:
         await guest.open()
         yield guest
@@ -71,71 +64,73 @@ async def opened(running: Sandbox) -> AsyncIterator[Guest]:
         await guest.close()
 
 
-async def no_controls() -> AsyncIterator[Control]:
-    for control in ():
-        yield control
+async def no_kills() -> int:
+    return 0
 
 
-async def endless_input() -> AsyncIterator[bytes]:
-    await asyncio.Event().wait()
-    yield b""
-
-
-async def later(items: Iterable[Control], after: asyncio.Event) -> AsyncIterator[Control]:
-    await after.wait()
-    for item in items:
-        yield item
-
-
-async def run(
-    guest: Guest, *command: str, stdin: Iterable[bytes] | None = None, **options: object
-) -> list[Happening]:
-    async def feed() -> AsyncIterator[bytes]:
-        for item in stdin or ():
-            yield item
-
-    program = Program(command, **options)  # type: ignore[arg-type]
-    return [one async for one in guest.run(program, None if stdin is None else feed(), no_controls())]
-
-
-def printed(happenings: list[Happening]) -> bytes:
-    return b"".join(one.data for one in happenings if isinstance(one, Printed))
+async def run(guest: Guest, *command: str, stdin: bytes = b"", **options: object) -> ExecResult:
+    async with guest.run(Program(command, **options), stdin=stdin) as execution:  # type: ignore[arg-type]
+        return await execution.result(1_000_000)
 
 
 async def test_programs_have_the_defaults_unless_a_call_says_otherwise(agent: Path, tmp_path: Path) -> None:
     async with sandbox(agent, tmp_path) as running, opened(running) as guest:
-        assert printed(await run(guest, "sh", "-c", "echo $A; pwd")) == b"default\n/usr\n"
+        assert (await run(guest, "sh", "-c", "echo $A; pwd")).stdout == "default\n/usr\n"
         given = await run(guest, "sh", "-c", "echo $A; pwd", env=("A=given",), cwd="/etc")
-        assert (printed(given), given[-1]) == (b"given\n/etc\n", Ended(0))
+        assert (given.stdout, given.exit_code) == ("given\n/etc\n", 0)
 
 
 async def test_input_output_and_the_end(agent: Path, tmp_path: Path) -> None:
     async with sandbox(agent, tmp_path) as running, opened(running) as guest:
-        happenings = await run(guest, "sh", "-c", "cat; echo no >&2; exit 7", stdin=[b"a", b"b" * 500_000])
-        assert printed(happenings) == b"a" + b"b" * 500_000 + b"no\n"
-        assert happenings[-2:] == [Printed("stderr", b"no\n"), Ended(7)]
+        result = await run(guest, "sh", "-c", "cat; echo no >&2; exit 7", stdin=b"b" * 500_000)
+        assert result.stdout_bytes == b"b" * 500_000
+        assert (result.stderr, result.exit_code, result.signal) == ("no\n", 7, 0)
 
 
-@pytest.mark.parametrize(("control", "signal"), [(Kill(), 9), (Signal(15), 15)])
-async def test_a_program_is_controlled(agent: Path, tmp_path: Path, control: Control, signal: int) -> None:
+@pytest.mark.parametrize(
+    ("control", "signal"), [(Execution.kill, 9), (lambda execution: execution.signal(15), 15)], ids=str
+)
+async def test_a_program_is_controlled(
+    agent: Path, tmp_path: Path, control: Callable[[Execution], None], signal: int
+) -> None:
     async with sandbox(agent, tmp_path) as running, opened(running) as guest:
-        ready = asyncio.Event()
-        found = []
-        async for one in guest.run(
-            Program(("sh", "-c", "echo; exec sleep 600")), None, later([control], ready)
-        ):
-            ready.set()
-            found.append(one)
-        assert found[-1] == Ended(128 + signal, signal)
+        async with guest.run(Program(("sh", "-c", "echo; exec sleep 600"))) as execution:
+            async for _ in execution.output():
+                control(execution)
+            end = await execution.exit()
+        assert (end.exit_code, end.signal) == (128 + signal, signal)
+
+
+async def test_a_program_whose_time_is_over_ends_with_all_that_it_started(
+    agent: Path, tmp_path: Path
+) -> None:
+    async with sandbox(agent, tmp_path) as running, opened(running) as guest:
+        program = Program(("sh", "-c", "setsid sleep 4716 & sleep 4716"))
+        async with guest.run(program, timeout=0.1) as execution:
+            result = await execution.result(100)
+        assert (result.signal, result.timed_out) == (9, True)
+        assert (await run(guest, "pgrep", "-fc", "^sleep 4716")).stdout == "0\n"
 
 
 async def test_a_program_that_is_left_ends(agent: Path, tmp_path: Path) -> None:
     async with sandbox(agent, tmp_path) as running, opened(running) as guest:
-        async for one in guest.run(Program(("sh", "-c", "echo; sleep 4717")), None, no_controls()):
-            assert one == Printed("stdout", b"\n")
-            break
-        while printed(await run(guest, "pgrep", "-fc", "^sleep 4717")) != b"0\n":
+        async with guest.run(Program(("sh", "-c", "sleep 4717"))):
             pass
+        assert (await run(guest, "pgrep", "-fc", "^sleep 4717")).stdout == "0\n"
+
+
+async def test_input_is_written_while_it_runs_and_arrives_in_order(agent: Path, tmp_path: Path) -> None:
+    async with (
+        sandbox(agent, tmp_path) as running,
+        opened(running) as guest,
+        guest.run(Program(("cat",)), stdin=b"a" * 400_000, keep_stdin=True) as execution,
+    ):
+        reading = asyncio.create_task(execution.result(1_000_000))
+        await execution.write(b"b")
+        await execution.write(b"c", end=True)
+        assert (await reading).stdout == "a" * 400_000 + "bc"
+        with pytest.raises(ConflictError):
+            await execution.write(b"d")
 
 
 async def test_a_user_that_the_sandbox_does_not_have_is_refused(agent: Path, tmp_path: Path) -> None:
@@ -167,29 +162,18 @@ async def test_a_main_process_that_cannot_be_run_is_refused(
 async def test_a_program_goes_on_over_another_stream(agent: Path, tmp_path: Path) -> None:
     async with sandbox(agent, tmp_path) as running, opened(running) as guest:
         script = "echo before; read a; echo $a; read a; echo $a"
-        first, second = asyncio.Event(), asyncio.Event()
-
-        async def feed() -> AsyncIterator[bytes]:
-            yield b"one\n"
-            await second.wait()
-            yield b"two\n"
-
-        async def collect() -> list[Happening]:
-            found = []
-            async for one in guest.run(Program(("sh", "-c", script)), feed(), no_controls()):
-                found.append(one)
-                if b"one" in printed(found):
-                    first.set()
-            return found
-
-        collecting = asyncio.create_task(collect())
-        await first.wait()
-        await guest.hold()
-        second.set()
-        await asyncio.sleep(0)
-        await guest.reopen()
-        found = await collecting
-        assert (printed(found), found[-1]) == (b"before\none\ntwo\n", Ended(0))
+        async with guest.run(Program(("sh", "-c", script)), keep_stdin=True) as execution:
+            output = aiter(execution.output())
+            assert (await anext(output)).data == b"before\n"
+            await execution.write(b"one\n")
+            assert (await anext(output)).data == b"one\n"
+            await guest.hold()
+            writing = asyncio.create_task(execution.write(b"two\n"))
+            await asyncio.sleep(0)
+            await guest.open()
+            await writing
+            assert [piece.data async for piece in output] == [b"two\n"]
+            assert (await execution.exit()).exit_code == 0
         assert running.opened == 2
 
 
@@ -204,15 +188,15 @@ async def test_the_next_host_goes_on_with_what_runs(agent: Path, tmp_path: Path)
                 await asyncio.sleep(0.01)
             # What nobody reads any more must not hold it up, and nobody writes what it reads.
             script = "echo; cat; head -c 5000000 /dev/zero; touch /tmp/left"
-            left = before.run(Program(("sh", "-c", script)), endless_input(), no_controls())
-            await anext(left)
+            left = await stack.enter_async_context(before.run(Program(("sh", "-c", script)), keep_stdin=True))
+            assert (await anext(aiter(left.output()))).data == b"\n"
             # As if the host had been killed: nobody tells the agent.
             before.channel.close()
         async with opened(running) as after:
             await run(after, "touch", "/tmp/go")
             assert await after.main_exit == 3
             assert after.logs().output == b"begun\n"
-            while (await run(after, "test", "-e", "/tmp/left"))[-1] != Ended(0):
+            while (await run(after, "test", "-e", "/tmp/left")).exit_code != 0:
                 pass
 
 
@@ -229,7 +213,7 @@ async def test_output_that_nobody_takes_is_dropped_and_counted(
         await run(guest, "sh", "-c", "(read done < /tmp/done; echo > /tmp/go) & echo > /tmp/go")
         await guest.hold()
         if same:
-            await guest.reopen()
+            await guest.open()
             assert await guest.main_exit == 3
             log = guest.logs()
         else:
@@ -251,11 +235,11 @@ async def test_an_agent_that_dies_ends_what_waits_for_it(agent: Path, tmp_path: 
         descriptor = ours.detach()
         return AgentStream(descriptor, descriptor)
 
-    guest = Guest(connect, DEFAULTS)
+    guest = Guest("one", connect, DEFAULTS, no_kills)
     await guest.open()
     await guest.start_main(("sleep", "600"))
     running = asyncio.create_task(run(guest, "sleep", "600"))
-    while printed(await run(guest, "pgrep", "-c", "sleep")) != b"2\n":
+    while (await run(guest, "pgrep", "-c", "sleep")).stdout != "2\n":
         pass
     process.kill()
     with pytest.raises(SandboxEndedError):

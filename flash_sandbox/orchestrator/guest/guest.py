@@ -13,7 +13,6 @@ from typing import Final
 import flash_sandbox_guest as guest
 
 from ...errors import (
-    ConflictError,
     InternalServerError,
     InvalidArgumentError,
     Reason,
@@ -21,7 +20,7 @@ from ...errors import (
     SandboxError,
 )
 from ...models import GetLogsResult
-from ..completion import alongside, completed
+from ..completion import completed
 from ..sandboxing.output import BoundedBytes
 from .channel import Channel
 from .oom import OomKills
@@ -232,7 +231,7 @@ class Guest:
                 await task.started()
                 _require_user(task)
                 execution = Execution(task, oom_killed, takes_input=takes_input, started=started)
-                async with _timed(execution, timeout), alongside(_feed(execution, stdin, end=not keep_stdin)):
+                async with _timed(execution, timeout), execution.fed(stdin, end=not keep_stdin):
                     yield execution
 
     @asynccontextmanager
@@ -341,13 +340,6 @@ async def _timed(execution: Execution, timeout: float | None) -> AsyncIterator[N
     finally:
         if timer is not None:
             timer.cancel()
-
-
-async def _feed(execution: Execution, stdin: bytes, *, end: bool) -> None:
-    if stdin or end:
-        # A program that has ended, or with its channel, takes none.
-        with suppress(ConflictError, ChannelFailed):
-            await execution.write(stdin, end=end)
 
 
 def _require_user(task: Task) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Literal
 
 from ...errors import ConflictError, InternalServerError
 from ...models import ExecResult
+from ..completion import completed
 from ..sandboxing.output import BoundedBytes
-from .tasks import Task
+from .tasks import ChannelFailed, Task
 
 __all__ = ["Execution", "Exit", "Output", "Program", "TerminalSize"]
 
@@ -96,6 +98,7 @@ class Execution:
         self._started = started
         # One write at a time, so that input arrives in the order of the calls.
         self._writing = asyncio.Lock()
+        self._beginning: asyncio.Task[None] | None = None
 
     @property
     def offset(self) -> int:
@@ -147,12 +150,36 @@ class Execution:
         """Return the milliseconds since the start."""
         return round((monotonic() - self._started) * 1000)
 
+    @asynccontextmanager
+    async def fed(self, data: bytes, *, end: bool) -> AsyncIterator[None]:
+        """Write the beginning of its input while the block runs, before anything else is written."""
+
+        async def feed() -> None:
+            # A program that has ended, or with its channel, takes none.
+            with suppress(ConflictError, ChannelFailed):
+                await self._write(data, end=end)
+
+        if not data:
+            yield
+            return
+        self._beginning = asyncio.create_task(feed())
+        try:
+            yield
+        finally:
+            self._beginning.cancel()
+            await completed(asyncio.wait({self._beginning}))
+
     async def write(self, data: bytes, *, end: bool = False) -> None:
         """Write to its input, as fast as it reads, and end the input if that is asked.
 
         Raises:
             ConflictError: It has ended, or takes no (more) input.
         """
+        if self._beginning is not None:
+            await asyncio.wait({self._beginning})
+        await self._write(data, end=end)
+
+    async def _write(self, data: bytes, *, end: bool) -> None:
         self._require_running()
         if not self._takes_input:
             raise ConflictError("the process takes no input")
