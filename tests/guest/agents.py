@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import flash_sandbox_guest as guest
 
-from flash_sandbox.orchestrator.guest.frames import SYNCHRONISING, FrameReader, frame
+from flash_sandbox.orchestrator.guest import frames
+from flash_sandbox.orchestrator.guest.frames import SYNCHRONISING, FrameReader
 from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -59,6 +60,11 @@ class _Task:
     sent: int = 0
     pid: int = 0
     ended: guest.Ended | None = None
+
+
+def frame(message: bytes) -> bytes:
+    """Return the frame of a message."""
+    return b"".join(frames.frame([message]))
 
 
 def payloads(reader: FrameReader, data: bytes) -> list[bytes]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import flash_sandbox_guest as guest
-from agents import payloads, sandbox_command
+from agents import frame, payloads, sandbox_command
 
 from flash_sandbox.orchestrator.guest.channel import Channel, ChannelFailed, Task
-from flash_sandbox.orchestrator.guest.frames import FrameReader, frame
+from flash_sandbox.orchestrator.guest.frames import FrameReader
 from flash_sandbox.orchestrator.guest.streams import AgentStream, open_stream
 
 PATH = [b"PATH=/usr/bin:/bin"]
@@ -71,8 +71,8 @@ class Liar:
         self.channel = Channel(on_failure=self.failures.append)
         self.channel.connect(self._take, shows=shows)
 
-    def _take(self, data: bytes) -> None:
-        self.asked += map(guest.ToGuest.parse, payloads(self._reader, data))
+    def _take(self, parts: Sequence[bytes]) -> None:
+        self.asked += map(guest.ToGuest.parse, payloads(self._reader, b"".join(parts)))
 
     async def opened(self) -> Liar:
         """Greet the host, and return itself."""

@@ -13,11 +13,9 @@ from typing import Any, Final
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import Host, sandbox_command
+from agents import Host, frame, sandbox_command
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
-from flash_sandbox.orchestrator.guest.frames import frame
 
 _EXAMPLES: Final = 112
 _MESSAGES: Final = 100  # of one example, each of which is sent in nine forms

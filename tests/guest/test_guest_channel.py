@@ -11,7 +11,7 @@ from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import payloads, sandbox_command
+from agents import frame, payloads, sandbox_command
 from channels import PATH, Liar, channel_on, opened, printed, sh
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from flash_sandbox.orchestrator.guest import channel as channel_module
 from flash_sandbox.orchestrator.guest import frames
 from flash_sandbox.orchestrator.guest.channel import ChannelFailed, Task
-from flash_sandbox.orchestrator.guest.frames import FrameReader, frame
+from flash_sandbox.orchestrator.guest.frames import FrameReader
 
 # An honest agent
 
@@ -289,9 +289,9 @@ def test_zeros_end_whatever_was_left_unfinished(garbage: bytes, message: bytes) 
 
 
 def test_a_message_may_be_as_large_as_both_sides_say() -> None:
-    assert len(frames.frame(bytes(frames.MAX_TO_GUEST))) == len(frames.SYNCHRONISING)
+    assert len(frame(bytes(frames.MAX_TO_GUEST))) == len(frames.SYNCHRONISING)
     with pytest.raises(ValueError, match="at most"):
-        frames.frame(bytes(frames.MAX_TO_GUEST + 1))
+        frame(bytes(frames.MAX_TO_GUEST + 1))
     header = (Path(__file__).resolve().parents[2] / "guest" / "stream.h").read_text()
     assert f"MAX_TO_GUEST = {frames.MAX_TO_GUEST}," in header
     assert f"MAX_FROM_GUEST = {frames.MAX_FROM_GUEST}," in header

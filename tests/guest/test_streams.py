@@ -14,12 +14,12 @@ from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import WINDOW, Host, running_agent, sandbox_command
+from agents import WINDOW, Host, frame, running_agent, sandbox_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_wire import TO_GUEST, uint64
 
-from flash_sandbox.orchestrator.guest.frames import MAX_TO_GUEST, SYNCHRONISING, frame
+from flash_sandbox.orchestrator.guest.frames import MAX_TO_GUEST, SYNCHRONISING
 
 KEPT = 1_048_576
 

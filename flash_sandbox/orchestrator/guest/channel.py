@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ class Channel:
     ) -> None:
         self._on_failure = on_failure
         self._on_lost = on_lost
-        self._write: Callable[[bytes], None] | None = None
+        self._write: Callable[[Sequence[bytes]], None] | None = None
         self._synchronise = False
         self._awaited_secret: bytes | None = None
         self._reader = FrameReader()
@@ -60,7 +60,7 @@ class Channel:
         self._is_welcomed = self._is_holding = False
         self._changed = asyncio.Event()
         self._pongs = self._pings = 0
-        self._unsent: list[bytes] = []
+        self._unsent: list[Sequence[bytes]] = []
         # Tasks whose first message is among the unsent ones.
         self._unsent_tasks: set[int] = set()
         self._tasks: dict[int, Task] = {}
@@ -74,7 +74,7 @@ class Channel:
 
     def connect(
         self,
-        write: Callable[[bytes], None],
+        write: Callable[[Sequence[bytes]], None],
         *,
         synchronise: bool = False,
         secret: bytes = b"",
@@ -99,7 +99,7 @@ class Channel:
         self._pongs = self._pings
         self._nonce = secrets.token_bytes(_NONCE_BYTES)
         if synchronise:
-            write(SYNCHRONISING)
+            write([SYNCHRONISING])
         self._write_message(0, hello=guest.Hello(nonce=self._nonce, secret=secret))
 
     async def open(self) -> Mapping[int, Known]:

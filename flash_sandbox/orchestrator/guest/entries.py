@@ -181,7 +181,7 @@ def parsed_entry(data: bytes) -> guest.Entry:
 
 def framed_entry(entry: guest.Entry) -> bytes:
     """Return an entry behind its length."""
-    data = serialize(entry)
+    data = b"".join(serialize(entry))
     return encoded_number(len(data)) + data
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 __all__ = ["FRAME_HEAD", "MAX_FROM_GUEST", "MAX_TO_GUEST", "SYNCHRONISING", "FrameReader", "frame"]
@@ -23,15 +23,16 @@ SYNCHRONISING: Final = bytes(FRAME_HEAD + MAX_TO_GUEST + 1)
 """Zeros that end any frame which an orchestrator before may have left unfinished."""
 
 
-def frame(message: bytes) -> bytes:
-    """Return the frame of a message.
+def frame(message: Sequence[bytes]) -> list[bytes]:
+    """Return the frame of a message, both in parts.
 
     Raises:
         ValueError: The message is larger than `MAX_TO_GUEST`.
     """
-    if len(message) > MAX_TO_GUEST:
+    size = sum(map(len, message))
+    if size > MAX_TO_GUEST:
         raise ValueError(f"a message to the guest agent has at most {MAX_TO_GUEST} bytes")
-    return b"%c%b%b%c" % (_BEGIN, len(message).to_bytes(4, "little"), message, _END)
+    return [b"%c%b" % (_BEGIN, size.to_bytes(4, "little")), *message, bytes([_END])]
 
 
 class FrameReader:

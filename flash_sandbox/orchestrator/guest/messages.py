@@ -161,11 +161,11 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a number is too large")
 
 
-def serialize(message: betterproto2.Message) -> bytes:
-    """Write a message."""
+def serialize(message: betterproto2.Message) -> list[bytes]:
+    """Write a message, and return it in parts: what it holds is not copied."""
     parts: list[bytes] = []
     _serialize(message, parts)
-    return b"".join(parts)
+    return parts
 
 
 def _serialize(message: betterproto2.Message, parts: list[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -115,19 +116,18 @@ class _Protocol(asyncio.Protocol):
             self.is_closed = True
             self._channel.lost()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, parts: Sequence[bytes]) -> None:
         # What is sent in one turn of the event loop is sent at once.
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._unsent.append(data)
+        self._unsent += parts
 
     def _flush(self) -> None:
         assert self.writer is not None
-        data = b"".join(self._unsent)
-        self._unsent.clear()
+        parts, self._unsent = self._unsent, []
         if self.is_closed:
             return
-        self.writer.write(data)
+        self.writer.writelines(parts)
         if self.writer.get_write_buffer_size() > _MAX_UNSENT:
             self._channel.fail(ChannelFailed("the agent does not read"))
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import flash_sandbox_guest as guest
 
@@ -179,21 +179,22 @@ class Task:
         Raises:
             ChannelFailed: The channel failed.
         """
-        at = 0
-        while self._ended is None and (at < len(data) or end):
-            size = min(len(data) - at, MAX_PIECE, self._credit - self._sent)
-            last = end and at + size == len(data)
-            if not self._channel.is_connected or (size <= 0 and not last):
+        left = memoryview(data)
+        while self._ended is None and (left or end):
+            size = min(len(left), MAX_PIECE)
+            # Not less, since more credit comes for what is on its way.
+            if not self._channel.is_connected or size > self._credit - self._sent:
                 await self._change()
                 continue
-            piece = data[at : at + size]
+            last = end and size == len(left)
+            piece = cast(bytes, left[:size])
             self._unread.append(piece)
             self._input_ends = last
             self._send(input=guest.Input(data=piece, end=last))
-            at += size
+            left = left[size:]
             self._sent += size
             end = end and not last
-        return at == len(data) and not end
+        return not left and not end
 
     def signal(self, number: int) -> None:
         """Send a signal to a program's first process."""
