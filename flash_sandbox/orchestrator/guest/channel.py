@@ -235,7 +235,7 @@ class Channel:
             if len(self._unsent) > _MAX_UNSENT:
                 self.fail(ChannelFailed("too much waits for the agent to connect"))
 
-    def repeat(self, message: bytes) -> None:
+    def repeat(self, message: Sequence[bytes]) -> None:
         """Send a message again that was lost with a stream."""
         assert self._write is not None
         self._write(message)

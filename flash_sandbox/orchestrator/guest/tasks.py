@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
@@ -62,7 +62,7 @@ class Sender(Protocol):
     def send(self, number: int, **body: Any) -> None:
         """Send a message about a task, once the agent takes messages."""
 
-    def repeat(self, message: bytes) -> None:
+    def repeat(self, message: Sequence[bytes]) -> None:
         """Send a message again that was lost with a stream."""
 
     def forget(self, task: Task) -> None:
@@ -95,7 +95,7 @@ class Task:
         sent: int = 0,
         credit: int = INPUT_WINDOW,
         produced: int = 0,
-        beginning: bytes = b"",
+        beginning: Sequence[bytes] = (),
     ) -> None:
         self.number = number
         self.pid = 0
@@ -250,7 +250,7 @@ class Task:
         """
         if self._ended is not None:
             raise ChannelFailed("the agent spoke of a task after its end")
-        self._beginning = b""
+        self._beginning = ()
         if message.output is not None:
             self._take_output(message.output)
         elif message.started is not None:
