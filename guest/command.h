@@ -20,7 +20,7 @@ enum {
 struct plan {
     struct bytes run; /* the message */
     struct winsize size;
-    bool malformed, terminal, takes_input, detached;
+    bool malformed, terminal, takes_input, detached, merged;
     bool grouped;    /* it has a cgroup */
     bool controlled; /* the terminal's signals come on `CONTROL` */
     uint64_t window;

@@ -75,6 +75,7 @@ static void begin(void *argument) {
     const struct plan *plan = argument;
     fcntl(EXECUTED, F_SETFD, FD_CLOEXEC);
     fcntl(REPORT, F_SETFD, FD_CLOEXEC);
+    if (plan->merged) dup2(1, 2);
     if (plan->grouped) command_run(plan);
     supervise(plan);
 }
@@ -135,6 +136,7 @@ static struct plan read_plan(struct bytes run) {
         .terminal = message.bytes[RUN_TERMINAL].data,
         .takes_input = message.numbers[RUN_TAKES_INPUT],
         .detached = message.numbers[RUN_DETACHED],
+        .merged = message.numbers[RUN_MERGED],
         .window = message.numbers[RUN_WINDOW],
         .label = message.bytes[RUN_LABEL],
     };

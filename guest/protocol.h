@@ -35,6 +35,7 @@ enum {
     RUN_WINDOW = 8,
     RUN_LIMITS = 9,
     RUN_LABEL = 10,
+    RUN_MERGED = 11,
 };
 
 enum {

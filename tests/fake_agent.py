@@ -13,9 +13,14 @@ import flash_sandbox_guest as guest
 from flash_sandbox.orchestrator.guest.frames import frame
 from flash_sandbox.orchestrator.guest.streams import AgentStream
 
-__all__ = ["FakeAgent"]
+__all__ = ["FakeAgent", "framed"]
 
 _WINDOW: Final = 262_144
+
+
+def framed(message: bytes) -> bytes:
+    """Return a message in its frame."""
+    return b"".join(frame([message]))
 
 
 class FakeAgent:
@@ -87,7 +92,7 @@ class FakeAgent:
 
     def say(self, task: int = 0, **body: Any) -> None:
         """Send a message."""
-        self.send(frame(bytes(guest.FromGuest(task=task, **body))))
+        self.send(framed(bytes(guest.FromGuest(task=task, **body))))
 
     def send(self, data: bytes) -> None:
         """Send bytes."""

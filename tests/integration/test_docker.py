@@ -26,7 +26,7 @@ from flash_sandbox import (
     UnavailableError,
     UnsupportedError,
 )
-from flash_sandbox.models import StartRequest
+from flash_sandbox.models import StartRequest, StopRequest
 from flash_sandbox.orchestrator import running_orchestrator
 from flash_sandbox.orchestrator.docker_engine.api import Engine
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
@@ -204,8 +204,7 @@ class TestNothingIsLeft:
             await asyncio.sleep(0.0005 if steps > 10 else 0)
         task.cancel()
         with suppress(asyncio.CancelledError):
-            await task
-            await runtime.stop("one")
+            await service.stop_sandbox(StopRequest((await task).id))
         assert containers(docker_engine, tmp_path) == []
 
     async def test_by_ten_starts_and_stops_at_once(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import flash_sandbox_guest as guest
 import pytest
-from fake_agent import FakeAgent
+from fake_agent import FakeAgent, framed
 from test_lifecycle_races import SteppedRuntime, started, state, status_is
 
 from flash_sandbox.errors import InternalServerError, SandboxEndedError, SandboxError
@@ -21,7 +21,6 @@ from flash_sandbox.models import (
     WaitProcessRequest,
 )
 from flash_sandbox.orchestrator.guest import channel
-from flash_sandbox.orchestrator.guest.frames import frame
 from flash_sandbox.orchestrator.service import SandboxService
 
 MIB = 1024 * 1024
@@ -94,7 +93,7 @@ def no_frames(agent: FakeAgent, task: int) -> None:
 
 
 def flood_of_pongs(agent: FakeAgent, task: int) -> None:
-    agent.send(frame(bytes(guest.FromGuest(pong=guest.Pong()))) * 100_000)
+    agent.send(framed(bytes(guest.FromGuest(pong=guest.Pong()))) * 100_000)
 
 
 def a_second_welcome(agent: FakeAgent, task: int) -> None:
@@ -112,7 +111,7 @@ def output_after_the_end(agent: FakeAgent, task: int) -> None:
 
 
 def unreadable(agent: FakeAgent, task: int) -> None:
-    agent.send(frame(b"\xff" * 100))
+    agent.send(framed(b"\xff" * 100))
 
 
 def silence(agent: FakeAgent, task: int) -> None:

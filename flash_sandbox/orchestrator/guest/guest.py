@@ -257,6 +257,8 @@ class Guest:
             takes_input=takes_input,
             detached=detached,
             label=label or _PROGRAM,
+            # The log of the main process is one stream.
+            merged=label == _MAIN,
         )
         if program.terminal is not None:
             run.terminal = guest.Terminal(rows=program.terminal.rows, columns=program.terminal.columns)

@@ -636,6 +636,11 @@ class Run(betterproto2.Message):
     What `known` shall say of it: at most 32768 bytes, which mean nothing to the agent.
     """
 
+    merged: "bool" = betterproto2.field(11, betterproto2.TYPE_BOOL)
+    """
+    Whether standard error goes where standard output goes, so that what is printed keeps its order.
+    """
+
 
 default_message_pool.register_message("guest", "Run", Run)
 
