@@ -88,7 +88,9 @@ async def test_input_output_and_the_end(agent: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("control", "signal"), [(Execution.kill, 9), (lambda execution: execution.signal(15), 15)], ids=str
+    ("control", "signal"),
+    [(Execution.kill, 9), (lambda execution: execution.signal(15), 15)],
+    ids=["kill", "signal"],
 )
 async def test_a_program_is_controlled(
     agent: Path, tmp_path: Path, control: Callable[[Execution], None], signal: int

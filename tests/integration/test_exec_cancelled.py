@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest_asyncio
-from inside import run_in
+from inside import begin, run_in
 
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.runtimes import Limits
@@ -23,7 +23,7 @@ async def runtime(tmp_path: Path, limits: Limits) -> AsyncIterator[BubblewrapRun
     opened = BubblewrapRuntime(tmp_path, limits=limits)
     await opened.open()
     try:
-        await opened.start(ID, StartRequest(memory_mb=64), lambda status: None)
+        await begin(opened, ID, StartRequest(memory_mb=64))
         yield opened
         await opened.stop(ID)
     finally:

@@ -104,7 +104,7 @@ class TestPipes:
     @pytest.mark.parametrize(
         ("arguments", "what"),
         [
-            (["-u", "12", "{id}", "true"], b"runs nothing as user '12'"),
+            (["-u", "nobody-here", "{id}", "true"], b"user"),
             (["-e", "=x", "{id}", "true"], b"env"),
             (["no-such-sandbox", "true"], b"no-such-sandbox"),
             (["-t", "{id}", "true"], b"-t needs a terminal"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import flash_sandbox_guest as guest
@@ -15,6 +16,7 @@ from test_lifecycle_races import SteppedRuntime, started, state, status_is
 from flash_sandbox.errors import InternalServerError, SandboxEndedError, SandboxError
 from flash_sandbox.models import (
     ExecRequest,
+    ExecStreamRequest,
     StartProcessRequest,
     StartRequest,
     StopRequest,
@@ -124,7 +126,6 @@ def death(agent: FakeAgent, task: int) -> None:
 
 ATTACKS = [
     of_another_task,
-    too_much_output,
     wrong_offset,
     endless_frame,
     no_frames,
@@ -149,6 +150,18 @@ async def test_an_attack_ends_its_own_sandbox_alone(
         await world.require_honest()
         assert await state(world.service, world.honest) == "running"
         await world.service.stop_sandbox(StopRequest(sandbox))
+
+
+async def test_more_output_than_is_allowed_ends_the_sandbox(world: World) -> None:
+    sandbox = await world.sandbox_of(on_run(too_much_output))
+    frames = world.service.exec_stream(ExecStreamRequest(sandbox, ("true",)))
+    async with asyncio.timeout(20), aclosing(frames):
+        assert (await anext(frames)).type == "started"
+        # Nobody takes any more.
+        await status_is(world.service, sandbox, "stopped")
+        with pytest.raises(SandboxEndedError):
+            async for _ in frames:
+                pass
 
 
 async def test_an_attack_is_heard_of_by_everybody_who_waits_for_the_sandbox(world: World) -> None:

@@ -26,6 +26,8 @@ __all__ = ["AgentLink", "AttachedLink", "DialledLink"]
 _DIAL_SECONDS: Final = 2.0
 # If the agent certainly runs on this host, which may be busy.
 _LOCAL_DIAL_SECONDS: Final = 30.0
+# How often it is checked that an agent of this host still runs.
+_LOOK_SECONDS: Final = 0.2
 _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
 
 
@@ -81,6 +83,7 @@ class DialledLink:
         self._socket = AgentSocket(directory, secret)
         self._container = ""
         self._init = 0
+        self._is_local = False
         self._first: AgentStream | None = None
 
     async def equip(self, container: Container, program: Path) -> Container:
@@ -94,14 +97,19 @@ class DialledLink:
 
     async def begin(self, container_id: str, init: int) -> None:
         """Wait until the agent has dialled."""
-        self._container, self._init = container_id, init
-        is_local = on_this_host(container_id, init)
-        self._first = await self._accept(_LOCAL_DIAL_SECONDS if is_local else _DIAL_SECONDS, again=False)
+        self._note(container_id, init)
+        self._first = await self._accept(
+            _LOCAL_DIAL_SECONDS if self._is_local else _DIAL_SECONDS, again=False
+        )
 
     def resume(self, container_id: str, init: int) -> None:
         """Listen."""
-        self._container, self._init = container_id, init
+        self._note(container_id, init)
         self._socket.listen()
+
+    def _note(self, container_id: str, init: int) -> None:
+        self._container, self._init = container_id, init
+        self._is_local = on_this_host(container_id, init)
 
     async def connect(self) -> AgentStream:
         """Return a new stream, once the agent has dialled."""
@@ -118,11 +126,19 @@ class DialledLink:
         self._socket.close()
 
     async def _accept(self, seconds: float, *, again: bool) -> AgentStream:
+        accepting = asyncio.create_task(self._socket.accept(self._is_agent, again=again))
         try:
             async with asyncio.timeout(seconds):
-                return await self._socket.accept(self._is_agent, again=again)
+                while not accepting.done():
+                    await asyncio.wait({accepting}, timeout=_LOOK_SECONDS)
+                    gone = self._is_local and not on_this_host(self._container, self._init)
+                    if gone and not accepting.done():
+                        raise InternalServerError("the sandbox's agent has ended")
+                return accepting.result()
         except TimeoutError as error:
             raise InternalServerError(f"the sandbox's agent did not connect within {seconds:g} s") from error
+        finally:
+            accepting.cancel()
 
     def _is_agent(self, pid: int) -> bool:
         # If the engine's process IDs are not those of this host, the secret alone counts.

@@ -81,6 +81,8 @@ async def pack_of_tar(source: ByteSource) -> AsyncGenerator[bytes]:
     Raises:
         Malformed: It is no tar archive, or has something that cannot be unpacked.
     """
+    if await source.is_at_end():
+        raise Malformed("it is empty")
     members = _TarReader(source)
     out = Gathered()
     while (member := await members.next()) is not None:
