@@ -174,10 +174,15 @@ async def test_devices_are_refused(kind: bytes) -> None:
         await read(archive((member("null", kind), b"")))
 
 
+async def test_an_archive_without_a_byte_is_refused() -> None:
+    with pytest.raises(Malformed, match="is empty"):
+        await read(b"")
+    assert await read(bytes(1024)) == {}
+
+
 async def test_what_follows_the_end_is_not_read() -> None:
     whole = archive((member("a"), b"x"))
     assert list(await read(whole + b"anything" * 1000)) == [b"a"]
-    assert await read(b"") == {}
     # Some leave the end out.
     assert list(await read(whole[:1024])) == [b"a"]
 

@@ -24,7 +24,7 @@ from flash_sandbox import (
     SandboxNotFoundError,
     UnsupportedError,
 )
-from flash_sandbox.orchestrator.runtimes import CAPABILITIES, OPTIONS
+from flash_sandbox.orchestrator.runtimes import OPTIONS, capabilities
 from flash_sandbox.orchestrator.sandboxing.output import MAX_OUTPUT_BYTES
 
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, NET_BIND_SERVICE, SYS_CHROOT and SETFCAP.
@@ -63,13 +63,13 @@ class TestLifecycle:
         assert caught.value.reason == Reason.IMAGE_NOT_FOUND
 
     def test_an_option_that_a_runtime_cannot_honour_is_refused(self, runtime: Runtime) -> None:
-        for option in set(OPTIONS) - CAPABILITIES[runtime.type].options:
+        for option in set(OPTIONS) - capabilities()[runtime.type].options:
             value: Any = 32 if option in ("pids", "shm_mb") else "/x"
             with pytest.raises(UnsupportedError, match=option):
                 runtime.client.start_sandbox(runtime.type, runtime.image, **{option: value})
 
     def test_a_network_that_a_runtime_cannot_give_is_refused(self, runtime: Runtime) -> None:
-        for network in {"none", "bridge"} - set(CAPABILITIES[runtime.type].networks):
+        for network in {"none", "bridge"} - set(capabilities()[runtime.type].networks):
             with pytest.raises(UnsupportedError, match=network):
                 runtime.client.start_sandbox(runtime.type, runtime.image, network=network)
 
@@ -147,18 +147,18 @@ class TestConfinement:
         self, runtime: Runtime, idle: str, field: str, granted: int
     ) -> None:
         line = runtime.sh(idle, f"grep {field} /proc/self/status || true").split()
-        if not line and CAPABILITIES[runtime.type].own_kernel:
+        if not line and capabilities()[runtime.type].own_kernel:
             pytest.skip("the sandbox's own kernel knows no such capabilities")
         assert int(line[1], 16) == granted
 
     def test_privileges_cannot_be_gained(self, runtime: Runtime, idle: str) -> None:
         line = runtime.sh(idle, "grep NoNewPrivs /proc/self/status || true").split()
-        if not line and CAPABILITIES[runtime.type].own_kernel:
+        if not line and capabilities()[runtime.type].own_kernel:
             pytest.skip("the sandbox's own kernel does not tell")
         assert line[1] == "1"
 
     def test_the_hosts_system_calls_are_filtered_or_not_reached(self, runtime: Runtime, idle: str) -> None:
-        if CAPABILITIES[runtime.type].own_kernel:
+        if capabilities()[runtime.type].own_kernel:
             assert runtime.sh(idle, "uname -r").strip() != os.uname().release
         else:
             assert runtime.sh(idle, "grep Seccomp: /proc/self/status").split()[1] == "2"
@@ -184,7 +184,7 @@ class TestLimits:
     def test_a_memory_hog_is_ended_and_the_others_go_on(self, runtime: Runtime, idle: str, limits) -> None:
         if limits != "enforce":
             pytest.skip("memory is limited for all processes together only where there is a cgroup")
-        if CAPABILITIES[runtime.type].memory_ends == "the sandbox":
+        if capabilities()[runtime.type].memory_ends == "the sandbox":
             pytest.skip("all of the sandbox ends")
         with runtime.sandbox(memory_mb=32) as sandbox_id:
             hog = ["sh", "-c", "head -c 100m /dev/zero | tail | wc -c"]
@@ -194,7 +194,7 @@ class TestLimits:
             assert runtime.sh(idle, "echo on") == "on\n"
 
     def test_a_memory_hog_ends_its_whole_sandbox_where_it_is_said_to(self, runtime: Runtime) -> None:
-        if CAPABILITIES[runtime.type].memory_ends != "the sandbox":
+        if capabilities()[runtime.type].memory_ends != "the sandbox":
             pytest.skip("one process ends")
         with runtime.sandbox(memory_mb=96) as sandbox_id:
             hog = ["sh", "-c", "head -c 300m /dev/zero | tail | wc -c"]
