@@ -11,6 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -400,7 +401,9 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         self._note_end(sandbox, guest)
         async with sandbox.lock:
             if sandbox in self.registry and sandbox.state is State.STOPPED:
-                await self._end_processes(sandbox)
+                # What runs it may be away. Its main process has ended in any case.
+                with suppress(SandboxError, OSError):
+                    await self._end_processes(sandbox)
 
     def _note_end(self, sandbox: Sandbox, guest: Guest) -> None:
         """Take note that the main process of a sandbox has ended, or its agent."""
@@ -412,14 +415,9 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
 
     async def _end_processes(self, sandbox: Sandbox) -> None:
         """End every process of a sandbox, whose lock is held, and keep what it holds."""
-        try:
-            await end_guest(sandbox)
-            await sandbox.runtime.keep_log(sandbox.id, sandbox.log)
-            await sandbox.runtime.halt(sandbox.id)
-        except BaseException as error:
-            sandbox.state = State.ERROR
-            sandbox.tell("failed", f"it could not be stopped: {error}")
-            raise
+        await end_guest(sandbox)
+        await sandbox.runtime.keep_log(sandbox.id, sandbox.log)
+        await sandbox.runtime.halt(sandbox.id)
 
     async def _started(self, sandbox: Sandbox) -> None:
         start = self._starts.get(sandbox.id)
@@ -454,7 +452,12 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             sandbox.state = State.STOPPED
             if sandbox.watcher is not None:
                 sandbox.watcher.cancel()
-            await self._end_processes(sandbox)
+            try:
+                await self._end_processes(sandbox)
+            except BaseException as error:
+                sandbox.state = State.ERROR
+                sandbox.tell("failed", f"it could not be stopped: {error}")
+                raise
             sandbox.tell("stopped", "its processes were ended")
 
     async def _pause(self, sandbox_id: str) -> None:
