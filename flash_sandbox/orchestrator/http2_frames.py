@@ -70,12 +70,12 @@ class _Budget:
 
 
 def _budget(kind: str) -> _Budget:
-    # A client of gRPC may answer every message with a PING and two WINDOW_UPDATE, and with a RST_STREAM each
-    # frame, of at least 16 bytes, that was on its way on a stream that it has left.
+    # A client of gRPC may answer every message with a PING and two WINDOW_UPDATE. Resets: as nghttp2's server
+    # does.
     if kind in ("PING", "WINDOW_UPDATE"):
         return _Budget(1000, 100, per_kib=16)
     if kind == "RST_STREAM":
-        return _Budget(1000, 100, per_kib=64)
+        return _Budget(1000, 100, per_kib=1)
     if kind == "SETTINGS":
         return _Budget(30, 1)
     return _Budget(500, 20)

@@ -139,13 +139,24 @@ class Task:
         """
         while True:
             while self._output:
-                piece = self._output.popleft()
+                piece = self._next_output()
                 self.received += len(piece.data)
                 self._allow_more()
                 yield piece
             if self._ended is not None:
                 return
             await self._news()
+
+    def _next_output(self) -> guest.Output:
+        """Take the pieces of one stream that have arrived one after the other, as one piece."""
+        first = self._output.popleft()
+        parts, size = [first.data], len(first.data)
+        while self._output and self._output[0].stream == first.stream and size < MAX_PIECE:
+            parts.append(self._output.popleft().data)
+            size += len(parts[-1])
+        if len(parts) == 1:
+            return first
+        return guest.Output(stream=first.stream, offset=first.offset, data=b"".join(parts))
 
     async def ended(self) -> guest.Ended:
         """Wait until it has ended, discard the rest of its output, and return how it ended.
