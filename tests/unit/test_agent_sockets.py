@@ -36,7 +36,7 @@ def connected(directory: Path, sent: bytes) -> socket.socket:
 
 
 def greeting(secret: bytes) -> bytes:
-    return frame(bytes(guest.FromGuest(dialled=guest.Dialled(secret=secret))))
+    return b"".join(frame([bytes(guest.FromGuest(dialled=guest.Dialled(secret=secret)))]))
 
 
 async def test_who_has_the_secret_is_the_agent_and_whatever_follows_is_left_to_read(directory: Path) -> None:
@@ -65,8 +65,8 @@ async def test_the_first_time_there_is_no_secret_yet(directory: Path) -> None:
         greeting(SECRET[:-1]),
         greeting(b"x" * 5000),
         greeting(SECRET)[:-1] + b"\0",
-        frame(bytes(guest.FromGuest(pong=guest.Pong()))),
-        frame(b"\xff\xff\xff"),
+        b"".join(frame([bytes(guest.FromGuest(pong=guest.Pong()))])),
+        b"".join(frame([b"\xff\xff\xff"])),
         b"\0" * 64,
     ],
     ids=range(9),
