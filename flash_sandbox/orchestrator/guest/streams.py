@@ -127,7 +127,8 @@ class _Protocol(asyncio.Protocol):
         parts, self._unsent = self._unsent, []
         if self.is_closed:
             return
-        self.writer.writelines(parts)
+        # A long command line has a million parts. uvloop's `writelines` fails at so many.
+        self.writer.write(b"".join(parts))
         if self.writer.get_write_buffer_size() > _MAX_UNSENT:
             self._channel.fail(ChannelFailed("the agent does not read"))
 
