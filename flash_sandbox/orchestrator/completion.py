@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-__all__ = ["alongside", "completed", "is_being_cancelled"]
+__all__ = ["alongside", "completed", "done_before", "is_being_cancelled"]
 
 _Result = TypeVar("_Result")
 
@@ -27,6 +27,20 @@ async def completed(work: Awaitable[_Result]) -> _Result:
         # Taken note of: asyncio complains of an error that nobody has looked at.
         task.exception()
     raise cancelled
+
+
+async def done_before(work: Coroutine[Any, Any, None], end: asyncio.Future[Any]) -> bool:
+    """Do `work` to its end, or give it up once `end` is done; tell whether it came to its end."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return True
+        return False
+    finally:
+        task.cancel()
+        await completed(asyncio.wait({task}))
 
 
 @asynccontextmanager

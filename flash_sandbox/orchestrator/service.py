@@ -46,7 +46,7 @@ from ..models import (
     StopResult,
 )
 from .admission import Admission
-from .completion import completed, is_being_cancelled
+from .completion import completed, done_before, is_being_cancelled
 from .core import end_guest, freeze, open_guest, retrieve, settle, thaw, unwritten
 from .defaults import filled_in
 from .expiry import Expiry
@@ -491,14 +491,10 @@ async def _begin(sandbox: Sandbox, created: Created) -> None:
 
 async def _unless_ended(sandbox: Sandbox, work: Coroutine[Any, Any, None]) -> None:
     """Do what needs the guest agent of a sandbox; give it up if nothing runs in the sandbox any more."""
-    working = asyncio.create_task(work)
     ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
     try:
-        await asyncio.wait({working, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        if not await done_before(work, ended):
             raise InternalServerError("the sandbox ended while it was being started")
-        working.result()
     finally:
-        for task in (working, ended):
-            task.cancel()
-        await completed(asyncio.wait({working, ended}))
+        ended.cancel()
+        await completed(asyncio.wait({ended}))

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import flash_sandbox_guest as guest
+from fake_agent import framed
 
-from flash_sandbox.orchestrator.guest import frames
 from flash_sandbox.orchestrator.guest.frames import SYNCHRONISING, FrameReader
 from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
 
@@ -62,11 +62,6 @@ class _Task:
     ended: guest.Ended | None = None
 
 
-def frame(message: bytes) -> bytes:
-    """Return the frame of a message."""
-    return b"".join(frames.frame([message]))
-
-
 def payloads(reader: FrameReader, data: bytes) -> list[bytes]:
     """Return the messages that these bytes complete."""
     return [within[begin:end] for within, begin, end in reader.feed(data)]
@@ -102,7 +97,7 @@ class Host:
 
     def send(self, task: int = 0, **body: Any) -> None:
         """Send one message."""
-        self.sock.sendall(frame(bytes(guest.ToGuest(task=task, **body))))
+        self.sock.sendall(framed(bytes(guest.ToGuest(task=task, **body))))
 
     def receive(self) -> guest.FromGuest:
         """Return the next message."""

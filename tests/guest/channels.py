@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import flash_sandbox_guest as guest
-from agents import frame, payloads, sandbox_command
+from agents import payloads, sandbox_command
+from fake_agent import framed
 
 from flash_sandbox.orchestrator.guest.channel import Channel, ChannelFailed, Task
 from flash_sandbox.orchestrator.guest.frames import FrameReader
@@ -85,7 +86,7 @@ class Liar:
 
     def say(self, task: int = 0, **body: object) -> None:
         """Send a message."""
-        self.channel.received(frame(bytes(guest.FromGuest(task=task, **body))))
+        self.channel.received(framed(bytes(guest.FromGuest(task=task, **body))))
 
     async def task(self) -> Task:
         """Have the host start a program."""

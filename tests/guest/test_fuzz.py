@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import Host, frame, sandbox_command
+from agents import Host, sandbox_command
+from fake_agent import framed
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -90,10 +91,10 @@ def _broken(whole: bytes, noise: bytes) -> Iterator[bytes]:
     changed = bytearray(whole or b"\0")
     changed[at % len(changed)] ^= noise[1]
     wrong_size = struct.pack("<I", len(whole) + noise[2] % 8)
-    yield frame(whole[:at])
-    yield frame(changed)
-    yield frame(whole[:at] + noise + whole[at:])
-    yield [noise, frame(whole)[:-1], _BEGIN + wrong_size + whole + _END][noise[3] % 3]
+    yield framed(whole[:at])
+    yield framed(changed)
+    yield framed(whole[:at] + noise + whole[at:])
+    yield [noise, framed(whole)[:-1], _BEGIN + wrong_size + whole + _END][noise[3] % 3]
 
 
 class Fuzzed:
@@ -128,7 +129,7 @@ class Fuzzed:
         if name == "input" and noise[4] < 32:
             body = guest.Input(data=bytes((65_536, 70_000)[noise[4] % 2]), end=body.end)
         whole = bytes(guest.ToGuest(task=task, **{name: body}))
-        frames = [frame(whole), *_broken(whole, noise[:8]), *_broken(whole, noise[8:])]
+        frames = [framed(whole), *_broken(whole, noise[:8]), *_broken(whole, noise[8:])]
         self._sock.sendall(b"".join(frames))
         self.sent += len(frames)
 

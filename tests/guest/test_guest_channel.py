@@ -11,8 +11,9 @@ from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import frame, payloads, sandbox_command
+from agents import payloads, sandbox_command
 from channels import PATH, Liar, channel_on, opened, printed, sh
+from fake_agent import framed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,22 +162,22 @@ async def test_an_agent_that_breaks_the_protocol_is_given_up(
     [
         b"x",
         b"\0\0x",
-        frame(b"\xff" * 9),
-        frame(b"")[:-1] + b"x",
-        frame(b"")[:1] + b"\xff" * 5,
-        frame(bytes(66_561)),
+        framed(b"\xff" * 9),
+        framed(b"")[:-1] + b"x",
+        framed(b"")[:1] + b"\xff" * 5,
+        framed(bytes(66_561)),
     ],
 )
 async def test_bytes_that_are_no_frame_fail_the_channel(nonsense: bytes) -> None:
     liar = await Liar().opened()
-    liar.channel.received(nonsense + frame(b""))
+    liar.channel.received(nonsense + framed(b""))
     assert len(liar.failures) == 1
 
 
 async def test_endless_bytes_are_not_kept() -> None:
     liar = await Liar().opened()
     for _ in range(100):
-        liar.channel.received(frame(bytes(66_560))[:60_000])
+        liar.channel.received(framed(bytes(66_560))[:60_000])
     assert len(liar.failures) == 1
 
 
@@ -272,7 +273,7 @@ async def test_an_agent_that_does_not_answer_is_given_up(
 def test_frames_come_out_as_they_went_in_however_they_are_cut(
     messages: list[bytes], data: st.DataObject
 ) -> None:
-    stream = b"".join(bytes(data.draw(st.integers(0, 3))) + frame(message) for message in messages)
+    stream = b"".join(bytes(data.draw(st.integers(0, 3))) + framed(message) for message in messages)
     reader, found = FrameReader(), []
     while stream:
         size = data.draw(st.integers(1, len(stream)))
@@ -285,13 +286,13 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(
 def test_zeros_end_whatever_was_left_unfinished(garbage: bytes, message: bytes) -> None:
     reader = FrameReader()
     zeros = bytes(frames.MAX_FROM_GUEST + 6)
-    assert payloads(reader, garbage + zeros + frame(message))[-1:] == [message]
+    assert payloads(reader, garbage + zeros + framed(message))[-1:] == [message]
 
 
 def test_a_message_may_be_as_large_as_both_sides_say() -> None:
-    assert len(frame(bytes(frames.MAX_TO_GUEST))) == len(frames.SYNCHRONISING)
+    assert len(framed(bytes(frames.MAX_TO_GUEST))) == len(frames.SYNCHRONISING)
     with pytest.raises(ValueError, match="at most"):
-        frame(bytes(frames.MAX_TO_GUEST + 1))
+        framed(bytes(frames.MAX_TO_GUEST + 1))
     header = (Path(__file__).resolve().parents[2] / "guest" / "stream.h").read_text()
     assert f"MAX_TO_GUEST = {frames.MAX_TO_GUEST}," in header
     assert f"MAX_FROM_GUEST = {frames.MAX_FROM_GUEST}," in header

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import WINDOW, Host, frame, running_agent, sandbox_command
+from agents import WINDOW, Host, running_agent, sandbox_command
+from fake_agent import framed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_wire import TO_GUEST, uint64
@@ -221,7 +222,7 @@ def test_half_a_frame_of_a_dead_orchestrator_swallows_nothing_of_the_next(pipes:
     with pipes.connected() as stream:
         host = Host(stream, synchronise=True)
         message = guest.ToGuest(task=1, run=guest.Run(argv=[b"echo", b"x" * 60], window=65536))
-        stream.sendall(frame(bytes(message))[:size])
+        stream.sendall(framed(bytes(message))[:size])
         again = Host(stream, synchronise=True)
         assert again.run("echo", "hi").stdout == b"hi\n"
         assert host.tasks == {}
@@ -231,7 +232,7 @@ def test_what_was_on_its_way_to_a_dead_orchestrator_does_not_mislead_the_next(pi
     with pipes.connected() as stream:
         host = Host(stream, synchronise=True)
         # What a program prints may look like a frame, and like a welcome.
-        forged = frame(bytes(guest.FromGuest(welcome=guest.Welcome(nonce=bytes(16))))) * 100
+        forged = framed(bytes(guest.FromGuest(welcome=guest.Welcome(nonce=bytes(16))))) * 100
         task = host.start(
             "sh", "-c", "cat > /tmp/forged; while :; do cat /tmp/forged; done", takes_input=True
         )
@@ -292,10 +293,10 @@ def test_a_frame_that_is_none_is_dropped(agent: Path) -> None:
             b"\0" * 1000,
             b"\x01\x02\x03",
             b"\xf5\xff\xff\xff\xff",
-            frame(b"\xff" * 50),
-            frame(bytes(guest.ToGuest(task=99, kill=guest.Kill()))),
-            frame(bytes(guest.ToGuest(ping=guest.Ping())))[:-1] + b"\xfb",
-            frame(b""),
+            framed(b"\xff" * 50),
+            framed(bytes(guest.ToGuest(task=99, kill=guest.Kill()))),
+            framed(bytes(guest.ToGuest(ping=guest.Ping())))[:-1] + b"\xfb",
+            framed(b""),
         ):
             host.sock.sendall(nonsense)
             host.ping()
@@ -312,7 +313,7 @@ def test_the_largest_frame_is_taken(agent: Path) -> None:
 
         largest = message(MAX_TO_GUEST - len(message(2 << 20)) + (2 << 20))
         assert len(largest) == MAX_TO_GUEST
-        host.sock.sendall(frame(largest))
+        host.sock.sendall(framed(largest))
         assert host.finish(2).status == 126
         host.ping()
 
@@ -333,7 +334,7 @@ def _nonsense() -> st.SearchStrategy[bytes]:
         st.integers(0, 10_000),
         st.integers(0, 255),
     )
-    return st.one_of(whole.map(frame), mangled.map(frame), st.binary(max_size=100), mangled)
+    return st.one_of(whole.map(framed), mangled.map(framed), st.binary(max_size=100), mangled)
 
 
 @given(st.lists(_nonsense(), max_size=200))
@@ -345,7 +346,7 @@ def test_no_bytes_break_the_agent(checked_agent: Path, sent: list[bytes]) -> Non
             host.sock.sendall(each)
         # Whatever half a frame is left: it is ended as a new orchestrator would.
         nonce = secrets.token_bytes(16)
-        host.sock.sendall(SYNCHRONISING + frame(bytes(guest.ToGuest(hello=guest.Hello(nonce=nonce)))))
+        host.sock.sendall(SYNCHRONISING + framed(bytes(guest.ToGuest(hello=guest.Hello(nonce=nonce)))))
         while (welcome := host.receive().welcome) is None or welcome.nonce != nonce:
             pass
         host.ping()

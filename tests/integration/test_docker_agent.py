@@ -17,6 +17,7 @@ from typing import Any
 import flash_sandbox_guest as guest
 import pytest
 from docker_engine import BUSYBOX, IMAGE, DockerEngine
+from fake_agent import framed
 from inside import begin, run_in, wait_until
 from serving import kill, owner, serving
 
@@ -24,7 +25,6 @@ from flash_sandbox import HTTPClient
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.docker_engine import agent_links
 from flash_sandbox.orchestrator.docker_engine.api import Engine
-from flash_sandbox.orchestrator.guest.frames import frame
 from flash_sandbox.orchestrator.guest.program import agent_program
 from flash_sandbox.orchestrator.guest.programs import Program
 from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
@@ -289,7 +289,7 @@ class Intruder:
         os.close(self._directory)
 
     def _connect(self) -> None:
-        greeting = frame(bytes(guest.FromGuest(dialled=guest.Dialled(secret=b"guessed"))))
+        greeting = framed(bytes(guest.FromGuest(dialled=guest.Dialled(secret=b"guessed"))))
         while not self._over.is_set():
             with suppress(OSError), socket.socket(socket.AF_UNIX) as intruder:
                 intruder.settimeout(10)

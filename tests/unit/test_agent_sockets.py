@@ -9,10 +9,10 @@ from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
+from fake_agent import framed
 
 from flash_sandbox.orchestrator.docker_engine import agent_sockets
 from flash_sandbox.orchestrator.docker_engine.agent_sockets import AgentSocket
-from flash_sandbox.orchestrator.guest.frames import frame
 
 SECRET = b"s" * 32
 
@@ -36,7 +36,7 @@ def connected(directory: Path, sent: bytes) -> socket.socket:
 
 
 def greeting(secret: bytes) -> bytes:
-    return b"".join(frame([bytes(guest.FromGuest(dialled=guest.Dialled(secret=secret)))]))
+    return framed(bytes(guest.FromGuest(dialled=guest.Dialled(secret=secret))))
 
 
 async def test_who_has_the_secret_is_the_agent_and_whatever_follows_is_left_to_read(directory: Path) -> None:
@@ -65,8 +65,8 @@ async def test_the_first_time_there_is_no_secret_yet(directory: Path) -> None:
         greeting(SECRET[:-1]),
         greeting(b"x" * 5000),
         greeting(SECRET)[:-1] + b"\0",
-        b"".join(frame([bytes(guest.FromGuest(pong=guest.Pong()))])),
-        b"".join(frame([b"\xff\xff\xff"])),
+        framed(bytes(guest.FromGuest(pong=guest.Pong()))),
+        framed(b"\xff\xff\xff"),
         b"\0" * 64,
     ],
     ids=range(9),

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from ...errors import InternalServerError
-from ..completion import completed
+from ..completion import done_before
 from .agent_links import AgentLink
 from .api import Engine
 from .containers import oom_kills_of_host
@@ -50,15 +50,8 @@ class GuestContainer:
         Raises:
             InternalServerError: It cannot be reached, or the container has ended.
         """
-        beginning = asyncio.create_task(self.link.begin(self.id, self.running.init))
-        try:
-            await asyncio.wait({beginning, self.ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not beginning.done():
-                raise InternalServerError(f"the sandbox's agent has ended with status {self.ended.result()}")
-            beginning.result()
-        finally:
-            beginning.cancel()
-            await completed(asyncio.wait({beginning}))
+        if not await done_before(self.link.begin(self.id, self.running.init), self.ended):
+            raise InternalServerError(f"the sandbox's agent has ended with status {self.ended.result()}")
 
     async def close(self) -> None:
         """Give the agent up; the container stays. Idempotent."""

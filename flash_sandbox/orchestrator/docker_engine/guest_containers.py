@@ -16,6 +16,7 @@ from ...models import StartRequest
 from ..completion import completed
 from ..guest.guest import Defaults
 from ..guest.program import agent_program
+from ..guest.programs import by_name
 from ..images.manifests import ImageConfig
 from ..sandboxing import privileges
 from ..sandboxing.cgroups import limit_tcp_buffers
@@ -153,7 +154,6 @@ class GuestContainers:
 
 def _defaults(sandbox_id: str, request: StartRequest, config: ImageConfig) -> Defaults:
     """Return what programs have, as processes of a container have it; the agent adds a HOME."""
-    own = (variable.partition("=") for variable in request.env)
     environment = {"PATH": _PATH, "HOSTNAME": hostname(sandbox_id), **config.environment}
-    environment |= {name: value for name, _, value in own}
+    environment |= by_name(request.env)
     return Defaults(environment, config.working_dir or "/", request.user or config.user)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -13,7 +13,6 @@ from typing import Final
 import flash_sandbox_guest as guest
 
 from ...errors import (
-    InternalServerError,
     InvalidArgumentError,
     Reason,
     SandboxEndedError,
@@ -24,9 +23,9 @@ from ..completion import completed
 from ..sandboxing.output import BoundedBytes
 from .channel import Channel
 from .oom import OomKills
-from .programs import Execution, Program
+from .programs import Execution, Program, by_name
 from .streams import AgentStream, OpenStream, open_stream
-from .tasks import ChannelFailed, Known, Task
+from .tasks import ChannelFailed, Known, Task, agent_errors
 
 __all__ = ["KILLED", "LOG_BYTES", "Adopted", "Defaults", "Guest"]
 
@@ -61,7 +60,6 @@ class Adopted:
     Attributes:
         label: What that host called it.
         task: The program.
-        takes_input: Whether its input may still be written.
     """
 
     label: bytes
@@ -117,9 +115,10 @@ class Guest:
             InternalServerError: The agent does not answer as it should.
         """
         adopted = []
-        self.is_held = False
-        with self._agent_errors():
-            for number, known in (await self._connect()).items():
+        with agent_errors():
+            found = await self._connect()
+            self.is_held = False
+            for number, known in found.items():
                 if known.label in (b"", _PROGRAM):
                     task = self.channel.adopt(number)
                     # Nobody waits for it any more. A program is nobody's to end.
@@ -153,7 +152,7 @@ class Guest:
         Raises:
             InternalServerError: The agent does not answer as it should.
         """
-        with self._agent_errors():
+        with agent_errors():
             await self.channel.hold()
         self.is_held = True
         if self._stream is not None:
@@ -168,7 +167,7 @@ class Guest:
             InvalidArgumentError: It cannot be run.
             InternalServerError: The agent does not answer as it should.
         """
-        with self._agent_errors():
+        with agent_errors():
             task = self._begin(Program(command), detached=True, label=_MAIN)
             await task.started()
             if task.not_run:
@@ -188,7 +187,7 @@ class Guest:
             InvalidArgumentError: It does not.
             InternalServerError: The agent does not answer as it should.
         """
-        with self._agent_errors():
+        with agent_errors():
             # No program has an empty name: everything before the program is tried.
             task = self._begin(Program(("",)))
             await task.started()
@@ -247,8 +246,7 @@ class Guest:
     def _begin(
         self, program: Program, *, takes_input: bool = False, detached: bool = False, label: bytes = b""
     ) -> Task:
-        given = (variable.partition("=") for variable in program.env)
-        environment = {**self._defaults.environment, **{name: value for name, _, value in given}}
+        environment = {**self._defaults.environment, **by_name(program.env)}
         run = guest.Run(
             argv=[argument.encode() for argument in program.command],
             env=[f"{name}={value}".encode() for name, value in environment.items()],
@@ -300,13 +298,6 @@ class Guest:
         self.failure = failure
         if not self.main_exit.done():
             self.main_exit.set_result(KILLED)
-
-    @contextmanager
-    def _agent_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except ChannelFailed as failure:
-            raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
 
     @asynccontextmanager
     async def _ended_errors(self) -> AsyncIterator[None]:

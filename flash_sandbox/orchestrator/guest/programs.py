@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -15,7 +15,7 @@ from ..completion import completed
 from ..sandboxing.output import BoundedBytes
 from .tasks import ChannelFailed, Task
 
-__all__ = ["Execution", "Exit", "Output", "Program", "TerminalSize"]
+__all__ = ["Execution", "Exit", "Output", "Program", "TerminalSize", "by_name"]
 
 _STREAMS: Final[dict[int, Literal["stdout", "stderr"]]] = {0: "stdout", 1: "stderr"}
 
@@ -45,6 +45,11 @@ class Program:
     cwd: str = ""
     user: str = ""
     terminal: TerminalSize | None = None
+
+
+def by_name(variables: Sequence[str]) -> dict[str, str]:
+    """Return variables, each ``NAME=value``, by their names."""
+    return {name: value for name, _, value in (variable.partition("=") for variable in variables)}
 
 
 @dataclass(frozen=True, slots=True)

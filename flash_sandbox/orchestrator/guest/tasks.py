@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 import flash_sandbox_guest as guest
 
-__all__ = ["INPUT_WINDOW", "ChannelFailed", "Known", "Task"]
+from ...errors import InternalServerError
+
+__all__ = ["INPUT_WINDOW", "ChannelFailed", "Known", "Task", "agent_errors"]
 
 WINDOW: Final = 524_288
 """Bytes of output that may be on their way to the reader of a task."""
@@ -27,6 +30,15 @@ MAX_PIECE: Final = 65_536
 
 class ChannelFailed(Exception):
     """The agent broke the protocol, did not answer, or is gone."""
+
+
+@contextmanager
+def agent_errors() -> Iterator[None]:
+    """Raise a failure of the agent as an error of the interface."""
+    try:
+        yield
+    except ChannelFailed as failure:
+        raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +189,7 @@ class Task:
         """
         await self._channel.answered(
             self._changed,
-            lambda: self.has_started or self._ended is not None or self._failure is not None,
+            lambda: self.has_started or self._is_over(),
         )
         self._require_known()
 
@@ -231,19 +243,17 @@ class Task:
         self.kill()
         # Its output must not hold it up, nor count as the agent's silence.
         self._discard_output()
-        await self._channel.answered(
-            self._changed, lambda: self._ended is not None or self._failure is not None
-        )
+        await self._channel.answered(self._changed, self._is_over)
         self._require_known()
         return await self.ended()
 
     def forget(self) -> None:
         """Let the agent forget it. A task that still runs is ended."""
-        if self._ended is None and self._failure is None:
+        if self._is_over():
+            self._channel.forget(self)
+        else:
             self._discard_output()
             self.kill()
-        else:
-            self._channel.forget(self)
 
     def abandon(self) -> None:
         """Let it run on, without input, and discard its output. Its end is not waited for."""
@@ -388,7 +398,10 @@ class Task:
         self._require_known()
 
     def _has_news(self) -> bool:
-        return bool(self._output) or self._ended is not None or self._failure is not None
+        return bool(self._output) or self._is_over()
+
+    def _is_over(self) -> bool:
+        return self._ended is not None or self._failure is not None
 
     def _require_known(self) -> None:
         if self._failure is not None:

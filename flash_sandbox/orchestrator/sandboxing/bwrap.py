@@ -13,6 +13,7 @@ from typing import Final
 
 from ...errors import RuntimeUnavailableError
 from ..guest.program import AgentMissing, agent_program
+from ..guest.programs import by_name
 from ..images.manifests import ImageConfig
 from . import privileges
 from .images import RootFilesystem
@@ -200,8 +201,7 @@ def arguments(
 def environment(sandbox_id: str, config: ImageConfig, env: Sequence[str] = ()) -> dict[str, str]:
     """Return what programs have of their image and sandbox, and nothing of the host; the agent adds HOME."""
     defaults = {"PATH": _PATH, "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
-    own = (variable.partition("=") for variable in env)
-    return defaults | config.environment | {name: value for name, _, value in own}
+    return defaults | config.environment | by_name(env)
 
 
 def _fingerprint(program: Path) -> tuple[int, ...]:

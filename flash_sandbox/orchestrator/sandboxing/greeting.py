@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from ...errors import InternalServerError
 from ..guest.channel import Channel
 from ..guest.streams import AgentStream, OpenStream, open_stream
-from ..guest.tasks import ChannelFailed
+from ..guest.tasks import agent_errors
 
 __all__ = ["Greeting"]
 
@@ -33,7 +30,7 @@ class Greeting:
         channel = Channel()
         greeting = cls(channel, await open_stream(AgentStream(descriptor, descriptor), channel))
         try:
-            with _failures():
+            with agent_errors():
                 await channel.open()
         except BaseException:
             greeting.close()
@@ -46,18 +43,10 @@ class Greeting:
         Raises:
             InternalServerError: The agent does not answer as it should.
         """
-        with _failures():
+        with agent_errors():
             await self._channel.confine(hostname)
 
     def close(self) -> None:
         """Let go of the stream. Idempotent."""
         self._channel.close()
         self._stream.close()
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except ChannelFailed as failure:
-        raise InternalServerError(f"the sandbox's guest agent failed: {failure}") from failure
