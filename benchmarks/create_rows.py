@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from flash_sandbox import AsyncHTTPClient, AsyncSandboxAPI, AsyncSandboxClient
-from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import installed_program
 
 from .measure import Table, measured
 from .peers import Worker, running_program

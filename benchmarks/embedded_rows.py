@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
-from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import installed_program
 
 from .docker_rows import PEER as DOCKER_PY
 from .docker_rows import peer_start

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 __all__ = [
     "IMAGE",

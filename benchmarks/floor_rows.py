@@ -18,7 +18,7 @@ from flash_sandbox import (
     SandboxAPI,
     SandboxClient,
 )
-from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import installed_program
 
 from .measure import Times, Watch, measured
 from .report import Bars, Report, TimesTable

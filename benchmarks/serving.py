@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
+from flash_sandbox.orchestrator.linux.cgroups import CgroupError, find_hierarchy
 
 __all__ = ["Serving", "limits", "serving"]
 

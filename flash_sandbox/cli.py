@@ -215,9 +215,9 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve sandboxes over HTTP and gRPC until SIGTERM or SIGINT."""
+    from .orchestrator.doors.request_log import log_to_stderr
     from .orchestrator.embedded import new_event_loop
-    from .orchestrator.logs import log_to_stderr
-    from .orchestrator.state_dir import default_state_dir
+    from .orchestrator.state.directory import default_state_dir
 
     trouble = _cgroup_trouble()
     if trouble is not None and limits is LimitsChoice.ENFORCE:
@@ -261,8 +261,8 @@ def doctor(as_json: AsJson = False) -> None:
     """Tell which runtimes this host has and what they can do, or the one thing to do to have one."""
     from rich.console import Console
 
-    from .orchestrator.runtimes import all_runtimes
-    from .orchestrator.state_dir import default_state_dir
+    from .orchestrator.runtimes.catalogue import all_runtimes
+    from .orchestrator.state.directory import default_state_dir
 
     runtimes = all_runtimes(default_state_dir())
 
@@ -318,7 +318,7 @@ def main() -> None:
 async def _serve(options: OrchestratorOptions, *, as_json: bool) -> int:
     from .errors import SandboxError
     from .orchestrator.embedded import Orchestrator
-    from .orchestrator.state_dir import StateDirError
+    from .orchestrator.state.directory import StateDirError
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -364,7 +364,7 @@ def _allow_many_descriptors() -> None:
 
 def _cgroup_trouble() -> str | None:
     """Return why this process has no cgroup to limit sandboxes with, or None where it has."""
-    from .orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
+    from .orchestrator.linux.cgroups import CgroupError, find_hierarchy
 
     try:
         find_hierarchy().close()

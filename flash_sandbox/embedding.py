@@ -37,7 +37,7 @@ import json, sys
 told = json.loads(sys.stdin.buffer.readline())
 sys.path[:] = told["path"]
 try:
-    from flash_sandbox.orchestrator.companion import main
+    from flash_sandbox.orchestrator.embedded_process import main
 except ModuleNotFoundError as error:
     print(json.dumps({"missing": error.name}), flush=True)
 else:

@@ -16,8 +16,8 @@ from quartet import CLIENTS, Blocking
 
 import flash_sandbox
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
-from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupError, find_hierarchy
+from flash_sandbox.orchestrator.linux.cgroups import CgroupError, find_hierarchy
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 # The same examples in every run, so that a failure is one of the change under test.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flash_sandbox.errors import TABLE
 from flash_sandbox.operations import OPERATIONS
-from flash_sandbox.orchestrator import runtimes
-from flash_sandbox.orchestrator.sandboxing.host_image import SHOWN
+from flash_sandbox.orchestrator.images.host_image import SHOWN
+from flash_sandbox.orchestrator.runtimes import catalogue
 
 from .markdown import code, table
 
@@ -45,13 +45,13 @@ def repeats() -> str:
 
 def capabilities() -> str:
     """Return what each runtime can do, from `flash_sandbox.orchestrator.runtimes.capabilities`."""
-    able = {name: one.rows() for name, one in runtimes.capabilities().items()}
+    able = {name: one.rows() for name, one in catalogue.capabilities().items()}
     subjects = next(iter(able.values()))
     rows = [(subject, *(able[name][subject] for name in able)) for subject in subjects]
     return table(("", *map(code, able)), rows)
 
 
 def host_etc() -> str:
-    """Return what image ``host`` shows of the host's /etc, from `sandboxing.host_image.SHOWN`."""
+    """Return what image ``host`` shows of the host's /etc, from `images.host_image.SHOWN`."""
     rows = [(purpose, ", ".join(map(code, names))) for purpose, names in SHOWN.items()]
     return table(("what", "names in `/etc`"), rows)

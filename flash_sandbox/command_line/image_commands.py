@@ -119,8 +119,8 @@ def remove_images(
 def _store(state_dir: Path | None) -> Iterator[ImageStore]:
     """Open the store; an error is one line, not a traceback."""
     from ..orchestrator.images.store import ImageStore
-    from ..orchestrator.sandboxing.user_ids import UserIds
-    from ..orchestrator.state_dir import default_state_dir
+    from ..orchestrator.linux.user_ids import UserIds
+    from ..orchestrator.state.directory import default_state_dir
 
     directory = (state_dir or default_state_dir()).absolute()
     # The operator may use any registry; only starts are bound to those that serve allows.

@@ -12,22 +12,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypedDict, Unpack
 
-from .admission import Admission
-from .auth import Gatekeeper, require_safe_bind
-from .calls import Calls
-from .connections import BACKLOG, Connections, notice_dead_peers
-from .egress import Egress
-from .grpc_server import GRPCServer
-from .grpc_service import GRPCService
-from .http_app import HTTPApp
-from .http_server import HTTPServer
-from .logs import LogFormat, RequestLog
-from .measures import Measures
-from .runtimes import Limits, all_runtimes
+from .core.admission import Admission
+from .core.service import SandboxService
+from .core.snapshot_expiry import expiring_snapshots
+from .doors.auth import Gatekeeper, require_safe_bind
+from .doors.calls import Calls
+from .doors.connections import BACKLOG, Connections, notice_dead_peers
+from .doors.grpc_server import GRPCServer
+from .doors.grpc_service import GRPCService
+from .doors.http_app import HTTPApp
+from .doors.http_server import HTTPServer
+from .doors.prometheus import Measures
+from .doors.request_log import LogFormat, RequestLog
 from .runtimes.base import Runtime
-from .service import SandboxService
-from .snapshot_expiry import expiring_snapshots
-from .state_dir import state_directory
+from .runtimes.catalogue import Limits, all_runtimes
+from .runtimes.egress import Egress
+from .state.directory import state_directory
 
 __all__ = ["Orchestrator", "OrchestratorOptions", "new_event_loop", "running_orchestrator"]
 

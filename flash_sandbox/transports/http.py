@@ -35,14 +35,7 @@ from ..operations import Operation
 from ..options import CallOptions
 from ..tracing import TransportName
 from .chunks import AsyncChunks, Chunks
-from .http_exchange import (
-    Answer,
-    AsyncExchange,
-    AsyncSession,
-    Exchange,
-    Session,
-    Timeouts,
-)
+from .http_exchange import Answer, AsyncExchange, AsyncSession, Exchange, Session, Timeouts
 from .http_pool import AsyncPool, Pool
 from .pieces import Pieces
 from .proxies import client_through, proxy_for, without_password

@@ -17,7 +17,7 @@ import flash_sandbox_guest as guest
 from fake_agent import framed
 
 from flash_sandbox.orchestrator.guest.frames import SYNCHRONISING, FrameReader
-from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import installed_program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCES: Final = ROOT / "guest"

@@ -65,12 +65,12 @@ async def printed(task: Task) -> bytes:
 class Liar:
     """An agent that says what the test wants."""
 
-    def __init__(self, shows: bytes | None = None) -> None:
+    def __init__(self) -> None:
         self.asked: list[guest.ToGuest] = []
         self.failures: list[ChannelFailed] = []
         self._reader = FrameReader()
         self.channel = Channel(on_failure=self.failures.append)
-        self.channel.connect(self._take, shows=shows)
+        self.channel.connect(self._take)
 
     def _take(self, parts: Sequence[bytes]) -> None:
         self.asked += map(guest.ToGuest.parse, payloads(self._reader, b"".join(parts)))

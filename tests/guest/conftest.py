@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from agents import SANITIZERS, Host, running_agent, sandbox_command
 
-from flash_sandbox.orchestrator.sandboxing.bwrap import BubblewrapMissing
+from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import BubblewrapMissing
 from hatch_build import FLAGS, CompileError, build_agent, compile_agent
 
 Need = Callable[[str, str | None], None]

@@ -14,8 +14,8 @@ import flash_sandbox_guest as guest
 import pytest
 from agents import Host, running_agent
 
-from flash_sandbox.orchestrator.sandboxing.cgroups import find_hierarchy
-from flash_sandbox.orchestrator.sandboxing.limits import MIB, Limits
+from flash_sandbox.orchestrator.linux.cgroups import find_hierarchy
+from flash_sandbox.orchestrator.linux.limits import MIB, Limits
 
 Need = Callable[[str, str | None], None]
 

@@ -11,7 +11,7 @@ import flash_sandbox_guest as guest
 import pytest
 from agents import Host, agent_of, running_agent
 
-from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import installed_program
 
 
 @pytest.fixture

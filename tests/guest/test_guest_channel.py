@@ -208,35 +208,6 @@ async def test_a_greeting_that_is_wrong_fails_the_channel(said: list[dict[str, o
         await opening
 
 
-@pytest.mark.parametrize(
-    ("awaited", "said", "fails"),
-    [
-        (b"key", {"dialled": guest.Dialled(secret=b"key")}, False),
-        (b"", {"dialled": guest.Dialled()}, False),
-        (b"key", {"dialled": guest.Dialled(secret=b"kez")}, True),
-        (b"key", {"dialled": guest.Dialled()}, True),
-        (b"key", None, True),
-        (None, {"dialled": guest.Dialled()}, True),
-    ],
-)
-async def test_an_agent_that_connects_shows_its_secret(
-    awaited: bytes | None, said: dict[str, object] | None, fails: bool
-) -> None:
-    liar = Liar(awaited)
-    opening = asyncio.ensure_future(liar.channel.open())
-    await asyncio.sleep(0)
-    if said is not None:
-        liar.say(**said)
-    hello = liar.asked[0].hello
-    assert hello is not None
-    liar.say(welcome=guest.Welcome(nonce=hello.nonce, version=1))
-    if fails:
-        with pytest.raises(ChannelFailed):
-            await opening
-    else:
-        await opening
-
-
 async def test_an_agent_of_another_version_is_refused() -> None:
     liar = Liar()
     opening = asyncio.ensure_future(liar.channel.open())

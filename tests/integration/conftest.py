@@ -21,8 +21,8 @@ from served import Serving, serve
 
 from flash_sandbox import HTTPClient, SandboxClient
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 Need = Callable[[str, str | None], None]
 

@@ -16,47 +16,47 @@ from layouts import busybox, busybox_layer, entry, tar_bytes
 from test_serve import cgroups_named
 
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.runtimes import Limits
-from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 # How long what an orchestrator has left may live.
 DEATH_SECONDS = 2.0
 
 POINTS = [
     # The start: image, cgroup, layer, launcher, guest agent.
-    "before sandboxing.extraction Extraction.finish 1",
+    "before archives.extraction Extraction.finish 1",
     "before images.store Records.put 1",
-    "after runtimes.bubblewrap BubblewrapRuntime._make_group 1",
-    "after runtimes.bubblewrap BubblewrapRuntime._make_layer 1",
-    "after sandboxing.launcher_client LauncherClient._send 1",
-    "before sandboxing.launcher_client LauncherClient._on_readable 1",
+    "after runtimes.bubblewrap.runtime BubblewrapRuntime._make_group 1",
+    "after runtimes.bubblewrap.runtime BubblewrapRuntime._make_layer 1",
+    "after runtimes.bubblewrap.launcher_client LauncherClient._send 1",
+    "before runtimes.bubblewrap.launcher_client LauncherClient._on_readable 1",
     "before guest.guest Guest.open 1",
     "after guest.guest Guest.open 1",
-    "after sandboxing.greeting Greeting.confine 1",
-    "after runtimes.bubblewrap BubblewrapRuntime.create 1",
+    "after guest.greeting Greeting.confine 1",
+    "after runtimes.bubblewrap.runtime BubblewrapRuntime.create 1",
     # The command.
     "after guest.guest Guest._begin 1",
-    "before runtimes.bubblewrap BubblewrapRuntime.pause 1",
+    "before runtimes.bubblewrap.runtime BubblewrapRuntime.pause 1",
     # The snapshot: frozen, packing, packed, its manifest being written, complete.
-    "after runtimes.bubblewrap BubblewrapRuntime.pause 1",
-    "before sandboxing.archive _Packer.add 2",
-    "after sandboxing.archive pack_layer 1",
-    "before sandboxing.snapshots os.fsync 4",
-    "after sandboxing.snapshots Snapshots.write 1",
+    "after runtimes.bubblewrap.runtime BubblewrapRuntime.pause 1",
+    "before archives.layers _Packer.add 2",
+    "after archives.layers pack_layer 1",
+    "before snapshots.store os.fsync 4",
+    "after snapshots.store Snapshots.write 1",
     # The start from it.
-    "after runtimes.bubblewrap BubblewrapRuntime.resume 1",
-    "before sandboxing.extraction Extraction.finish 2",
-    "after sandboxing.launcher_client LauncherClient._send 2",
+    "after runtimes.bubblewrap.runtime BubblewrapRuntime.resume 1",
+    "before archives.extraction Extraction.finish 2",
+    "after runtimes.bubblewrap.launcher_client LauncherClient._send 2",
     # The stop: before and after the kill, without its cgroup, with its layer thrown away.
-    "before runtimes.bubblewrap signal.pidfd_send_signal 1",
-    "after runtimes.bubblewrap signal.pidfd_send_signal 1",
-    "before sandboxing.launcher_client LauncherClient.forget 1",
-    "after sandboxing.launcher_client LauncherClient.forget 1",
-    "after sandboxing.trash Trash.throw_away 1",
-    "after runtimes.bubblewrap BubblewrapRuntime.stop 1",
+    "before runtimes.bubblewrap.runtime signal.pidfd_send_signal 1",
+    "after runtimes.bubblewrap.runtime signal.pidfd_send_signal 1",
+    "before runtimes.bubblewrap.launcher_client LauncherClient.forget 1",
+    "after runtimes.bubblewrap.launcher_client LauncherClient.forget 1",
+    "after state.trash Trash.throw_away 1",
+    "after runtimes.bubblewrap.runtime BubblewrapRuntime.stop 1",
     # The removal of the snapshot: without its manifest, and all of it.
-    "before sandboxing.snapshots Snapshots._remove_unread 2",
-    "after runtimes.bubblewrap BubblewrapRuntime.remove_snapshot 1",
+    "before snapshots.store Snapshots._remove_unread 2",
+    "after runtimes.bubblewrap.runtime BubblewrapRuntime.remove_snapshot 1",
     "end",
 ]
 

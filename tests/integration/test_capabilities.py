@@ -10,7 +10,7 @@ import pytest
 from every_runtime import Runtime
 
 from flash_sandbox.errors import InternalServerError
-from flash_sandbox.orchestrator.sandboxing import privileges
+from flash_sandbox.orchestrator.linux import privileges
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 # NET_ADMIN, NET_RAW, IPC_LOCK, IPC_OWNER, SYS_MODULE, SYS_RAWIO, SYS_PTRACE, SYS_ADMIN, SYS_BOOT, SYS_NICE,

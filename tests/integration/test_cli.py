@@ -14,7 +14,7 @@ import pytest
 from command_lines import check_json
 
 from flash_sandbox import HTTPClient
-from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

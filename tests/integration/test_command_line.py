@@ -17,7 +17,7 @@ from inside import wait_until
 
 from flash_sandbox import HTTPClient, SandboxEndedError, SandboxNotFoundError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 FOREVER = "while :; do sleep 0.05; done"
 Operations = Callable[[], list[str]]

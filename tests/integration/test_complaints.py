@@ -35,14 +35,8 @@ from every_runtime import Runtime
 from inside import wait_until
 
 import flash_sandbox
-from flash_sandbox import (
-    OutcomeUnknownError,
-    Sandbox,
-    SandboxEndedError,
-    SandboxError,
-    SandboxNotFoundError,
-)
-from flash_sandbox.orchestrator import streaming
+from flash_sandbox import OutcomeUnknownError, Sandbox, SandboxEndedError, SandboxError, SandboxNotFoundError
+from flash_sandbox.orchestrator.doors import streaming
 from flash_sandbox.orchestrator.runtimes import capabilities
 
 

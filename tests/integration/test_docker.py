@@ -28,10 +28,10 @@ from flash_sandbox import (
 )
 from flash_sandbox.models import StartRequest, StopRequest
 from flash_sandbox.orchestrator import running_orchestrator
-from flash_sandbox.orchestrator.docker_engine.api import Engine
-from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
-from flash_sandbox.orchestrator.sandboxing import privileges
-from flash_sandbox.orchestrator.service import SandboxService
+from flash_sandbox.orchestrator.core.service import SandboxService
+from flash_sandbox.orchestrator.linux import privileges
+from flash_sandbox.orchestrator.runtimes.docker.api import Engine
+from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
 
 REGISTRY = "127.0.0.1:5071"
 REGISTRY_CONFIGURATION = """

@@ -17,7 +17,7 @@ from serving import kill, owner, serving
 from flash_sandbox import ConflictError, HTTPClient
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.runtimes.base import Adopted
-from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
+from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
 
 REQUEST = StartRequest(image=IMAGE, memory_mb=64, network="none")
 

@@ -23,11 +23,11 @@ from serving import kill, owner, serving
 
 from flash_sandbox import HTTPClient
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.docker_engine import agent_links
-from flash_sandbox.orchestrator.docker_engine.api import Engine
 from flash_sandbox.orchestrator.guest.program import agent_program
 from flash_sandbox.orchestrator.guest.programs import Program
-from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
+from flash_sandbox.orchestrator.runtimes.docker import agent_links
+from flash_sandbox.orchestrator.runtimes.docker.api import Engine
+from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
 
 # Prints numbers for a second, and then waits.
 COUNT = "n=0; while [ $n -lt 5000 ]; do n=$((n+1)); echo $n; usleep 200; done; touch /done; exec sleep 1000"

@@ -13,7 +13,7 @@ import pytest
 from pages import Block, Page
 
 from flash_sandbox.orchestrator import running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 Need = Callable[[str, str | None], None]
 

@@ -15,7 +15,7 @@ import pytest
 from inside import wait_until
 
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 THREE_LINES = """
 from flash_sandbox import Sandbox

@@ -12,8 +12,8 @@ import pytest_asyncio
 from inside import begin, run_in
 
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.runtimes import Limits
-from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 ID = "cancelled"
 

@@ -22,8 +22,8 @@ from test_serve import processes_with
 
 from flash_sandbox import ConflictError, HTTPClient, SandboxAPI, SandboxClient, SandboxNotFoundError
 from flash_sandbox.models import Event
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
-from flash_sandbox.orchestrator.sandboxing.cgroups import CgroupV1, CgroupV2
+from flash_sandbox.orchestrator.linux.cgroups import CgroupV1, CgroupV2
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 KEPT_OUTPUT = 64 * 1024
 PRINTING = "echo printed; exec tail -f /dev/null"

@@ -20,10 +20,10 @@ from flash_sandbox.models import (
     StopRequest,
     WatchEventsRequest,
 )
-from flash_sandbox.orchestrator import expiry
-from flash_sandbox.orchestrator.admission import Admission
+from flash_sandbox.orchestrator.core import expiry
+from flash_sandbox.orchestrator.core.admission import Admission
+from flash_sandbox.orchestrator.core.service import SandboxService
 from flash_sandbox.orchestrator.runtimes.base import Adopted
-from flash_sandbox.orchestrator.service import SandboxService
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from inside import begin, run_in
 
 from flash_sandbox import HTTPClient, InvalidArgumentError, RuntimeUnavailableError, UnsupportedError
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.completion import alongside
-from flash_sandbox.orchestrator.runtimes.firecracker import FirecrackerRuntime
+from flash_sandbox.orchestrator.cancellation import alongside
+from flash_sandbox.orchestrator.runtimes.docker.firecracker import FirecrackerRuntime
 
 
 class Proxy:

@@ -21,7 +21,7 @@ from benchmarks.serving import Serving
 from flash_sandbox import HTTPClient, SandboxClient
 from flash_sandbox.codecs import MAX_REQUEST_BYTES
 from flash_sandbox.errors import GRPC_STATUS
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 START = "/sandbox.SandboxService/StartSandbox"
 STATUS = "/sandbox.SandboxService/GetStatus"

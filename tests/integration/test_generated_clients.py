@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).with_name("programs")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from flash_sandbox.errors import GRPC_STATUS
 from flash_sandbox.operations import OPERATIONS
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 PATHS = [f"/sandbox.SandboxService/{operation.rpc}" for operation in OPERATIONS]
 START, STOP, EXEC, STATUS = PATHS[0], PATHS[1], PATHS[2], PATHS[3]

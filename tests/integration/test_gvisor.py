@@ -22,8 +22,8 @@ from test_serve import cgroups_named, processes_with
 
 from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxClient, SandboxError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.gvisor.program import choose_platform
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
+from flash_sandbox.orchestrator.runtimes.gvisor.runsc import choose_platform
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 # Counts in its own memory and answers with the count when its file is removed; writes nothing in between.
 COUNTER = "n=0; while :; do n=$((n+1)); if [ -e /ask ]; then echo $n > /count; rm /ask; fi; sleep 0.02; done"

@@ -22,8 +22,8 @@ from flash_sandbox.models import (
     StopRequest,
     WaitProcessRequest,
 )
+from flash_sandbox.orchestrator.core.service import SandboxService
 from flash_sandbox.orchestrator.guest import channel
-from flash_sandbox.orchestrator.service import SandboxService
 
 MIB = 1024 * 1024
 Answer = Callable[[FakeAgent, guest.ToGuest], bool]

@@ -12,8 +12,9 @@ from every_runtime import Runtime
 from inside import wait_until
 
 from flash_sandbox import ConflictError
-from flash_sandbox.orchestrator import running_orchestrator, state_dir
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator import running_orchestrator
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
+from flash_sandbox.orchestrator.state import directory
 
 # Each round puts the tree below a new chain of directories, whose own path is one that the kernel takes.
 DEEP = """
@@ -102,6 +103,6 @@ def test_an_embedded_orchestrator_starts_whatever_another_one_left(
     make_deep(left / "sandboxes" / "one" / "upper")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     # It is old enough not to be of one that begins just now.
-    monkeypatch.setattr(state_dir, "_SETTLED_SECONDS", -3600.0)
+    monkeypatch.setattr(directory, "_SETTLED_SECONDS", -3600.0)
     with running_orchestrator(limits=limits):
         wait_until(lambda: not left.exists(), "what was left to be removed", 60)

@@ -19,7 +19,7 @@ from docker_engine import DockerEngine
 from inside import wait_until
 from packages import Packages
 
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 Need = Callable[[str, str | None], None]
 

@@ -15,7 +15,7 @@ import ordinary_user
 import pytest
 from layouts import busybox
 
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 PROGRAM = Path(__file__).with_name("programs") / "exchanged_image.py"
 

@@ -17,8 +17,8 @@ from inside import running
 from layouts import busybox
 
 from flash_sandbox import HTTPClient, InvalidArgumentError
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
-from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flash_sandbox import HTTPClient
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 TRANSFER = Path(__file__).parent / "programs" / "transfer.py"
 STREAM_OUTPUT = TRANSFER.with_name("stream_output.py")

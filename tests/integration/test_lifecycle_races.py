@@ -41,14 +41,15 @@ from flash_sandbox.models import (
     StopRequest,
     WaitProcessRequest,
 )
-from flash_sandbox.orchestrator.calls import Call, Calls
+from flash_sandbox.orchestrator.core.service import SandboxService
+from flash_sandbox.orchestrator.doors.call import Call
+from flash_sandbox.orchestrator.doors.calls import Calls
+from flash_sandbox.orchestrator.doors.request_log import RequestLog
 from flash_sandbox.orchestrator.guest.guest import Defaults
 from flash_sandbox.orchestrator.guest.streams import AgentStream
-from flash_sandbox.orchestrator.logs import RequestLog
+from flash_sandbox.orchestrator.linux.limits import Usage
 from flash_sandbox.orchestrator.runtimes.base import Adopted, Adoption, Availability, Created
 from flash_sandbox.orchestrator.runtimes.capabilities import LIMIT_OPTIONS, Capabilities
-from flash_sandbox.orchestrator.sandboxing.limits import Usage
-from flash_sandbox.orchestrator.service import SandboxService
 
 UNTIL_KILLED = ("until", "killed")
 CREATED = Created("none", Defaults({}), ("main",))

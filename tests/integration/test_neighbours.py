@@ -18,10 +18,10 @@ from inside import wait_until
 
 from flash_sandbox import HTTPClient, SandboxError
 from flash_sandbox.orchestrator import running_orchestrator
-from flash_sandbox.orchestrator.sandboxing.cgroup_files import FAMILY
-from flash_sandbox.orchestrator.sandboxing.cgroups import find_hierarchy
-from flash_sandbox.orchestrator.sandboxing.id_range import IDS
-from flash_sandbox.orchestrator.sandboxing.users import UserPool, user_pool
+from flash_sandbox.orchestrator.linux.cgroup_files import FAMILY
+from flash_sandbox.orchestrator.linux.cgroups import find_hierarchy
+from flash_sandbox.orchestrator.linux.id_range import IDS
+from flash_sandbox.orchestrator.linux.users import UserPool, user_pool
 
 STARTS = 15
 # Whole only if something follows.

@@ -8,12 +8,7 @@ import older_orchestrator
 import pytest
 from older_orchestrator import METRICS, Asked, OlderOrchestrator
 
-from flash_sandbox import (
-    InternalServerError,
-    SandboxAPI,
-    SandboxHTTPError,
-    SandboxNotFoundError,
-)
+from flash_sandbox import InternalServerError, SandboxAPI, SandboxHTTPError, SandboxNotFoundError
 
 Connect = Callable[..., SandboxAPI]
 

@@ -25,7 +25,7 @@ from flash_sandbox import __all__ as PUBLIC
 from flash_sandbox.orchestrator import Orchestrator
 from flash_sandbox.orchestrator.guest.channel import Channel
 from flash_sandbox.orchestrator.guest.streams import AgentStream, open_stream
-from flash_sandbox.orchestrator.sandboxing.bwrap import installed_program
+from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import installed_program
 from hatch_build import MACHINES
 
 Need = Callable[[str, str | None], None]

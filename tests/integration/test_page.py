@@ -16,7 +16,7 @@ from browsing import REBOUND, Browser, Keys
 
 from flash_sandbox import HTTPClient, Sandbox, SandboxError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 KEY = "open-sesame"
 MARKUP = "<img src=x onerror=\"document.title='run'\"><b>bold</b>"

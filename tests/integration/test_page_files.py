@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from flash_sandbox import HTTPClient, SandboxClient, SandboxNotFoundError
 from flash_sandbox.operations import OPERATIONS
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 PAGES = ("/", "/docs")
 KEY = "open-sesame"

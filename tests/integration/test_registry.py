@@ -44,7 +44,7 @@ from flash_sandbox.orchestrator.images import registry as registry_client
 from flash_sandbox.orchestrator.images.credentials import AUTH_VARIABLE
 from flash_sandbox.orchestrator.images.references import parse_source
 from flash_sandbox.orchestrator.images.store import Image, ImageStore
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 LARGE = os.urandom(3 * 1024 * 1024)
 CONFIG = {

@@ -21,7 +21,7 @@ from inside import wait_until
 
 from flash_sandbox import HTTPClient, SandboxEndedError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 MARK = "of=the-run-command"
 FSB = (sys.executable, "-W", "error", "-m", "flash_sandbox.cli")

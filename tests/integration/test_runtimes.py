@@ -24,8 +24,9 @@ from flash_sandbox import (
     SandboxNotFoundError,
     UnsupportedError,
 )
-from flash_sandbox.orchestrator.runtimes import OPTIONS, capabilities
-from flash_sandbox.orchestrator.sandboxing.output import MAX_OUTPUT_BYTES
+from flash_sandbox.orchestrator.guest.output import MAX_OUTPUT_BYTES
+from flash_sandbox.orchestrator.runtimes import capabilities
+from flash_sandbox.orchestrator.runtimes.catalogue import OPTIONS
 
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, NET_BIND_SERVICE, SYS_CHROOT and SETFCAP.
 OWN = 0x800404FB

@@ -13,7 +13,7 @@ import pytest
 
 from flash_sandbox import HTTPClient
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 SPEC = Path(__file__).parents[2] / "specs" / "openapi.yaml"
 KEY = "right-key"

@@ -21,8 +21,8 @@ from other_user import NOBODY, acting_as
 from served import Serving, serve
 
 from flash_sandbox import AuthenticationError, SandboxNotFoundError
-from flash_sandbox.orchestrator.runtimes import Limits
-from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
 
 
 def refusal(*arguments: str, **environment: str) -> tuple[int, str]:

@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from flash_sandbox import AsyncHTTPClient, AsyncSandboxClient, HTTPClient
-from flash_sandbox.orchestrator import Orchestrator, running_orchestrator, state_dir
-from flash_sandbox.orchestrator.runtimes import Limits
-from flash_sandbox.orchestrator.sandboxing import bwrap
-from flash_sandbox.orchestrator.state_dir import StateDirError
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.runtimes.bubblewrap import bwrap
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
+from flash_sandbox.orchestrator.state import directory
+from flash_sandbox.orchestrator.state.directory import StateDirError
 
 
 async def test_both_front_doors_show_the_same_sandboxes(limits: Limits) -> None:
@@ -83,7 +84,7 @@ async def test_a_port_that_is_taken_leaves_nothing_open(limits: Limits, tmp_path
 async def test_a_state_directory_in_use_is_refused(
     limits: Limits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state_dir, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(directory, "_LOCK_SECONDS", 0.1)
     async with Orchestrator(limits=limits, state_dir=tmp_path):
         with pytest.raises(StateDirError, match="another orchestrator uses"):
             async with Orchestrator(limits=limits, state_dir=tmp_path):

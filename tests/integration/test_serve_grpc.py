@@ -20,7 +20,7 @@ from h2_peer import Outcome, Peer, framed, headers_of
 from flash_sandbox.codecs import MAX_REQUEST_BYTES
 from flash_sandbox.codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from flash_sandbox.orchestrator import Orchestrator
-from flash_sandbox.orchestrator.grpc_server import MAX_STREAMS
+from flash_sandbox.orchestrator.doors.grpc_server import MAX_STREAMS
 
 STATUS = "/sandbox.SandboxService/GetStatus"
 EXEC = "/sandbox.SandboxService/ExecCommand"

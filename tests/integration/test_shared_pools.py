@@ -11,7 +11,7 @@ from inside import output_of_exec, output_of_main, running
 
 from flash_sandbox import HTTPClient, SandboxEndedError
 from flash_sandbox.orchestrator import Orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 X86_64 = os.uname().machine == "x86_64"
 INOTIFY_INIT1 = 294 if X86_64 else 26

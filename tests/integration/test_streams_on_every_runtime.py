@@ -12,12 +12,7 @@ import pytest
 from every_runtime import Runtime
 from inside import wait_until
 
-from flash_sandbox import (
-    ConflictError,
-    InvalidArgumentError,
-    SandboxEndedError,
-    SandboxNotFoundError,
-)
+from flash_sandbox import ConflictError, InvalidArgumentError, SandboxEndedError, SandboxNotFoundError
 from flash_sandbox.models import ExecFrame
 
 MIB = 1024 * 1024

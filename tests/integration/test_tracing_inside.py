@@ -14,7 +14,7 @@ from inside import running, wait_until
 
 from flash_sandbox import HTTPClient
 from flash_sandbox.orchestrator import Orchestrator
-from flash_sandbox.orchestrator.sandboxing import privileges
+from flash_sandbox.orchestrator.linux import privileges
 
 # Numbers on x86_64 and AArch64.
 X86_64 = os.uname().machine == "x86_64"

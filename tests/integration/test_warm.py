@@ -18,9 +18,9 @@ from test_lifecycle import Client, connect
 from flash_sandbox import AtCapacityError
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.defaults import filled_in
-from flash_sandbox.orchestrator.runtimes import Limits
-from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
+from flash_sandbox.orchestrator.core.defaults import filled_in
+from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 WARM = 2
 PLAIN = StartRequest(type="bubblewrap", network="none")

@@ -10,7 +10,7 @@ from inside import running, wait_until
 
 from flash_sandbox import ConflictError, HTTPClient, SandboxAPI, SandboxClient
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.sandboxing import cgroups
+from flash_sandbox.orchestrator.linux import cgroups
 
 MIB = 1024 * 1024
 # Takes so many MiB, touches them all, and keeps them.

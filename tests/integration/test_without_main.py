@@ -13,9 +13,9 @@ from flash_sandbox import HTTPClient, Sandbox
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator import Orchestrator
 from flash_sandbox.orchestrator.guest.program import agent_program
-from flash_sandbox.orchestrator.runtimes import Limits
-from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
-from flash_sandbox.orchestrator.sandboxing.bwrap import Bubblewrap, installed_program
+from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import Bubblewrap, installed_program
+from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 
 async def test_an_image_without_tail_idles(

@@ -21,7 +21,7 @@ from flash_sandbox import (
     SandboxNotFoundError,
 )
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 Connect = Callable[..., SandboxAPI]
 

@@ -14,7 +14,8 @@ from other_user import NOBODY, acting_as
 from quartet import CLIENTS, Failure, failure_of, quartet
 
 from flash_sandbox import AuthenticationError, SandboxError, embedding
-from flash_sandbox.orchestrator import Orchestrator, peers, running_orchestrator
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.doors import peers
 
 KEY = "correct-horse"
 

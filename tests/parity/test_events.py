@@ -11,16 +11,11 @@ from typing import Any
 import pytest
 from following import following
 
-from flash_sandbox import (
-    ConflictError,
-    InvalidArgumentError,
-    SandboxAPI,
-    UnavailableError,
-)
+from flash_sandbox import ConflictError, InvalidArgumentError, SandboxAPI, UnavailableError
 from flash_sandbox.models import Event
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.event_log import EventLog
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.core.events import EventLog
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 Connect = Callable[..., SandboxAPI]
 

@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-from flash_sandbox import (
-    ConflictError,
-    InvalidArgumentError,
-    SandboxAPI,
-    SandboxNotFoundError,
-)
+from flash_sandbox import ConflictError, InvalidArgumentError, SandboxAPI, SandboxNotFoundError
 
 
 def is_gone(client: SandboxAPI, sandbox_id: str) -> bool:

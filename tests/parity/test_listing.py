@@ -12,13 +12,7 @@ from typing import Any
 
 import pytest
 
-from flash_sandbox import (
-    ConflictError,
-    HTTPClient,
-    InvalidArgumentError,
-    SandboxAPI,
-    SandboxNotFoundError,
-)
+from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxAPI, SandboxNotFoundError
 from flash_sandbox.models import SandboxInfo
 from flash_sandbox.orchestrator import Orchestrator
 

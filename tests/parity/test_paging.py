@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flash_sandbox.models import ListSandboxesRequest, StartRequest
-from flash_sandbox.orchestrator.admission import Admission
-from flash_sandbox.orchestrator.listing_service import ListingOperations
-from flash_sandbox.orchestrator.registry import Sandbox
+from flash_sandbox.orchestrator.core.admission import Admission
+from flash_sandbox.orchestrator.core.listing import ListingOperations
+from flash_sandbox.orchestrator.core.sandboxes import Sandbox
 from flash_sandbox.orchestrator.runtimes.base import Runtime
 
 LABELS = ("tier=a", "tier=b")

@@ -11,12 +11,7 @@ import pytest
 from foreign import ForeignServer, Stream
 from loop_server import LoopServer
 
-from flash_sandbox import (
-    OutcomeUnknownError,
-    SandboxAPI,
-    SandboxConnectionError,
-    SandboxTimeoutError,
-)
+from flash_sandbox import OutcomeUnknownError, SandboxAPI, SandboxConnectionError, SandboxTimeoutError
 from flash_sandbox.transports.retry import Patience
 
 Connect = Callable[..., SandboxAPI]

@@ -29,7 +29,7 @@ from flash_sandbox import (
     UnsupportedError,
 )
 from flash_sandbox.orchestrator import running_orchestrator
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 MOST_SANDBOXES = 3
 MOST_PROCESSES = 3

@@ -34,10 +34,12 @@ from flash_sandbox import (
     UnsupportedError,
     tracing,
 )
-from flash_sandbox.orchestrator import Orchestrator, calls, running_orchestrator
-from flash_sandbox.orchestrator.calls import Call, Calls
-from flash_sandbox.orchestrator.logs import RequestLog
-from flash_sandbox.orchestrator.runtimes import Limits
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.doors import calls
+from flash_sandbox.orchestrator.doors.call import Call
+from flash_sandbox.orchestrator.doors.calls import Calls
+from flash_sandbox.orchestrator.doors.request_log import RequestLog
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 Connect = Callable[..., SandboxAPI]
 

@@ -11,8 +11,8 @@ import flash_sandbox_guest as guest
 import pytest
 from fake_agent import framed
 
-from flash_sandbox.orchestrator.docker_engine import agent_sockets
-from flash_sandbox.orchestrator.docker_engine.agent_sockets import AgentSocket
+from flash_sandbox.orchestrator.runtimes.docker import agent_sockets
+from flash_sandbox.orchestrator.runtimes.docker.agent_sockets import AgentSocket
 
 SECRET = b"s" * 32
 

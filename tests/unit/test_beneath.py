@@ -8,11 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing.beneath import (
-    is_directory_inside,
-    open_beneath,
-    open_without_links,
-)
+from flash_sandbox.orchestrator.linux.beneath import is_directory_inside, open_beneath, open_without_links
 
 
 @pytest.fixture

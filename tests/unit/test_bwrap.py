@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flash_sandbox import RuntimeUnavailableError
-from flash_sandbox.orchestrator.sandboxing import bwrap
+from flash_sandbox.orchestrator.runtimes.bubblewrap import bwrap
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from flash_sandbox import InternalServerError
-from flash_sandbox.orchestrator.sandboxing import cgroup_files
-from flash_sandbox.orchestrator.sandboxing.cgroup_v1 import CgroupV1, HierarchyV1
-from flash_sandbox.orchestrator.sandboxing.cgroup_v2 import CgroupV2
-from flash_sandbox.orchestrator.sandboxing.limits import Limits
+from flash_sandbox.orchestrator.linux import cgroup_files
+from flash_sandbox.orchestrator.linux.cgroup_v1 import CgroupV1, HierarchyV1
+from flash_sandbox.orchestrator.linux.cgroup_v2 import CgroupV2
+from flash_sandbox.orchestrator.linux.limits import Limits
 
 MEMORY = 64 * 1024 * 1024
 LIMITS = Limits(memory_bytes=MEMORY, cpu_cores=0.5, pids=100)

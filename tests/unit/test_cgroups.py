@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing.cgroup_files import Mount
-from flash_sandbox.orchestrator.sandboxing.cgroup_owners import Held, leftovers, new_owner
-from flash_sandbox.orchestrator.sandboxing.cgroup_v1 import HierarchyV1
+from flash_sandbox.orchestrator.linux.cgroup_files import Mount
+from flash_sandbox.orchestrator.linux.cgroup_owners import Held, leftovers, new_owner
+from flash_sandbox.orchestrator.linux.cgroup_v1 import HierarchyV1
 
 # Nobody holds its lock.
 GONE = new_owner()

@@ -16,9 +16,9 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import Frame, GoAwayFrame
 
 from benchmarks.programs.flood import FLOODS, PREFACE, frame
-from flash_sandbox.orchestrator.connection import Connection, Watch
-from flash_sandbox.orchestrator.connections import Connections
-from flash_sandbox.orchestrator.http2_frames import FrameWatch
+from flash_sandbox.orchestrator.doors.connection import Connection, Watch
+from flash_sandbox.orchestrator.doors.connections import Connections
+from flash_sandbox.orchestrator.doors.http2_frames import FrameWatch
 
 BRIEF = 0.05
 LONG = 60.0

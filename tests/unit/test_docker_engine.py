@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from flash_sandbox import InvalidArgumentError, Reason
 from flash_sandbox.models import GetLogsResult, StartRequest
-from flash_sandbox.orchestrator.docker_engine.api import Engine, EngineMissing, EngineVersion
-from flash_sandbox.orchestrator.docker_engine.attached_agents import StdoutFrames
-from flash_sandbox.orchestrator.docker_engine.containers import Container, usage_of_engine
-from flash_sandbox.orchestrator.docker_engine.pull import checked_name
-from flash_sandbox.orchestrator.docker_engine.records import AgentRecord, Record, Records
 from flash_sandbox.orchestrator.guest.guest import Defaults
-from flash_sandbox.orchestrator.sandboxing.limits import Limits
+from flash_sandbox.orchestrator.linux.limits import Limits
+from flash_sandbox.orchestrator.runtimes.docker.api import Engine, EngineMissing, EngineVersion
+from flash_sandbox.orchestrator.runtimes.docker.attached_agents import StdoutFrames
+from flash_sandbox.orchestrator.runtimes.docker.containers import Container, usage_of_engine
+from flash_sandbox.orchestrator.runtimes.docker.pull import checked_name
+from flash_sandbox.orchestrator.runtimes.docker.records import AgentRecord, Record, Records
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=20)
 

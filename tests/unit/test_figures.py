@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing import cgroups
-from flash_sandbox.orchestrator.sandboxing.limits import Limits
-from flash_sandbox.orchestrator.sandboxing.network import parse_interfaces
+from flash_sandbox.orchestrator.linux import cgroups
+from flash_sandbox.orchestrator.linux.limits import Limits
+from flash_sandbox.orchestrator.linux.network import parse_interfaces
 
 NET_DEV = """\
 Inter-|   Receive                                      |  Transmit

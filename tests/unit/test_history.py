@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash_sandbox.models import MAX_HISTORY_POINTS, MetricsPoint
-from flash_sandbox.orchestrator.history import KEPT_SECONDS, History
-from flash_sandbox.orchestrator.sandboxing.limits import Usage
+from flash_sandbox.orchestrator.core.history import KEPT_SECONDS, History
+from flash_sandbox.orchestrator.linux.limits import Usage
 
 START_MS = 1_700_000_000_000
 HOUR_MS = round(KEPT_SECONDS * 1000)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing.host_image import make_host_image
+from flash_sandbox.orchestrator.images.host_image import make_host_image
 
 Shown = Callable[[], Path]
 

@@ -30,13 +30,13 @@ from layouts import (
 )
 
 from flash_sandbox import InvalidArgumentError
+from flash_sandbox.orchestrator.archives.bounded_tar import Bounds
+from flash_sandbox.orchestrator.images import rootfs
 from flash_sandbox.orchestrator.images.references import parse_source
+from flash_sandbox.orchestrator.images.rootfs import Images
 from flash_sandbox.orchestrator.images.store import Image, ImageStore
-from flash_sandbox.orchestrator.sandboxing import images as root_images
-from flash_sandbox.orchestrator.sandboxing.bounded_tar import Bounds
-from flash_sandbox.orchestrator.sandboxing.images import Images
-from flash_sandbox.orchestrator.sandboxing.user_ids import UserIds
-from flash_sandbox.orchestrator.sandboxing.users import can_have_ranges
+from flash_sandbox.orchestrator.linux.user_ids import UserIds
+from flash_sandbox.orchestrator.linux.users import can_have_ranges
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -746,7 +746,7 @@ async def test_a_start_that_is_given_up_while_its_image_is_supplied_with_files_k
         begun.set()
         going_on.wait(5)
 
-    monkeypatch.setattr(root_images, "supply", supply)
+    monkeypatch.setattr(rootfs, "supply", supply)
     before = os.listdir("/proc/self/fd")
     starting = asyncio.create_task(images.resolve(image))
     assert await asyncio.to_thread(begun.wait, 30)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flash_sandbox.orchestrator.logs import LOGGER, LogFormat, RequestLog, log_to_stderr
+from flash_sandbox.orchestrator.doors.request_log import LOGGER, LogFormat, RequestLog, log_to_stderr
 
 HOSTILE = [
     "\x1b]0;owned\x07",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing import memory_watch
-from flash_sandbox.orchestrator.sandboxing.memory_watch import MemoryWatch, Watched
+from flash_sandbox.orchestrator.linux import memory_watch
+from flash_sandbox.orchestrator.linux.memory_watch import MemoryWatch, Watched
 
 
 async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,17 @@ import pytest
 
 from flash_sandbox.errors import InvalidArgumentError
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.gvisor.records import Record, UnreadableRecord, read_record, write_record
 from flash_sandbox.orchestrator.images import records as image_records
 from flash_sandbox.orchestrator.images.manifests import ImageConfig
 from flash_sandbox.orchestrator.images.store import ImageStore
-from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
-from flash_sandbox.orchestrator.state_dir import StateDirError, state_directory
+from flash_sandbox.orchestrator.runtimes.gvisor.records import (
+    Record,
+    UnreadableRecord,
+    read_record,
+    write_record,
+)
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
+from flash_sandbox.orchestrator.state.directory import StateDirError, state_directory
 
 UNREADABLE = ["", "{", "[]", "{}", '{"request": {"of_tomorrow": 1}, "chain": "sha256:abc"}']
 

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from other_user import NOBODY, acting_as
 
-from flash_sandbox.orchestrator import peers
-from flash_sandbox.orchestrator.peers import user_of_peer
+from flash_sandbox.orchestrator.doors import peers
+from flash_sandbox.orchestrator.doors.peers import user_of_peer
 
 # struct linger: a socket that is closed resets its connection.
 RESET = b"\1\0\0\0\0\0\0\0"
 
 IN_A_USER_NAMESPACE = """
 import socket, sys
-from flash_sandbox.orchestrator.peers import user_of_peer
+from flash_sandbox.orchestrator.doors.peers import user_of_peer
 listener = socket.socket(fileno=int(sys.argv[1]))
 for _ in range(2):
     connection, peer = listener.accept()

@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing import syscalls
-from flash_sandbox.orchestrator.sandboxing.seccomp import build_filter
+from flash_sandbox.orchestrator.linux import syscalls
+from flash_sandbox.orchestrator.linux.seccomp import build_filter
 
 ALLOW = 0x7FFF0000
 KILL = 0x80000000

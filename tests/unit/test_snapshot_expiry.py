@@ -13,7 +13,7 @@ from flash_sandbox.models import (
     RemoveSnapshotResult,
     SnapshotInfo,
 )
-from flash_sandbox.orchestrator.snapshot_expiry import expiring_snapshots
+from flash_sandbox.orchestrator.core.snapshot_expiry import expiring_snapshots
 
 
 class Store:

@@ -16,7 +16,7 @@ import pytest
 
 from flash_sandbox.errors import InvalidArgumentError
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.sandboxing.snapshots import Snapshots
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing import subordinate_ids
-from flash_sandbox.orchestrator.sandboxing.id_range import IdRange
-from flash_sandbox.orchestrator.sandboxing.subordinate_ids import IdMap, NoRange, find_range
+from flash_sandbox.orchestrator.linux import subordinate_ids
+from flash_sandbox.orchestrator.linux.id_range import IdRange
+from flash_sandbox.orchestrator.linux.subordinate_ids import IdMap, NoRange, find_range
 
 NAME = pwd.getpwuid(os.geteuid()).pw_name
 

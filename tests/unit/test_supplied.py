@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flash_sandbox.orchestrator.sandboxing.supplied import has_place_in, lacking, supply
+from flash_sandbox.orchestrator.archives.supplied import has_place_in, lacking, supply
 
 NAMES = ["hosts", "resolv.conf", "nsswitch.conf"]
 

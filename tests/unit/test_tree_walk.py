@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from other_user import NOBODY, acting_as
 
-from flash_sandbox.orchestrator.sandboxing.trash import Trash
-from flash_sandbox.orchestrator.sandboxing.tree_walk import (
+from flash_sandbox.orchestrator.linux.tree_walk import (
     Entry,
     Position,
     TreeChanged,
@@ -23,6 +22,7 @@ from flash_sandbox.orchestrator.sandboxing.tree_walk import (
     remove_tree,
     walk,
 )
+from flash_sandbox.orchestrator.state.trash import Trash
 
 
 def make_deep(top: Path, depth: int, name: str = "d", mode: int = 0o755) -> None:

@@ -7,7 +7,6 @@ protocol, or does not answer in time, fails its channel, and with it every task 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -54,7 +53,6 @@ class Channel:
         self._on_lost = on_lost
         self._write: Callable[[Sequence[bytes]], None] | None = None
         self._synchronise = False
-        self._awaited_secret: bytes | None = None
         self._reader = FrameReader()
         self._nonce = b""
         self._is_welcomed = self._is_holding = False
@@ -78,7 +76,6 @@ class Channel:
         *,
         synchronise: bool = False,
         secret: bytes = b"",
-        shows: bytes | None = None,
     ) -> None:
         """Greet the agent on a new stream.
 
@@ -87,12 +84,9 @@ class Channel:
             synchronise: Whether the stream may have been broken off inside a frame, so that nothing counts
                 before the agent has answered.
             secret: What the agent has to show when it connects again.
-            shows: What the agent has to show now, if it has connected itself: the secret of the stream
-                before, nothing the first time. None if it has not connected itself.
         """
         self._write = write
         self._synchronise = synchronise
-        self._awaited_secret = shows
         self._reader = FrameReader()
         self._is_welcomed = self._is_holding = False
         self._known = {}
@@ -361,10 +355,6 @@ class Channel:
         """Take what comes before the agent has answered: what it sent to another host does not count."""
         if message.known is not None:
             self._take_known(message.task, message.known)
-        elif message.dialled is not None and self._awaited_secret is not None:
-            if not hmac.compare_digest(message.dialled.secret, self._awaited_secret):
-                raise ChannelFailed("the peer that has connected does not have the agent's secret")
-            self._awaited_secret = None
         elif message.welcome is not None and message.welcome.nonce == self._nonce:
             self._take_welcome(message.welcome)
         elif not self._synchronise:
@@ -388,8 +378,6 @@ class Channel:
         )
 
     def _take_welcome(self, welcome: guest.Welcome) -> None:
-        if self._awaited_secret is not None:
-            raise ChannelFailed("the peer that has connected does not show a secret")
         if welcome.version != _VERSION:
             raise ChannelFailed(f"the agent speaks version {welcome.version} of its protocol")
         self._last = max(self._last, welcome.last_task)

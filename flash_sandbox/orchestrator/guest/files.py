@@ -30,7 +30,7 @@ from ...errors import (
 )
 from ...models import FileInfo
 from ...models.checks import MAX_MESSAGE_BYTES
-from ..completion import completed
+from ..cancellation import completed
 from .channel import Channel, ChannelFailed
 from .entries import CHUNK_BYTES, ByteSource, Malformed, framed_entry, next_entry, parsed_entry, shown
 from .tar_reader import pack_of_tar

@@ -12,17 +12,12 @@ from typing import Final
 
 import flash_sandbox_guest as guest
 
-from ...errors import (
-    InvalidArgumentError,
-    Reason,
-    SandboxEndedError,
-    SandboxError,
-)
+from ...errors import InvalidArgumentError, Reason, SandboxEndedError, SandboxError
 from ...models import GetLogsResult
-from ..completion import completed
-from ..sandboxing.output import BoundedBytes
+from ..cancellation import completed
 from .channel import Channel
 from .oom import OomKills
+from .output import BoundedBytes
 from .programs import Execution, Program, by_name
 from .streams import AgentStream, OpenStream, open_stream
 from .tasks import ChannelFailed, Known, Task, agent_errors
@@ -145,6 +140,10 @@ class Guest:
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
+
+    def give_up(self, reason: str) -> None:
+        """Take the agent for lost, and its main process for killed. Idempotent."""
+        self.channel.fail(ChannelFailed(reason))
 
     async def hold(self) -> None:
         """Silence and close the stream, so that nothing is on its way. `open` follows.

@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from ...errors import ConflictError, InternalServerError
 from ...models import ExecResult
-from ..completion import completed
-from ..sandboxing.output import BoundedBytes
+from ..cancellation import completed
+from .output import BoundedBytes
 from .tasks import ChannelFailed, Task
 
 __all__ = ["Execution", "Exit", "Output", "Program", "TerminalSize", "by_name"]

@@ -27,15 +27,12 @@ class AgentStream:
         write: Descriptor that is written to; for a socket the same.
         may_break: Whether the stream may have been broken off inside a frame, as pipes may.
         secret: What the agent has to show when it connects again; empty if it does not connect itself.
-        shows: What the agent has to show now, if it has connected itself: the secret of the connection
-            before, or nothing the first time. None if it has not connected itself.
     """
 
     read: int
     write: int
     may_break: bool = False
     secret: bytes = b""
-    shows: bytes | None = None
 
     def close(self) -> None:
         """Close the descriptors of a stream that has not been opened."""
@@ -103,9 +100,7 @@ class _Protocol(asyncio.Protocol):
         if self.writer is None:
             self.writer = cast(asyncio.Transport, transport)
         stream = self._stream
-        self._channel.connect(
-            self._write, synchronise=stream.may_break, secret=stream.secret, shows=stream.shows
-        )
+        self._channel.connect(self._write, synchronise=stream.may_break, secret=stream.secret)
 
     def data_received(self, data: bytes) -> None:
         if not self.is_closed:

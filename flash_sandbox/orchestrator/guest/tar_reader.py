@@ -14,16 +14,7 @@ from typing import Final
 
 import flash_sandbox_guest as guest
 
-from .entries import (
-    CHUNK_BYTES,
-    MAX_SIZE,
-    ByteSource,
-    Gathered,
-    Malformed,
-    framed_entry,
-    has_content,
-    shown,
-)
+from .entries import CHUNK_BYTES, MAX_SIZE, ByteSource, Gathered, Malformed, framed_entry, has_content, shown
 from .messages import encoded_number
 
 __all__ = ["pack_of_tar"]

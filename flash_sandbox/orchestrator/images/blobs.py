@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import IO, Final, Self
 
-from ..sandboxing.bounded_tar import refused
+from ..archives.bounded_tar import refused
 from .manifests import Descriptor
 
 __all__ = ["Blobs", "PartialBlob"]

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
 from ...errors import InvalidArgumentError
-from ..sandboxing.beneath import open_beneath, open_without_links
-from ..sandboxing.bounded_tar import Bounds, Readable, refused, refusing
-from ..sandboxing.bounded_tar import entries as tar_entries
+from ..archives.bounded_tar import Bounds, Readable, refused, refusing
+from ..archives.bounded_tar import entries as tar_entries
+from ..linux.beneath import open_beneath, open_without_links
 from .manifests import (
     MAX_DOCUMENT_BYTES,
     Descriptor,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
-from ..sandboxing.bounded_tar import refused
+from ..archives.bounded_tar import refused
 
 __all__ = [
     "ACCEPT",

@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from ..sandboxing.bounded_tar import Bounds, refused
+from ..archives.bounded_tar import Bounds, refused
+from ..linux.locks import exclusive
 from .blobs import Blobs
 from .credentials import Credentials
 from .local import Description, describe
-from .locks import exclusive
 from .manifests import Descriptor, Manifest, parse_manifest
 from .references import Reference
 from .registry import Registry

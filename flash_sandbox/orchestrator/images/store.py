@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import IO, Final
 
 from ...errors import InternalServerError, InvalidArgumentError
-from ..completion import completed
-from ..sandboxing.bounded_tar import Bounds
-from ..sandboxing.user_ids import UserIds
+from ..archives.bounded_tar import Bounds
+from ..cancellation import completed
+from ..linux.locks import exclusive, try_lock
+from ..linux.user_ids import UserIds
 from .blobs import Blobs
 from .engine import Engine
 from .local import Description, identity, open_local, open_path
-from .locks import exclusive, try_lock
 from .manifests import ImageConfig
 from .pulling import Pull, Report
 from .records import Record, Records

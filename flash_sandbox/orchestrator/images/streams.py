@@ -10,8 +10,8 @@ import lzma
 import sys
 from typing import IO, Final, cast
 
-from ..sandboxing.bounded_tar import Bounds, Readable, refused, refusing
-from ..sandboxing.extraction import Extraction
+from ..archives.bounded_tar import Bounds, Readable, refused, refusing
+from ..archives.extraction import Extraction
 
 __all__ = ["bounded", "is_compressed", "unpack_stream"]
 

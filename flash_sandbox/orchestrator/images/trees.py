@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import IO, Final
 
 from ...errors import InternalServerError
-from ..sandboxing.bounded_tar import Bounds
-from ..sandboxing.tree_walk import remove_tree
-from ..sandboxing.user_ids import UserIds
+from ..archives.bounded_tar import Bounds
+from ..linux.locks import is_still
+from ..linux.tree_walk import remove_tree
+from ..linux.user_ids import UserIds
 from .local import Description
-from .locks import is_still
 from .unpacking import unpack
 
 __all__ = ["Lease", "Tree", "Trees"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from ..sandboxing.bounded_tar import Bounds
-from ..sandboxing.extraction import Extraction, Whiteouts
-from ..sandboxing.id_range import IdRange
+from ..archives.bounded_tar import Bounds
+from ..archives.extraction import Extraction, Whiteouts
+from ..linux.id_range import IdRange
 from .local import Description, require_mount_points, require_root
 from .streams import unpack_stream
 

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ..guest.guest import Defaults
 from ..guest.streams import AgentStream
-from ..sandboxing.limits import Usage
+from ..linux.limits import Usage
 from .capabilities import Capabilities
 
 __all__ = ["Adopted", "Adoption", "Availability", "Created", "Runtime", "unwritten"]

@@ -15,9 +15,9 @@ from inside import begin, run_in
 
 from flash_sandbox import SandboxError
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
-from flash_sandbox.orchestrator.runtimes.gvisor import GvisorRuntime
-from flash_sandbox.orchestrator.sandboxing.images import Images, RootFilesystem
+from flash_sandbox.orchestrator.images.rootfs import Images, RootFilesystem
+from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 
 class Exchanging(Images):

@@ -24,10 +24,10 @@ from typing import Any
 from inside import begin, run_in
 
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.docker_engine.api import Engine
 from flash_sandbox.orchestrator.runtimes.base import Runtime
-from flash_sandbox.orchestrator.runtimes.bubblewrap import BubblewrapRuntime
-from flash_sandbox.orchestrator.runtimes.docker import DockerRuntime
+from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
+from flash_sandbox.orchestrator.runtimes.docker.api import Engine
+from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
 
 
 def die() -> None:

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from flash_sandbox import InternalServerError, InvalidArgumentError
+from flash_sandbox.orchestrator.archives import layers
 from flash_sandbox.orchestrator.images.references import parse_source
+from flash_sandbox.orchestrator.images.rootfs import Images
 from flash_sandbox.orchestrator.images.store import ImageStore
-from flash_sandbox.orchestrator.sandboxing import archive
-from flash_sandbox.orchestrator.sandboxing.file_work import NamespaceWork
-from flash_sandbox.orchestrator.sandboxing.id_range import IdRange
-from flash_sandbox.orchestrator.sandboxing.images import Images
-from flash_sandbox.orchestrator.sandboxing.subordinate_ids import find_range
-from flash_sandbox.orchestrator.sandboxing.trash import Trash
-from flash_sandbox.orchestrator.sandboxing.tree_walk import remove_tree
-from flash_sandbox.orchestrator.sandboxing.user_ids import UserIds, remove_any_tree
+from flash_sandbox.orchestrator.linux.file_work import NamespaceWork
+from flash_sandbox.orchestrator.linux.id_range import IdRange
+from flash_sandbox.orchestrator.linux.subordinate_ids import find_range
+from flash_sandbox.orchestrator.linux.tree_walk import remove_tree
+from flash_sandbox.orchestrator.linux.user_ids import UserIds, remove_any_tree
+from flash_sandbox.orchestrator.state.trash import Trash
 
 
 def make_tree(tree: Path) -> None:
@@ -84,14 +84,14 @@ def test_layers(directory: Path) -> None:
     assert before["33"] == (33, 42, 0o2700)
     assert before["65534/file"] == (65534, 65535, 0)
 
-    work.run(archive.pack_layer, tree, packed, IdRange(0))
+    work.run(layers.pack_layer, tree, packed, IdRange(0))
     assert (packed.stat().st_uid, stat.S_IMODE(packed.stat().st_mode)) == (os.getuid(), 0o600)
     again.mkdir()
     with packed.open("rb") as file:
         # Not at its beginning, and read ahead: it goes on from where it was.
         assert file.read(1)
         file.seek(0)
-        work.run(archive.unpack_layer, file, again, IdRange(0))
+        work.run(layers.unpack_layer, file, again, IdRange(0))
     assert work.run(seen, again) == before
 
     with pytest.raises(PermissionError):

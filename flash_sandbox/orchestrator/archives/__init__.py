@@ -1,0 +1,1 @@
+"""Root file systems as tar streams: read within bounds, unpacked, and written as layers."""

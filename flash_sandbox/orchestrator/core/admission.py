@@ -1,0 +1,77 @@
+"""What the operator lets every start have: which network, how long a sandbox lives, how many there may be."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from ...errors import AtCapacityError, InvalidArgumentError, PermissionDeniedError, Reason
+from ...models import MAX_TTL_SECONDS
+
+__all__ = ["Admission"]
+
+_NETWORKS: Final = ("none", "bridge")
+_RETRY_AFTER_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What is admitted.
+
+    Attributes:
+        default_network: Network of a sandbox whose start names none.
+        max_ttl: Most seconds until a sandbox expires, and what one has whose start asks for none; None for
+            no limit.
+        max_sandboxes: Most sandboxes that there may be, those that are being created or are kept after their
+            end among them; None for no limit.
+        max_network: The network that reaches furthest of those that starts may ask for: ``none`` or
+            ``bridge``.
+
+    Raises:
+        ValueError: A limit is out of range, or starts would have a network that they may not ask for.
+    """
+
+    default_network: str = "none"
+    max_ttl: float | None = None
+    max_sandboxes: int | None = None
+    max_network: str = "bridge"
+
+    def __post_init__(self) -> None:
+        if self.max_network not in _NETWORKS:
+            raise ValueError(f"a network is one of {', '.join(_NETWORKS)}, not {self.max_network!r}")
+        if self.max_network == "none" and self.default_network != "none":
+            raise ValueError(f"no start may ask for a network, but {self.default_network} is the default")
+        if self.max_ttl is not None and not 0 < self.max_ttl <= MAX_TTL_SECONDS:
+            raise ValueError(f"the longest TTL must be above 0 and at most {MAX_TTL_SECONDS:.0f} seconds")
+        if self.max_sandboxes is not None and self.max_sandboxes < 1:
+            raise ValueError("there must be room for at least 1 sandbox")
+
+    def require_network(self, network: str) -> None:
+        """Raise PermissionDeniedError where the operator lets no sandbox have that network."""
+        if self.max_network == "none" and network != "none":
+            raise PermissionDeniedError(
+                f"this orchestrator gives no sandbox a {network} network; its operator may allow it with "
+                f"--max-network bridge",
+                reason=Reason.NETWORK_REFUSED,
+            )
+
+    def require_ttl(self, ttl_seconds: float) -> None:
+        """Raise InvalidArgumentError where that is longer than a sandbox may live."""
+        if self.max_ttl is not None and ttl_seconds > self.max_ttl:
+            raise InvalidArgumentError(
+                f"ttl_seconds must be at most {self.max_ttl:g} on this orchestrator, not {ttl_seconds:g}"
+            )
+
+    def require_room(self, sandboxes: int) -> None:
+        """Raise AtCapacityError where there is no room for one more sandbox than there are."""
+        if self.max_sandboxes is not None and sandboxes >= self.max_sandboxes:
+            raise AtCapacityError(
+                f"this orchestrator runs at most {self.max_sandboxes} sandboxes at a time",
+                retry_after=_RETRY_AFTER_SECONDS,
+            )
+
+    def deadline(self, ttl_seconds: float) -> float:
+        """Return when a sandbox expires whose time begins now, in seconds of Unix time; 0 for never."""
+        ttl = ttl_seconds or self.max_ttl
+        return time.time() + ttl if ttl else 0.0

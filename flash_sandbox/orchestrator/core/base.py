@@ -1,0 +1,139 @@
+"""What every part of the service core works with: the sandboxes, their locks, their ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from ...errors import SandboxNotFoundError
+from ..cancellation import completed
+from ..runtimes.base import unwritten
+from .admission import Admission
+from .events import EventLog
+from .processes import Process
+from .sandboxes import Registry, Sandbox, State
+
+__all__ = ["ServiceCore", "end_guest", "freeze", "open_guest", "retrieve", "settle", "thaw"]
+
+_Result = TypeVar("_Result")
+
+# Ending a sandbox is mostly waiting for the kernel; more at once only makes each of them slower.
+_ENDS_AT_ONCE: Final = 16
+
+
+class ServiceCore:
+    """The sandboxes that there are; what the operations of `SandboxService` have in common.
+
+    Args:
+        admission: What the operator lets every start have.
+        log: Writes a line of the log: a name, and fields by name.
+    """
+
+    def __init__(self, admission: Admission, log: Callable[..., None] = unwritten) -> None:
+        self.registry = Registry()
+        self.events = EventLog()
+        self._admission = admission
+        self._log = log
+        self._background: set[asyncio.Task[Any]] = set()
+        self._room_for_ends = asyncio.Semaphore(_ENDS_AT_ONCE)
+
+    @asynccontextmanager
+    async def _locked(self, sandbox_id: str) -> AsyncIterator[Sandbox]:
+        sandbox = self.registry.get(sandbox_id)
+        async with sandbox.lock:
+            # It may have been stopped while this waited.
+            yield self.registry.get(sandbox_id)
+
+    async def _stop(self, sandbox: Sandbox) -> None:
+        async with sandbox.lock:
+            if sandbox not in self.registry:
+                raise SandboxNotFoundError(f"there is no sandbox {sandbox.id}")
+            await self._end(sandbox)
+
+    async def _end(self, sandbox: Sandbox, *why: str) -> None:
+        """End and remove a sandbox, whose lock is held, and tell of it, as `why` first."""
+        failed_before = sandbox.state is State.ERROR
+        sandbox.state = State.STOPPED
+        if sandbox.watcher is not None:
+            sandbox.watcher.cancel()
+        if sandbox.telling is not None:
+            await settle({sandbox.telling})
+        await end_guest(sandbox)
+        try:
+            await sandbox.runtime.stop(sandbox.id)
+        except BaseException as error:
+            # Still known, so that it can be stopped again.
+            sandbox.state = State.ERROR
+            if not failed_before:
+                sandbox.tell("failed", f"it could not be stopped: {error}")
+            raise
+        self.registry.remove(sandbox)
+        for event in (*why, "removed"):
+            sandbox.tell(event)
+
+    async def _complete(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Run `work` to its end, also where the caller is cancelled meanwhile."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(retrieve)
+        return await asyncio.shield(task)
+
+
+async def end_guest(sandbox: Sandbox) -> None:
+    """Give up the guest agent of a sandbox that has ended, with whatever waits for it."""
+    if sandbox.agent is not None:
+        await sandbox.agent.close()
+        await sandbox.processes.settled()
+
+
+async def open_guest(sandbox: Sandbox) -> None:
+    """Connect to the guest agent of a sandbox, and go on with the processes that it knows."""
+    for adopted in await sandbox.guest.open():
+        process = await Process.adopted(sandbox.guest, adopted)
+        if process is not None:
+            sandbox.processes.add(process)
+
+
+async def freeze(sandbox: Sandbox) -> None:
+    """Freeze what runs in a running sandbox, whose lock is held, and tell of it."""
+    await sandbox.runtime.keep_log(sandbox.id, sandbox.log)
+    if sandbox.runtime.capabilities.snapshots_agent:
+        # A snapshot must not hold anything that is on its way to the agent: every copy would read it.
+        await sandbox.guest.hold()
+    try:
+        await sandbox.runtime.pause(sandbox.id)
+    except BaseException:
+        if sandbox.guest.is_held:
+            await completed(open_guest(sandbox))
+        raise
+    # Its main process may have ended meanwhile.
+    sandbox.require(State.RUNNING)
+    sandbox.guest.channel.is_frozen = True
+    sandbox.state = State.PAUSED
+    sandbox.tell("paused")
+
+
+async def thaw(sandbox: Sandbox) -> None:
+    """Let what was frozen in a sandbox, whose lock is held, run on, and tell of it."""
+    await sandbox.runtime.resume(sandbox.id)
+    sandbox.guest.channel.is_frozen = False
+    if sandbox.guest.is_held:
+        await open_guest(sandbox)
+    if sandbox.state is State.PAUSED:
+        sandbox.state = State.RUNNING
+        sandbox.tell("running")
+
+
+async def settle(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait until `tasks` have ended, however they do."""
+    if tasks:
+        await asyncio.wait(tuple(tasks))
+
+
+def retrieve(task: asyncio.Task[Any]) -> None:
+    """Take note of the error of a task whose caller may have gone away: asyncio complains otherwise."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,140 @@
+"""The service core's operations on many sandboxes, and on what is known of one: lists, expiry, events."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from itertools import islice
+from typing import Final
+
+from ...errors import InvalidArgumentError, SandboxError
+from ...models import (
+    Event,
+    GetInfoRequest,
+    GetInfoResult,
+    GetLogsRequest,
+    GetLogsResult,
+    KeepAliveRequest,
+    KeepAliveResult,
+    ListSandboxesRequest,
+    ListSandboxesResult,
+    WatchEventsRequest,
+)
+from .base import ServiceCore
+from .expiry import Expiry
+from .sandboxes import Sandbox, State
+
+__all__ = ["ListingOperations"]
+
+_DEFAULT_PAGE: Final = 100
+_PAGE_TOKEN: Final = re.compile(r"(0x1\.[0-9a-f]{13}p\+[0-9]{1,2})-([0-9A-Za-z_.-]{1,128})", re.ASCII)
+_FIRST: Final = (-math.inf, "")
+# So many readings are made before anything else gets its turn.
+_READINGS_AT_ONCE: Final = 50
+
+
+class ListingOperations(ServiceCore):
+    """List and follow sandboxes, and end them in time; a part of `SandboxService`."""
+
+    _expiry: Expiry
+
+    async def list_sandboxes(self, request: ListSandboxesRequest) -> ListSandboxesResult:
+        """Tell what is known of each sandbox that has what is asked for, the oldest first, a page of them."""
+        size = request.page_size or _DEFAULT_PAGE
+        wanted = set(request.labels)
+        matching = (
+            sandbox
+            for sandbox in self.registry.after(_place_of(request.page_token))
+            if request.status in ("", sandbox.state)
+            and request.type in ("", sandbox.runtime.name)
+            and wanted.issubset(sandbox.request.labels)
+        )
+        found = list(islice(matching, size + 1))
+        page, more = found[:size], len(found) > size
+        token = _token_of(page[-1]) if more else ""
+        return ListSandboxesResult(tuple(sandbox.info() for sandbox in page), token)
+
+    async def get_info(self, request: GetInfoRequest) -> GetInfoResult:
+        """Tell what is known of a sandbox."""
+        return GetInfoResult(self.registry.get(request.id).info())
+
+    async def get_logs(self, request: GetLogsRequest) -> GetLogsResult:
+        """Tell the last of what the main process of a sandbox has printed."""
+        sandbox = self.registry.get(request.id)
+        sandbox.require(State.RUNNING, State.PAUSED, State.STOPPED)
+        return sandbox.log
+
+    async def keep_alive(self, request: KeepAliveRequest) -> KeepAliveResult:
+        """Have a sandbox expire so many seconds from now, whatever state it is in."""
+        self._admission.require_ttl(request.ttl_seconds)
+        return KeepAliveResult(await self._complete(self._prolong(request)))
+
+    async def watch_events(self, request: WatchEventsRequest) -> AsyncGenerator[Event]:
+        """Tell what has happened since the token and what happens; first, at once, where that begins."""
+        async with aclosing(self.events.watch(request.token)) as events:
+            async for event in events:
+                yield event
+
+    async def _prolong(self, request: KeepAliveRequest) -> float:
+        async with self._locked(request.id) as sandbox:
+            deadline = self._admission.deadline(request.ttl_seconds)
+            await self._keep_until(sandbox, deadline)
+            return deadline
+
+    async def _keep_until(self, sandbox: Sandbox, deadline: float) -> None:
+        """Have a sandbox expire at `deadline`, also where another orchestrator goes on with it."""
+        await sandbox.runtime.keep(sandbox.id, deadline)
+        sandbox.expires_at = deadline
+        self._expiry.expect(sandbox)
+
+    async def _expire(self, sandbox: Sandbox) -> None:
+        """End and remove a sandbox, unless it was prolonged or removed before this had its turn."""
+        # Whoever waits for another operation on its sandbox does not hold up the others.
+        async with sandbox.lock, self._room_for_ends:
+            if sandbox in self.registry and sandbox.is_due(time.time()):
+                await self._end(sandbox, "expired")
+
+    def _tell_later(self, sandbox: Sandbox) -> None:
+        """Tell of the end of a main process, after what the kernel has ended it for."""
+
+        async def tell() -> None:
+            await self._tell_oom_kills(sandbox)
+            sandbox.tell("stopped", f"exit code {sandbox.exit_code}")
+
+        sandbox.telling = asyncio.create_task(tell())
+
+    async def _tell_oom_kills(self, sandbox: Sandbox) -> None:
+        # What has been removed meanwhile, or whose engine is away, tells nothing.
+        with suppress(SandboxError, OSError):
+            kills = await sandbox.runtime.oom_kills(sandbox.id)
+            if kills > sandbox.oom_kills:
+                sandbox.oom_kills = kills
+                limit = sandbox.request.memory_mb
+                sandbox.tell("out_of_memory", f"a process was ended: the limit is {limit} MiB")
+
+    async def _watch_memory(self) -> None:
+        """Look for processes that were ended for want of memory and that nobody waits for."""
+        for number, sandbox in enumerate(self.registry):
+            counts = sandbox.runtime.capabilities.counts_oom_kills
+            if counts and sandbox.state is State.RUNNING:
+                await self._tell_oom_kills(sandbox)
+            if number % _READINGS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+
+def _token_of(sandbox: Sandbox) -> str:
+    return f"{sandbox.created_at.hex()}-{sandbox.id}"
+
+
+def _place_of(token: str) -> tuple[float, str]:
+    """Return the place that a page token names; raise InvalidArgumentError where it is none."""
+    if not token:
+        return _FIRST
+    found = _PAGE_TOKEN.fullmatch(token)
+    if found is None:
+        raise InvalidArgumentError(f"{token[:100]!r} is no token of a page")
+    return (float.fromhex(found[1]), found[2])

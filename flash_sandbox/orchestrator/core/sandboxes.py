@@ -1,0 +1,235 @@
+"""Which sandboxes there are, and what the orchestrator knows of each."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import time
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from ...errors import ConflictError, Reason, SandboxNotFoundError
+from ...models import GetLogsResult, SandboxInfo, StartRequest
+from ..guest.guest import Guest
+from ..runtimes.base import Runtime
+from .events import EventLog
+from .history import History
+from .processes import Processes
+
+__all__ = ["Registry", "Sandbox", "State"]
+
+# What a main process ended with, where a signal ended it, less the number of the signal.
+_SIGNALLED: Final = 128
+_SIGNALS: Final = frozenset(signal.Signals)
+
+
+class State(StrEnum):
+    """Where a sandbox is in its life: ``creating`` → ``running`` ⇄ ``paused`` → ``stopped``.
+
+    ``stopped`` is a sandbox whose main process has ended, ``error`` one that its runtime could not bring
+    into a known state: it can only be stopped.
+    """
+
+    CREATING = "creating"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+@dataclass(slots=True, eq=False)
+class Sandbox:
+    """What is known of one sandbox.
+
+    Attributes:
+        id: Its ID: 20 hexadecimal digits, 80 random bits.
+        runtime: What runs it.
+        request: What was asked for.
+        idempotency_key: Key that its start carried; empty for none.
+        state: Where it is in its life.
+        image: The image that it really runs; empty until it has been started.
+        exit_code: Exit status of its main process, once that has ended by itself.
+        lock: Held while its state is being changed.
+        processes: What `exec_stream` and `start_process` began in it.
+        agent: Its guest agent, once that runs.
+        watcher: Waits for its end.
+        kept_log: The last output of its main process, as an orchestrator before recorded it.
+        created_at: When it was started, in seconds of Unix time.
+        expires_at: When it expires, in seconds of Unix time; 0 for never.
+        events: Where what happens to it is told; None for nowhere.
+        oom_kills: How often the kernel is known to have ended a process of it for want of memory.
+        telling: Tells of the end of its main process, while that takes.
+        cpu_reading: When its CPU time was last asked for, in seconds of `time.monotonic`, and what it was.
+        history: What it has used.
+    """
+
+    runtime: Runtime
+    request: StartRequest
+    idempotency_key: str = ""
+    id: str = field(default_factory=lambda: secrets.token_hex(10))
+    state: State = State.CREATING
+    image: str = ""
+    exit_code: int | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    processes: Processes = field(default_factory=Processes)
+    agent: Guest | None = None
+    watcher: asyncio.Task[None] | None = None
+    kept_log: GetLogsResult = field(default_factory=GetLogsResult)
+    created_at: float = field(default_factory=time.time)
+    expires_at: float = 0.0
+    events: EventLog | None = None
+    oom_kills: int = 0
+    telling: asyncio.Task[None] | None = None
+    cpu_reading: tuple[float, float] | None = None
+    history: History = field(default_factory=History)
+
+    @property
+    def log(self) -> GetLogsResult:
+        """The last output of its main process."""
+        return self.agent.logs() if self.agent is not None and self.agent.has_main else self.kept_log
+
+    @property
+    def guest(self) -> Guest:
+        """Its guest agent; raise ConflictError if it has none any more."""
+        if self.agent is None:
+            raise ConflictError(f"sandbox {self.id} has no guest agent")
+        return self.agent
+
+    def require(self, *states: State) -> None:
+        """Raise ConflictError, which names the state and its cause, unless it is one of `states`."""
+        if self.state not in states:
+            wanted, how = " or ".join(states), self._how_it_ended()
+            raise ConflictError(
+                f"sandbox {self.id} is {self.state}{how}; this needs a sandbox that is {wanted}"
+            )
+
+    def _how_it_ended(self) -> str:
+        """Return how the main process has ended, in words; nothing where it has not ended by itself."""
+        if self.exit_code is None:
+            return ""
+        number = self.exit_code - _SIGNALLED
+        by = f" ({signal.Signals(number).name})" if number in _SIGNALS else ""
+        memory = ", and processes had been ended for want of memory" if self.oom_kills else ""
+        return f": its main process ended with exit status {self.exit_code}{by}{memory}"
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether nothing runs in it any more."""
+        return self.state in (State.STOPPED, State.ERROR)
+
+    @property
+    def place(self) -> tuple[float, str]:
+        """Return its place among all sandboxes, the oldest first."""
+        return (self.created_at, self.id)
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether it has expired at `now`, in seconds of Unix time."""
+        return 0 < self.expires_at <= now
+
+    def tell(self, type: str, detail: str = "") -> None:
+        """Tell those who watch that something has happened to it."""
+        if self.events is not None:
+            self.events.add(type, self.id, detail)
+
+    def info(self) -> SandboxInfo:
+        """Return what is known of it."""
+        request = self.request
+        return SandboxInfo(
+            id=self.id,
+            name=request.name,
+            status=self.state,
+            type=self.runtime.name,
+            image=self.image or request.image,
+            command=request.command,
+            labels=request.labels,
+            memory_mb=request.memory_mb,
+            cpu_cores=request.cpu_cores,
+            network=request.network,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+            exit_code=self.exit_code or 0,
+            pids=request.pids,
+            shm_mb=request.shm_mb,
+            env=request.env,
+            user=request.user,
+            image_command=request.image_command,
+        )
+
+    def main_process_ended(self, exit_code: int) -> bool:
+        """Note that the main process ended by itself, with `exit_code`; tell whether that has stopped it."""
+        self.exit_code = exit_code
+        if self.state not in (State.RUNNING, State.PAUSED):
+            return False
+        self.state = State.STOPPED
+        return True
+
+
+class Registry:
+    """The sandboxes by ID, by age, by name and by the idempotency key of their start."""
+
+    def __init__(self) -> None:
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._places: list[tuple[float, str]] = []
+        self._by_name: dict[str, Sandbox] = {}
+        self._by_key: dict[str, Sandbox] = {}
+
+    def __iter__(self) -> Iterator[Sandbox]:
+        return iter(tuple(self._sandboxes.values()))
+
+    def __len__(self) -> int:
+        return len(self._sandboxes)
+
+    def __contains__(self, sandbox: Sandbox) -> bool:
+        return sandbox.id in self._sandboxes
+
+    def add(self, sandbox: Sandbox) -> None:
+        """Register a sandbox, under its name and its idempotency key, too, where it has them."""
+        self._sandboxes[sandbox.id] = sandbox
+        insort(self._places, sandbox.place)
+        if sandbox.request.name:
+            self._by_name.setdefault(sandbox.request.name, sandbox)
+        if sandbox.idempotency_key:
+            self._by_key[sandbox.idempotency_key] = sandbox
+
+    def get(self, sandbox_id: str) -> Sandbox:
+        """Return a sandbox by its ID; raise SandboxNotFoundError where there is none."""
+        try:
+            return self._sandboxes[sandbox_id]
+        except KeyError:
+            raise SandboxNotFoundError(f"there is no sandbox {sandbox_id}") from None
+
+    def find(self, sandbox_id: str) -> Sandbox | None:
+        """Return a sandbox by its ID; None where there is none."""
+        return self._sandboxes.get(sandbox_id)
+
+    def after(self, place: tuple[float, str]) -> Iterator[Sandbox]:
+        """Yield the sandboxes that come after a place, the oldest first, none of which may go meanwhile."""
+        for index in range(bisect_right(self._places, place), len(self._places)):
+            yield self._sandboxes[self._places[index][1]]
+
+    def require_free(self, name: str) -> None:
+        """Raise ConflictError where a sandbox that is there has that name."""
+        other = self._by_name.get(name)
+        if other is not None:
+            raise ConflictError(f"sandbox {other.id} is named {name!r}", reason=Reason.ALREADY_EXISTS)
+
+    def with_key(self, idempotency_key: str) -> Sandbox | None:
+        """Return the sandbox whose start carried `idempotency_key`, if there is one."""
+        return self._by_key.get(idempotency_key) if idempotency_key else None
+
+    def remove(self, sandbox: Sandbox) -> None:
+        """Forget a sandbox, its name and its idempotency key."""
+        if self._sandboxes.pop(sandbox.id, None) is not None:
+            del self._places[bisect_left(self._places, sandbox.place)]
+        if self._by_name.get(sandbox.request.name) is sandbox:
+            del self._by_name[sandbox.request.name]
+        self.forget_key(sandbox)
+
+    def forget_key(self, sandbox: Sandbox) -> None:
+        """Forget the idempotency key of a sandbox, so that a later start with it begins anew."""
+        if self._by_key.get(sandbox.idempotency_key) is sandbox:
+            del self._by_key[sandbox.idempotency_key]

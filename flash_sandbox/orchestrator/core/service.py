@@ -1,0 +1,504 @@
+"""The service core: one method an operation, the same for both front doors.
+
+It keeps the state machine of `registry.State` and leaves the running to the runtimes. Operations that
+change the state of one sandbox (stop, snapshot, pause, resume) happen one after the other; commands run
+at the same time. What a caller that goes away has begun is completed or undone, never left half-made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from typing import Any, Final
+
+from ...errors import (
+    ConflictError,
+    InternalServerError,
+    InvalidArgumentError,
+    Reason,
+    RuntimeUnavailableError,
+    SandboxError,
+    UnavailableError,
+    UnsupportedError,
+)
+from ...models import (
+    ListSnapshotsRequest,
+    ListSnapshotsResult,
+    PauseRequest,
+    PauseResult,
+    RemoveSnapshotRequest,
+    RemoveSnapshotResult,
+    ResumeRequest,
+    ResumeResult,
+    SnapshotRequest,
+    SnapshotResult,
+    StartRequest,
+    StartResult,
+    StatusRequest,
+    StatusResult,
+    StopRequest,
+    StopResult,
+)
+from ..cancellation import completed, done_before, is_being_cancelled
+from ..guest.guest import KILLED, Guest
+from ..runtimes.base import Created, Runtime, unwritten
+from ..runtimes.catalogue import AUTO_ORDER, OPTIONS
+from .admission import Admission
+from .base import end_guest, freeze, open_guest, retrieve, settle, thaw
+from .defaults import filled_in
+from .expiry import Expiry
+from .files import FileOperations
+from .listing import ListingOperations
+from .metrics import MetricsOperations
+from .programs import ProcessOperations, require_user
+from .sandboxes import Sandbox, State
+
+__all__ = ["SandboxService"]
+
+_NO_LIMITS: Final = Admission()
+_ADOPT_SECONDS: Final = (0.5, 30.0)
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
+
+
+@dataclass(slots=True, eq=False)
+class _Start:
+    """A start under way, and how many callers wait for it (those that share its idempotency key)."""
+
+    task: asyncio.Task[None]
+    waiters: int = 0
+
+
+class SandboxService(ProcessOperations, FileOperations, ListingOperations, MetricsOperations):
+    """Start, use and stop sandboxes.
+
+    Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.
+
+    Args:
+        runtimes: What runs sandboxes, by the `type` of a start.
+        admission: What the operator lets every start have.
+        log: Writes a line of the log: a name, and fields by name.
+    """
+
+    def __init__(
+        self,
+        runtimes: Mapping[str, Runtime],
+        admission: Admission = _NO_LIMITS,
+        log: Callable[..., None] = unwritten,
+    ) -> None:
+        super().__init__(admission, log)
+        self._runtimes = dict(runtimes)
+        self._auto: Runtime | None = None
+        self._starts: dict[str, _Start] = {}
+        self._expiry = Expiry(self.registry, self._expire, self._watch_memory, log)
+        self._adopting: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def open(self) -> None:
+        """Make every runtime ready and go on with the sandboxes that outlived the orchestrator before.
+
+        Where a runtime refuses, those that were opened are closed, and its error is raised.
+        """
+        opened: list[Runtime] = []
+        try:
+            for runtime in self._runtimes.values():
+                await runtime.open()
+                opened.append(runtime)
+        except BaseException:
+            for runtime in reversed(opened):
+                await runtime.close()
+            raise
+        for runtime in opened:
+            if not await self._adopt(runtime):
+                self._adopting.add(asyncio.create_task(self._adopt_later(runtime)))
+        self._expiry.open()
+        self._sampling = asyncio.create_task(self._sample_for_ever())
+
+    async def _adopt(self, runtime: Runtime) -> bool:
+        """Go on with the sandboxes that outlived their orchestrator; tell whether those are all."""
+        adoption = await runtime.adopt()
+        going_on = []
+        for adopted in adoption.sandboxes:
+            sandbox = Sandbox(
+                runtime,
+                # An older orchestrator wrote down no more than it knew of.
+                self._filled_in(adopted.request, runtime, None),
+                adopted.idempotency_key,
+                id=adopted.id,
+                state=State(adopted.state),
+                image=adopted.created.image,
+                created_at=adopted.created_at or time.time(),
+                # One whose start was not completed has none yet.
+                expires_at=adopted.expires_at or self._admission.deadline(adopted.request.ttl_seconds),
+                events=self.events,
+                kept_log=adopted.log,
+            )
+            self.registry.add(sandbox)
+            self._expiry.expect(sandbox)
+            sandbox.tell(sandbox.state, "it outlived the orchestrator before")
+            if sandbox.state is not State.STOPPED:
+                going_on.append(self._go_on(sandbox, adopted.created))
+        await asyncio.gather(*going_on)
+        return adoption.complete
+
+    async def _adopt_later(self, runtime: Runtime) -> None:
+        """Adopt the rest, once what runs them can be reached again."""
+        pause, longest = _ADOPT_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            if await self._adopt(runtime):
+                return
+            pause = min(pause * 2, longest)
+
+    async def _go_on(self, sandbox: Sandbox, created: Created) -> None:
+        """Go on with an adopted sandbox; if its agent cannot be reached, end it and keep what it holds."""
+        sandbox.agent = self._guest_of(sandbox, created)
+        if sandbox.state is State.PAUSED:
+            # The agent is frozen, too: `thaw` connects to it.
+            sandbox.agent.channel.is_frozen = True
+        else:
+            try:
+                await _unless_ended(sandbox, open_guest(sandbox))
+            except SandboxError as error:
+                sandbox.agent.give_up(str(error))
+            else:
+                if created.command and not sandbox.agent.has_main:
+                    self._log("sandbox removed", sandbox=sandbox.id, error="its start had not been completed")
+                    await self._stop(sandbox)
+                    return
+        sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.agent))
+
+    async def close(self) -> None:
+        """Stop every sandbox, complete what is under way, close the runtimes. Twice does no more."""
+        if self._closed:
+            return
+        self._closed = True
+        self.events.close()
+        for start in self._starts.values():
+            start.task.cancel()
+        await settle({start.task for start in self._starts.values()})
+        background = {*self._adopting, *([self._sampling] if self._sampling is not None else [])}
+        for task in background:
+            task.cancel()
+        await settle(background)
+        await self._expiry.close()
+        await settle(self._background)
+
+        async def stop(sandbox: Sandbox) -> None:
+            async with self._room_for_ends:
+                await self._stop(sandbox)
+
+        outcomes = await asyncio.gather(*map(stop, self.registry), return_exceptions=True)
+        closing = (runtime.close() for runtime in self._runtimes.values())
+        outcomes += await asyncio.gather(*closing, return_exceptions=True)
+        # What an engine that is away still holds, it is made to remove when an orchestrator finds it again.
+        failures = [
+            outcome
+            for outcome in outcomes
+            if isinstance(outcome, BaseException) and not isinstance(outcome, UnavailableError)
+        ]
+        if failures:
+            raise BaseExceptionGroup("not everything could be closed", failures)
+
+    async def start_sandbox(self, request: StartRequest, idempotency_key: str = "") -> StartResult:
+        """Start a sandbox and return its ID once its main process runs.
+
+        A start that carries the idempotency key of a sandbox that is still there answers with that
+        sandbox's ID; ConflictError where the two ask for different things. Cancelling undoes the start
+        unless another caller with the same key waits for it.
+        """
+        if self._closed:
+            raise UnavailableError("the orchestrator is shutting down")
+        if idempotency_key and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
+            raise InvalidArgumentError("the idempotency key must be 1 to 255 visible ASCII characters")
+        sandbox = self.registry.with_key(idempotency_key)
+        if sandbox is None:
+            runtime = await self._runtime_for(request)
+            origin = await runtime.origin(request.snapshot_path) if request.snapshot_path else None
+            request = self._admitted(request, runtime, origin)
+            # Another start with this key may have begun while the host was being looked at.
+            sandbox = self.registry.with_key(idempotency_key)
+        if sandbox is None:
+            self._admission.require_ttl(request.ttl_seconds)
+            self.registry.require_free(request.name)
+            # Nothing is waited for until it is registered: so starts at the same time are counted, too.
+            self._admission.require_room(len(self.registry))
+            sandbox = Sandbox(runtime, request, idempotency_key, events=self.events)
+            self.registry.add(sandbox)
+            sandbox.tell("created")
+            task = asyncio.create_task(self._start(sandbox))
+            task.add_done_callback(retrieve)
+            self._starts[sandbox.id] = _Start(task)
+        elif sandbox.request != self._filled_in(request, sandbox.runtime, sandbox.request):
+            raise ConflictError(
+                "the idempotency key was used to start another sandbox with a different request",
+                reason=Reason.ALREADY_EXISTS,
+            )
+        await self._started(sandbox)
+        return StartResult(sandbox.id)
+
+    async def stop_sandbox(self, request: StopRequest) -> StopResult:
+        """End every process of a sandbox and remove what it held. Its ID is unknown afterwards.
+
+        With `skip_cleanup` what it holds is kept until it is stopped again, or expires.
+        """
+        if request.skip_cleanup:
+            await self._complete(self._halt(request.id))
+        else:
+            await self._complete(self._stop(self.registry.get(request.id)))
+        return StopResult()
+
+    async def get_status(self, request: StatusRequest) -> StatusResult:
+        """Tell the state of a sandbox."""
+        sandbox = self.registry.get(request.id)
+        return StatusResult(sandbox.id, sandbox.state)
+
+    async def snapshot_sandbox(self, request: SnapshotRequest) -> SnapshotResult:
+        """Freeze a sandbox and write what it holds to the store.
+
+        It stays paused. Where the snapshot fails or is cancelled, a sandbox that ran runs on.
+        """
+        async with self._locked(request.id) as sandbox:
+            sandbox.require(State.RUNNING, State.PAUSED)
+            ran = sandbox.state is State.RUNNING
+            try:
+                if ran:
+                    await freeze(sandbox)
+                return await sandbox.runtime.snapshot(sandbox.id, sandbox.request)
+            except BaseException:
+                if ran and sandbox.state in (State.RUNNING, State.PAUSED):
+                    await self._complete(thaw(sandbox))
+                raise
+
+    async def pause_sandbox(self, request: PauseRequest) -> PauseResult:
+        """Freeze every process of a running sandbox."""
+        await self._complete(self._pause(request.id))
+        return PauseResult()
+
+    async def resume_sandbox(self, request: ResumeRequest) -> ResumeResult:
+        """Let a paused sandbox run on."""
+        await self._complete(self._resume(request.id))
+        return ResumeResult()
+
+    async def list_snapshots(self, request: ListSnapshotsRequest) -> ListSnapshotsResult:
+        """Tell what is known of each snapshot of every runtime, the oldest first."""
+        lists = await asyncio.gather(*(runtime.list_snapshots() for runtime in self._runtimes.values()))
+        found = sorted(chain(*lists), key=lambda info: (info.created_at, info.snapshot_path))
+        return ListSnapshotsResult(tuple(found))
+
+    async def remove_snapshot(self, request: RemoveSnapshotRequest) -> RemoveSnapshotResult:
+        """Remove a snapshot of whichever runtime. What was started from it goes on."""
+        for runtime in self._runtimes.values():
+            if await self._complete(runtime.remove_snapshot(request.snapshot_path)):
+                return RemoveSnapshotResult()
+        raise InvalidArgumentError(
+            f"{request.snapshot_path!r} is not a snapshot in this orchestrator's store",
+            reason=Reason.SNAPSHOT_REFUSED,
+        )
+
+    async def _runtime_for(self, request: StartRequest) -> Runtime:
+        wanted = {option for option in OPTIONS if getattr(request, option)}
+        if request.type in ("", "auto"):
+            runtime = await self._best_runtime()
+        elif request.type in self._runtimes:
+            runtime = self._runtimes[request.type]
+        else:
+            known = ", ".join(["auto", *sorted(self._runtimes)])
+            raise InvalidArgumentError(
+                f"unknown runtime {request.type[:100]!r}; known are {known}", reason=Reason.UNKNOWN_RUNTIME
+            )
+        refused = sorted(wanted - runtime.capabilities.options)
+        if refused:
+            raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
+        return runtime
+
+    def _admitted(self, request: StartRequest, runtime: Runtime, origin: StartRequest | None) -> StartRequest:
+        """Return a start with what holds where it says nothing; raise where that cannot be had."""
+        request = self._filled_in(request, runtime, origin)
+        self._admission.require_network(request.network)
+        if request.network not in runtime.capabilities.networks:
+            raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
+        return request
+
+    def _filled_in(
+        self, request: StartRequest, runtime: Runtime, origin: StartRequest | None
+    ) -> StartRequest:
+        options = runtime.capabilities.options
+        network = self._admission.default_network
+        filled = filled_in(request, options, network, origin if request.snapshot_path else None)
+        return replace(filled, user=require_user(runtime, filled.user))
+
+    async def _best_runtime(self) -> Runtime:
+        if self._auto is not None:
+            return self._auto
+        missing = []
+        for name in AUTO_ORDER:
+            if name not in self._runtimes:
+                continue
+            availability = await self._runtimes[name].check()
+            if availability.available:
+                self._auto = self._runtimes[name]
+                return self._auto
+            missing.append(f"{name}: {availability.detail}")
+        raise RuntimeUnavailableError("this host has no runtime; " + "; ".join(missing))
+
+    async def _start(self, sandbox: Sandbox) -> None:
+        async with sandbox.lock:
+            try:
+                await self._launch(sandbox)
+            except BaseException as error:
+                sandbox.state = State.ERROR
+                self.registry.remove(sandbox)
+                sandbox.tell("failed", str(error) or "it was given up")
+                raise
+            finally:
+                self._starts.pop(sandbox.id, None)
+            sandbox.state = State.RUNNING
+            sandbox.tell("running")
+            if sandbox.guest.main_exit.done():
+                self._note_end(sandbox, sandbox.guest)
+            sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.guest))
+
+    async def _launch(self, sandbox: Sandbox) -> None:
+        """Start what a sandbox is to run; its time begins once that runs."""
+        created = await sandbox.runtime.create(
+            sandbox.id,
+            sandbox.request,
+            idempotency_key=sandbox.idempotency_key,
+            created_at=sandbox.created_at,
+        )
+        sandbox.image = created.image
+        try:
+            sandbox.agent = self._guest_of(sandbox, created)
+            await _unless_ended(sandbox, _begin(sandbox, created))
+            deadline = self._admission.deadline(sandbox.request.ttl_seconds)
+            if deadline:
+                await self._keep_until(sandbox, deadline)
+        except BaseException:
+            await completed(end_guest(sandbox))
+            await completed(sandbox.runtime.stop(sandbox.id))
+            raise
+
+    def _guest_of(self, sandbox: Sandbox, created: Created) -> Guest:
+        runtime = sandbox.runtime
+        return Guest(
+            sandbox.id,
+            partial(runtime.stream, sandbox.id),
+            created.defaults,
+            partial(runtime.oom_kills, sandbox.id),
+            reconnects=created.reconnects,
+        )
+
+    async def _watch(self, sandbox: Sandbox, guest: Guest) -> None:
+        """End a sandbox once its main process has ended, or nothing runs in it any more."""
+        ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
+        try:
+            ends: set[asyncio.Future[Any]] = {ended, guest.main_exit}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        self._note_end(sandbox, guest)
+        async with sandbox.lock:
+            if sandbox in self.registry and sandbox.state is State.STOPPED:
+                # What runs it may be away. Its main process has ended in any case.
+                with suppress(SandboxError, OSError):
+                    await self._end_processes(sandbox)
+
+    def _note_end(self, sandbox: Sandbox, guest: Guest) -> None:
+        """Take note that the main process of a sandbox has ended, or its agent."""
+        code = guest.main_exit.result() if guest.main_exit.done() else KILLED
+        if sandbox.main_process_ended(code):
+            if guest.failure is not None:
+                self._log("guest agent failed", sandbox=sandbox.id, error=str(guest.failure))
+            self._tell_later(sandbox)
+
+    async def _end_processes(self, sandbox: Sandbox) -> None:
+        """End every process of a sandbox, whose lock is held, and keep what it holds."""
+        await end_guest(sandbox)
+        await sandbox.runtime.keep_log(sandbox.id, sandbox.log)
+        await sandbox.runtime.halt(sandbox.id)
+
+    async def _started(self, sandbox: Sandbox) -> None:
+        start = self._starts.get(sandbox.id)
+        if start is None:
+            return
+        start.waiters += 1
+        try:
+            await asyncio.shield(start.task)
+        except asyncio.CancelledError:
+            if not is_being_cancelled():
+                raise UnavailableError("the orchestrator is shutting down") from None
+            if start.waiters == 1:
+                await self._complete(self._undo(sandbox, start))
+            raise
+        finally:
+            start.waiters -= 1
+
+    async def _undo(self, sandbox: Sandbox, start: _Start) -> None:
+        """Take back a start that nobody waits for any more, also where it is just being completed."""
+        self.registry.forget_key(sandbox)
+        start.task.cancel()
+        await settle({start.task})
+        if sandbox in self.registry:
+            await self._stop(sandbox)
+
+    async def _halt(self, sandbox_id: str) -> None:
+        """End every process of a sandbox, and keep what it holds."""
+        async with self._locked(sandbox_id) as sandbox:
+            sandbox.require(State.RUNNING, State.PAUSED, State.STOPPED)
+            if sandbox.state is State.STOPPED:
+                return
+            sandbox.state = State.STOPPED
+            if sandbox.watcher is not None:
+                sandbox.watcher.cancel()
+            try:
+                await self._end_processes(sandbox)
+            except BaseException as error:
+                sandbox.state = State.ERROR
+                sandbox.tell("failed", f"it could not be stopped: {error}")
+                raise
+            sandbox.tell("stopped", "its processes were ended")
+
+    async def _pause(self, sandbox_id: str) -> None:
+        async with self._locked(sandbox_id) as sandbox:
+            sandbox.require(State.RUNNING)
+            try:
+                await freeze(sandbox)
+            except BaseException:
+                if sandbox.state is State.RUNNING:
+                    await sandbox.runtime.resume(sandbox.id)
+                raise
+
+    async def _resume(self, sandbox_id: str) -> None:
+        async with self._locked(sandbox_id) as sandbox:
+            sandbox.require(State.PAUSED)
+            await thaw(sandbox)
+
+
+async def _begin(sandbox: Sandbox, created: Created) -> None:
+    """Connect to the agent of a sandbox that was just created, and start its main process."""
+    await open_guest(sandbox)
+    guest = sandbox.guest
+    if guest.has_main:
+        # A snapshot holds it, and it goes on.
+        return
+    if created.command:
+        await guest.start_main(created.command)
+    elif created.defaults.user:
+        await guest.require_user()
+
+
+async def _unless_ended(sandbox: Sandbox, work: Coroutine[Any, Any, None]) -> None:
+    """Do what needs the guest agent of a sandbox; give it up if nothing runs in the sandbox any more."""
+    ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
+    try:
+        if not await done_before(work, ended):
+            raise InternalServerError("the sandbox ended while it was being started")
+    finally:
+        ended.cancel()
+        await completed(asyncio.wait({ended}))

@@ -1,0 +1,1 @@
+"""What the kernel offers: cgroups, user namespaces, seccomp, capabilities, trees of files, processes."""

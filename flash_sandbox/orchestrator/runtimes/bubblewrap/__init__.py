@@ -1,0 +1,1 @@
+"""The bubblewrap runtime: a launcher starts bwrap, and bwrap the guest agent."""

@@ -1,0 +1,585 @@
+"""The bubblewrap runtime: real sandboxes with no daemon and, if need be, no root.
+
+bwrap makes the namespaces, and their PID 1 is the guest agent; the launcher starts bwrap; cgroups limit,
+count and freeze. Started by root, a sandbox has user IDs of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+from ....errors import (
+    ConflictError,
+    InternalServerError,
+    InvalidArgumentError,
+    RuntimeUnavailableError,
+    SandboxError,
+    SandboxNotFoundError,
+)
+from ....models import DEFAULT_SHM_MB, GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...archives import layers
+from ...cancellation import completed
+from ...guest.greeting import Greeting
+from ...guest.guest import Defaults
+from ...guest.streams import AgentStream
+from ...images.main_command import main_command
+from ...images.rootfs import HOST, Images, RootFilesystem
+from ...linux import cgroup_files, cgroups, privileges, seccomp
+from ...linux.limits import MIB, Group, Limits, Usage
+from ...linux.memory_watch import MemoryWatch
+from ...linux.network import interface_bytes
+from ...linux.process_tree import ProcessTree
+from ...linux.user_ids import UserIds
+from ...linux.users import UserPool, missing_capabilities, user_pool
+from ...snapshots.store import Snapshot, Snapshots
+from ...state.trash import Trash
+from ..base import Adoption, Availability, Created, unwritten
+from ..capabilities import LIMIT_OPTIONS, Capabilities
+from . import bwrap
+from .host import check_host
+from .launcher_client import LauncherClient
+from .running import RunningSandbox
+from .sandbox_launch import Mounts, launch_steps
+from .warm import WarmPool
+
+__all__ = ["BubblewrapRuntime"]
+
+# With less, bwrap itself would be too much, which counts where there is no cgroup.
+_LEAST_MEMORY_MB: Final = 16
+# A process may take a moment to come to rest that it is to be at.
+_SNAPSHOT_TRIES: Final = 3
+# Of what is said about a failure.
+_MOST_ERROR_BYTES: Final = 4096
+
+
+class BubblewrapRuntime:
+    """Runs sandboxes with bubblewrap.
+
+    Args:
+        state_dir: Directory of the orchestrator's own, on a file system that overlayfs can write to.
+        limits: ``enforce`` needs a cgroup; ``best-effort`` does with resource limits where there is none.
+        image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
+        images: Where root file systems come from, shared with other runtimes; None for one of its own.
+        user_ids: Which IDs sandboxes have, known to `images`, too; None to find out. It is closed with this.
+        warm: How many sandboxes are kept ready for starts that ask for no more than an image.
+        warm_image: That image.
+        event: Writes a line of the log: a name, and fields by name; None for no log.
+    """
+
+    name = "bubblewrap"
+    capabilities = Capabilities(
+        options=LIMIT_OPTIONS,
+        networks=("none",),
+        users="any",
+        snapshot="files",
+        own_kernel=False,
+        memory_ends="a process",
+        outlives=False,
+        counts_oom_kills=True,
+    )
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        limits: Literal["enforce", "best-effort"] = "enforce",
+        image_roots: Sequence[Path] = (),
+        images: Images | None = None,
+        user_ids: UserIds | None = None,
+        warm: int = 0,
+        warm_image: str = HOST,
+        event: Callable[..., None] | None = None,
+    ) -> None:
+        self._layers = state_dir / "sandboxes"
+        self._user_ids = user_ids or UserIds()
+        self._trash = Trash(state_dir / "trash", event)
+        self._event = event or unwritten
+        self._rootfs = state_dir / "rootfs"
+        roots = (self._rootfs, *image_roots)
+        self._images = images or Images(state_dir / "images", roots, user_ids=self._user_ids)
+        self._snapshots = Snapshots(state_dir / "snapshots")
+        self._program = bwrap.Bubblewrap(state_dir / "tools")
+        self._filter = state_dir / "seccomp.bpf"
+        self._limits = limits
+        self._hierarchy: cgroups.Hierarchy | None = None
+        self._memory = MemoryWatch()
+        self._users: UserPool | None = None
+        self._lacking = missing_capabilities()
+        self._launcher = LauncherClient(self._program)
+        self._sandboxes: dict[str, RunningSandbox] = {}
+        self._warm_request = StartRequest(image=warm_image or HOST, network="none")
+        self._warm = WarmPool(warm, self._make_warm, self._discard, event)
+
+    # What this host can do
+
+    async def check(self) -> Availability:
+        """Tell whether this host can run such sandboxes, and what to do where it cannot."""
+        return await asyncio.to_thread(check_host, self.name)
+
+    async def open(self) -> None:
+        """Make ready: remove what an orchestrator that was killed left behind.
+
+        Raises:
+            RuntimeUnavailableError: If limits are to be enforced and this host gives no cgroup.
+        """
+        self._find_hierarchy()
+        await asyncio.to_thread(self._prepare)
+        await self._launcher.open()
+        self._warm.open()
+
+    async def adopt(self) -> Adoption:
+        """Find none: these sandboxes end with their orchestrator."""
+        return Adoption()
+
+    def _find_hierarchy(self) -> None:
+        try:
+            self._hierarchy = cgroups.find_hierarchy()
+        except cgroups.CgroupError as error:
+            if self._limits == "enforce":
+                raise RuntimeUnavailableError(
+                    f"limits cannot be enforced: {error}; run as root, or in a delegated cgroup "
+                    "(systemd-run --user --scope -p Delegate=yes), or give --limits best-effort"
+                ) from error
+
+    def _prepare(self) -> None:
+        self._user_ids.open()
+        if self._user_ids.of_images is None:
+            self.capabilities = replace(self.capabilities, users="root", missing_users=self._user_ids.missing)
+        self._users = user_pool()
+        if self._hierarchy is not None:
+            self._hierarchy.remove_leftovers()
+        for directory in (self._layers, self._rootfs):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._trash.open(self._user_ids.work)
+        for leftover in self._layers.iterdir():
+            self._trash.throw_away(leftover)
+        self._images.open()
+        self._snapshots.open()
+        for path, why in self._snapshots.unreadable().items():
+            self._event("snapshot not usable", path=path, detail=why)
+        self._filter.write_bytes(seccomp.build_filter(one_user=self._user_ids.of_images is None))
+        try:
+            _ = self._program.path
+        except bwrap.BubblewrapMissing as error:
+            raise RuntimeUnavailableError(str(error)) from error
+
+    async def close(self) -> None:
+        """End what is still there and release everything."""
+        await self._warm.close()
+        for sandbox_id in list(self._sandboxes):
+            with suppress(SandboxError):
+                await self.stop(sandbox_id)
+        await self._images.close()
+        await self._launcher.close()
+        await self._memory.close()
+        if self._users is not None:
+            self._users.close()
+        if self._hierarchy is not None:
+            self._hierarchy.close()
+        await asyncio.to_thread(self._remove_files)
+
+    def _remove_files(self) -> None:
+        """Remove all but images and snapshots."""
+        self._trash.close()
+        self._user_ids.close()
+        with suppress(OSError):
+            self._layers.rmdir()
+        self._program.remove()
+        self._filter.unlink(missing_ok=True)
+
+    # Start
+
+    async def create(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        *,
+        idempotency_key: str = "",
+        created_at: float = 0.0,
+    ) -> Created:
+        """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
+        sandbox = await self._take_warm(sandbox_id, request)
+        if sandbox is None:
+            sandbox = await self._make(sandbox_id, request)
+            try:
+                await self._hand_out(sandbox)
+            except BaseException:
+                await asyncio.shield(self._discard(sandbox))
+                raise
+        root = sandbox.root
+        environment = bwrap.environment(sandbox.id, root.config, sandbox.env)
+        defaults = Defaults(environment, root.working_dir, request.user)
+        return Created(root.image, defaults, main_command(request, root.config))
+
+    async def _make_warm(self) -> RunningSandbox:
+        return await self._make(secrets.token_hex(10), self._warm_request)
+
+    async def _take_warm(self, sandbox_id: str, request: StartRequest) -> RunningSandbox | None:
+        """Return a sandbox that was made beforehand and is what is asked for, under its ID; or None."""
+        image, network = request.image or HOST, request.network or "none"
+        # What is told of it, and when it ends, is the service core's.
+        plain = replace(
+            request,
+            type="",
+            image=image,
+            network=network,
+            name="",
+            labels=(),
+            ttl_seconds=0.0,
+            **dict.fromkeys(("memory_mb", "cpu_cores", "pids", "shm_mb"), 0),  # type: ignore[arg-type]
+        )
+        usual = plain == self._warm_request and Limits.of(request) == Limits.of(plain)
+        if not len(self._warm) or not usual or request.shm_mb not in (0, DEFAULT_SHM_MB):
+            return None
+        # What the image's name means may have changed since.
+        root = await self._images.resolve(image)
+        root.release()
+        while sandbox := self._warm.take():
+            try:
+                if root.same_as(sandbox.root):
+                    del self._sandboxes[sandbox.id]
+                    sandbox.id = sandbox_id
+                    self._sandboxes[sandbox_id] = sandbox
+                    # It may have ended just now.
+                    with suppress(InternalServerError):
+                        await self._hand_out(sandbox)
+                        return sandbox
+            except BaseException:
+                await asyncio.shield(self._discard(sandbox))
+                raise
+            await completed(self._discard(sandbox))
+        return None
+
+    async def _make(self, sandbox_id: str, request: StartRequest) -> RunningSandbox:
+        if self._lacking:
+            raise RuntimeUnavailableError(
+                f"root lacks {', '.join(self._lacking)}; `flash-sandbox doctor` tells more"
+            )
+        async with self._snapshots.verified(request.snapshot_path) as snapshot:
+            if snapshot:
+                snapshot.require_runtime(self.name)
+            image = snapshot.image_for(request.image) if snapshot else request.image
+            root = await self._images.resolve(image)
+            try:
+                sandbox = self._admit(sandbox_id, request, root)
+            except BaseException:
+                root.release()
+                raise
+            try:
+                self._make_layer(sandbox)
+                if snapshot:
+                    await asyncio.to_thread(self._unpack, snapshot, sandbox)
+                await self._launch(sandbox, request)
+            except BaseException:
+                await asyncio.shield(self._discard(sandbox))
+                raise
+        return sandbox
+
+    def _unpack(self, snapshot: Snapshot, sandbox: RunningSandbox) -> None:
+        layer, names = sandbox.layer / "upper", sandbox.root.supplied
+        restore, points = layers.restore_layer, bwrap.MOUNT_POINTS
+        supplied = self._user_ids.work.run(restore, snapshot.file, layer, sandbox.ids, points, names)
+        sandbox.root = replace(sandbox.root, supplied=supplied)
+
+    def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> RunningSandbox:
+        ids = self._users.take() if self._users else self._user_ids.of_images
+        try:
+            group = self._make_group(sandbox_id, request)
+        except BaseException:
+            if self._users and ids is not None:
+                self._users.give_back(ids)
+            raise
+        sandbox = RunningSandbox(sandbox_id, root, self._layers / sandbox_id, group, ids, request.env)
+        self._sandboxes[sandbox_id] = sandbox
+        return sandbox
+
+    def _make_group(self, sandbox_id: str, request: StartRequest) -> Group:
+        limits = Limits.of(request)
+        if self._hierarchy is None:
+            if limits.memory_bytes < _LEAST_MEMORY_MB * MIB:
+                raise InvalidArgumentError(
+                    f"memory_mb must be at least {_LEAST_MEMORY_MB} where there is no cgroup: "
+                    f"bwrap's own counts, too; not {request.memory_mb}"
+                )
+            return ProcessTree(limits, self._memory, has_own_user=self._users is not None)
+        try:
+            return self._hierarchy.create(sandbox_id, limits)
+        except (OSError, cgroups.CgroupError) as error:
+            raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
+
+    def _make_layer(self, sandbox: RunningSandbox) -> None:
+        sandbox.layer.mkdir()
+        # Its root looks into it; the directory above keeps everybody else out.
+        sandbox.layer.chmod(0o755)
+        for name in ("upper", "work"):
+            directory = sandbox.layer / name
+            directory.mkdir(mode=0o755)
+            if self._users and sandbox.ids is not None:
+                os.chown(directory, sandbox.ids.base, sandbox.ids.base)
+
+    async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
+        """Start the processes of a sandbox: bwrap, and the guest agent as its PID 1."""
+        sandbox.stream, theirs = socket.socketpair()
+        sandbox.errors, errors = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(sandbox.errors, False)
+        info, info_write = os.pipe2(os.O_CLOEXEC)
+        with os.fdopen(info, "rb") as told:
+            with theirs, _closing(errors, info_write), ExitStack() as opened:
+                descriptors = {
+                    1: errors,
+                    2: errors,
+                    bwrap.STREAM_FD: theirs.fileno(),
+                    bwrap.FILTER_FD: opened.enter_context(_opened(self._filter, os.O_RDONLY)),
+                    bwrap.AGENT_FD: opened.enter_context(_opened(self._program.agent, os.O_PATH)),
+                    bwrap.INFO_FD: info_write,
+                }
+                if self._user_ids.namespace is not None:
+                    descriptors[bwrap.NAMESPACE_FD] = self._user_ids.namespace
+                starting = asyncio.ensure_future(
+                    self._launcher.start(
+                        self._steps(sandbox, request.shm_mb),
+                        descriptors,
+                        held=self._users.new_locks() if self._users else (),
+                        remains={"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
+                    )
+                )
+                sandbox.process = await completed(starting)
+            with _failures_explained(sandbox):
+                sandbox.greeting = await Greeting.over(sandbox.stream)
+            # By now the agent runs, and bwrap has told where.
+            sandbox.init = json.load(told)["child-pid"]
+            sandbox.handle = _handle_of(sandbox.init, sandbox.process.pid)
+            if isinstance(sandbox.group, ProcessTree):
+                sandbox.group.attach(sandbox.init)
+
+    async def _hand_out(self, sandbox: RunningSandbox) -> None:
+        """Confine a sandbox that runs, and leave its agent to whoever asks for the stream."""
+        assert sandbox.greeting is not None
+        with _failures_explained(sandbox):
+            await sandbox.greeting.confine(sandbox.id)
+        privileges.require_given_up(sandbox.init)
+        sandbox.greeting.close()
+
+    def _steps(self, sandbox: RunningSandbox, shm_mb: int) -> list[str]:
+        path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
+        tools = path.parents[2]
+        program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
+        if self._users or sandbox.root.is_shared:
+            base = bwrap.mount_base([layer, lower, str(tools)])
+            binds = {"layer": layer, "tools": str(tools)}
+            mounts = Mounts(base, binds, lower, self._users is not None, sandbox.root.is_shared)
+            program = f"{base}/tools/{path.relative_to(tools)}"
+            lower, layer, supplied = f"{base}/image", f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
+        tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
+        return launch_steps(
+            bwrap.arguments(
+                program,
+                sandbox.root,
+                lower,
+                layer,
+                supplied,
+                has_ids=sandbox.ids is not None,
+                shm_bytes=(shm_mb or DEFAULT_SHM_MB) * MIB,
+                cgroups=sandbox.group.shown,
+            ),
+            ids=sandbox.ids,
+            enters=self._user_ids.namespace is not None,
+            mounts=mounts,
+            join_files=sandbox.group.join_files,
+            rlimits=tree.rlimits if tree else {},
+            cpus=tree.cpus if tree else (),
+        )
+
+    # Use
+
+    async def stream(self, sandbox_id: str) -> AgentStream:
+        """Return the stream to the agent of the sandbox, which ends with it."""
+        stream = self._sandbox(sandbox_id).stream
+        if stream is None or stream.fileno() < 0:
+            raise ConflictError(f"the stream to the agent of sandbox {sandbox_id} is in use")
+        descriptor = stream.detach()
+        return AgentStream(descriptor, descriptor)
+
+    async def wait(self, sandbox_id: str) -> None:
+        """Wait until bwrap has ended, and with it everything in the sandbox."""
+        process = self._sandbox(sandbox_id).process
+        assert process is not None
+        await asyncio.wait({process.exited})
+
+    async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
+        """Read what the sandbox uses now from the kernel."""
+        sandbox = self._sandbox(sandbox_id)
+        try:
+            received, sent = interface_bytes(sandbox.init)
+            return replace(sandbox.group.usage(), net_rx_bytes=received, net_tx_bytes=sent)
+        except OSError as error:
+            sandbox.require_alive()
+            raise InternalServerError(f"cannot read the sandbox's figures: {error}") from error
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Freeze every process of the sandbox."""
+        await self._sandbox(sandbox_id).group.freeze()
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let every process of the sandbox run on."""
+        await self._sandbox(sandbox_id).group.thaw()
+
+    async def origin(self, snapshot_path: str) -> StartRequest:
+        """Return what a start from a snapshot asks for where it says nothing."""
+        return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
+
+    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+        """Write what the paused sandbox holds to the store, and what its start asked for.
+
+        Raises:
+            ConflictError: If its processes run meanwhile, as without a cgroup they can have themselves do, or
+                if it holds what no snapshot can.
+        """
+        sandbox = self._sandbox(sandbox_id)
+        upper, image = sandbox.layer / "upper", sandbox.root.image
+        write = partial(self._snapshots.write, upper, self.name, image, start=start)
+        write = partial(write, owners=sandbox.ids, work=self._user_ids.work)
+        if not isinstance(sandbox.group, ProcessTree):
+            return SnapshotResult(snapshot_path=str(await asyncio.to_thread(write)))
+        for _ in range(_SNAPSHOT_TRIES):
+            await sandbox.group.freeze()
+            before = sandbox.group.runs()
+            path = await asyncio.to_thread(write)
+            if sandbox.group.runs() == before:
+                return SnapshotResult(snapshot_path=str(path))
+            await asyncio.to_thread(self._snapshots.remove, str(path), self.name)
+        raise ConflictError(
+            "the sandbox's processes ran while it was saved, and here is no cgroup to hold them"
+        )
+
+    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
+        """Tell what is known of each snapshot that this runtime has made, in any order."""
+        return [manifest.info for manifest in await asyncio.to_thread(self._snapshots.list, self.name)]
+
+    async def remove_snapshot(self, path: str) -> bool:
+        """Remove a snapshot; tell whether it was one that this runtime has made."""
+        return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
+
+    async def oom_kills(self, sandbox_id: str) -> int:
+        """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""
+        return self._sandbox(sandbox_id).group.oom_kills()
+
+    async def keep(self, sandbox_id: str, expires_at: float) -> None:
+        """Do nothing: these sandboxes die with their orchestrator."""
+
+    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        """Do nothing: these sandboxes end with their orchestrator."""
+
+    # The end
+
+    async def halt(self, sandbox_id: str) -> None:
+        """End every process of the sandbox, and keep its writable layer and what it has printed."""
+        sandbox = self._sandbox(sandbox_id)
+        await self._end_processes(sandbox)
+        await sandbox.group.remove()
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End every process of the sandbox and remove all that it held, in whatever state it is."""
+        await self._discard(self._sandbox(sandbox_id))
+
+    async def _end_processes(self, sandbox: RunningSandbox) -> None:
+        process = sandbox.process
+        if process is None:
+            return
+        # PID 1 takes every process of the sandbox with it, and bwrap ends with PID 1.
+        with suppress(ProcessLookupError):
+            if sandbox.handle >= 0:
+                signal.pidfd_send_signal(sandbox.handle, signal.SIGKILL)
+            elif not process.exited.done():
+                os.kill(process.pid, signal.SIGKILL)
+        # What is frozen does not end.
+        for path, text in sandbox.group.thaw_writes:
+            with suppress(OSError):
+                cgroup_files.write(Path(path), text)
+        await asyncio.shield(process.exited)
+
+    async def _discard(self, sandbox: RunningSandbox) -> None:
+        await self._end_processes(sandbox)
+        await sandbox.group.remove()
+        if sandbox.greeting is not None:
+            sandbox.greeting.close()
+        if sandbox.stream is not None:
+            sandbox.stream.close()
+        for descriptor in (sandbox.errors, sandbox.handle):
+            if descriptor >= 0:
+                os.close(descriptor)
+        sandbox.errors = sandbox.handle = -1
+        if sandbox.process is not None:
+            self._launcher.forget(sandbox.process)
+        # However much it is: nothing waits for it, and nobody but the orchestrator gets to it any more.
+        self._trash.throw_away(sandbox.layer)
+        # No process with these IDs lives, and what it leaves lies where no other sandbox can look.
+        if self._users and sandbox.ids is not None:
+            self._users.give_back(sandbox.ids)
+        sandbox.root.release()
+        self._sandboxes.pop(sandbox.id, None)
+
+    def _sandbox(self, sandbox_id: str) -> RunningSandbox:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
+        return sandbox
+
+
+def _handle_of(init: int, bwrap_pid: int) -> int:
+    """Open PID 1, or return -1 where it has ended already.
+
+    What is opened is PID 1, and no later process of its number, if it still is a child of bwrap then.
+    """
+    try:
+        handle = os.pidfd_open(init)
+    except ProcessLookupError:
+        return -1
+    with suppress(OSError):
+        children = cgroup_files.read(Path(f"/proc/{bwrap_pid}/task/{bwrap_pid}/children")).split()
+        if str(init) in children:
+            return handle
+    os.close(handle)
+    return -1
+
+
+@contextmanager
+def _failures_explained(sandbox: RunningSandbox) -> Iterator[None]:
+    """Say what bwrap has said, if its agent could not be reached because of that."""
+    try:
+        yield
+    except InternalServerError as error:
+        said = b""
+        with suppress(BlockingIOError):
+            said = os.read(sandbox.errors, _MOST_ERROR_BYTES)
+        if not said:
+            raise
+        text = said.decode(errors="replace").strip()
+        raise InternalServerError(f"the sandbox was not started: {text}") from error
+
+
+@contextmanager
+def _opened(path: str | Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    with _closing(descriptor):
+        yield descriptor
+
+
+@contextmanager
+def _closing(*descriptors: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,0 +1,510 @@
+"""The docker runtime: sandboxes as hardened containers of Docker Engine.
+
+The first process of each is the guest agent; the engine starts no other. A container has few capabilities
+(`privileges`), no way to gain others, the engine's seccomp profile, limits of memory (no swap), CPU and PIDs
+that are read back before it starts, nothing of the host but the agent's directory, read-only, and no network
+unless it is asked for. Containers bear the name of the state directory, so that the next orchestrator on it
+finds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from ....errors import (
+    ConflictError,
+    InternalServerError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    RuntimeUnavailableError,
+    SandboxError,
+    SandboxNotFoundError,
+    UnavailableError,
+)
+from ....models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...cancellation import completed
+from ...guest.program import AgentMissing, agent_program
+from ...guest.streams import AgentStream
+from ...images.store import DEFAULT_REGISTRIES
+from ...linux.limits import Limits, Usage
+from ...snapshots.store import Snapshots
+from ..base import Adopted, Adoption, Availability, Created, unwritten
+from ..capabilities import LIMIT_OPTIONS, Capabilities
+from ..egress import INTERNET, Egress
+from .api import Engine, EngineError, EngineMissing
+from .bridge import Bridge
+from .containers import LEAST_CPU_CORES, Container, Labels, usage_of_engine, usage_of_host
+from .guest_container import GuestContainer
+from .guest_containers import GuestContainers
+from .image_configs import ImageConfigs
+from .lifecycle import Running, halt, remove, running_container
+from .pull import Event, Puller, checked_name
+from .records import Record, Records
+from .snapshots import SnapshotImages
+
+__all__ = ["DockerRuntime"]
+
+_DEFAULT_IMAGE: Final = "alpine:latest"
+_ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
+
+
+@dataclass(slots=True)
+class _Sandbox:
+    record: Record
+    container: str
+    running: Running
+    # None for one whose processes have been ended.
+    live: GuestContainer | None = None
+
+    async def let_go(self) -> None:
+        """Give its agent up."""
+        if self.live is not None:
+            await self.live.close()
+
+
+class DockerRuntime:
+    """Runs sandboxes with Docker Engine.
+
+    The engine may come and go: only what needs it fails while it is away.
+
+    Args:
+        state_dir: Directory of the orchestrator's own.
+        host: Where the engine is, as in ``$DOCKER_HOST``; None for what that says, or the usual socket.
+        registries: Patterns of the registries whose images may be started; ``docker-daemon`` for every image
+            of the engine's.
+        egress: What sandboxes with a network may reach.
+        event: Writes a line of the orchestrator's log.
+    """
+
+    name = "docker"
+    capabilities = Capabilities(
+        options=LIMIT_OPTIONS,
+        networks=("none", "bridge"),
+        users="any",
+        snapshot="files",
+        own_kernel=False,
+        memory_ends="a process",
+        outlives=True,
+        counts_oom_kills=False,
+    )
+    shares_kernel = True
+    """Whether a sandbox's processes are processes of the engine's host, which can be looked at there."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        host: str | None = None,
+        registries: Sequence[str] = DEFAULT_REGISTRIES,
+        egress: Egress = INTERNET,
+        event: Event = unwritten,
+    ) -> None:
+        self._engine = Engine(host)
+        self._egress = egress
+        self._bridge: Bridge | None = None
+        self._event = event
+        self._puller = Puller(self._engine, registries, event)
+        self._records = Records(state_dir / "containers" / self.name)
+        self._guests = GuestContainers(
+            self._engine,
+            state_dir / "containers" / self.name / "agents",
+            may_dial=self.shares_kernel and self._engine.is_local,
+        )
+        self._configs = ImageConfigs(self._engine)
+        self._images = SnapshotImages(
+            self._engine, self._configs, Snapshots(state_dir / "snapshots"), self.name
+        )
+        self._sandboxes: dict[str, _Sandbox] = {}
+        self._starting: set[str] = set()
+        # Found again, and not reported yet.
+        self._found: list[Adopted] = []
+        self._recovery = asyncio.Lock()
+        self._recovered = False
+        self._cpus = 0
+
+    # What this host can do
+
+    async def check(self) -> Availability:
+        """Tell whether an engine answers that can run such sandboxes, and what to do where none does."""
+        engine = Engine(self._engine.host)
+        try:
+            version = await engine.version()
+            info = await engine.call("GET", "/info")
+            agent_program(str(info.get("Architecture") or ""))
+            detail = await self._describe(engine, info)
+            bridge = Bridge(engine, self._egress, "", self._is_bridged, self._event)
+            obstacle = await bridge.obstacle()
+        except (AgentMissing, EngineMissing) as missing:
+            return Availability(self.name, False, missing.detail, missing.remedy)
+        except EngineError as error:
+            return Availability(
+                self.name, False, f"Docker Engine refuses: {error.message}", "look at the engine's own log"
+            )
+        finally:
+            await engine.close()
+        warnings = _warnings(info)
+        if obstacle is not None:
+            warnings.append(f"the network bridge is refused: {obstacle}")
+        return Availability(self.name, True, f"{detail} (API {version})", warnings=tuple(warnings))
+
+    async def _describe(self, engine: Engine, info: Mapping[str, Any]) -> str:
+        return f"Docker Engine {info.get('ServerVersion', '')} at {engine.host}"
+
+    async def open(self) -> None:
+        """Make ready. Needs no engine."""
+        await asyncio.to_thread(self._records.open)
+        self._bridge = Bridge(self._engine, self._egress, self._records.owner, self._is_bridged, self._event)
+        await asyncio.to_thread(self._images.open)
+
+    async def close(self) -> None:
+        """End what is still there and release everything."""
+        async with AsyncExitStack() as stack:
+            # The connection last, and whatever fails before.
+            stack.push_async_callback(self._engine.close)
+            if self._bridge is not None:
+                stack.push_async_callback(self._bridge.close)
+            for sandbox_id in list(self._sandboxes):
+                with suppress(SandboxError):
+                    await self.stop(sandbox_id)
+
+    # Sandboxes that outlived their orchestrator
+
+    async def adopt(self) -> Adoption:
+        """Find the sandboxes that are alive, as soon as the engine is there."""
+        try:
+            await self._recover()
+        except (EngineMissing, EngineError):
+            records, unreadable = self._records.read()
+            if records or unreadable:
+                return Adoption(complete=False)
+        found, self._found = self._found, []
+        return Adoption(found)
+
+    async def _recover(self) -> None:
+        """Adopt what has a record and is alive, and remove the rest of what bears this owner's name."""
+        async with self._recovery:
+            if self._recovered:
+                return
+            info = await self._engine.call("GET", "/info")
+            self._cpus = int(info.get("NCPU") or 0)
+            self._guests.machine = str(info.get("Architecture") or platform.machine())
+            records, unreadable = await asyncio.to_thread(self._records.read)
+            for sandbox_id, why in unreadable.items():
+                self._event("sandbox not adopted", sandbox=sandbox_id, runtime=self.name, detail=why)
+            ours = json.dumps({"label": [f"{Labels.OWNER}={self._records.owner}"]})
+            query = {"all": "true", "filters": ours}
+            listed = await self._engine.call("GET", "/containers/json", query=query)
+            left: set[str] = set()
+            for container in listed:
+                sandbox_id = str(container["Labels"].get(Labels.SANDBOX, ""))
+                if sandbox_id in self._sandboxes.keys() | self._starting | unreadable.keys():
+                    continue
+                record, is_alive = records.get(sandbox_id), container["State"] in ("running", "paused")
+                if record and (record.halted or (record.agent and is_alive)):
+                    await self._adopt_one(record, str(container["Id"]), container["State"])
+                elif record and is_alive:
+                    self._leave(record)
+                    left.add(sandbox_id)
+                else:
+                    self._records.remove(sandbox_id)
+                    await remove(self._engine, str(container["Id"]))
+            for sandbox_id in records.keys() - self._sandboxes.keys() - left:
+                self._records.remove(sandbox_id)
+            await self._guests.keep({*self._sandboxes, *self._starting, *unreadable})
+            await self._images.collect(self._records.owner)
+            if self._is_bridged():
+                await self._guard()
+            self._recovered = True
+
+    def _is_bridged(self) -> bool:
+        """Tell whether a sandbox has a network, or may be about to."""
+        sandboxes = self._sandboxes.values()
+        return bool(self._starting) or any(one.record.request.network == "bridge" for one in sandboxes)
+
+    async def _guard(self) -> None:
+        """Put the rules back that adopted sandboxes had, in case somebody removed them meanwhile."""
+        try:
+            await self._network("bridge")
+        except PermissionDeniedError as error:
+            self._event("network unguarded", runtime=self.name, detail=error.detail)
+
+    def _leave(self, record: Record) -> None:
+        """Leave a container of an older version alone, and say what can be done about it."""
+        self._event(
+            "sandbox not adopted",
+            sandbox=record.id,
+            runtime=self.name,
+            detail="an older version started it, without an agent: it runs on, but cannot be used any more; "
+            f"save its files with docker cp, then docker rm --force flash-sandbox-{record.id}",
+        )
+
+    async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
+        if record.halted and state != "exited":
+            await halt(self._engine, container_id)
+        running = running_container(await self._engine.call("GET", f"/containers/{container_id}/json"))
+        sandbox = _Sandbox(record, container_id, running)
+        self._sandboxes[record.id] = sandbox
+        if record.agent is not None and not record.halted:
+            sandbox.live = self._guests.adopt(record.id, container_id, running, record.agent)
+        log = await asyncio.to_thread(self._records.read_log, record.id)
+        adopted = record.adopted(state, log)
+        self._found.append(adopted)
+        self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=adopted.state)
+
+    # Start
+
+    async def create(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        *,
+        idempotency_key: str = "",
+        created_at: float = 0.0,
+    ) -> Created:
+        """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
+        self._starting.add(sandbox_id)
+        record = Record(sandbox_id, request, "", idempotency_key, created_at)
+        try:
+            await self._recover()
+            sandbox = await self._begin(record)
+        except AgentMissing as missing:
+            raise RuntimeUnavailableError(str(missing)) from missing
+        except EngineMissing as missing:
+            self._recovered = False
+            raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from missing
+        except EngineError as error:
+            raise InternalServerError(f"Docker Engine: {error.message}") from error
+        finally:
+            self._starting.discard(sandbox_id)
+        self._sandboxes[sandbox_id] = sandbox
+        return sandbox.record.created()
+
+    async def _begin(self, record: Record) -> _Sandbox:
+        live = None
+        try:
+            async with self._image(record.request) as (started_from, image):
+                container = await self._container(record.id, record.request, started_from)
+                live, agent = await self._guests.start(container, await self._configs.of(started_from))
+            record = replace(record, image=image, agent=agent)
+            # From here on the next orchestrator goes on with it.
+            self._records.add(record)
+        except BaseException:
+            if live is not None:
+                await completed(self._guests.give_up(record.id, live.id, live))
+            raise
+        return _Sandbox(record, live.id, live.running, live)
+
+    @asynccontextmanager
+    async def _image(self, request: StartRequest) -> AsyncIterator[tuple[str, str]]:
+        """Give what to start from, for the length of the block, and the name of the image."""
+        if request.snapshot_path:
+            async with self._images.using(request.snapshot_path, request.image) as found:
+                yield found
+        else:
+            image = checked_name(request.image or _DEFAULT_IMAGE)
+            # By its ID: the name may mean another image in a moment.
+            yield await self._puller.image_id(image), image
+
+    async def _container(self, sandbox_id: str, request: StartRequest, image: str) -> Container:
+        """Return what is asked of the engine."""
+        labels = {
+            Labels.OWNER: self._records.owner,
+            Labels.RUNTIME: self.name,
+            Labels.SANDBOX: sandbox_id,
+        }
+        limits = Limits.of(request)
+        if limits.cpu_cores < LEAST_CPU_CORES:
+            raise InvalidArgumentError(
+                f"cpu_cores must be at least {LEAST_CPU_CORES:g} for the kernel to enforce it, "
+                f"not {limits.cpu_cores:g}"
+            )
+        if self._cpus:
+            # The engine refuses more cores than there are, where the limit would be none.
+            limits = replace(limits, cpu_cores=min(limits.cpu_cores, self._cpus))
+        container = Container(
+            sandbox_id=sandbox_id,
+            image=image,
+            request=request,
+            limits=limits,
+            network=await self._network(request.network),
+            labels=labels,
+        )
+        return await self._refine(container, request)
+
+    async def _network(self, asked: str) -> str:
+        """Return the engine's name of the network that a start asks for, which is ready."""
+        if asked != "bridge":
+            return "none"
+        assert self._bridge is not None
+        return await self._bridge.ready()
+
+    async def _refine(self, container: Container, request: StartRequest) -> Container:
+        """Return the container with what a kind of this runtime adds to it."""
+        return container
+
+    # Use
+
+    async def stream(self, sandbox_id: str) -> AgentStream:
+        """Return a stream to the agent of the sandbox."""
+        return await self._live(sandbox_id).link.connect()
+
+    async def wait(self, sandbox_id: str) -> None:
+        """Wait until the container has ended."""
+        live = self._live(sandbox_id)
+        await asyncio.wait({live.ended})
+        # It can be counted only as long as the container is there.
+        live.oom_kills()
+
+    async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
+        """Read what the sandbox uses now from the kernel, through the engine where it runs elsewhere."""
+        sandbox = self._sandbox(sandbox_id)
+        async with self._engine_errors():
+            return await self._read(sandbox.container, sandbox.running.init)
+
+    async def _read(self, container_id: str, init: int) -> Usage:
+        usage = usage_of_host(container_id, init)
+        if usage is not None:
+            return usage
+        # Without one-shot the engine waits a second for another reading, to compute a percentage from.
+        query = {"stream": "false", "one-shot": "true"}
+        return usage_of_engine(
+            await self._engine.call("GET", f"/containers/{container_id}/stats", query=query)
+        )
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Freeze every process of the sandbox."""
+        await self._switch(self._live(sandbox_id).id, "pause", paused=True)
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let every process of the sandbox run on."""
+        await self._switch(self._live(sandbox_id).id, "unpause", paused=False)
+
+    async def _switch(self, container: str, action: str, *, paused: bool) -> None:
+        async with self._engine_errors():
+            try:
+                await completed(self._engine.call("POST", f"/containers/{container}/{action}"))
+            except EngineError:
+                state = (await self._engine.call("GET", f"/containers/{container}/json"))["State"]
+                if not state["Running"] or state["Paused"] != paused:
+                    raise
+
+    async def origin(self, snapshot_path: str) -> StartRequest:
+        """Return what a start from a snapshot asks for where it says nothing."""
+        return await self._images.origin(snapshot_path)
+
+    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+        """Write what the paused sandbox holds to the store: its writable layer, as an image of the engine."""
+        sandbox = self._sandbox(sandbox_id)
+        async with self._engine_errors():
+            path = await self._images.commit(
+                sandbox.container,
+                start,
+                sandbox.record.image,
+                sandbox.running.image_digest,
+                self._records.owner,
+            )
+        return SnapshotResult(snapshot_path=path)
+
+    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
+        """Tell what is known of each snapshot that this runtime has made, in any order."""
+        return await self._images.known()
+
+    async def remove_snapshot(self, path: str) -> bool:
+        """Remove a snapshot, with its image; tell whether it was one that this runtime has made."""
+        try:
+            return await self._images.remove(path)
+        except (EngineMissing, EngineError):
+            # It is no snapshot any more; the next start finds its image and removes it.
+            self._recovered = False
+            return True
+
+    async def oom_kills(self, sandbox_id: str) -> int:
+        """Tell how often the kernel has ended a process for want of memory; 1 if only the engine knows."""
+        sandbox = self._sandbox(sandbox_id)
+        kills = sandbox.live.oom_kills() if sandbox.live is not None else None
+        if kills is not None:
+            return kills
+        async with self._engine_errors():
+            inspected = await self._engine.call("GET", f"/containers/{sandbox.container}/json")
+        return int(bool(inspected["State"].get("OOMKilled")))
+
+    async def keep(self, sandbox_id: str, expires_at: float) -> None:
+        """Write down when the sandbox expires."""
+        self._note(self._sandbox(sandbox_id), expires_at=expires_at)
+
+    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        """Write down the last output of the main process."""
+        await asyncio.to_thread(self._records.add_log, sandbox_id, log)
+
+    def _note(self, sandbox: _Sandbox, **changes: Any) -> None:
+        record = replace(sandbox.record, **changes)
+        self._records.replace(record)
+        sandbox.record = record
+
+    # The end
+
+    async def halt(self, sandbox_id: str) -> None:
+        """End every process of the sandbox, and keep its container."""
+        sandbox = self._sandbox(sandbox_id)
+        await sandbox.let_go()
+        # First, so that the next orchestrator goes on with it, and does not take it for one that has ended.
+        self._note(sandbox, halted=True)
+        async with self._engine_errors():
+            await completed(halt(self._engine, sandbox.container))
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End every process of the sandbox and remove all that it held, in whatever state it is."""
+        sandbox = self._sandbox(sandbox_id)
+        await sandbox.let_go()
+        self._records.remove(sandbox_id)
+        async with self._engine_errors():
+            await self._guests.remove(sandbox_id, sandbox.container)
+            if sandbox.record.request.snapshot_path:
+                await self._images.let_go(sandbox.running.image_digest)
+        self._sandboxes.pop(sandbox_id, None)
+
+    def _sandbox(self, sandbox_id: str) -> _Sandbox:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise SandboxNotFoundError(f"there is no {self.name} sandbox {sandbox_id}")
+        return sandbox
+
+    def _live(self, sandbox_id: str) -> GuestContainer:
+        live = self._sandbox(sandbox_id).live
+        if live is None:
+            raise ConflictError(f"the processes of {self.name} sandbox {sandbox_id} have been ended")
+        return live
+
+    @asynccontextmanager
+    async def _engine_errors(self) -> AsyncIterator[None]:
+        """Raise what the engine refuses, or that it is away, as an error of the interface."""
+        try:
+            yield
+        except EngineMissing as missing:
+            # What it still holds of a start that failed meanwhile is removed by the next one.
+            self._recovered = False
+            raise UnavailableError(missing.detail) from missing
+        except EngineError as error:
+            if error.status in (404, 409):
+                raise ConflictError(f"Docker Engine: {error.message}") from error
+            raise InternalServerError(f"Docker Engine: {error.message}") from error
+
+
+def _warnings(info: Mapping[str, Any]) -> list[str]:
+    needed = {"MemoryLimit": "memory", "SwapLimit": "swap", "CpuCfsQuota": "CPU", "PidsLimit": "PIDs"}
+    found = [
+        f"the engine cannot limit {what}: starts are refused"
+        for key, what in needed.items()
+        if not info.get(key)
+    ]
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+    if not any(option.startswith("name=seccomp") and "unconfined" not in option for option in options):
+        found.append("the engine has no seccomp profile: system calls of sandboxes are not filtered")
+    return found

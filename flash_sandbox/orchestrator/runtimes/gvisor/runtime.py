@@ -1,0 +1,466 @@
+"""The gvisor runtime: sandboxes under gVisor's own kernel, which runs as a process of this host.
+
+The ``runsc`` program is driven directly, with OCI bundles made here. All that it starts in a sandbox is the
+guest agent, which runs everything else. Sandboxes outlive an orchestrator that is killed: the next one on the
+same state directory goes on with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from ....errors import (
+    InternalServerError,
+    InvalidArgumentError,
+    Reason,
+    RuntimeUnavailableError,
+    SandboxError,
+    SandboxNotFoundError,
+)
+from ....models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...archives.supplied import write_supplied
+from ...guest.program import AgentMissing, agent_program
+from ...guest.streams import AgentStream
+from ...images.main_command import main_command
+from ...images.rootfs import HOST, Images, RootFilesystem
+from ...images.trees import Lease
+from ...linux import cgroups
+from ...linux.limits import MIB, Limits, Usage
+from ...linux.tree_walk import remove_tree
+from ...snapshots.store import Snapshot, Snapshots
+from ..base import Adopted, Adoption, Availability, Created, unwritten
+from ..bubblewrap.bwrap import environment
+from ..capabilities import LIMIT_OPTIONS, Capabilities
+from . import bundle
+from .container import Container
+from .records import Record, UnreadableRecord, read_record
+from .runsc import Missing, Runsc, RunscError
+from .unprivileged import give_away
+
+__all__ = ["GvisorRuntime"]
+
+_FAMILY: Final = "flash-sandbox-gvisor"
+# Of this host, threads included: gVisor's kernel has some for what runs in it and, on the platform ptrace,
+# needs one in each process of the sandbox for each of those. Where it gets no more, the sandbox ends.
+_PIDS: Final = 4096
+# With 18, gVisor's own kernel does not always start.
+_LEAST_MEMORY_MB: Final = 24
+_AGENT_MODE: Final = 0o555
+# Of what an orchestrator before has left: each costs a program and an answer.
+_ADOPTED_AT_ONCE: Final = 8
+
+
+@dataclass(slots=True)
+class _Sandbox:
+    container: Container
+    root: RootFilesystem
+
+
+class GvisorRuntime:
+    """Runs sandboxes with ``runsc``. Needs root.
+
+    Args:
+        state_dir: Directory of the orchestrator's own.
+        image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
+        images: Where root file systems come from, shared with other runtimes; None for one of its own.
+        event: Writes a line of the log: a name, and fields by name.
+    """
+
+    name = "gvisor"
+    capabilities = Capabilities(
+        # Its own kernel counts processes, and knows no limit of them.
+        options=LIMIT_OPTIONS - {"pids"},
+        networks=("none",),
+        users="any",
+        snapshot="files, memory and processes",
+        own_kernel=True,
+        memory_ends="the sandbox",
+        outlives=True,
+        counts_oom_kills=False,
+        snapshots_agent=True,
+    )
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        image_roots: Sequence[Path] = (),
+        images: Images | None = None,
+        event: Callable[..., None] = unwritten,
+    ) -> None:
+        self._event = event
+        self._state_dir = state_dir
+        self._own = state_dir / "gvisor"
+        self._bundles = self._own / "sandboxes"
+        self._roots = self._own / "roots"
+        self._images = images or Images(state_dir / "images", (state_dir / "rootfs", *image_roots))
+        self._snapshots = Snapshots(state_dir / "snapshots")
+        self._hierarchy: cgroups.Hierarchy | None = None
+        self._host_root: RootFilesystem | None = None
+        self._found: tuple[tuple[object, ...], Runsc] | None = None
+        self._sandboxes: dict[str, _Sandbox] = {}
+        # Of each sandbox whose record cannot be read: what keeps its image, as far as that is known.
+        self._left_alone: list[Lease | None] = []
+
+    # What this host can do
+
+    async def check(self) -> Availability:
+        """Tell whether this host can run such sandboxes, and what to do where it cannot."""
+        try:
+            runsc = await asyncio.to_thread(self._find)
+            agent_program()
+            hierarchy = self._hierarchy or cgroups.find_hierarchy()
+        except (Missing, AgentMissing) as missing:
+            return Availability(self.name, False, missing.detail, missing.remedy)
+        except cgroups.CgroupError as error:
+            return Availability(self.name, False, f"limits cannot be enforced: {error}", "mount the cgroups")
+        if self._hierarchy is None:
+            hierarchy.close()
+        detail = f"{runsc.version}, platform {runsc.platform}, limits by {hierarchy.description}"
+        return Availability(self.name, True, detail)
+
+    def _find(self) -> Runsc:
+        """Return the program; raise `Missing` where this host cannot run it."""
+        if sys.platform != "linux":
+            raise Missing(f"gVisor needs Linux, not {sys.platform}", "run the orchestrator on Linux")
+        if os.geteuid() != 0:
+            raise Missing("gVisor needs root, and this is an ordinary user", "run the orchestrator as root")
+        path = shutil.which("runsc")
+        status = os.stat(path) if path else None
+        version = (path, status.st_ino, status.st_mtime_ns) if status else ()
+        if self._found is None or self._found[0] != version or not version:
+            self._found = (version, Runsc.find(self._own / "runsc"))
+        return self._found[1]
+
+    async def open(self) -> None:
+        """Make ready. Sandboxes that an orchestrator left behind are seen to by `adopt`."""
+        if os.geteuid() != 0:
+            return
+        await asyncio.to_thread(self._prepare)
+
+    def _prepare(self) -> None:
+        for directory in (self._own, self._bundles, self._roots, self._own / "runsc"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(cgroups.CgroupError):
+            self._hierarchy = cgroups.find_hierarchy(_FAMILY, self._owner())
+        for log in (self._own / "runsc").glob("log-*"):
+            log.unlink()
+        with suppress(AgentMissing):
+            self._install_agent(agent_program())
+        write_supplied(self._own / "supplied")
+        self._images.open()
+        self._snapshots.open()
+
+    def _install_agent(self, program: Path) -> None:
+        """Copy the agent to where bundles can link to it: a new file, unless it is there."""
+        content, copy = program.read_bytes(), self._own / bundle.AGENT
+        if not copy.exists() or copy.read_bytes() != content:
+            partial = self._own / f"{bundle.AGENT}.partial"
+            partial.unlink(missing_ok=True)
+            partial.write_bytes(content)
+            partial.chmod(_AGENT_MODE)
+            partial.rename(copy)
+
+    def _owner(self) -> str:
+        """Return the name of this state directory's cgroup, the same for each orchestrator that uses it."""
+        path = self._own / "owner"
+        if not path.exists():
+            # Earlier versions named it by the path, which a directory in another mount namespace may share.
+            by_path = hashlib.sha256(os.fsencode(self._state_dir)).hexdigest()[:32]
+            path.write_text(by_path if any(self._bundles.iterdir()) else secrets.token_hex(16))
+        return path.read_text()
+
+    async def adopt(self) -> Adoption:
+        """Find the sandboxes that outlived their orchestrator; remove what else is left."""
+        if os.geteuid() != 0 or self._hierarchy is None:
+            return Adoption()
+        directories = sorted(self._bundles.iterdir())
+        if not directories:
+            self._remove_unused_roots(set())
+            return Adoption()
+        try:
+            runsc = await asyncio.to_thread(self._find)
+        except Missing:
+            # Without the program nothing is known of them: the next orchestrator may have it.
+            return Adoption()
+        room = asyncio.Semaphore(_ADOPTED_AT_ONCE)
+        hierarchy = self._hierarchy
+
+        async def adopt(directory: Path) -> Adopted | None:
+            async with room:
+                with suppress(SandboxError, OSError):
+                    try:
+                        return await self._adopt_one(runsc, hierarchy, directory)
+                    except UnreadableRecord as error:
+                        self._leave_alone(directory, error)
+                return None
+
+        found = await asyncio.gather(*map(adopt, directories))
+        if not self._left_alone:
+            self._remove_unused_roots({one.container.record.lower for one in self._sandboxes.values()})
+        return Adoption([one for one in found if one is not None])
+
+    async def _adopt_one(self, runsc: Runsc, hierarchy: cgroups.Hierarchy, directory: Path) -> Adopted | None:
+        group = hierarchy.find(directory.name)
+        record = read_record(directory)
+        half_made = Record(directory.name, StartRequest(), "", "", "", "", "", {}, "/")
+        container = Container(runsc, directory, group, record or half_made)
+        lease = self._images.hold(record.chain) if record and record.chain else None
+        if record is None or (record.chain and lease is None) or not await container.attach():
+            await container.destroy()
+            if lease is not None:
+                lease.release()
+            return None
+        root = RootFilesystem(
+            record.image, Path(record.lower), digest=record.digest, chain=record.chain, lease=lease
+        )
+        self._sandboxes[record.id] = _Sandbox(container, root)
+        return container.record.adopted(container.kept_log())
+
+    def _leave_alone(self, directory: Path, error: UnreadableRecord) -> None:
+        """Keep a sandbox of which this version knows nothing, with what it may stand on."""
+        self._event("sandbox not adopted", sandbox=directory.name, runtime=self.name, detail=str(error))
+        self._left_alone.append(self._images.hold(error.chain) if error.chain else None)
+
+    def _remove_unused_roots(self, used: set[str]) -> None:
+        for root in self._roots.iterdir():
+            if str(root) not in used:
+                with suppress(OSError):
+                    remove_tree(root)
+
+    async def close(self) -> None:
+        """End what is still there and release everything."""
+        for sandbox_id in list(self._sandboxes):
+            with suppress(SandboxError):
+                await self.stop(sandbox_id)
+        for lease in self._left_alone:
+            if lease is not None:
+                lease.release()
+        if self._hierarchy is not None:
+            self._hierarchy.close()
+
+    # Start
+
+    async def create(
+        self,
+        sandbox_id: str,
+        request: StartRequest,
+        *,
+        idempotency_key: str = "",
+        created_at: float = 0.0,
+    ) -> Created:
+        """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
+        try:
+            runsc = await asyncio.to_thread(self._find)
+        except Missing as missing:
+            raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from None
+        if self._hierarchy is None:
+            raise RuntimeUnavailableError("gVisor's limits cannot be enforced: this host gives no cgroup")
+        if Limits.of(request).memory_bytes < _LEAST_MEMORY_MB * MIB:
+            raise InvalidArgumentError(
+                f"memory_mb must be at least {_LEAST_MEMORY_MB}: gVisor's own kernel counts, too; "
+                f"not {request.memory_mb}"
+            )
+        async with self._snapshots.verified(request.snapshot_path) as snapshot:
+            if snapshot:
+                self._require_restorable(runsc, request, snapshot)
+            root = await self._root(snapshot.image_for(request.image) if snapshot else request.image)
+            record = Record(
+                sandbox_id,
+                request,
+                idempotency_key,
+                root.image,
+                root.digest,
+                root.chain,
+                str(root.lower),
+                environment(sandbox_id, root.config, request.env),
+                root.working_dir,
+                main_command(request, root.config),
+                created_at=created_at,
+            )
+            container = Container(runsc, self._bundles / sandbox_id, self._hierarchy.find(sandbox_id), record)
+            try:
+                await self._launch(self._hierarchy, container, root, snapshot)
+            except BaseException as error:
+                await asyncio.shield(container.destroy())
+                root.release()
+                if isinstance(error, RunscError):
+                    raise InternalServerError(f"gVisor did not start the sandbox: {error}") from error
+                raise
+        self._sandboxes[sandbox_id] = _Sandbox(container, root)
+        return record.created()
+
+    async def _launch(
+        self,
+        hierarchy: cgroups.Hierarchy,
+        container: Container,
+        root: RootFilesystem,
+        snapshot: Snapshot | None,
+    ) -> None:
+        request = container.record.request
+        if snapshot and root.digest != snapshot.manifest.image_digest:
+            raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
+        container.directory.mkdir(mode=0o700)
+        agent = container.directory / bundle.AGENT
+        try:
+            if snapshot:
+                # The checkpoint has it in memory, so that it must be the same program.
+                shutil.copyfile(Path(snapshot.manifest.path) / bundle.AGENT, agent)
+                agent.chmod(_AGENT_MODE)
+            else:
+                os.link(self._own / bundle.AGENT, agent)
+        except FileNotFoundError:
+            raise _without_agent(snapshot) from None
+        bundle.write_bundle(container.directory, request, container.id, root, self._own / "supplied")
+        limits = replace(Limits.of(request), pids=_PIDS)
+        try:
+            hierarchy.create(container.id, limits)
+        except (OSError, cgroups.CgroupError) as error:
+            raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
+        if snapshot:
+            await container.restore(snapshot.manifest.path)
+        else:
+            await container.start()
+
+    def _require_restorable(self, runsc: Runsc, request: StartRequest, snapshot: Snapshot) -> None:
+        snapshot.require_runtime(self.name)
+        if request.command or request.image_command:
+            raise InvalidArgumentError(
+                "a gvisor snapshot goes on with the processes that it holds: it takes no command"
+            )
+        made_by = snapshot.manifest.details.get("runsc", "")
+        if made_by != runsc.version:
+            raise _refused(f"the snapshot was made by {made_by}, and this host has {runsc.version}")
+
+    async def _root(self, image: str) -> RootFilesystem:
+        """Return what to start from; of the host a copy that stays as long as sandboxes do."""
+        root = await self._images.resolve(image)
+        if root.image != HOST:
+            return root
+        if self._host_root is None:
+            lower = self._roots / secrets.token_hex(8)
+            shutil.copytree(root.lower, lower, symlinks=True)
+            give_away(lower)
+            self._host_root = replace(root, lower=lower)
+        return self._host_root
+
+    # Use
+
+    async def stream(self, sandbox_id: str) -> AgentStream:
+        """Return a stream to the agent of the sandbox."""
+        return await self._sandbox(sandbox_id).container.stream()
+
+    async def wait(self, sandbox_id: str) -> None:
+        """Wait until gVisor's kernel has ended."""
+        await self._sandbox(sandbox_id).container.wait()
+
+    async def usage(self, sandbox_id: str, *, sampled: bool = False) -> Usage:
+        """Read what the sandbox uses now, gVisor's own kernel included; it has no network to count."""
+        container = self._sandbox(sandbox_id).container
+        pids = container.last_pids if sampled else await container.processes()
+        try:
+            return replace(container.usage(), pids=pids)
+        except OSError as error:
+            raise InternalServerError(f"cannot read the sandbox's figures: {error}") from error
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Stop every process of the sandbox."""
+        with _reported():
+            await self._sandbox(sandbox_id).container.pause()
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let every process of the sandbox run on; one that was snapshot comes back from its checkpoint."""
+        with _reported():
+            await self._sandbox(sandbox_id).container.resume()
+
+    async def origin(self, snapshot_path: str) -> StartRequest:
+        """Return what a start from a snapshot asks for where it says nothing."""
+        return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
+
+    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+        """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards."""
+        container = self._sandbox(sandbox_id).container
+        with _reported():
+            saved = await container.save()
+        return SnapshotResult(
+            snapshot_path=str(await asyncio.to_thread(self._store, container, start, saved))
+        )
+
+    def _store(self, container: Container, start: StartRequest, saved: Path) -> Path:
+        record = container.record
+        version = container.runsc.version
+        writing = self._snapshots.writing(self.name, record.image, record.digest, start=start, runsc=version)
+        with writing as (files, path):
+            for file in saved.iterdir():
+                # Written once and never again: the sandbox and the snapshot can share it.
+                os.link(file, files / file.name)
+            # Not shared: what is in a snapshot is for its owner alone.
+            shutil.copyfile(container.directory / bundle.AGENT, files / bundle.AGENT)
+        return path
+
+    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
+        """Tell what is known of each snapshot that this runtime has made, in any order."""
+        return [manifest.info for manifest in await asyncio.to_thread(self._snapshots.list, self.name)]
+
+    async def remove_snapshot(self, path: str) -> bool:
+        """Remove a snapshot; tell whether it was one that this runtime has made."""
+        return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
+
+    async def oom_kills(self, sandbox_id: str) -> int:
+        """Tell how often the kernel has ended a process of gVisor's, which ends the sandbox."""
+        return self._sandbox(sandbox_id).container.group.oom_kills()
+
+    async def keep(self, sandbox_id: str, expires_at: float) -> None:
+        """Write down when the sandbox expires."""
+        self._sandbox(sandbox_id).container.keep(expires_at)
+
+    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
+        """Write down the last output of the main process."""
+        self._sandbox(sandbox_id).container.keep_log(log)
+
+    # The end
+
+    async def halt(self, sandbox_id: str) -> None:
+        """End every process of the sandbox, and keep its directory; its files were in its memory."""
+        await self._sandbox(sandbox_id).container.halt()
+
+    async def stop(self, sandbox_id: str) -> None:
+        """End every process of the sandbox and remove all that it held, in whatever state it is."""
+        sandbox = self._sandbox(sandbox_id)
+        await sandbox.container.destroy()
+        sandbox.root.release()
+        self._sandboxes.pop(sandbox_id, None)
+
+    def _sandbox(self, sandbox_id: str) -> _Sandbox:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
+        return sandbox
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except RunscError as error:
+        raise InternalServerError(str(error)) from error
+
+
+def _without_agent(snapshot: Snapshot | None) -> SandboxError:
+    if snapshot:
+        return _refused("the snapshot was made by an older version, without a guest agent; make it anew")
+    return RuntimeUnavailableError("gVisor sandboxes need the guest agent: install the package again")
+
+
+def _refused(detail: str) -> InvalidArgumentError:
+    return InvalidArgumentError(detail, reason=Reason.SNAPSHOT_REFUSED)

@@ -1,1 +1,0 @@
-"""What the bubblewrap runtime is made of: launcher, seccomp filter, cgroups, root file systems."""

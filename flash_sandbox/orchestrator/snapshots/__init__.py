@@ -1,0 +1,1 @@
+"""The snapshots of an orchestrator's own store."""
