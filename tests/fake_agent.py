@@ -63,9 +63,10 @@ class FakeAgent:
             message = guest.ToGuest.parse(payload[:-1])
             self.asked.append(message)
             if not self.answer(self, message):
-                self._respond(message)
+                self.respond(message)
 
-    def _respond(self, message: guest.ToGuest) -> None:
+    def respond(self, message: guest.ToGuest) -> None:
+        """Answer a message as an honest agent would."""
         task = message.task
         if message.hello is not None:
             for number, label in self._labels.items():

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import flash_sandbox_guest as guest
 import pytest
@@ -49,7 +50,7 @@ from flash_sandbox.orchestrator.guest.guest import Defaults
 from flash_sandbox.orchestrator.guest.streams import AgentStream
 from flash_sandbox.orchestrator.linux.limits import Usage
 from flash_sandbox.orchestrator.runtimes.base import Adopted, Adoption, Availability, Created
-from flash_sandbox.orchestrator.runtimes.capabilities import LIMIT_OPTIONS, Capabilities
+from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
 
 UNTIL_KILLED = ("until", "killed")
 CREATED = Created("none", Defaults({}), ("main",))
@@ -59,16 +60,7 @@ class SteppedRuntime:
     """Keeps sandboxes in a set; a step that the test holds waits, one that it fails raises."""
 
     name = "bubblewrap"
-    capabilities = Capabilities(
-        options=LIMIT_OPTIONS,
-        networks=("none",),
-        users="any",
-        snapshot="files",
-        own_kernel=False,
-        memory_ends="a process",
-        outlives=True,
-        counts_oom_kills=True,
-    )
+    capabilities = replace(BubblewrapRuntime.capabilities, outlives=True)
 
     def __init__(self) -> None:
         self.sandboxes: dict[str, FakeAgent] = {}
@@ -586,6 +578,54 @@ class TestAdoption:
         assert await state(service, "old") == "paused"
         runtime.nothing_runs.set()
         await status_is(service, "old", "stopped")
+
+    async def test_one_whose_agent_does_not_answer_is_ended_and_kept(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        def hang_up(agent: FakeAgent, message: guest.ToGuest) -> bool:
+            agent.hang_up()
+            return True
+
+        runtime.outlived = [Adopted("old", StartRequest(), "running", CREATED)]
+        runtime.answer = hang_up
+        await service.open()
+        await status_is(service, "old", "stopped")
+        await service.stop_sandbox(StopRequest("old"))
+        assert [step for step in runtime.steps if step in ("halt", "stop")] == ["halt", "stop"]
+
+    async def test_one_whose_start_was_not_completed_is_removed(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        def forget_main(agent: FakeAgent, message: guest.ToGuest) -> bool:
+            if message.hello is not None:
+                agent.say(welcome=guest.Welcome(nonce=message.hello.nonce, version=1))
+            return message.hello is not None
+
+        runtime.outlived = [Adopted("old", StartRequest(), "running", CREATED)]
+        runtime.answer = forget_main
+        await service.open()
+        with pytest.raises(SandboxNotFoundError):
+            await state(service, "old")
+
+    async def test_all_are_gone_on_with_at_the_same_time(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        greeted: list[tuple[FakeAgent, guest.ToGuest]] = []
+
+        def answer_all_at_once(agent: FakeAgent, message: guest.ToGuest) -> bool:
+            if message.hello is None:
+                return False
+            greeted.append((agent, message))
+            if len(greeted) == 20:
+                for one, greeting in greeted:
+                    one.respond(greeting)
+            return True
+
+        names = [f"old-{number}" for number in range(20)]
+        runtime.outlived = [Adopted(name, StartRequest(), "running", CREATED) for name in names]
+        runtime.answer = answer_all_at_once
+        await service.open()
+        assert [await state(service, name) for name in names] == ["running"] * 20
 
     async def test_a_start_with_its_idempotency_key_finds_it(
         self, service: SandboxService, runtime: SteppedRuntime

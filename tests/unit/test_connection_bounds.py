@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -286,6 +287,20 @@ async def test_callers_that_read_much_may_ask_for_much() -> None:
         for _ in range(300):
             message = frame(0, 0, 1, bytes(1024)) + ping * 10 + frame(8, 0, 0, b"\0\0\0\1") * 10
             assert await is_answered(reader, writer, message)
+
+
+def test_a_client_of_grpcio_makes_as_many_small_calls_as_it_likes() -> None:
+    watch, peer = FrameWatch(), SimpleNamespace(proven=True, sent=0)
+
+    def admit(data: bytes) -> None:
+        while data:
+            data = data[watch.admit(data, cast(Connection, peer)) :]
+
+    admit(PREFACE)
+    for stream in range(1, 20_001, 2):
+        call = frame(1, 0x4, stream, b"headers") + frame(0, 0x1, stream, b"message")
+        admit(call + frame(6, 0, 0, b"bdp ping") + frame(8, 0, 0, b"\0\0\0\1") * 2)
+        peer.sent += 60
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> bytes:

@@ -1,7 +1,7 @@
 """Counts the frames of an HTTP/2 connection by their heads, before anything is made of them.
 
-Each kind of frame that costs work and brings no call has a budget, which time refills, and what is sent
-refills: whoever reads much may ask for much. What exceeds it ends the connection with ENHANCE_YOUR_CALM (RFC
+Each kind of frame that costs work and brings no call has a budget. Time refills it, and so do calls and what
+is sent: whoever reads much may ask for much. What exceeds it ends the connection with ENHANCE_YOUR_CALM (RFC
 9113, 10.5).
 """
 
@@ -44,36 +44,41 @@ class _Budget:
         left: How many at once, at first.
         per_second: How many more each second.
         per_kib: How many more for each KiB that was sent.
+        per_call: How many more for each call that came.
         most: How many may be saved up: as many as at first.
         since: When it was refilled last, by the monotonic clock.
         sent: Bytes that had been sent by then.
+        calls: Calls that had come by then.
     """
 
     left: float
     per_second: float
     per_kib: float = 0.0
+    per_call: float = 0.0
     most: float = 0.0
     since: float = 0.0
     sent: int = 0
+    calls: int = 0
 
     def __post_init__(self) -> None:
         self.most = self.left
         self.since = time.monotonic()
 
-    def spend(self, cost: float, sent: int) -> bool:
+    def spend(self, cost: float, sent: int, calls: int) -> bool:
         """Take `cost` from what is left; tell whether that was enough."""
         now = time.monotonic()
-        earned = (now - self.since) * self.per_second + (sent - self.sent) / 1024 * self.per_kib
+        earned = (now - self.since) * self.per_second + (calls - self.calls) * self.per_call
+        earned += (sent - self.sent) / 1024 * self.per_kib
         self.left = min(self.left + earned, self.most) - cost
-        self.since, self.sent = now, sent
+        self.since, self.sent, self.calls = now, sent, calls
         return self.left >= 0
 
 
 def _budget(kind: str) -> _Budget:
-    # A client of gRPC may answer every message with a PING and two WINDOW_UPDATE. Resets: as nghttp2's server
-    # does.
+    # grpcio answers every message with a PING and two WINDOW_UPDATE, and the smallest answer is 60 bytes.
     if kind in ("PING", "WINDOW_UPDATE"):
-        return _Budget(1000, 100, per_kib=16)
+        return _Budget(1000, 100, per_kib=16, per_call=4)
+    # As nghttp2's server does.
     if kind == "RST_STREAM":
         return _Budget(1000, 100, per_kib=1)
     if kind == "SETTINGS":
@@ -104,7 +109,7 @@ class FrameWatch:
         self._is_in_headers = False
         self._budgets: dict[str, _Budget] = {}
         self._last_stream = 0
-        self._sent = 0
+        self._sent = self._calls = 0
 
     @property
     def is_midway(self) -> bool:
@@ -168,6 +173,7 @@ class FrameWatch:
         if kind == _HEADERS:
             self._last_stream = max(self._last_stream, int.from_bytes(head[5:], "big") & 0x7FFFFFFF)
             self._header_bytes = self._continuations = 0
+            self._calls += 1
         if kind in (_HEADERS, _CONTINUATION):
             self._is_in_headers = not flags & _END_HEADERS
             self._header_bytes += length
@@ -187,7 +193,7 @@ class FrameWatch:
         budget = self._budgets.get(kind)
         if budget is None:
             budget = self._budgets[kind] = _budget(kind)
-        if not budget.spend(cost, self._sent):
+        if not budget.spend(cost, self._sent, self._calls):
             raise self._too_many(kind)
 
     def _too_many(self, kind: str) -> TooMuchError:
