@@ -9,7 +9,7 @@ from typing import Final
 
 from flash_sandbox import HTTPClient
 
-from .processes import cpu_seconds, memory_by_kind
+from .processes import agents_of, cpu_seconds, memory_by_kind
 from .report import Answer, AnswersTable, Report, Stacks
 from .serving import serving
 
@@ -18,6 +18,8 @@ __all__ = ["report"]
 _MIB: Final = 1024 * 1024
 _AIM_MIB: Final = 1.5
 _AIM_SHARE: Final = 1.0
+_AIM_AGENT_MIB: Final = 0.25
+_AGENT: Final = "PID 1"
 _TEXT: Final = """\
 Embedded sandboxes of the host's /usr that idle. Their memory is proportional (PSS: what several processes
 share is divided among them) and that of everything of ours: the orchestrator, the launcher, and of each
@@ -35,14 +37,18 @@ def report(rounds: int, short: bool) -> Report:
         ids = list(pool.map(lambda _: client.start_sandbox("bubblewrap", "host", memory_mb=64), range(many)))
         memory = memory_by_kind(pid)
         seconds = rounds if short else max(rounds, 5)
-        before = _cpu(pid)
+        agents = list(agents_of(pid))
+        before, agents_before = _cpu(pid), sum(map(cpu_seconds, agents))
         time.sleep(seconds)
         share = 100 * (_cpu(pid) - before) / seconds
+        agents_share = 100 * (sum(map(cpu_seconds, agents)) - agents_before) / seconds
         list(pool.map(client.stop_sandbox, ids))
     each = {kind: taken / many / _MIB for kind, taken in memory.items()}
     question = f"{many:,} idle sandboxes"
     answers = [
         Answer(question, "PSS of everything of ours, each", sum(each.values()), _AIM_MIB, "MiB"),
+        Answer(question, "PSS of the guest agent, each", each[_AGENT], _AIM_AGENT_MIB, "MiB"),
+        Answer(question, "CPU of all guest agents", agents_share, 0, "% of a core"),
         Answer(question, "orchestrator's CPU", share, _AIM_SHARE, "% of a core"),
     ]
     plot = Stacks("density", "Memory of an idle sandbox", "MiB", {f"one of {many:,}": each})

@@ -14,18 +14,19 @@ from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 
 from .engines import IMAGE, running_engine
 from .measure import Times, measured
-from .report import Bars, RatesTable, Report
+from .report import Answer, Bars, RatesTable, Report
 from .serving import serving
 
 __all__ = ["report"]
 
 PEER: Final = "docker cp"
+_AIM: Final = 1.0
 _INSIDE: Final = "/root/file"
 
 
 def report(rounds: int, short: bool) -> Report:
     """Measure `rounds` times."""
-    size_mib = 4 if short else 64
+    size_mib = 4 if short else 256
     with (
         running_engine() as engine,
         serving(docker_host=engine.host) as (http, grpc, _),
@@ -67,8 +68,17 @@ def report(rounds: int, short: bool) -> Report:
             "by the sandbox's own processes.",
         )
     )
+    answers = []
+    for what, by_who in table.items():
+        ours = [series for who, series in by_who.items() if who != PEER]
+        for series in ours:
+            series.aim = _AIM
+        share = min(by_who[PEER].ratio(series) for series in ours)
+        answers.append(
+            Answer(f"docker {what}", f"the slower client's rate ÷ {PEER}'s", share, _AIM, at_least=True)
+        )
     plot = Bars.of("files", f"Copies of {size_mib} MiB beside {PEER}", table)
-    return Report("Files", text, [RatesTable(table, PEER, size_mib, "MiB/s")], plots=[plot])
+    return Report("Files", text, [RatesTable(table, PEER, size_mib, "MiB/s")], answers, [plot])
 
 
 def _round(upload: Callable[[], None], download: Callable[[], None]) -> Times:

@@ -15,7 +15,7 @@ from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 
 from .engines import IMAGE, running_engine
 from .measure import Times, measured
-from .report import Bars, RatesTable, Report, TimesTable
+from .report import Answer, Bars, RatesTable, Report, TimesTable
 from .serving import serving
 
 __all__ = ["report"]
@@ -24,6 +24,8 @@ PEER: Final = "docker exec"
 _KIB: Final = (0, 1, 64, 1024)
 _STREAM: Final = "stream"
 _FIRST_BYTE: Final = "first byte"
+_AIM_FIRST_BYTE: Final = 0.1
+_AIM_STREAM: Final = 1.0
 _TEXT: Final = f"""\
 The floor is `{PEER}` in the same docker sandbox, read from a pipe: a process for each
 command. The rows of the clients have in addition a request to the orchestrator, and what is
@@ -32,7 +34,7 @@ printed in frames that tell how the command ended: over HTTP as base64 in JSON."
 
 def report(rounds: int, short: bool) -> Report:
     """Measure `rounds` times."""
-    stream_mib = 4 if short else 64
+    stream_mib = 4 if short else 512
     with ExitStack() as stack:
         engine = stack.enter_context(running_engine())
         http, grpc, _ = stack.enter_context(serving(docker_host=engine.host))
@@ -48,11 +50,31 @@ def report(rounds: int, short: bool) -> Report:
                 rows[f"{type(client).__name__}, {runtime}"] = _client(client, sandbox_id, stream_mib)
         table = measured(rows, rounds)
     streams = {_STREAM: table.pop(_STREAM)}
+    for by_who, aim in ((table[_FIRST_BYTE], _AIM_FIRST_BYTE), (streams[_STREAM], _AIM_STREAM)):
+        for who, series in by_who.items():
+            series.aim = None if who == PEER else aim
+    first, stream = table[_FIRST_BYTE], streams[_STREAM]
+    answers = [
+        Answer(
+            "first byte of a command",
+            f"p50 of the slowest client ÷ {PEER}'s",
+            max(series.ratio(first[PEER]) for series in first.values() if series.who != PEER),
+            _AIM_FIRST_BYTE,
+        ),
+        Answer(
+            f"{stream_mib} MiB of output",
+            f"the slowest client's rate ÷ {PEER}'s",
+            min(stream[PEER].ratio(series) for series in stream.values() if series.who != PEER),
+            _AIM_STREAM,
+            at_least=True,
+        ),
+    ]
     return Report(
         "Output of commands",
         f"{_TEXT}\n\n`{_STREAM}` is {stream_mib} MiB by `exec_stream`.",
         [TimesTable(table, PEER), RatesTable(streams, PEER, stream_mib, "MiB/s")],
-        plots=[
+        answers,
+        [
             Bars.of("output", f"What commands print, beside {PEER}", table),
             Bars.of("streams", f"A stream of {stream_mib} MiB, beside {PEER}", streams),
         ],

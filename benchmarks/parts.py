@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from . import (
+    agent_rows,
     async_rows,
     call_rows,
     create_rows,
@@ -68,6 +69,7 @@ PARTS: Final[dict[str, Part]] = {
     "doors": Part(door_rows.report, 40),
     "bubblewrap": Part(floor_rows.report, 150),
     "embedded": Part(embedded_rows.report, 40, _ENGINE | {"pypi": lambda: lacks_peer("llm-sandbox")}),
+    "agent": Part(agent_rows.report, 20, _ENGINE),
     "create": Part(create_rows.report, 3),
     "density": Part(density_rows.report, 10),
     "growth": Part(growth_rows.report, 25),

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["cpu_seconds", "memory_by_kind", "tree"]
+__all__ = ["agents_of", "cpu_seconds", "memory_by_kind", "tree"]
 
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
@@ -37,6 +37,14 @@ def memory_by_kind(orchestrator: int) -> dict[str, int]:
             kind = _kind(pid, orchestrator)
             found[kind] = found.get(kind, 0) + _proportional_bytes(pid)
     return found
+
+
+def agents_of(orchestrator: int) -> Iterator[int]:
+    """Yield the guest agent of each sandbox of an orchestrator: the first process of its PID namespace."""
+    for pid in tree(orchestrator):
+        with suppress(OSError):
+            if _kind(pid, orchestrator) == "PID 1":
+                yield pid
 
 
 def _kind(pid: int, orchestrator: int) -> str:
