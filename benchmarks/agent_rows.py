@@ -8,9 +8,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final
 
-from flash_sandbox import AsyncHTTPClient, AsyncSandboxClient, HTTPClient, SandboxAPI, SandboxClient
+from flash_sandbox import (
+    AsyncHTTPClient,
+    AsyncSandboxAPI,
+    AsyncSandboxClient,
+    HTTPClient,
+    SandboxAPI,
+    SandboxClient,
+)
 
 from .docker_rows import PEER, peer_start
 from .engines import IMAGE, running_engine
@@ -89,10 +97,7 @@ def _small_files(server: Serving, rounds: int, calls: int) -> Table:
         def timed(operation: Callable[[SandboxAPI], object]) -> dict[str, list[float]]:
             return {name: _times(operation, client, calls) for name, client in clients.items()}
 
-        table = measured(
-            {who: lambda operation=operation: timed(operation) for who, operation in operations.items()},
-            rounds,
-        )
+        table = measured({who: partial(timed, operation) for who, operation in operations.items()}, rounds)
         http.stop_sandbox(sandbox)
     for by_who in table.values():
         for who, series in by_who.items():
@@ -122,7 +127,10 @@ def _many_commands(server: Serving, rounds: int, short: bool) -> Table:
         http = stack.enter_context(HTTPClient(address=server.http))
         sandbox = http.start_sandbox("bubblewrap", "host")
         stack.callback(http.stop_sandbox, sandbox)
-        clients = (AsyncHTTPClient(address=server.http), AsyncSandboxClient(address=server.grpc))
+        clients: tuple[AsyncSandboxAPI, ...] = (
+            AsyncHTTPClient(address=server.http),
+            AsyncSandboxClient(address=server.grpc),
+        )
         # As many as are done in about a second.
         ours, theirs = (IN_FLIGHT, 4) if short else (8 * IN_FLIGHT, IN_FLIGHT)
 
@@ -134,17 +142,23 @@ def _many_commands(server: Serving, rounds: int, short: bool) -> Table:
 
         rows: dict[str, Callable[[], Times]] = {PEER: peer_round}
         for client in clients:
-            stack.callback(lambda client=client: runner.run(client.close()))
-            rows[type(client).__name__] = lambda client=client: {
-                _COMMANDS: runner.run(_seconds_each(client, sandbox, ours))
-            }
+            stack.callback(_close, runner, client)
+            rows[type(client).__name__] = partial(_our_round, runner, client, sandbox, ours)
         table = measured(rows, min(rounds, 10))
     for who, series in table[_COMMANDS].items():
         series.aim = None if who == PEER else _AIM_RATE
     return table
 
 
-async def _seconds_each(client: AsyncHTTPClient | AsyncSandboxClient, sandbox: str, commands: int) -> float:
+def _close(runner: asyncio.Runner, client: AsyncSandboxAPI) -> None:
+    runner.run(client.close())
+
+
+def _our_round(runner: asyncio.Runner, client: AsyncSandboxAPI, sandbox: str, commands: int) -> Times:
+    return {_COMMANDS: runner.run(_seconds_each(client, sandbox, commands))}
+
+
+async def _seconds_each(client: AsyncSandboxAPI, sandbox: str, commands: int) -> float:
     async def run(number: int) -> None:
         for _ in range(number):
             assert (await client.exec_command(sandbox, ["true"])).exit_code == 0

@@ -75,8 +75,8 @@ PARTS: Final[dict[str, Part]] = {
     "growth": Part(growth_rows.report, 25),
     "lists": Part(listing_rows.report, 30),
     "docker": Part(docker_rows.report, 30, _ENGINE),
-    "files": Part(file_rows.report, 8, _ENGINE_AND_PROGRAM),
-    "output": Part(output_rows.report, 8, _ENGINE_AND_PROGRAM),
+    "files": Part(file_rows.report, 5, _ENGINE_AND_PROGRAM),
+    "output": Part(output_rows.report, 4, _ENGINE_AND_PROGRAM),
     "gvisor": Part(gvisor_rows.report, 20, {"gvisor": lacks_gvisor}),
 }
 
