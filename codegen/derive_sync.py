@@ -1,8 +1,9 @@
-"""The synchronous clients, derived from the asynchronous ones by replacing words."""
+"""The synchronous clients and the loop below them, derived from the asynchronous ones by replacing words."""
 
 from __future__ import annotations
 
 import io
+import re
 import tokenize
 from collections.abc import Mapping
 from itertools import accumulate
@@ -11,25 +12,30 @@ from typing import Final
 
 from . import tools
 
-__all__ = ["derive"]
+__all__ = ["FOLDERS", "derive"]
 
-SOURCE: Final = Path("flash_sandbox/clients/aio")
-TARGET: Final = Path("flash_sandbox/clients/sync")
+FOLDERS: Final = {
+    Path("flash_sandbox/clients/aio"): Path("flash_sandbox/clients/sync"),
+    Path("flash_sandbox/transports/aio"): Path("flash_sandbox/transports/sync"),
+}
+"""Each asynchronous folder with the synchronous one that is derived from it."""
 
 _HEADER: Final = "# Derived from {source} by `python -m codegen`; do not edit.\n"
 
 _NAMES: Final = {
     "AsyncArchive": "Archive",
     "AsyncCalls": "Calls",
+    "AsyncChunks": "Chunks",
     "AsyncCommandCalls": "CommandCalls",
     "AsyncDisk": "Disk",
     "AsyncEvents": "Events",
     "AsyncExecStream": "ExecStream",
     "AsyncFileCalls": "FileCalls",
     "AsyncFrames": "Frames",
-    "AsyncGRPCTransport": "GRPCTransport",
+    "AsyncGRPCWire": "GRPCWire",
+    "AsyncGenerator": "Generator",
     "AsyncHTTPClient": "HTTPClient",
-    "AsyncHTTPTransport": "HTTPTransport",
+    "AsyncHTTPWire": "HTTPWire",
     "AsyncSandbox": "Sandbox",
     "AsyncObjectCalls": "ObjectCalls",
     "AsyncPieces": "Pieces",
@@ -39,6 +45,7 @@ _NAMES: Final = {
     "AsyncSession": "Session",
     "AsyncStream": "Stream",
     "AsyncTransport": "Transport",
+    "AsyncWire": "Wire",
     "_AsyncClient": "_Client",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
@@ -49,14 +56,18 @@ _NAMES: Final = {
     "AsyncIterator": "Iterator",
     "aclose": "close",
     "aclosing": "closing",
+    "aio": "sync",
     "aiter": "iter",
     "anext": "next",
+    # Of which the sources use no more than `sleep`.
+    "asyncio": "time",
     "grpc_async": "grpc_sync",
 }
 """Each name of the asynchronous source that is another one in the synchronous text."""
 
 _WORDS: Final = {
     "asynchronous": "synchronous",
+    "awaited": "in the thread of the caller",
     "``httpx.AsyncClient``": "``httpx.Client`` or ``requests.Session``",
 }
 """Likewise for words in a docstring or a comment."""
@@ -72,11 +83,12 @@ def derive(root: Path, derived: Mapping[Path, str]) -> dict[Path, str]:
     Raises:
         ValueError: A name with "Async" in it has no synchronous form here.
     """
-    sources = {path.relative_to(root): path.read_text("utf-8") for path in (root / SOURCE).glob("*.py")}
+    paths = [path for folder in FOLDERS for path in (root / folder).glob("*.py")]
+    sources = {path.relative_to(root): path.read_text("utf-8") for path in paths}
     texts = {}
     for source, text in sorted((sources | dict(derived)).items()):
         header = _HEADER.format(source=source.as_posix())
-        texts[TARGET / source.name] = tools.format_python(header + _derived(source, text))
+        texts[FOLDERS[source.parent] / source.name] = tools.format_python(header + _derived(source, text))
     return texts
 
 
@@ -105,5 +117,5 @@ def _replaced(token: tokenize.TokenInfo, path: Path) -> str:
             raise ValueError(f"{path}:{token.start[0]}: no synchronous form of {text} is known")
     else:
         for word, other in {**_NAMES, **_WORDS}.items():
-            text = text.replace(word, other)
+            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", other, text)
     return text

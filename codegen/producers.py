@@ -41,7 +41,7 @@ PRODUCERS: Final = (
     Producer(layers.grpc_layer, folders=(layers.GRPC,)),
     Producer(layers.guest_layer, folders=(layers.GUEST,)),
     Producer(guest_header),
-    Producer(_clients, folders=(derive_sync.TARGET,)),
+    Producer(_clients, folders=tuple(derive_sync.FOLDERS.values())),
 )
 
 

@@ -21,7 +21,8 @@ from ..operations import Operation
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
-    from ..transports.base import AsyncTransport, Transport
+    from ..transports.aio.transport import AsyncTransport
+    from ..transports.sync.transport import Transport
 
 __all__ = ["LOGGER", "Watch", "watch_call"]
 

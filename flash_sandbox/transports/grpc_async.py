@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -17,22 +17,21 @@ from grpclib.const import Cardinality
 from ..codecs.grpc import decode_result, encode_request, message_classes, method_path
 from ..errors import ClientClosedError, ProtocolError, SandboxConnectionError, SandboxError
 from ..operations import KEEPALIVE, Operation
-from ..options import CallOptions
+from .aio.chunks import AsyncChunks
+from .call import Call
 from .channel import Channel, Stream, WireDeadline
-from .chunks import AsyncChunks
-from .grpc_base import GRPCBase, replaced
+from .grpc_base import GRPCBase
 from .grpc_streams import Received
-from .retry import Attempts, Deadline, Patience, lost_answer, lost_stream
+from .retry import Deadline, lost_answer, lost_stream
 from .signal_handlers import raised_by_handler
 from .waiting import running_loop, within
 
-__all__ = ["AsyncGRPCTransport"]
+__all__ = ["AsyncGRPCWire"]
 
-Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
-class AsyncGRPCTransport(GRPCBase):
+class AsyncGRPCWire(GRPCBase):
     """Perform operations over one gRPC channel, in one event loop.
 
     Args:
@@ -45,103 +44,36 @@ class AsyncGRPCTransport(GRPCBase):
     _channel: Channel | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
-    async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
-        """Perform an operation, repeating it as `options` allow."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        message = encode_request(operation, request)
-        metadata = self._watched_metadata(operation, options)
-        self._require_loop(attempts)
-        while True:
-            try:
-                return await self._attempt(operation, message, metadata, deadline)
-            except SandboxError as error:
-                delay = self._delay_after(error, attempts)
-            await asyncio.sleep(delay)
-
-    async def stream(
-        self, operation: Operation[Req, Res], request: Req, options: CallOptions
-    ) -> AsyncGenerator[Res]:
-        """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        message = encode_request(operation, request)
-        metadata = self._watched_metadata(operation, options)
-        begun = False
-        self._require_loop(attempts)
-        while True:
-            received: Received[Res] = Received()
-            call = asyncio.create_task(self._receive(operation, message, metadata, received, deadline))
-            try:
-                batch = await within(deadline, received.take)
-                while batch:
-                    begun = True
-                    for piece in batch:
-                        yield piece
-                    batch = await received.take()
-                return
-            except SandboxError as error:
-                delay = self._delay_after(error, attempts, final=begun)
-            finally:
-                call.cancel()
-                await asyncio.wait({call})
-            await asyncio.sleep(delay)
-
-    async def send(
-        self,
-        operation: Operation[Req, Res],
-        request: Req,
-        chunks: AsyncIterable[bytes],
-        options: CallOptions,
-    ) -> Res:
-        """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        message = encode_request(operation, request)
-        metadata = self._watched_metadata(operation, options)
-        more = AsyncChunks(chunks)
-        self._require_loop(attempts)
-        while True:
-            try:
-                return await asyncio.create_task(self._send(operation, message, metadata, more, deadline))
-            except SandboxError as error:
-                if more.failure is not None:
-                    raise more.failure from None
-                delay = self._delay_after(error, attempts, final=more.begun)
-            await asyncio.sleep(delay)
-
-    def _require_loop(self, attempts: Attempts) -> None:
-        try:
-            running_loop()
-        except SandboxError as error:
-            self._delay_after(error, attempts, final=True)
-
-    def _watched_metadata(
-        self, operation: Operation[Any, Any], options: CallOptions
-    ) -> list[tuple[str, str]]:
-        metadata = self._metadata_for(operation)
-        return metadata if options.watch is None else replaced(metadata, options.watch.headers())
-
-    async def _attempt(
-        self,
-        operation: Operation[Req, Res],
-        message: Message,
-        metadata: list[tuple[str, str]],
-        deadline: Deadline,
-    ) -> Res:
+    async def call(self, call: Call[Any, Res]) -> Res:
+        """Return the answer, within the call's deadline."""
+        running_loop()
         # In a task of its own: grpclib cancels the task of a call whose connection is lost, and does not
         # take that back, which would break the time-outs and task groups of the caller.
-        return await within(
-            deadline, lambda: asyncio.create_task(self._call(operation, message, metadata, deadline))
-        )
+        return await within(call.deadline, lambda: asyncio.create_task(self._call(call)))
 
-    async def _call(
-        self,
-        operation: Operation[Req, Res],
-        message: Message,
-        metadata: list[tuple[str, str]],
-        deadline: Deadline,
-    ) -> Res:
+    async def stream(self, call: Call[Any, Res]) -> AsyncGenerator[Res, None]:
+        """Yield the messages of a streamed answer; the deadline bounds the time to the first."""
+        running_loop()
+        received: Received[Res] = Received()
+        task = asyncio.create_task(self._receive(call, received))
+        try:
+            batch = await within(call.deadline, received.take)
+            while batch:
+                for piece in batch:
+                    yield piece
+                batch = await received.take()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def send(self, call: Call[Any, Res], chunks: AsyncChunks) -> Res:
+        """Send the request and then `chunks`, and return the answer."""
+        running_loop()
+        return await asyncio.create_task(self._send(call, chunks))
+
+    async def _call(self, call: Call[Any, Res]) -> Res:
+        operation, deadline = call.operation, call.deadline
+        message, metadata = encode_request(operation, call.request), self._metadata_for(call)
         channel = await self._connected()
         remaining = deadline.remaining()
         limit = None if remaining is None else WireDeadline.from_timeout(remaining)
@@ -153,26 +85,21 @@ class AsyncGRPCTransport(GRPCBase):
                 answer = await stream.recv_message()
         return self._concluded(operation, stream, answer)
 
-    async def _receive(
-        self,
-        operation: Operation[Any, Res],
-        message: Message,
-        metadata: list[tuple[str, str]],
-        received: Received[Res],
-        deadline: Deadline,
-    ) -> None:
+    async def _receive(self, call: Call[Any, Res], received: Received[Res]) -> None:
         """Perform a call whose answer is a stream, and hand over what comes, or the error."""
+        operation, patience = call.operation, call.patience
         try:
             channel = await self._connected()
             stream = channel.call(
                 method_path(operation),
                 message_classes(operation),
                 None,
-                metadata,
+                self._metadata_for(call),
                 Cardinality.UNARY_STREAM,
             )
-            complete, patience = operation.streams == "bytes", Patience(operation)
-            with self._translating(operation, stream, deadline):
+            message = encode_request(operation, call.request)
+            complete = operation.streams == "bytes"
+            with self._translating(operation, stream, call.deadline):
                 async with stream:
                     await stream.send_message(message, end=True)
                     while (answer := await within(patience, stream.recv_message)) is not None:
@@ -189,16 +116,11 @@ class AsyncGRPCTransport(GRPCBase):
             received.finish(ClientClosedError(f"the stream was given up: {error!r}"))
             raise
 
-    async def _send(
-        self,
-        operation: Operation[Any, Res],
-        message: Message,
-        metadata: list[tuple[str, str]],
-        chunks: AsyncChunks,
-        deadline: Deadline,
-    ) -> Res:
+    async def _send(self, call: Call[Any, Res], chunks: AsyncChunks) -> Res:
+        operation, deadline, patience = call.operation, call.deadline, call.patience
+        message, metadata = encode_request(operation, call.request), self._metadata_for(call)
         channel = await within(deadline, self._connected)
-        classes, patience = message_classes(operation), Patience(operation)
+        classes = message_classes(operation)
         stream = channel.call(method_path(operation), classes, None, metadata, Cardinality.STREAM_UNARY)
         answer = None
         with self._translating(operation, stream, deadline):

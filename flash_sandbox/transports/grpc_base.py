@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
@@ -23,8 +22,9 @@ from ..errors import (
 from ..operations import Operation
 from ..tracing import TransportName
 from .base import Metadata
+from .call import Call
 from .http2_protocol import NOT_HTTP2, was_refused
-from .retry import Attempts, Deadline, lost_answer
+from .retry import Deadline, lost_answer
 from .tls import default_context
 
 __all__ = ["GRPCBase", "replaced"]
@@ -78,23 +78,16 @@ class GRPCBase:
             self._metadata.append(("authorization", f"Bearer {api_key}"))
         self._closed = False
 
-    def _metadata_for(self, operation: Operation[Any, Any]) -> list[tuple[str, str]]:
-        if operation.keyed:
-            return [*self._metadata, ("idempotency-key", uuid.uuid4().hex)]
-        return self._metadata
+    def _metadata_for(self, call: Call[Any, Any]) -> list[tuple[str, str]]:
+        return replaced(self._metadata, call.headers) if call.headers else self._metadata
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise ClientClosedError("the client was closed")
 
-    def _delay_after(self, error: SandboxError, attempts: Attempts, *, final: bool = False) -> float:
-        """Return the seconds to wait before the next attempt; raise `error` where it is final."""
-        error.transport = error.transport or "grpc"
-        error.operation = error.operation or attempts.operation.name
-        delay = None if final else attempts.delay_after(error)
-        if delay is None:
-            raise error
-        return delay
+    def translate(self, call: Call[Any, Any], failure: Exception) -> SandboxError | None:
+        """Return the error that `failure` of an attempt means; None if it is no failure of the wire."""
+        return failure if isinstance(failure, SandboxError) else None
 
     def _translated(
         self, operation: Operation[Any, Any], error: Exception, call: Begun, deadline: Deadline

@@ -18,7 +18,7 @@ from ..errors import ProtocolError
 from .http2 import Connection
 from .http2_protocol import Headers
 
-__all__ = ["Call", "request_headers", "time_limit", "wire_seconds"]
+__all__ = ["GRPCCall", "request_headers", "time_limit", "wire_seconds"]
 
 _CONTENT_TYPES: Final = ("application/grpc", "application/grpc+proto")
 _DETAILS: Final = ErrorDetailsCodec()
@@ -53,7 +53,7 @@ def time_limit(seconds: float) -> tuple[bytes, bytes]:
     return b"grpc-timeout", encode_timeout(wire_seconds(seconds)).encode("ascii")
 
 
-class Call:
+class GRPCCall:
     """One call on a connection that carries nothing else meanwhile.
 
     Args:

@@ -10,34 +10,32 @@ import os
 import ssl
 import sys
 import threading
-import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ..address import Address
 from ..codecs.grpc import decode_result, encode_request, message_classes, method_path
 from ..errors import SandboxConnectionError, SandboxError
-from ..operations import KEEPALIVE, Operation
-from ..options import CallOptions
+from ..operations import KEEPALIVE
 from .base import Metadata
-from .chunks import Chunks
+from .call import Call
 from .grpc_base import GRPCBase, replaced
-from .grpc_call import Call, request_headers, time_limit
+from .grpc_call import GRPCCall, request_headers, time_limit
 from .http2 import Connection
 from .http2_protocol import Headers
 from .limits import MOST_CONNECTIONS, MOST_IDLE
-from .retry import Attempts, Deadline, Limit, Patience, lost_stream
+from .retry import Limit, lost_stream
 from .signal_handlers import raised_by_handler
+from .sync.chunks import Chunks
 
-__all__ = ["GRPCTransport"]
+__all__ = ["GRPCWire"]
 
-Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 
-class GRPCTransport(GRPCBase):
+class GRPCWire(GRPCBase):
     """Perform operations over gRPC connections, of which each carries one call at a time.
 
     Args:
@@ -63,120 +61,77 @@ class GRPCTransport(GRPCBase):
         self._process = os.getpid()
         self._inherited: list[Connection] = []
 
-    def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
-        """Perform an operation, repeating it as `options` allow."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        message = encode_request(operation, request)
-        headers = self._headers_for(operation, options)
-        while True:
-            try:
-                with self._call(operation, headers, deadline, bounded=True) as call:
-                    call.send(message, end=True)
-                    return decode_result(operation, call.receive_only())
-            except SandboxError as error:
-                delay = self._delay_after(error, attempts)
-            time.sleep(delay)
+    def call(self, call: Call[Any, Res]) -> Res:
+        """Return the answer, within the call's deadline."""
+        message = encode_request(call.operation, call.request)
+        with self._call(call, bounded=True) as begun:
+            begun.send(message, end=True)
+            return decode_result(call.operation, begun.receive_only())
 
-    def stream(
-        self, operation: Operation[Req, Res], request: Req, options: CallOptions
-    ) -> Generator[Res, None, None]:
-        """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        message = encode_request(operation, request)
-        headers = self._headers_for(operation, options)
-        patience = Patience(operation)
-        begun = False
-        while True:
-            try:
-                with self._call(operation, headers, deadline) as call:
-                    call.send(message, end=True)
-                    complete = operation.streams == "bytes"
-                    while (answer := call.receive()) is not None:
-                        piece = decode_result(operation, answer)
-                        complete = complete or operation.is_last(piece)
-                        if getattr(piece, "type", "") != KEEPALIVE:
-                            begun = True
-                            call.connection.limit = patience
-                            yield piece
-                    if not complete:
-                        raise lost_stream(operation)
-                    return
-            except SandboxError as error:
-                delay = self._delay_after(error, attempts, final=begun)
-            time.sleep(delay)
+    def stream(self, call: Call[Any, Res]) -> Generator[Res, None, None]:
+        """Yield the messages of a streamed answer; the deadline bounds the time to the first."""
+        operation = call.operation
+        message = encode_request(operation, call.request)
+        with self._call(call) as begun:
+            begun.send(message, end=True)
+            complete = operation.streams == "bytes"
+            while (answer := begun.receive()) is not None:
+                piece = decode_result(operation, answer)
+                complete = complete or operation.is_last(piece)
+                if getattr(piece, "type", "") != KEEPALIVE:
+                    begun.connection.limit = call.patience
+                    yield piece
+            if not complete:
+                raise lost_stream(operation)
 
-    def send(
-        self,
-        operation: Operation[Req, Res],
-        request: Req,
-        chunks: Iterable[bytes],
-        options: CallOptions,
-    ) -> Res:
-        """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        message = encode_request(operation, request)
-        headers = self._headers_for(operation, options)
-        content, patience = Chunks(chunks), Patience(operation)
-        while True:
-            try:
-                with self._call(operation, headers, deadline) as call:
-                    call.connection.limit = patience
-                    call.send(message)
-                    for chunk in content:
-                        if call.connection.is_answered():
-                            break
-                        call.send(message_classes(operation)[0](data=chunk))
-                    else:
-                        call.end()
-                    return decode_result(operation, call.receive_only())
-            except SandboxError as error:
-                if content.failure is not None:
-                    raise content.failure from None
-                delay = self._delay_after(error, attempts, final=content.begun)
-            time.sleep(delay)
+    def send(self, call: Call[Any, Res], chunks: Chunks) -> Res:
+        """Send the request and then `chunks`, and return the answer."""
+        operation = call.operation
+        message = encode_request(operation, call.request)
+        with self._call(call) as begun:
+            begun.connection.limit = call.patience
+            begun.send(message)
+            for chunk in chunks:
+                if begun.connection.is_answered():
+                    break
+                begun.send(message_classes(operation)[0](data=chunk))
+            else:
+                begun.end()
+            return decode_result(operation, begun.receive_only())
 
     @contextmanager
-    def _call(
-        self,
-        operation: Operation[Any, Any],
-        headers: Headers,
-        deadline: Deadline,
-        *,
-        bounded: bool = False,
-    ) -> Iterator[Call]:
+    def _call(self, call: Call[Any, Any], *, bounded: bool = False) -> Iterator[GRPCCall]:
         """Make a call; `bounded` tells the server of the deadline."""
+        operation, deadline = call.operation, call.deadline
+        headers = self._headers_for(call)
         with self._connection(deadline) as connection:
             remaining = deadline.remaining() if bounded else None
             limited = headers if remaining is None else (*headers, time_limit(remaining))
-            call = Call(connection, limited, message_classes(operation)[1])
+            begun = GRPCCall(connection, limited, message_classes(operation)[1])
             try:
-                yield call
+                yield begun
             except Exception as error:
                 if raised_by_handler(error):
                     raise
-                translated = self._translated(operation, error, call, deadline)
+                translated = self._translated(operation, error, begun, deadline)
                 if translated is error:
                     raise
                 raise translated from error
 
-    def _headers_for(self, operation: Operation[Any, Any], options: CallOptions) -> Headers:
+    def _headers_for(self, call: Call[Any, Any]) -> Headers:
+        operation = call.operation
         known = self._headers.get(operation.name)
         if known is None:
             address = self.address
-            known = request_headers(
+            known = self._headers[operation.name] = request_headers(
                 "https" if address.tls else "http",
                 address.authority,
                 address.prefix + method_path(operation),
-                self._metadata_for(operation),
+                self._metadata,
             )
-            if not operation.keyed:
-                self._headers[operation.name] = known
-        if options.watch is None:
+        if not call.headers:
             return known
-        more = [(name.encode("ascii"), value.encode("ascii")) for name, value in options.watch.headers()]
+        more = [(name.encode("ascii"), value.encode("ascii")) for name, value in call.headers]
         return tuple(replaced(known, more))
 
     @contextmanager

@@ -7,15 +7,8 @@ import errno
 import math
 import os
 import sys
-import time
-import uuid
 import warnings
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    Generator,
-    Iterable,
-)
+from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -32,17 +25,18 @@ from ..errors import (
     SandboxError,
 )
 from ..operations import Operation
-from ..options import CallOptions
 from ..tracing import TransportName
-from .chunks import AsyncChunks, Chunks
+from .aio.chunks import AsyncChunks
+from .call import Call
 from .http_exchange import Answer, AsyncExchange, AsyncSession, Exchange, Session, Timeouts
 from .http_pool import AsyncPool, Pool
 from .pieces import Pieces
 from .proxies import client_through, proxy_for, without_password
-from .retry import Attempts, Deadline, Limit, Patience, lost_answer
+from .retry import Deadline, Limit, lost_answer
+from .sync.chunks import Chunks
 from .waiting import running_loop, within
 
-__all__ = ["AsyncHTTPTransport", "HTTPTransport"]
+__all__ = ["AsyncHTTPWire", "HTTPWire"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -95,37 +89,24 @@ class _HTTPBase:
         if api_key is not None:
             self._headers.append(("authorization", f"Bearer {api_key}"))
 
-    def _headers_for(
-        self, operation: Operation[Any, Any], call: HTTPCall, options: CallOptions
-    ) -> list[tuple[str, str]]:
-        headers = list(self._headers)
-        if call.body is not None:
+    def _headers_for(self, encoded: HTTPCall, call: Call[Any, Any]) -> list[tuple[str, str]]:
+        headers = [*self._headers, *call.headers]
+        if encoded.body is not None:
             headers.append(("content-type", "application/json"))
-        if operation.keyed:
-            headers.append(("idempotency-key", uuid.uuid4().hex))
-        if options.watch is not None:
-            headers += options.watch.headers()
         return headers
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise ClientClosedError("the client was closed")
 
-    def _delay_after(
-        self, failure: Exception, attempts: Attempts, limit: Limit, *, final: bool = False
-    ) -> float:
-        """Return the seconds to wait before the next attempt; raise what `failure` means if it is final."""
-        attempts.let_pass(failure)
-        operation = attempts.operation
-        bound = attempts.deadline if isinstance(failure, _NOT_BEGUN) else limit
-        error = self._translated(operation, failure, bound)
+    def translate(self, call: Call[Any, Any], failure: Exception) -> SandboxError | None:
+        """Return the error that `failure` of an attempt means; None if it is no failure of the wire."""
+        if not isinstance(failure, _FAILURES):
+            return None
+        limit = call.deadline if isinstance(failure, _NOT_BEGUN) else call.limit
+        error = self._translated(call.operation, failure, limit)
         self._name_proxy(error)
-        error.transport = error.transport or "http"
-        error.operation = error.operation or operation.name
-        delay = None if final else attempts.delay_after(error)
-        if delay is None:
-            raise error from (failure if failure is not error else failure.__cause__)
-        return delay
+        return error
 
     def _name_proxy(self, error: SandboxError) -> None:
         """Say in an error which proxy the call went through, unless an orchestrator has answered it."""
@@ -182,7 +163,7 @@ def _found_dead_by_tcp(error: BaseException | None) -> bool:
     return False
 
 
-class HTTPTransport(_HTTPBase):
+class HTTPWire(_HTTPBase):
     """Perform operations over HTTP.
 
     Args:
@@ -199,75 +180,39 @@ class HTTPTransport(_HTTPBase):
         self._process = os.getpid()
         self._inherited: list[Exchange] = []
 
-    def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
-        """Perform an operation, repeating it as `options` allow."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        call = encode_request(operation, request)
-        headers = self._headers_for(operation, call, options)
-        while True:
-            try:
-                self._refuse_if_closed()
-                opened = self._exchange_here().open(call, _with_deadline(headers, deadline), deadline)
-                return _conclude(operation, opened.collect(deadline))
-            except _FAILURES as failure:
-                delay = self._delay_after(failure, attempts, deadline)
-            time.sleep(delay)
+    def call(self, call: Call[Any, Res]) -> Res:
+        """Return the answer, within the call's deadline."""
+        self._refuse_if_closed()
+        deadline = call.deadline
+        encoded = encode_request(call.operation, call.request)
+        headers = _with_deadline(self._headers_for(encoded, call), deadline)
+        opened = self._exchange_here().open(encoded, headers, deadline)
+        return _conclude(call.operation, opened.collect(deadline))
 
-    def stream(
-        self, operation: Operation[Req, Res], request: Req, options: CallOptions
-    ) -> Generator[Res, None, None]:
-        """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        call = encode_request(operation, request)
-        headers = self._headers_for(operation, call, options)
-        begun = False
-        while True:
-            limit: Limit = deadline
-            try:
-                self._refuse_if_closed()
-                opened = self._exchange_here().open(call, headers, deadline, endless=True)
-                limit = Patience(operation)
-                try:
-                    if not _is_success(opened.status_code):
-                        _conclude(operation, opened.collect(deadline))
-                    pieces = Pieces(operation)
-                    for chunk in opened.chunks:
-                        for piece in pieces.feed(chunk):
-                            begun = True
-                            yield piece
-                    pieces.finish()
-                    return
-                finally:
-                    opened.close()
-            except _FAILURES as failure:
-                delay = self._delay_after(failure, attempts, limit, final=begun)
-            time.sleep(delay)
+    def stream(self, call: Call[Any, Res]) -> Generator[Res, None, None]:
+        """Yield the messages of a streamed answer; the deadline bounds the time to the first."""
+        self._refuse_if_closed()
+        encoded = encode_request(call.operation, call.request)
+        headers = self._headers_for(encoded, call)
+        opened = self._exchange_here().open(encoded, headers, call.deadline, endless=True)
+        call.limit = call.patience
+        try:
+            if not _is_success(opened.status_code):
+                _conclude(call.operation, opened.collect(call.deadline))
+            pieces = Pieces(call.operation)
+            for chunk in opened.chunks:
+                yield from pieces.feed(chunk)
+            pieces.finish()
+        finally:
+            opened.close()
 
-    def send(
-        self,
-        operation: Operation[Req, Res],
-        request: Req,
-        chunks: Iterable[bytes],
-        options: CallOptions,
-    ) -> Res:
-        """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        call = encode_request(operation, request)
-        headers = [*self._headers_for(operation, call, options), _BINARY]
-        content, patience = Chunks(chunks), Patience(operation)
-        while True:
-            try:
-                self._refuse_if_closed()
-                opened = self._exchange_here().open(call, headers, deadline, iter(content), endless=True)
-                return _conclude(operation, opened.collect(Deadline(None)))
-            except _FAILURES as failure:
-                if content.failure is not None:
-                    raise content.failure from None
-                delay = self._delay_after(failure, attempts, patience, final=content.begun)
-            time.sleep(delay)
+    def send(self, call: Call[Any, Res], chunks: Chunks) -> Res:
+        """Send the request and then `chunks`, and return the answer."""
+        self._refuse_if_closed()
+        encoded = encode_request(call.operation, call.request)
+        headers = [*self._headers_for(encoded, call), _BINARY]
+        opened = self._exchange_here().open(encoded, headers, call.deadline, iter(chunks), endless=True)
+        return _conclude(call.operation, opened.collect(Deadline(None)))
 
     def _new_exchange(self) -> Exchange:
         if self._proxy is None:
@@ -302,7 +247,7 @@ class HTTPTransport(_HTTPBase):
                 )
 
 
-class AsyncHTTPTransport(_HTTPBase):
+class AsyncHTTPWire(_HTTPBase):
     """Perform operations over HTTP, in one event loop.
 
     Args:
@@ -319,88 +264,47 @@ class AsyncHTTPTransport(_HTTPBase):
         )
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def perform(self, operation: Operation[Req, Res], request: Req, options: CallOptions) -> Res:
-        """Perform an operation, repeating it as `options` allow."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        call = encode_request(operation, request)
-        headers = self._headers_for(operation, call, options)
-        while True:
-            try:
-                self._refuse_other_loop()
-                answer = await within(deadline, lambda: self._exchanged(call, headers, deadline))
-                return _conclude(operation, answer)
-            except _FAILURES as failure:
-                delay = self._delay_after(failure, attempts, deadline)
-            await asyncio.sleep(delay)
+    async def call(self, call: Call[Any, Res]) -> Res:
+        """Return the answer, within the call's deadline."""
+        self._refuse_other_loop()
+        answer = await within(call.deadline, partial(self._exchanged, call))
+        return _conclude(call.operation, answer)
 
-    async def _exchanged(self, call: HTTPCall, headers: list[tuple[str, str]], deadline: Deadline) -> Answer:
+    async def _exchanged(self, call: Call[Any, Any]) -> Answer:
         self._refuse_if_closed()
-        opened = await self._exchange.open(call, _with_deadline(headers, deadline))
-        return await opened.collect(deadline)
+        encoded = encode_request(call.operation, call.request)
+        headers = _with_deadline(self._headers_for(encoded, call), call.deadline)
+        opened = await self._exchange.open(encoded, headers)
+        return await opened.collect(call.deadline)
 
-    async def stream(
-        self, operation: Operation[Req, Res], request: Req, options: CallOptions
-    ) -> AsyncGenerator[Res]:
-        """Perform an operation whose answer is a stream; it is repeated only before it has begun."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        call = encode_request(operation, request)
-        headers = self._headers_for(operation, call, options)
-        begun = False
-        while True:
-            limit: Limit = deadline
-            try:
-                self._refuse_other_loop()
-                opened = await within(deadline, lambda: self._exchange.open(call, headers))
-                limit = patience = Patience(operation)
-                try:
-                    if not _is_success(opened.status_code):
-                        _conclude(operation, await opened.collect(deadline))
-                    pieces, chunks = Pieces(operation), opened.chunks
-                    while (chunk := await within(patience, partial(anext, chunks, None))) is not None:
-                        for piece in pieces.feed(chunk):
-                            begun = True
-                            yield piece
-                    pieces.finish()
-                    return
-                finally:
-                    await opened.close()
-            except _FAILURES as failure:
-                delay = self._delay_after(failure, attempts, limit, final=begun)
-            await asyncio.sleep(delay)
+    async def stream(self, call: Call[Any, Res]) -> AsyncGenerator[Res, None]:
+        """Yield the messages of a streamed answer; the deadline bounds the time to the first."""
+        self._refuse_other_loop()
+        encoded = encode_request(call.operation, call.request)
+        headers = self._headers_for(encoded, call)
+        opened = await within(call.deadline, partial(self._exchange.open, encoded, headers))
+        call.limit = patience = call.patience
+        try:
+            if not _is_success(opened.status_code):
+                _conclude(call.operation, await opened.collect(call.deadline))
+            pieces, chunks = Pieces(call.operation), opened.chunks
+            while (chunk := await within(patience, partial(anext, chunks, None))) is not None:
+                for piece in pieces.feed(chunk):
+                    yield piece
+            pieces.finish()
+        finally:
+            await opened.close()
 
-    async def send(
-        self,
-        operation: Operation[Req, Res],
-        request: Req,
-        chunks: AsyncIterable[bytes],
-        options: CallOptions,
-    ) -> Res:
-        """Perform an operation whose request goes on with a stream; repeated only before that has begun."""
-        attempts = Attempts(operation, options)
-        deadline = attempts.deadline
-        call = encode_request(operation, request)
-        headers = [*self._headers_for(operation, call, options), _BINARY]
-        content, patience = AsyncChunks(chunks), Patience(operation)
-        while True:
-            try:
-                self._refuse_other_loop()
-                self._refuse_if_closed()
-                seconds = deadline.remaining()
-                timeouts: Timeouts = {
-                    "pool": seconds,
-                    "connect": seconds,
-                    "read": patience.seconds,
-                    "write": patience.seconds,
-                }
-                opened = await self._exchange.open(call, headers, aiter(content), timeouts)
-                return _conclude(operation, await opened.collect(Deadline(None)))
-            except _FAILURES as failure:
-                if content.failure is not None:
-                    raise content.failure from None
-                delay = self._delay_after(failure, attempts, patience, final=content.begun)
-            await asyncio.sleep(delay)
+    async def send(self, call: Call[Any, Res], chunks: AsyncChunks) -> Res:
+        """Send the request and then `chunks`, and return the answer."""
+        self._refuse_other_loop()
+        self._refuse_if_closed()
+        encoded = encode_request(call.operation, call.request)
+        headers = [*self._headers_for(encoded, call), _BINARY]
+        seconds, patience = call.deadline.remaining(), call.patience.seconds
+        timeouts: Timeouts = {"pool": seconds, "connect": seconds, "read": patience, "write": patience}
+        opened = await self._exchange.open(encoded, headers, aiter(chunks), timeouts)
+        return _conclude(call.operation, await opened.collect(Deadline(None)))
 
     def _new_exchange(self) -> AsyncExchange:
         if self._proxy is None:

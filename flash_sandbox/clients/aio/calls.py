@@ -7,12 +7,15 @@ import math
 from collections.abc import AsyncIterable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from ...operations import Operation
 from ...options import MAX_TIMEOUT, NOT_GIVEN, CallOptions, NotGiven
-from ...transports.base import AsyncStream, AsyncTransport
 from ..watching import Watch, watch_call
+
+if TYPE_CHECKING:
+    from ...transports.aio.transport import AsyncTransport
+    from ...transports.base import AsyncStream
 
 __all__ = ["AsyncCalls"]
 

@@ -53,12 +53,12 @@ class AsyncHTTPClient(_AsyncClient):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
-        from ...transports.http import AsyncHTTPTransport
+        from ...transports.aio.transport import AsyncTransport
+        from ...transports.http import AsyncHTTPWire
 
         self._options = CallOptions(timeout, max_retries)
-        self._transport = AsyncHTTPTransport(
-            parse_address(address, host, port), api_key_or_default(api_key), session
-        )
+        where = parse_address(address, host, port)
+        self._transport = AsyncTransport(AsyncHTTPWire(where, api_key_or_default(api_key), session))
 
 
 class AsyncSandboxClient(_AsyncClient):
@@ -92,11 +92,13 @@ class AsyncSandboxClient(_AsyncClient):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
-        from ...transports.grpc_async import AsyncGRPCTransport
+        from ...transports.aio.transport import AsyncTransport
+        from ...transports.grpc_async import AsyncGRPCWire
 
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)
-        self._transport = AsyncGRPCTransport(where, api_key_or_default(api_key), ssl, metadata or ())
+        key = api_key_or_default(api_key)
+        self._transport = AsyncTransport(AsyncGRPCWire(where, key, ssl, metadata or ()))
 
 
 async def own_client() -> AsyncHTTPClient | AsyncSandboxClient:

@@ -8,12 +8,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from ...operations import Operation
 from ...options import MAX_TIMEOUT, NOT_GIVEN, CallOptions, NotGiven
-from ...transports.base import Stream, Transport
 from ..watching import Watch, watch_call
+
+if TYPE_CHECKING:
+    from ...transports.base import Stream
+    from ...transports.sync.transport import Transport
 
 __all__ = ["Calls"]
 

@@ -54,12 +54,12 @@ class HTTPClient(_Client):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
-        from ...transports.http import HTTPTransport
+        from ...transports.http import HTTPWire
+        from ...transports.sync.transport import Transport
 
         self._options = CallOptions(timeout, max_retries)
-        self._transport = HTTPTransport(
-            parse_address(address, host, port), api_key_or_default(api_key), session
-        )
+        where = parse_address(address, host, port)
+        self._transport = Transport(HTTPWire(where, api_key_or_default(api_key), session))
 
 
 class SandboxClient(_Client):
@@ -93,11 +93,13 @@ class SandboxClient(_Client):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
-        from ...transports.grpc_sync import GRPCTransport
+        from ...transports.grpc_sync import GRPCWire
+        from ...transports.sync.transport import Transport
 
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)
-        self._transport = GRPCTransport(where, api_key_or_default(api_key), ssl, metadata or ())
+        key = api_key_or_default(api_key)
+        self._transport = Transport(GRPCWire(where, key, ssl, metadata or ()))
 
 
 def own_client() -> HTTPClient | SandboxClient:

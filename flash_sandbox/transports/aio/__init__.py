@@ -1,0 +1,1 @@
+"""The loop of every call, awaited; `transports/sync` is derived from it."""
