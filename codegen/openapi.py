@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from .vocabulary import Field, Message, Operation, Place, Route, SpecError, Vocabulary, fold
+from .vocabulary import Field, Message, Operation, Place, Route, SpecError, Vocabulary, Word, fold
 
 __all__ = ["PATH", "document_of", "load", "routes_module"]
 
@@ -25,6 +25,7 @@ _KINDS: Final = {_JSON: "json", _FRAMES: "frames", _BYTES: "bytes"}
 _STREAMED: Final = "x-streamed"
 _ITEM: Final = "x-item-schema"
 _NEGATES: Final = "x-negates"
+_WORDS: Final = "x-words"
 _TYPES: Final = {
     ("string", ""): "string",
     ("string", "byte"): "bytes",
@@ -110,12 +111,17 @@ def load(root: Path) -> Vocabulary:
     document = _Document((root / PATH).read_text(encoding="utf-8"))
     _, info = document.follow("info")
     _, schemas = document.follow("components", "schemas")
+    _, everything = document.follow()
     return Vocabulary(
         name=str(info["title"]),
         place=document.place("info"),
         doc=fold(info.get("description", "")),
         operations={operation.name: operation for operation in _operations(document)},
         messages={name: _message(document, "components", "schemas", name) for name in schemas},
+        words=tuple(
+            Word(name, fold(word["description"]), tuple(word["values"]))
+            for name, word in everything.get(_WORDS, {}).items()
+        ),
     )
 
 
@@ -145,6 +151,9 @@ def _operation(document: _Document, path: str, method: str) -> Operation:
         request=Message(asked.name, asked.place, asked.doc, given | asked.fields),
         response=response,
         streams=streams,
+        idempotent=bool(spec.get("x-idempotent")),
+        keyed=bool(spec.get("x-idempotency-key")),
+        last=tuple(spec.get("x-last", ())),
         route=Route(
             method=method.upper(),
             path=path,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import derive_interfaces, derive_sync, layers
+from . import derive_interfaces, derive_sync, facade, layers
 from .guest_header import guest_header
 from .tools import ToolError
 
@@ -42,6 +42,7 @@ PRODUCERS: Final = (
     Producer(layers.guest_layer, folders=(layers.GUEST,)),
     Producer(guest_header),
     Producer(_clients, folders=tuple(derive_sync.FOLDERS.values())),
+    Producer(facade.tables),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Field", "Message", "Operation", "Place", "Route", "SpecError", "Vocabulary", "fold"]
+__all__ = ["Field", "Message", "Operation", "Place", "Route", "SpecError", "Vocabulary", "Word", "fold"]
 
 
 class SpecError(Exception):
@@ -102,6 +102,9 @@ class Operation:
         rpc: Name of the gRPC method; empty where the spec has none.
         streams: Which of the two comes in any number: ``request``, ``response``, or empty for neither.
         route: How it is called over HTTP; None where the spec does not say.
+        idempotent: Whether asking twice does no more than asking once; only HTTP's spec says so.
+        keyed: Whether a call carries an idempotency key; only HTTP's spec says so.
+        last: Types of a piece after which a streamed answer ends; only HTTP's spec says so.
     """
 
     name: str
@@ -112,6 +115,18 @@ class Operation:
     rpc: str = ""
     streams: str = ""
     route: Route | None = None
+    idempotent: bool = False
+    keyed: bool = False
+    last: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Texts that have names of their own: a type of which a newer orchestrator may know more values."""
+
+    name: str
+    doc: str
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,7 @@ class Vocabulary:
     doc: str
     operations: dict[str, Operation]
     messages: dict[str, Message]
+    words: tuple[Word, ...] = ()
 
 
 def fold(text: str) -> str:

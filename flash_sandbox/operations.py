@@ -1,3 +1,4 @@
+# Generated from specs/ by `python -m codegen`; do not edit.
 """The table of operations: one row each, for both transports, both ends and both colours.
 
 A row's `name` is the facade's method, the service core's method and the OpenAPI operationId;
@@ -6,50 +7,12 @@ A row's `name` is the facade's method, the service core's method and the OpenAPI
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final
 
 from . import models
+from .operation import KEEPALIVE, Operation
 
 __all__ = ["KEEPALIVE", "OPERATIONS", "Operation"]
-
-Req = TypeVar("Req")
-Res = TypeVar("Res")
-
-
-@dataclass(frozen=True, slots=True)
-class Operation(Generic[Req, Res]):
-    """One operation.
-
-    Attributes:
-        name: Name in the facade, the service core and the OpenAPI document.
-        rpc: Name of the gRPC method.
-        request: Model of what is asked.
-        result: Model of what is answered.
-        repeatable: Whether asking twice does no more than asking once, so that a lost answer is asked again.
-        keyed: Whether a call carries an idempotency key, by which the orchestrator knows it again.
-        streams: What comes in any number: ``response`` (each a `result`), ``bytes`` (the same, of which HTTP
-            carries the data alone), ``request`` (bytes after the request), or empty for neither.
-        last: Types of a piece after which a streamed answer ends; before them it is cut short.
-    """
-
-    name: str
-    rpc: str
-    request: type[Req]
-    result: type[Res]
-    repeatable: bool = False
-    keyed: bool = False
-    streams: Literal["", "response", "bytes", "request"] = ""
-    last: frozenset[str] = frozenset()
-
-    def is_last(self, piece: Res) -> bool:
-        """Tell whether a streamed answer is complete with a piece."""
-        return getattr(piece, "type", "") in self.last
-
-
-KEEPALIVE: Final = "keepalive"
-"""Type of a piece of a streamed answer that says that nothing has happened for a while."""
-
 
 START_SANDBOX: Final = Operation(
     "start_sandbox", "StartSandbox", models.StartRequest, models.StartResult, keyed=True
@@ -198,6 +161,8 @@ OPERATIONS: Final = (
     SNAPSHOT_SANDBOX,
     PAUSE_SANDBOX,
     RESUME_SANDBOX,
+    LIST_SNAPSHOTS,
+    REMOVE_SNAPSHOT,
     EXEC_STREAM,
     START_PROCESS,
     LIST_PROCESSES,
@@ -222,7 +187,5 @@ OPERATIONS: Final = (
     GET_LOGS,
     KEEP_ALIVE,
     WATCH_EVENTS,
-    LIST_SNAPSHOTS,
-    REMOVE_SNAPSHOT,
 )
 """Every operation, in the order of the specs."""

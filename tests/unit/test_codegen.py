@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from codegen import __main__ as cli
-from codegen import layers, openapi, parity, protobuf, tools, tree, wire
+from codegen import facade, layers, openapi, parity, protobuf, tools, tree, wire
 from codegen.vocabulary import SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -359,6 +359,43 @@ def test_check_fails_on_a_broken_frozen_fact(edit: Edit, capsys: pytest.CaptureF
         (root / name).symlink_to(ROOT / name)
     assert cli.main(["--check", "--root", str(root)]) == 1
     assert "codegen: frozen field StartRequest.mem_file_path = 9 (string): missing" in capsys.readouterr().err
+
+
+# What the facade takes from the specs
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "operationId: pause_sandbox",
+            "operationId: pause_sandbox\n      x-idempotent: true",
+            "repeatable=True",
+        ),
+        (
+            "operationId: pause_sandbox",
+            "operationId: pause_sandbox\n      x-idempotency-key: true",
+            "keyed=True",
+        ),
+        (
+            "operationId: pause_sandbox",
+            "operationId: pause_sandbox\n      x-last: [a, b]",
+            'frozenset({"a", "b"})',
+        ),
+    ],
+)
+def test_what_a_spec_says_of_an_operation_is_in_its_row(
+    edit: Edit, old: str, new: str, expected: str
+) -> None:
+    table = facade.tables(edit("openapi.yaml", old, new))[facade.OPERATIONS].decode()
+    row = table.partition("PAUSE_SANDBOX: Final = ")[2].partition("Final")[0]
+    assert expected in row
+
+
+def test_a_value_that_a_spec_adds_to_a_word_is_in_its_type(edit: Edit) -> None:
+    root = edit("openapi.yaml", "values: [none, bridge]", "values: [none, bridge, mesh]")
+    words = facade.tables(root)[facade.WORDS].decode()
+    assert 'Network: TypeAlias = Literal["none", "bridge", "mesh"]' in words
 
 
 # What a spec may not say

@@ -1,0 +1,48 @@
+# Generated from specs/ by `python -m codegen`; do not edit.
+"""Texts with names of their own, as types. A newer orchestrator may answer others, which are read, too."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+__all__ = [
+    "EventType",
+    "FileType",
+    "FrameType",
+    "Network",
+    "SandboxStatus",
+    "SandboxType",
+    "StartType",
+]
+
+SandboxType: TypeAlias = Literal["bubblewrap", "docker", "gvisor", "firecracker"]
+"""Runtime that runs a sandbox."""
+
+StartType: TypeAlias = Literal["auto", "bubblewrap", "docker", "gvisor", "firecracker"]
+"""Runtime that a sandbox is started by; auto is the best one that the host has."""
+
+SandboxStatus: TypeAlias = Literal["creating", "running", "paused", "stopped", "error"]
+"""State of a sandbox."""
+
+Network: TypeAlias = Literal["none", "bridge"]
+"""Network of a sandbox."""
+
+FrameType: TypeAlias = Literal["started", "stdout", "stderr", "keepalive", "end", "exit"]
+"""What happened to a process."""
+
+EventType: TypeAlias = Literal[
+    "watching",
+    "created",
+    "running",
+    "paused",
+    "stopped",
+    "expired",
+    "out_of_memory",
+    "failed",
+    "removed",
+    "keepalive",
+]
+"""What happened to a sandbox."""
+
+FileType: TypeAlias = Literal["file", "directory", "symlink", "fifo", "socket", "char_device", "block_device"]
+"""What is at a path."""
