@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
+from flash_sandbox.models import StartType
 
 from .engines import IMAGE, running_engine
 from .measure import Times, measured
@@ -41,7 +42,8 @@ def report(rounds: int, short: bool) -> Report:
         rows: dict[str, Callable[[], Times]] = {}
         for client in (HTTPClient(address=http, timeout=120), SandboxClient(address=grpc, timeout=120)):
             stack.enter_context(client)
-            for runtime, image in (("docker", IMAGE), ("bubblewrap", "host")):
+            images: dict[StartType, str] = {"docker": IMAGE, "bubblewrap": "host"}
+            for runtime, image in images.items():
                 sandbox_id = client.start_sandbox(runtime, image)
                 stack.callback(client.stop_sandbox, sandbox_id)
                 if not rows:

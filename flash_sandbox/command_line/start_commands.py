@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ..models import SnapshotInfo
+from ..models import SnapshotInfo, StartType
 from .connection import PATIENCE_SECONDS, Connection, Failure, connected
 from .options import (
     Address,
@@ -141,7 +141,7 @@ def restore(
     with connected("restore", Connection(transport, address, api_key)) as client:
         found = find_snapshot(client, snapshot)
         sandbox_id = client.start_sandbox(
-            found.type,
+            cast(StartType, found.type),
             memory_mb=memory_mb,
             cpu_cores=cpu_cores,
             snapshot_path=found.snapshot_path,

@@ -152,6 +152,8 @@ def test_type_checker_lets_every_client_be_used_by_its_interface(tmp_path: Path)
         "HTTPClient(session=httpx.AsyncClient())",
         "HTTPClient().exec_command('id')",
         "SandboxClient().start_sandbox(memory_mb='64')",
+        "SandboxClient().start_sandbox('podman')",
+        "Sandbox.create(HTTPClient(), network='mesh')",
     ],
 )
 def test_type_checker_finds_a_mistake(mistake: str, tmp_path: Path) -> None:

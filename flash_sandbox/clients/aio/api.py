@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from ... import models
 from ...models import (
@@ -16,11 +16,13 @@ from ...models import (
     ListSandboxesResult,
     MetricsPoint,
     MetricsResult,
+    Network,
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
     SnapshotInfo,
     SnapshotResult,
+    StartType,
 )
 from ...options import NOT_GIVEN, NotGiven, Progress
 from .streams import AsyncArchive, AsyncEvents, AsyncExecStream, AsyncFrames
@@ -33,7 +35,7 @@ class AsyncSandboxAPI(Protocol):
 
     async def start_sandbox(
         self,
-        type: str = "",
+        type: StartType | Literal[""] = "",
         image: str = "",
         command: Sequence[str] | None = None,
         memory_mb: int | None = None,
@@ -42,7 +44,7 @@ class AsyncSandboxAPI(Protocol):
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
-        network: str | None = None,
+        network: Network | Literal[""] | None = None,
         *,
         name: str = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,

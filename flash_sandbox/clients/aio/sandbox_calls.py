@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from ... import models, operations
 from ...models import (
@@ -12,9 +13,11 @@ from ...models import (
     ListSandboxesResult,
     MetricsPoint,
     MetricsResult,
+    Network,
     SandboxInfo,
     SnapshotInfo,
     SnapshotResult,
+    StartType,
 )
 from ...models.checks import milliseconds
 from ...options import NOT_GIVEN, NotGiven
@@ -29,7 +32,7 @@ class AsyncSandboxCalls(AsyncCalls):
 
     async def start_sandbox(
         self,
-        type: str = "",
+        type: StartType | Literal[""] = "",
         image: str = "",
         command: Sequence[str] | None = None,
         memory_mb: int | None = None,
@@ -38,7 +41,7 @@ class AsyncSandboxCalls(AsyncCalls):
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
-        network: str | None = None,
+        network: Network | Literal[""] | None = None,
         *,
         name: str = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
+from ...models import Network, StartType
 from ...options import NOT_GIVEN, NotGiven
 from .api import SandboxAPI
 from .client import own_client
@@ -45,7 +46,7 @@ class Sandbox(ObjectCalls):
     def create(
         cls,
         client: SandboxAPI | None = None,
-        type: str = "",
+        type: StartType | Literal[""] = "",
         image: str = "",
         command: Sequence[str] | None = None,
         memory_mb: int | None = None,
@@ -54,7 +55,7 @@ class Sandbox(ObjectCalls):
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
-        network: str | None = None,
+        network: Network | Literal[""] | None = None,
         *,
         name: str = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from ... import models, operations
 from ...models import (
@@ -13,9 +14,11 @@ from ...models import (
     ListSandboxesResult,
     MetricsPoint,
     MetricsResult,
+    Network,
     SandboxInfo,
     SnapshotInfo,
     SnapshotResult,
+    StartType,
 )
 from ...models.checks import milliseconds
 from ...options import NOT_GIVEN, NotGiven
@@ -30,7 +33,7 @@ class SandboxCalls(Calls):
 
     def start_sandbox(
         self,
-        type: str = "",
+        type: StartType | Literal[""] = "",
         image: str = "",
         command: Sequence[str] | None = None,
         memory_mb: int | None = None,
@@ -39,7 +42,7 @@ class SandboxCalls(Calls):
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
-        network: str | None = None,
+        network: Network | Literal[""] | None = None,
         *,
         name: str = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,
