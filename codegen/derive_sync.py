@@ -47,6 +47,7 @@ _NAMES: Final = {
     "AsyncTransport": "Transport",
     "AsyncWire": "Wire",
     "_AsyncClient": "_Client",
+    "_AsyncProcessCalls": "_ProcessCalls",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",

@@ -6,10 +6,16 @@
     ├── SandboxHTTPError                  the orchestrator (or a proxy before it) refused or failed
     │   ├── InvalidArgumentError            400  INVALID_ARGUMENT      (also ValueError)
     │   ├── AuthenticationError             401  UNAUTHENTICATED
-    │   ├── PermissionDeniedError           403  PERMISSION_DENIED     also of a file
-    │   ├── SandboxNotFoundError            404  NOT_FOUND             also a file
+    │   ├── PermissionDeniedError           403  PERMISSION_DENIED
+    │   │   └── SandboxFilePermissionError    403  PERMISSION_DENIED     (also PermissionError)
+    │   ├── NotFoundError                   404  NOT_FOUND
+    │   │   ├── SandboxNotFoundError          404  NOT_FOUND
+    │   │   ├── ProcessNotFoundError          404  NOT_FOUND
+    │   │   └── SandboxFileNotFoundError      404  NOT_FOUND             (also FileNotFoundError)
     │   ├── ConflictError                   409  FAILED_PRECONDITION, ALREADY_EXISTS, ABORTED
-    │   │   └── SandboxEndedError             409  FAILED_PRECONDITION   while the command ran
+    │   │   ├── SandboxEndedError             409  FAILED_PRECONDITION   while the command ran
+    │   │   └── SandboxFileConflictError      409  FAILED_PRECONDITION   (also OSError)
+    │   │       └── SandboxFileExistsError      409  FAILED_PRECONDITION   (also FileExistsError)
     │   ├── PayloadTooLargeError            413  RESOURCE_EXHAUSTED
     │   ├── AtCapacityError                 429  RESOURCE_EXHAUSTED
     │   ├── CancelledByServerError          499  CANCELLED
@@ -32,10 +38,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Final
-
-if TYPE_CHECKING:
-    from .models import ExecResult
+from typing import ClassVar, Final, Protocol
 
 __all__ = [
     "AtCapacityError",
@@ -43,18 +46,25 @@ __all__ = [
     "CancelledByServerError",
     "ClientClosedError",
     "CommandFailedError",
+    "CommandResult",
     "ConflictError",
     "InternalServerError",
     "InvalidArgumentError",
+    "NotFoundError",
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "ProcessNotFoundError",
     "ProtocolError",
     "Reason",
     "RuntimeUnavailableError",
     "SandboxConnectionError",
     "SandboxEndedError",
     "SandboxError",
+    "SandboxFileConflictError",
+    "SandboxFileExistsError",
+    "SandboxFileNotFoundError",
+    "SandboxFilePermissionError",
     "SandboxHTTPError",
     "SandboxNotFoundError",
     "SandboxTimeoutError",
@@ -100,11 +110,13 @@ class Reason(StrEnum):
     FILE_DENIED = "file_denied"
     NETWORK_REFUSED = "network_refused"
     NOT_FOUND = "not_found"
+    PROCESS_NOT_FOUND = "process_not_found"
     FILE_NOT_FOUND = "file_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     WRONG_STATE = "wrong_state"
     SANDBOX_ENDED = "sandbox_ended"
     FILE_CONFLICT = "file_conflict"
+    FILE_EXISTS = "file_exists"
     ALREADY_EXISTS = "already_exists"
     ABORTED = "aborted"
     TOO_LARGE = "too_large"
@@ -128,8 +140,8 @@ class SandboxError(Exception):
     Attributes:
         detail: The cause in words.
         reason: The cause as a stable name, one of `Reason` from this orchestrator.
-        status_code: HTTP status, also where gRPC carried the error; None where there was no answer.
-        grpc_status: Name of the gRPC status, also where HTTP carried it; None where there was no answer.
+        status_code: HTTP status, also where gRPC carried the error; None where no server reported it.
+        grpc_status: Name of the gRPC status, also where HTTP carried it; None where no server reported it.
         retryable: Whether the same call may succeed when it is repeated later.
         request_id: ID of the request, as the orchestrator's log has it; empty where it gave none.
         transport: ``http`` or ``grpc``; None for an error raised before any transport.
@@ -155,8 +167,8 @@ class SandboxError(Exception):
         row = _ROW_OF_REASON.get(reason or self.default_reason)
         self.detail = shorten(detail)
         self.reason: str = str(reason or self.default_reason)
-        self.status_code = status_code if status_code is not None or row is None else row.status_code
-        self.grpc_status = grpc_status if grpc_status is not None or row is None else row.grpc_status
+        self.status_code = status_code
+        self.grpc_status = grpc_status
         self.retryable = retryable if retryable is not None else bool(row and row.retryable)
         self.request_id = request_id
         self.transport = transport
@@ -194,7 +206,7 @@ class AuthenticationError(SandboxHTTPError):
 
 
 class PermissionDeniedError(SandboxHTTPError):
-    """Report that this caller may not do this, or what runs in the sandbox not use this file (403).
+    """Report that this caller may not do this (403).
 
     Its reason is ``network_refused`` where a start asks for a network that the operator forbids.
     """
@@ -202,10 +214,32 @@ class PermissionDeniedError(SandboxHTTPError):
     default_reason = Reason.PERMISSION_DENIED
 
 
-class SandboxNotFoundError(SandboxHTTPError):
-    """Report that there is no such sandbox, that it was stopped, or that it has no such file (404)."""
+class SandboxFilePermissionError(PermissionDeniedError, PermissionError):
+    """Report that what runs in the sandbox may not use this file (403)."""
+
+    default_reason = Reason.FILE_DENIED
+
+
+class NotFoundError(SandboxHTTPError):
+    """Report that something is not there; the base of the classes that say what (404)."""
 
     default_reason = Reason.NOT_FOUND
+
+
+class SandboxNotFoundError(NotFoundError):
+    """Report that there is no such sandbox, or that it was stopped (404)."""
+
+
+class ProcessNotFoundError(NotFoundError):
+    """Report that the sandbox has no such process (404)."""
+
+    default_reason = Reason.PROCESS_NOT_FOUND
+
+
+class SandboxFileNotFoundError(NotFoundError, FileNotFoundError):
+    """Report that the sandbox has no such file or directory (404)."""
+
+    default_reason = Reason.FILE_NOT_FOUND
 
 
 class ConflictError(SandboxHTTPError):
@@ -218,6 +252,18 @@ class SandboxEndedError(ConflictError):
     """Report that the sandbox ended, or was stopped, while the command ran (409)."""
 
     default_reason = Reason.SANDBOX_ENDED
+
+
+class SandboxFileConflictError(ConflictError, OSError):
+    """Report that a file in the sandbox is not of the kind or in the state that this needs (409)."""
+
+    default_reason = Reason.FILE_CONFLICT
+
+
+class SandboxFileExistsError(SandboxFileConflictError, FileExistsError):
+    """Report that there is a file or directory already (409)."""
+
+    default_reason = Reason.FILE_EXISTS
 
 
 class PayloadTooLargeError(SandboxHTTPError):
@@ -286,6 +332,35 @@ class ProtocolError(SandboxError):
     default_reason = Reason.BAD_RESPONSE
 
 
+class CommandResult(Protocol):
+    """What a command printed and how it ended: the part of `ExecResult` that errors know."""
+
+    @property
+    def stdout(self) -> str:
+        """Return standard output as text."""
+        ...
+
+    @property
+    def stderr(self) -> str:
+        """Return standard error as text."""
+        ...
+
+    @property
+    def exit_code(self) -> int:
+        """Return the exit status."""
+        ...
+
+    @property
+    def signal(self) -> int:
+        """Return the signal that ended it; 0 where none did."""
+        ...
+
+    @property
+    def timed_out(self) -> bool:
+        """Tell whether it was ended because its time had passed."""
+        ...
+
+
 class CommandFailedError(SandboxError):
     """Report a command that did not end with status 0, from `ExecResult.check`.
 
@@ -294,7 +369,7 @@ class CommandFailedError(SandboxError):
     """
 
     default_reason = Reason.COMMAND_FAILED
-    result: ExecResult | None = None
+    result: CommandResult | None = None
 
 
 class ClientClosedError(SandboxError, RuntimeError):
@@ -322,14 +397,16 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Reason.START_FAILED, 400, "INVALID_ARGUMENT", InvalidArgumentError),
     Row(Reason.UNAUTHENTICATED, 401, "UNAUTHENTICATED", AuthenticationError),
     Row(Reason.PERMISSION_DENIED, 403, "PERMISSION_DENIED", PermissionDeniedError),
-    Row(Reason.FILE_DENIED, 403, "PERMISSION_DENIED", PermissionDeniedError),
+    Row(Reason.FILE_DENIED, 403, "PERMISSION_DENIED", SandboxFilePermissionError),
     Row(Reason.NETWORK_REFUSED, 403, "PERMISSION_DENIED", PermissionDeniedError),
     Row(Reason.NOT_FOUND, 404, "NOT_FOUND", SandboxNotFoundError),
-    Row(Reason.FILE_NOT_FOUND, 404, "NOT_FOUND", SandboxNotFoundError),
+    Row(Reason.PROCESS_NOT_FOUND, 404, "NOT_FOUND", ProcessNotFoundError),
+    Row(Reason.FILE_NOT_FOUND, 404, "NOT_FOUND", SandboxFileNotFoundError),
     Row(Reason.METHOD_NOT_ALLOWED, 405, "UNIMPLEMENTED", UnsupportedError),
     Row(Reason.WRONG_STATE, 409, "FAILED_PRECONDITION", ConflictError),
     Row(Reason.SANDBOX_ENDED, 409, "FAILED_PRECONDITION", SandboxEndedError),
-    Row(Reason.FILE_CONFLICT, 409, "FAILED_PRECONDITION", ConflictError),
+    Row(Reason.FILE_CONFLICT, 409, "FAILED_PRECONDITION", SandboxFileConflictError),
+    Row(Reason.FILE_EXISTS, 409, "FAILED_PRECONDITION", SandboxFileExistsError),
     Row(Reason.ALREADY_EXISTS, 409, "ALREADY_EXISTS", ConflictError),
     Row(Reason.ABORTED, 409, "ABORTED", ConflictError, retryable=True),
     Row(Reason.TOO_LARGE, 413, "RESOURCE_EXHAUSTED", PayloadTooLargeError),
@@ -388,6 +465,14 @@ _REASON_OF_GRPC_STATUS: Final[dict[str, Reason]] = {
 }
 
 
+def statuses_of(error: SandboxError) -> tuple[int | None, str | None]:
+    """Return the HTTP and gRPC status that a server gives an error; None where only clients raise it."""
+    row = _ROW_OF_REASON.get(error.reason)
+    if row is None:
+        return error.status_code, error.grpc_status
+    return row.status_code, row.grpc_status
+
+
 def reason_of_status_code(status_code: int) -> Reason:
     """Return the reason that an HTTP status alone tells, for an answer without our error body."""
     known = _REASON_OF_STATUS_CODE.get(status_code)
@@ -413,7 +498,7 @@ def error_for(
     operation: str | None = None,
     retry_after: float | None = None,
 ) -> SandboxError:
-    """Make the error that the table names for `reason`.
+    """Make the error that the table names for `reason`. It has a status where a server reported one.
 
     A reason that the table does not know (a newer orchestrator's) falls back to the class of the
     status that came with it, and keeps its name. So does one that only a client can find, such as a
@@ -428,12 +513,15 @@ def error_for(
         row = _ROW_OF_REASON[reason_of_grpc_status(grpc_status)]
     elif row is None:
         row = _ROW_OF_REASON[Reason.INTERNAL]
+    if status_code is not None or grpc_status is not None:
+        # The other transport's name for the status follows from the row.
+        status_code = row.status_code if status_code is None else status_code
+        grpc_status = row.grpc_status if grpc_status is None else grpc_status
     return row.error(
         detail,
         reason=reason,
-        # The other transport's name for the status follows from the row.
-        status_code=status_code if status_code is not None else row.status_code,
-        grpc_status=grpc_status if grpc_status is not None else row.grpc_status,
+        status_code=status_code,
+        grpc_status=grpc_status,
         retryable=row.retryable if retryable is None else retryable,
         request_id=request_id,
         transport=transport,

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from ..errors import ConflictError, ProtocolError, Reason, SandboxConnectionError
+from ..errors import ProtocolError, SandboxConnectionError, SandboxFileConflictError
 
 __all__ = ["Unpacking"]
 
@@ -248,8 +248,8 @@ def _parts(name: str) -> tuple[str, ...]:
     return parts
 
 
-def _refusal(path: str | Path, why: str) -> ConflictError:
-    return ConflictError(f"{path} {why}", reason=Reason.FILE_CONFLICT)
+def _refusal(path: str | Path, why: str) -> SandboxFileConflictError:
+    return SandboxFileConflictError(f"{path} {why}")
 
 
 def _beside(path: Path) -> Path:

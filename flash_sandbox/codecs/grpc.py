@@ -25,6 +25,7 @@ from ..errors import (
     error_for,
     reason_of_grpc_status,
     reason_of_status_code,
+    statuses_of,
 )
 from ..operations import OPERATIONS, Operation
 from . import MAX_REQUEST_BYTES
@@ -157,7 +158,7 @@ def encode_error(error: SandboxError) -> GRPCError:
     )
     # A header that begins or ends with a space would end the connection (RFC 9113, 8.2.1).
     text = detail.strip(" ") or error.reason
-    return GRPCError(Status[error.grpc_status or "INTERNAL"], text, message)
+    return GRPCError(Status[statuses_of(error)[1] or "INTERNAL"], text, message)
 
 
 # What grpclib says where the answer is not gRPC at all (grpclib.client.Stream).

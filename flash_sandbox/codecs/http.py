@@ -24,6 +24,7 @@ from ..errors import (
     error_for,
     reason_of_status_code,
     shorten,
+    statuses_of,
 )
 from ..operations import OPERATIONS, Operation
 from .fields import ModelReader, answer_name
@@ -354,7 +355,7 @@ def _frame_error(operation_name: str, fields: Any) -> SandboxError:
 
 def encode_error(error: SandboxError) -> tuple[int, bytes]:
     """Return the HTTP status and the body that tell `error`."""
-    status_code = error.status_code if error.status_code is not None else 500
+    status_code = statuses_of(error)[0] or 500
     message = generated.Error(
         detail=error.detail, reason=error.reason, request_id=error.request_id, retryable=error.retryable
     )

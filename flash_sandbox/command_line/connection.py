@@ -16,10 +16,10 @@ import typer
 from ..embedding import Endpoint, endpoint_at, own_endpoint
 from ..errors import (
     AuthenticationError,
+    NotFoundError,
     ProtocolError,
     SandboxConnectionError,
     SandboxError,
-    SandboxNotFoundError,
     SandboxTimeoutError,
     UnsupportedError,
 )
@@ -55,7 +55,7 @@ _STDOUT: Final = 1
 _NOBODY: Final = (
     SandboxConnectionError,
     SandboxTimeoutError,
-    SandboxNotFoundError,
+    NotFoundError,
     UnsupportedError,
     ProtocolError,
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import Reason, SandboxNotFoundError
+from ..errors import SandboxFileNotFoundError
 from ..options import Progress
 from .connection import Connection, connected
 from .names import complete_sandboxes, in_sandbox
@@ -133,9 +133,7 @@ def _download(
 def _is_directory(client: SandboxAPI, sandbox_id: str, path: str) -> bool:
     try:
         found = client.stat(sandbox_id, path)
-    except SandboxNotFoundError as error:
-        if error.reason != Reason.FILE_NOT_FOUND:
-            raise
+    except SandboxFileNotFoundError:
         return False
     return found.type == "directory"
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ConflictError, SandboxError, SandboxNotFoundError
+from ..errors import ConflictError, NotFoundError, SandboxError
 from ..models import ExecFrame
 from .connection import SIGNALLED, Failure, complain
 from .output import fields_of, payload, print_json
@@ -114,7 +114,7 @@ class Execution:
         tasks: set[asyncio.Task[None]] = set()
 
         async def resize() -> None:
-            with suppress(ConflictError, SandboxNotFoundError):
+            with suppress(ConflictError, NotFoundError):
                 await stream.resize(*_size())
 
         def changed(_: int) -> None:

@@ -27,8 +27,12 @@ from flash_sandbox.errors import (
     Reason,
     SandboxEndedError,
     SandboxError,
-    SandboxNotFoundError,
+    SandboxFileConflictError,
+    SandboxFileExistsError,
+    SandboxFileNotFoundError,
+    SandboxFilePermissionError,
     SandboxTimeoutError,
+    statuses_of,
 )
 from flash_sandbox.models.checks import MAX_MESSAGE_BYTES
 from flash_sandbox.orchestrator.guest import files
@@ -136,7 +140,7 @@ async def test_directories_are_made_and_removed(agent: Path) -> None:
         with pytest.raises(ConflictError, match="not empty"):
             await files.remove(channel, "/tmp/a")
         await files.remove(channel, "/tmp/a", recursive=True)
-        with pytest.raises(SandboxNotFoundError):
+        with pytest.raises(SandboxFileNotFoundError):
             await files.stat(channel, "/tmp/a")
 
 
@@ -147,19 +151,19 @@ async def _unpack(channel: Channel, path: str) -> None:
 FAILURES: list[tuple[Callable[[Channel], Awaitable[object]], type[SandboxError], Reason, str]] = [
     (
         lambda channel: files.read_file(channel, "/tmp/none"),
-        SandboxNotFoundError,
+        SandboxFileNotFoundError,
         Reason.FILE_NOT_FOUND,
         "/tmp/none: no such file or directory",
     ),
     (
         lambda channel: files.read_file(channel, "/tmp"),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/tmp: is a directory",
     ),
     (
         lambda channel: files.read_file(channel, "/tmp/pipe"),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/tmp/pipe: is no regular file",
     ),
@@ -171,79 +175,79 @@ FAILURES: list[tuple[Callable[[Channel], Awaitable[object]], type[SandboxError],
     ),
     (
         lambda channel: files.write_file(channel, "/", b""),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/: is a directory",
     ),
     (
         lambda channel: files.write_file(channel, "/dev/null", b""),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/dev/null: is no regular file",
     ),
     (
         lambda channel: files.write_file(channel, "/usr/new", b"x" * 500_000),
-        PermissionDeniedError,
+        SandboxFilePermissionError,
         Reason.FILE_DENIED,
         "/usr/new: read-only file system",
     ),
     (
         lambda channel: files.stat(channel, "/tmp/file/x"),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/tmp/file/x: not a directory",
     ),
     (
         lambda channel: files.list_dir(channel, "/tmp/loop"),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/tmp/loop: too many levels of links",
     ),
     (
         lambda channel: files.make_dir(channel, "/tmp/file"),
-        ConflictError,
-        Reason.FILE_CONFLICT,
+        SandboxFileExistsError,
+        Reason.FILE_EXISTS,
         "/tmp/file: there is one already",
     ),
     (
         lambda channel: files.remove(channel, "/usr/bin/env"),
-        PermissionDeniedError,
+        SandboxFilePermissionError,
         Reason.FILE_DENIED,
         "/usr/bin/env: read-only file system",
     ),
     (
         lambda channel: files.remove(channel, "/dev", recursive=True),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "in use",
     ),
     (
         lambda channel: files.move(channel, "/tmp/dir", "/tmp/dir/below"),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/tmp/dir: cannot be moved into itself",
     ),
     (
         lambda channel: files.move(channel, "/tmp/file", "/tmp/dir"),
-        ConflictError,
-        Reason.FILE_CONFLICT,
+        SandboxFileExistsError,
+        Reason.FILE_EXISTS,
         "/tmp/file: /tmp/dir: there is one already",
     ),
     (
         lambda channel: packed(channel, "/tmp/pipe"),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/tmp/pipe: is no regular file",
     ),
     (
         lambda channel: _unpack(channel, "/tmp/file"),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/tmp/file: not a directory",
     ),
     (
         lambda channel: _unpack(channel, "/tmp/full"),
-        ConflictError,
+        SandboxFileConflictError,
         Reason.FILE_CONFLICT,
         "/tmp/full: x: is a directory",
     ),
@@ -284,7 +288,7 @@ async def test_a_move_to_another_file_system_is_a_copy_that_replaces_at_once(age
             info = await files.stat(channel, source)
             await files.move(channel, source, target)
             assert (await files.stat(channel, target)) == _named(info, target)
-            with pytest.raises(SandboxNotFoundError):
+            with pytest.raises(SandboxFileNotFoundError):
                 await files.stat(channel, source)
         assert await script(channel, "ls -A /tmp") == b"agent\nfile\nlink\npipe\nsparse\n"
 
@@ -613,7 +617,7 @@ async def test_every_number_is_an_error() -> None:
     for number in (*errno.errorcode, 200, 2**32 - 1):
         with pytest.raises(SandboxError) as caught:
             await told(lambda channel: files.read_file(channel, "/x"), ended(number))
-        assert caught.value.status_code in (400, 403, 404, 409)
+        assert statuses_of(caught.value)[0] in (400, 403, 404, 409)
         words = caught.value.detail.removeprefix("/x: ")
         assert words not in ("", caught.value.detail)
         if number in files.CAUSES:

@@ -20,18 +20,20 @@ from flash_sandbox import (
     ConflictError,
     FileInfo,
     InvalidArgumentError,
+    NotFoundError,
     PayloadTooLargeError,
-    PermissionDeniedError,
     Reason,
     SandboxError,
-    SandboxNotFoundError,
+    SandboxFileConflictError,
+    SandboxFileNotFoundError,
+    SandboxFilePermissionError,
     SandboxTimeoutError,
 )
 from flash_sandbox.orchestrator.guest import files
 
 MIB = 1024 * 1024
 SECRET = b"what only the host holds"
-ANY_FAILURE = (ConflictError, SandboxNotFoundError, PermissionDeniedError)
+ANY_FAILURE = (ConflictError, NotFoundError, SandboxFilePermissionError)
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +164,18 @@ class TestFiles:
         )
         client = runtime.client
         expected = {
-            "gone": (SandboxNotFoundError, Reason.FILE_NOT_FOUND, "no such file or directory"),
-            "file/x": (ConflictError, Reason.FILE_CONFLICT, "not a directory"),
-            "loop/x": (ConflictError, Reason.FILE_CONFLICT, "too many levels of links"),
+            "gone": (SandboxFileNotFoundError, Reason.FILE_NOT_FOUND, "no such file or directory"),
+            "file/x": (SandboxFileConflictError, Reason.FILE_CONFLICT, "not a directory"),
+            "loop/x": (SandboxFileConflictError, Reason.FILE_CONFLICT, "too many levels of links"),
             "n" * 256: (InvalidArgumentError, Reason.INVALID_ARGUMENT, "a name is too long"),
         }
         if runtime.type == "bubblewrap":
             # Of its own files a sandbox's root is denied none.
-            expected["/proc/tty/driver/x"] = (PermissionDeniedError, Reason.FILE_DENIED, "permission denied")
+            expected["/proc/tty/driver/x"] = (
+                SandboxFilePermissionError,
+                Reason.FILE_DENIED,
+                "permission denied",
+            )
         for name, (kind, reason, told) in expected.items():
             path = os.path.join(home, name)
             for call in (
@@ -190,7 +196,7 @@ class TestFiles:
         runtime.client.make_dir(sandbox_id, f"{home}/dir/sub", mode=0o311, parents=True)
         assert [entry.name for entry in runtime.client.list_dir(sandbox_id, f"{home}/dir")] == ["sub"]
         if runtime.type == "bubblewrap":
-            with pytest.raises(PermissionDeniedError) as caught:
+            with pytest.raises(SandboxFilePermissionError) as caught:
                 runtime.client.list_dir(sandbox_id, "/proc/tty/driver")
             assert caught.value.reason == Reason.FILE_DENIED
 
@@ -329,7 +335,7 @@ class TestAttacks:
         runtime, sandbox_id = place
         monkeypatch.setattr(files, "SECONDS", 1.0)
         swap = f"cd {home}; mkfifo new; mv -f new name; echo content > new; mv -f new name"
-        failures = (ConflictError, SandboxNotFoundError, SandboxTimeoutError)
+        failures = (ConflictError, NotFoundError, SandboxTimeoutError)
         with self.changing(runtime, sandbox_id, swap):
             began = time.monotonic()
             for _ in range(6):
@@ -361,7 +367,7 @@ def test_files_need_no_program_in_the_sandbox(busybox: Runtime, tmp_path: Path) 
         client.upload(sandbox_id, tmp_path / "copy", "/tmp/f")
         assert [(info.name, info.size) for info in client.list_dir(sandbox_id, "/tmp/f")] == [("file", 7)]
         client.remove(sandbox_id, "/tmp/e", recursive=True)
-        with pytest.raises(SandboxNotFoundError):
+        with pytest.raises(SandboxFileNotFoundError):
             client.stat(sandbox_id, "/tmp/e")
 
 

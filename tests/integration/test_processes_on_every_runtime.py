@@ -6,7 +6,13 @@ import pytest
 from every_runtime import Runtime
 from inside import wait_until
 
-from flash_sandbox import ConflictError, SandboxEndedError, SandboxNotFoundError, SandboxTimeoutError
+from flash_sandbox import (
+    ConflictError,
+    ProcessNotFoundError,
+    SandboxEndedError,
+    SandboxNotFoundError,
+    SandboxTimeoutError,
+)
 from flash_sandbox.models import ExecFrame, ProcessInfo
 
 
@@ -88,7 +94,7 @@ class TestLife:
             runtime.client.list_processes(sandbox_id)
 
     def test_one_that_there_is_not_is_told(self, runtime: Runtime, idle: str) -> None:
-        with pytest.raises(SandboxNotFoundError, match="no process 1234"):
+        with pytest.raises(ProcessNotFoundError, match="no process 1234"):
             runtime.client.wait_process(idle, "1234")
 
     def test_what_cannot_be_run_is_told_of_by_its_end(self, runtime: Runtime, idle: str) -> None:

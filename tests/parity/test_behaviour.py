@@ -217,7 +217,12 @@ def test_timeout_of_a_call_ends_it(client: SandboxAPI, sandbox_id: str) -> None:
     with pytest.raises(SandboxTimeoutError) as caught:
         client.wait_process(sandbox_id, process_id, timeout=0.2)
     assert 0.15 < time.monotonic() - began < 5
-    assert (caught.value.reason, caught.value.status_code) == ("deadline_exceeded", 504)
+    assert caught.value.reason == "deadline_exceeded"
+    # The client's own clock has no status; the orchestrator's answer may come first.
+    assert (caught.value.status_code, caught.value.grpc_status) in (
+        (None, None),
+        (504, "DEADLINE_EXCEEDED"),
+    )
 
 
 def test_timeout_of_options_is_that_of_the_calls(client: SandboxAPI, sandbox_id: str) -> None:

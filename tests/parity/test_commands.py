@@ -14,6 +14,7 @@ from flash_sandbox import (
     ConflictError,
     ExecFrame,
     InvalidArgumentError,
+    ProcessNotFoundError,
     SandboxAPI,
     SandboxEndedError,
     SandboxNotFoundError,
@@ -167,7 +168,7 @@ class TestStream:
             assert next(frames).text == "got b\n"
             stream.write(b"c\n", end=True)
             assert printed(list(frames)) == b"got c\nend\n"
-            with pytest.raises((ConflictError, SandboxNotFoundError)):
+            with pytest.raises((ConflictError, ProcessNotFoundError)):
                 stream.write("d\n")
 
     def test_leaving_it_ends_the_command(self, client: SandboxAPI, sandbox_id: str) -> None:
@@ -304,9 +305,9 @@ class TestProcesses:
             client.signal_process("a", "b", signal)
 
     def test_process_that_is_not_there_is_not_found(self, client: SandboxAPI, sandbox_id: str) -> None:
-        with pytest.raises(SandboxNotFoundError, match="there is no process nothing"):
+        with pytest.raises(ProcessNotFoundError, match="there is no process nothing"):
             client.wait_process(sandbox_id, "nothing")
-        with pytest.raises(SandboxNotFoundError, match="there is no process nothing"):
+        with pytest.raises(ProcessNotFoundError, match="there is no process nothing"):
             client.follow_process(sandbox_id, "nothing")
 
     def test_process_without_a_terminal_has_no_size(self, client: SandboxAPI, sandbox_id: str) -> None:

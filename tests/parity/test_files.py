@@ -21,11 +21,13 @@ from flash_sandbox import (
     FileInfo,
     InvalidArgumentError,
     PayloadTooLargeError,
-    PermissionDeniedError,
     Reason,
     Sandbox,
     SandboxAPI,
     SandboxError,
+    SandboxFileConflictError,
+    SandboxFileNotFoundError,
+    SandboxFilePermissionError,
     SandboxNotFoundError,
 )
 
@@ -112,10 +114,10 @@ def test_a_file_has_the_mode_that_is_asked_for(client: SandboxAPI, sandbox_id: s
 
 
 def test_missing_directories_are_made_where_that_is_asked(client: SandboxAPI, sandbox_id: str) -> None:
-    with pytest.raises(SandboxNotFoundError):
+    with pytest.raises(SandboxFileNotFoundError):
         client.write_file(sandbox_id, "/tmp/a/b/c", b"")
     client.write_file(sandbox_id, "/tmp/a/b/c", b"", parents=True)
-    with pytest.raises(SandboxNotFoundError):
+    with pytest.raises(SandboxFileNotFoundError):
         client.make_dir(sandbox_id, "/tmp/x/y")
     client.make_dir(sandbox_id, "/tmp/x/y", mode=0o700, parents=True)
     client.make_dir(sandbox_id, "/tmp/x/y", parents=True)
@@ -157,7 +159,7 @@ def test_a_name_that_is_not_utf8_is_told_with_replacements(client: SandboxAPI, s
     sh(client, sandbox_id, "mkdir /tmp/d; touch \"/tmp/d/$(printf 'a\\377b')\"")
     (info,) = client.list_dir(sandbox_id, "/tmp/d")
     assert info.name == "a\ufffdb"
-    with pytest.raises(SandboxNotFoundError):
+    with pytest.raises(SandboxFileNotFoundError):
         client.read_file(sandbox_id, f"/tmp/d/{info.name}")
 
 
@@ -180,7 +182,7 @@ def test_a_full_directory_goes_only_where_that_is_asked(client: SandboxAPI, sand
     client.remove(sandbox_id, "/tmp/d", recursive=True)
     client.make_dir(sandbox_id, "/tmp/d")
     client.remove(sandbox_id, "/tmp/d")
-    with pytest.raises(SandboxNotFoundError):
+    with pytest.raises(SandboxFileNotFoundError):
         client.stat(sandbox_id, "/tmp/d")
 
 
@@ -190,10 +192,14 @@ def test_move_replaces_a_file_but_no_directory(client: SandboxAPI, sandbox_id: s
     client.make_dir(sandbox_id, "/tmp/d")
     client.move(sandbox_id, "/tmp/a", "/tmp/b")
     assert client.read_file(sandbox_id, "/tmp/b") == b"a"
-    for source, target in (("/tmp/b", "/tmp/d"), ("/tmp/d", "/tmp/b"), ("/tmp/d", "/tmp/d/e")):
-        with pytest.raises(ConflictError) as caught:
+    for source, target, reason in (
+        ("/tmp/b", "/tmp/d", Reason.FILE_EXISTS),
+        ("/tmp/d", "/tmp/b", Reason.FILE_EXISTS),
+        ("/tmp/d", "/tmp/d/e", Reason.FILE_CONFLICT),
+    ):
+        with pytest.raises(SandboxFileConflictError) as caught:
             client.move(sandbox_id, source, target)
-        assert caught.value.reason == Reason.FILE_CONFLICT
+        assert caught.value.reason == reason
     client.move(sandbox_id, "/tmp/d", "/dev/shm/d")
     assert [info.type for info in client.list_dir(sandbox_id, "/dev/shm")] == ["directory"]
 
@@ -236,7 +242,7 @@ def test_a_write_leaves_nothing_else_behind(client: SandboxAPI, sandbox_id: str)
 # An upload makes what is not there.
 @pytest.mark.parametrize("method", sorted(OF_A_PATH.keys() - {"upload"}))
 def test_what_is_not_there_is_told(client: SandboxAPI, sandbox_id: str, method: str, tmp_path: Path) -> None:
-    with pytest.raises(SandboxNotFoundError) as caught:
+    with pytest.raises(SandboxFileNotFoundError) as caught:
         OF_A_PATH[method](client, sandbox_id, "/tmp/no/such/file", tmp_path)
     error = caught.value
     assert (error.reason, error.status_code, error.grpc_status) == ("file_not_found", 404, "NOT_FOUND")
@@ -263,7 +269,7 @@ def test_a_path_through_a_file_is_a_conflict(
 def test_what_may_not_be_reached_is_denied(
     client: SandboxAPI, sandbox_id: str, method: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(PermissionDeniedError) as caught:
+    with pytest.raises(SandboxFilePermissionError) as caught:
         OF_A_PATH[method](client, sandbox_id, f"{CLOSED}/x", tmp_path)
     error = caught.value
     assert (error.reason, error.status_code, error.grpc_status) == ("file_denied", 403, "PERMISSION_DENIED")
@@ -275,7 +281,7 @@ def test_what_is_read_only_is_denied(
 ) -> None:
     path = "/usr/bin/env" if method in ("remove", "move") else "/usr/new"
     (tmp_path / "file").touch()
-    with pytest.raises(PermissionDeniedError) as caught:
+    with pytest.raises(SandboxFilePermissionError) as caught:
         OF_A_PATH[method](client, sandbox_id, path, tmp_path)
     assert caught.value.reason == Reason.FILE_DENIED
 
@@ -480,7 +486,7 @@ def test_a_file_of_no_blocks_takes_none_once_it_is_downloaded(
 def test_a_tree_that_cannot_be_read_whole_is_an_error(
     client: SandboxAPI, sandbox_id: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(PermissionDeniedError) as caught:
+    with pytest.raises(SandboxFilePermissionError) as caught:
         client.download(sandbox_id, os.path.dirname(CLOSED), tmp_path / "copy")
     assert caught.value.reason == Reason.FILE_DENIED
 
@@ -502,7 +508,7 @@ def test_an_archive_that_breaks_off_is_an_error(client: SandboxAPI, sandbox_id: 
 
 def test_an_upload_that_cannot_be_stored_is_told(client: SandboxAPI, sandbox_id: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(20 * MIB))
-    for path, kind in (("/usr/file", PermissionDeniedError), ("/tmp", ConflictError)):
+    for path, kind in (("/usr/file", SandboxFilePermissionError), ("/tmp", ConflictError)):
         with pytest.raises(kind):
             client.upload(sandbox_id, tmp_path / "file", path)
     # A sandbox's /dev/shm holds 64 MiB.

@@ -30,6 +30,7 @@ from flash_sandbox import (
     AuthenticationError,
     SandboxAPI,
     SandboxConnectionError,
+    SandboxFileNotFoundError,
     SandboxNotFoundError,
     UnsupportedError,
     tracing,
@@ -230,7 +231,7 @@ class TestCall:
         self, spans: Spans, client: SandboxAPI, sandbox_id: str
     ) -> None:
         client.exec_command(sandbox_id, "echo the-output", env={"A": "the-variable"}, stdin="the-input")
-        with pytest.raises(SandboxNotFoundError):
+        with pytest.raises(SandboxFileNotFoundError):
             client.read_file(sandbox_id, "/the-path")
         told = [*spans.pair("exec_command"), *spans.pair("read_file")]
         assert "the-" not in "".join(span.to_json() for span in told)

@@ -22,7 +22,11 @@ def test_every_reason_has_one_row() -> None:
 
 
 def test_every_class_but_the_bases_has_a_row() -> None:
-    assert {row.error for row in TABLE} == set(CLASSES) - {SandboxError, errors.SandboxHTTPError}
+    assert {row.error for row in TABLE} == set(CLASSES) - {
+        SandboxError,
+        errors.SandboxHTTPError,
+        errors.NotFoundError,
+    }
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.reason)
@@ -57,12 +61,19 @@ def test_every_grpc_status_alone_tells_an_error(status: str) -> None:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.reason)
 def test_reason_tells_the_class_and_both_statuses(row: errors.Row) -> None:
     error = errors.error_for(row.reason, "why")
-    assert type(error) is row.error
-    assert (error.reason, error.status_code, error.grpc_status) == (
-        row.reason,
-        row.status_code,
-        row.grpc_status,
-    )
+    assert (type(error), error.reason) == (row.error, row.reason)
+    assert errors.statuses_of(error) == (row.status_code, row.grpc_status)
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_an_error_that_no_server_reported_has_no_status(kind: type[SandboxError]) -> None:
+    error = kind("why")
+    assert (error.status_code, error.grpc_status) == (None, None)
+
+
+def test_what_is_not_found_has_siblings() -> None:
+    kinds = (errors.SandboxNotFoundError, errors.ProcessNotFoundError, errors.SandboxFileNotFoundError)
+    assert all(kind.__bases__[0] is errors.NotFoundError for kind in kinds)
 
 
 def test_unknown_reason_falls_back_to_the_status_and_keeps_its_name() -> None:
@@ -86,6 +97,9 @@ def test_error_survives_pickle_and_copy_with_every_field(kind: type[SandboxError
         (errors.SandboxConnectionError, ConnectionError),
         (errors.OutcomeUnknownError, ConnectionError),
         (errors.ClientClosedError, RuntimeError),
+        (errors.SandboxFileNotFoundError, FileNotFoundError),
+        (errors.SandboxFilePermissionError, PermissionError),
+        (errors.SandboxFileExistsError, FileExistsError),
     ],
 )
 def test_error_is_also_the_builtin_one(kind: type[SandboxError], builtin: type[Exception]) -> None:
@@ -105,4 +119,4 @@ def test_long_detail_is_cut_and_says_so() -> None:
 
 def test_every_error_is_exported() -> None:
     assert {kind.__name__ for kind in CLASSES} <= set(flash_sandbox.__all__)
-    assert {kind.__name__ for kind in CLASSES} | {"Reason"} == set(errors.__all__)
+    assert {kind.__name__ for kind in CLASSES} | {"CommandResult", "Reason"} == set(errors.__all__)

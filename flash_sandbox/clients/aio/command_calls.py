@@ -212,7 +212,8 @@ class AsyncCommandCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             SandboxEndedError: The sandbox ended while the process ran.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -239,7 +240,8 @@ class AsyncCommandCalls(AsyncCalls):
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.FollowProcessRequest(sandbox_id, process_id, offset, not follow)
@@ -263,7 +265,8 @@ class AsyncCommandCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -289,7 +292,8 @@ class AsyncCommandCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -315,7 +319,8 @@ class AsyncCommandCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ... import models, operations
-from ...errors import ConflictError, Reason, SandboxNotFoundError
+from ...errors import SandboxFileConflictError, SandboxFileNotFoundError
 from ...models import FileInfo, path_in_sandbox
 from ...options import NOT_GIVEN, NotGiven, Progress
 from ..bound import Bound
@@ -43,9 +43,11 @@ class AsyncFileCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is no regular file, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: It is no regular file.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not read it.
             PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -77,9 +79,11 @@ class AsyncFileCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: What is there is no regular file, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileConflictError: What is there is no regular file.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.WriteFileRequest(
@@ -102,9 +106,11 @@ class AsyncFileCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or nothing at the path (`Reason.FILE_NOT_FOUND`).
-            ConflictError: The path leads through what is no directory, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not look there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is nothing at the path.
+            SandboxFileConflictError: The path leads through what is no directory.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not look there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.StatRequest(sandbox_id, path)
@@ -124,9 +130,11 @@ class AsyncFileCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is no directory, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not look there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileConflictError: It is no directory.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not look there.
             PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -152,9 +160,11 @@ class AsyncFileCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: There is something already, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileExistsError: There is something already.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.MakeDirRequest(sandbox_id, path, mode=mode, parents=parents)
@@ -177,9 +187,11 @@ class AsyncFileCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or nothing at the path (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is a directory that is not empty, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not remove it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is nothing at the path.
+            SandboxFileConflictError: It is a directory that is not empty.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not remove it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.RemoveRequest(sandbox_id, path, recursive=recursive)
@@ -202,9 +214,11 @@ class AsyncFileCalls(AsyncCalls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: There is a directory already, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not do that.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: There is a directory already.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not do that.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.MoveRequest(sandbox_id, source, target)
@@ -235,8 +249,9 @@ class AsyncFileCalls(AsyncCalls):
         Raises:
             OSError: There is no such file or directory on this machine, or it cannot be read.
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: Something else is there, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxFileConflictError: Something else is there.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             OutcomeUnknownError: The connection was lost; any part may have been copied.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -277,10 +292,11 @@ class AsyncFileCalls(AsyncCalls):
 
         Raises:
             OSError: It cannot be written on this machine.
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is neither a file nor a directory, a link is in the way on this machine, or the
-                sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read all of it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: It is neither a file nor a directory, or a link is in the way here.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came.
             SandboxConnectionError: It broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -319,7 +335,8 @@ class AsyncFileCalls(AsyncCalls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: Something else is there, or the sandbox is not running.
+            SandboxFileConflictError: Something else is there.
+            ConflictError: The sandbox is not running.
             InvalidArgumentError: It is no tar archive.
             OutcomeUnknownError: The connection was lost; any part may have been unpacked.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -344,9 +361,10 @@ class AsyncFileCalls(AsyncCalls):
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
             ConflictError: The sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read all of it.
+            SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came; raised by the archive, too.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -359,12 +377,10 @@ class AsyncFileCalls(AsyncCalls):
         """Refuse to put a file where a directory is: some tars would replace an empty one."""
         try:
             found = await self.stat(sandbox_id, path, timeout=timeout)
-        except SandboxNotFoundError as error:
-            if error.reason != Reason.FILE_NOT_FOUND:
-                raise
+        except SandboxFileNotFoundError:
             return
         if found.type == "directory":
-            raise ConflictError(f"{path}: is a directory", reason=Reason.FILE_CONFLICT)
+            raise SandboxFileConflictError(f"{path}: is a directory")
 
 
 async def _sent(packing: Packing, progress: Progress | None) -> AsyncIterator[bytes]:

@@ -358,7 +358,8 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             SandboxEndedError: The sandbox ended while the process ran.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -382,7 +383,8 @@ class AsyncObjectCalls:
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         return await self._client.follow_process(
@@ -404,7 +406,8 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -427,7 +430,8 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -450,7 +454,8 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -501,9 +506,11 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is no regular file, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: It is no regular file.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not read it.
             PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -529,9 +536,11 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: What is there is no regular file, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileConflictError: What is there is no regular file.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         await self._client.write_file(self._id, path, content, mode=mode, parents=parents, timeout=timeout)
@@ -544,9 +553,11 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or nothing at the path (`Reason.FILE_NOT_FOUND`).
-            ConflictError: The path leads through what is no directory, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not look there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is nothing at the path.
+            SandboxFileConflictError: The path leads through what is no directory.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not look there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         return await self._client.stat(self._id, path, timeout=timeout)
@@ -564,9 +575,11 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is no directory, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not look there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileConflictError: It is no directory.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not look there.
             PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -589,9 +602,11 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: There is something already, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileExistsError: There is something already.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         await self._client.make_dir(self._id, path, mode=mode, parents=parents, timeout=timeout)
@@ -611,9 +626,11 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or nothing at the path (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is a directory that is not empty, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not remove it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is nothing at the path.
+            SandboxFileConflictError: It is a directory that is not empty.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not remove it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         await self._client.remove(self._id, path, recursive=recursive, timeout=timeout)
@@ -633,9 +650,11 @@ class AsyncObjectCalls:
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: There is a directory already, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not do that.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: There is a directory already.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not do that.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         await self._client.move(self._id, source, target, timeout=timeout)
@@ -663,8 +682,9 @@ class AsyncObjectCalls:
         Raises:
             OSError: There is no such file or directory on this machine, or it cannot be read.
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: Something else is there, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxFileConflictError: Something else is there.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             OutcomeUnknownError: The connection was lost; any part may have been copied.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -697,10 +717,11 @@ class AsyncObjectCalls:
 
         Raises:
             OSError: It cannot be written on this machine.
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is neither a file nor a directory, a link is in the way on this machine, or the
-                sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read all of it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: It is neither a file nor a directory, or a link is in the way here.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came.
             SandboxConnectionError: It broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -725,7 +746,8 @@ class AsyncObjectCalls:
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: Something else is there, or the sandbox is not running.
+            SandboxFileConflictError: Something else is there.
+            ConflictError: The sandbox is not running.
             InvalidArgumentError: It is no tar archive.
             OutcomeUnknownError: The connection was lost; any part may have been unpacked.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -747,9 +769,10 @@ class AsyncObjectCalls:
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
             ConflictError: The sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read all of it.
+            SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came; raised by the archive, too.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from ...errors import PayloadTooLargeError, SandboxConnectionError
 from ...models import DownloadArchiveChunk, Event, ExecFrame
 from ...transports.base import AsyncStream
 from ..bound import Bound
-
-if TYPE_CHECKING:
-    from .command_calls import AsyncCommandCalls
 
 __all__ = ["AsyncArchive", "AsyncEvents", "AsyncExecStream", "AsyncFrames", "AsyncPieces"]
 
@@ -110,6 +107,18 @@ class AsyncFrames(AsyncPieces[ExecFrame]):
         return frame
 
 
+class _AsyncProcessCalls(Protocol):
+    """The calls that a running command needs of its client."""
+
+    async def write_stdin(
+        self, sandbox_id: str, process_id: str, data: bytes | str = b"", *, end: bool = False
+    ) -> None: ...
+
+    async def resize_process(self, sandbox_id: str, process_id: str, rows: int, columns: int) -> None: ...
+
+    async def signal_process(self, sandbox_id: str, process_id: str, signal: int | str = "TERM") -> None: ...
+
+
 class AsyncExecStream(AsyncFrames):
     """A command that runs: an iterator of frames, and a context manager that ends the command.
 
@@ -118,12 +127,12 @@ class AsyncExecStream(AsyncFrames):
         exit: The last frame, which tells how it ended, once it has come.
     """
 
-    _calls: AsyncCommandCalls
+    _calls: _AsyncProcessCalls
     _sandbox_id: str
 
     @classmethod
     async def begin_in(
-        cls, calls: AsyncCommandCalls, sandbox_id: str, frames: AsyncStream[ExecFrame]
+        cls, calls: _AsyncProcessCalls, sandbox_id: str, frames: AsyncStream[ExecFrame]
     ) -> Self:
         """Return a command once it has been started."""
         stream = await cls.begin(frames)

@@ -213,7 +213,8 @@ class CommandCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             SandboxEndedError: The sandbox ended while the process ran.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -240,7 +241,8 @@ class CommandCalls(Calls):
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.FollowProcessRequest(sandbox_id, process_id, offset, not follow)
@@ -264,7 +266,8 @@ class CommandCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -290,7 +293,8 @@ class CommandCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -316,7 +320,8 @@ class CommandCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such process in it.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
             ConflictError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """

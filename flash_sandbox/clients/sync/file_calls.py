@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ... import models, operations
-from ...errors import ConflictError, Reason, SandboxNotFoundError
+from ...errors import SandboxFileConflictError, SandboxFileNotFoundError
 from ...models import FileInfo, path_in_sandbox
 from ...options import NOT_GIVEN, NotGiven, Progress
 from ..bound import Bound
@@ -44,9 +44,11 @@ class FileCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is no regular file, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: It is no regular file.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not read it.
             PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -78,9 +80,11 @@ class FileCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: What is there is no regular file, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileConflictError: What is there is no regular file.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.WriteFileRequest(
@@ -101,9 +105,11 @@ class FileCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or nothing at the path (`Reason.FILE_NOT_FOUND`).
-            ConflictError: The path leads through what is no directory, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not look there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is nothing at the path.
+            SandboxFileConflictError: The path leads through what is no directory.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not look there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.StatRequest(sandbox_id, path)
@@ -123,9 +129,11 @@ class FileCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is no directory, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not look there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileConflictError: It is no directory.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not look there.
             PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -151,9 +159,11 @@ class FileCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such directory (`Reason.FILE_NOT_FOUND`).
-            ConflictError: There is something already, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileExistsError: There is something already.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.MakeDirRequest(sandbox_id, path, mode=mode, parents=parents)
@@ -176,9 +186,11 @@ class FileCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or nothing at the path (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is a directory that is not empty, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not remove it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is nothing at the path.
+            SandboxFileConflictError: It is a directory that is not empty.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not remove it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.RemoveRequest(sandbox_id, path, recursive=recursive)
@@ -201,9 +213,11 @@ class FileCalls(Calls):
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: There is a directory already, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not do that.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: There is a directory already.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not do that.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.MoveRequest(sandbox_id, source, target)
@@ -234,8 +248,9 @@ class FileCalls(Calls):
         Raises:
             OSError: There is no such file or directory on this machine, or it cannot be read.
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: Something else is there, or the sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not write there.
+            SandboxFileConflictError: Something else is there.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
             OutcomeUnknownError: The connection was lost; any part may have been copied.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -276,10 +291,11 @@ class FileCalls(Calls):
 
         Raises:
             OSError: It cannot be written on this machine.
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
-            ConflictError: It is neither a file nor a directory, a link is in the way on this machine, or the
-                sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read all of it.
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: It is neither a file nor a directory, or a link is in the way here.
+            ConflictError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came.
             SandboxConnectionError: It broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -318,7 +334,8 @@ class FileCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: Something else is there, or the sandbox is not running.
+            SandboxFileConflictError: Something else is there.
+            ConflictError: The sandbox is not running.
             InvalidArgumentError: It is no tar archive.
             OutcomeUnknownError: The connection was lost; any part may have been unpacked.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -343,9 +360,10 @@ class FileCalls(Calls):
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
-            SandboxNotFoundError: There is no such sandbox, or no such file in it (`Reason.FILE_NOT_FOUND`).
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
             ConflictError: The sandbox is not running.
-            PermissionDeniedError: What runs in the sandbox may not read all of it.
+            SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came; raised by the archive, too.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -358,12 +376,10 @@ class FileCalls(Calls):
         """Refuse to put a file where a directory is: some tars would replace an empty one."""
         try:
             found = self.stat(sandbox_id, path, timeout=timeout)
-        except SandboxNotFoundError as error:
-            if error.reason != Reason.FILE_NOT_FOUND:
-                raise
+        except SandboxFileNotFoundError:
             return
         if found.type == "directory":
-            raise ConflictError(f"{path}: is a directory", reason=Reason.FILE_CONFLICT)
+            raise SandboxFileConflictError(f"{path}: is a directory")
 
 
 def _sent(packing: Packing, progress: Progress | None) -> Iterator[bytes]:

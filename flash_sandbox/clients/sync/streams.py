@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from ...errors import PayloadTooLargeError, SandboxConnectionError
 from ...models import DownloadArchiveChunk, Event, ExecFrame
 from ...transports.base import Stream
 from ..bound import Bound
-
-if TYPE_CHECKING:
-    from .command_calls import CommandCalls
 
 __all__ = ["Archive", "Events", "ExecStream", "Frames", "Pieces"]
 
@@ -111,6 +108,18 @@ class Frames(Pieces[ExecFrame]):
         return frame
 
 
+class _ProcessCalls(Protocol):
+    """The calls that a running command needs of its client."""
+
+    def write_stdin(
+        self, sandbox_id: str, process_id: str, data: bytes | str = b"", *, end: bool = False
+    ) -> None: ...
+
+    def resize_process(self, sandbox_id: str, process_id: str, rows: int, columns: int) -> None: ...
+
+    def signal_process(self, sandbox_id: str, process_id: str, signal: int | str = "TERM") -> None: ...
+
+
 class ExecStream(Frames):
     """A command that runs: an iterator of frames, and a context manager that ends the command.
 
@@ -119,11 +128,11 @@ class ExecStream(Frames):
         exit: The last frame, which tells how it ended, once it has come.
     """
 
-    _calls: CommandCalls
+    _calls: _ProcessCalls
     _sandbox_id: str
 
     @classmethod
-    def begin_in(cls, calls: CommandCalls, sandbox_id: str, frames: Stream[ExecFrame]) -> Self:
+    def begin_in(cls, calls: _ProcessCalls, sandbox_id: str, frames: Stream[ExecFrame]) -> Self:
         """Return a command once it has been started."""
         stream = cls.begin(frames)
         stream._calls = calls

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from ...errors import ConflictError, Reason
+from ...errors import SandboxFileConflictError
 from ...models import (
     DownloadArchiveChunk,
     DownloadArchiveRequest,
@@ -79,7 +79,7 @@ class FileOperations:
         """Remove a file, a link or a directory."""
         path = _path(request.path)
         if path == "/":
-            raise ConflictError("/: the root directory cannot be removed", reason=Reason.FILE_CONFLICT)
+            raise SandboxFileConflictError("/: the root directory cannot be removed")
         await files.remove(self._channel(request.id), path, recursive=request.recursive)
         return RemoveResult()
 

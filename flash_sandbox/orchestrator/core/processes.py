@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from ...errors import ConflictError, SandboxError, SandboxNotFoundError
+from ...errors import ConflictError, ProcessNotFoundError, SandboxError
 from ...models import ExecFrame, ExecResult, ProcessInfo
 from ..guest.guest import Adopted, Guest
 from ..guest.output import BoundedBytes
@@ -307,11 +307,11 @@ class Processes:
         self._by_id.pop(process.id, None)
 
     def get(self, process_id: str) -> Process:
-        """Return a process by its ID; raise SandboxNotFoundError if there is none."""
+        """Return a process by its ID; raise ProcessNotFoundError if there is none."""
         try:
             return self._by_id[process_id]
         except KeyError:
-            raise SandboxNotFoundError(f"there is no process {process_id}") from None
+            raise ProcessNotFoundError(f"there is no process {process_id}") from None
 
     async def settled(self) -> None:
         """Wait until nothing reads the output of a process any more: the sandbox has ended."""

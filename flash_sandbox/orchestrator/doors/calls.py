@@ -19,6 +19,7 @@ from ...errors import (
     SandboxError,
     SandboxTimeoutError,
     UnavailableError,
+    statuses_of,
 )
 from .call import Call
 from .request_log import RequestLog
@@ -88,7 +89,7 @@ class Calls:
             raise CancelledByServerError("the orchestrator is shutting down") from None
         except Exception as error:
             # An error without a status is one of a client: here, a fault of the orchestrator.
-            if isinstance(error, SandboxError) and error.status_code is not None:
+            if isinstance(error, SandboxError) and statuses_of(error)[0] is not None:
                 raise
             self.log.unexpected(call, error)
             raise InternalServerError(

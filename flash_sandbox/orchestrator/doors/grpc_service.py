@@ -16,7 +16,7 @@ from grpclib.metadata import decode_timeout
 from h2.exceptions import StreamClosedError
 
 from ...codecs.grpc import decode_request, encode_error, encode_result
-from ...errors import InvalidArgumentError, Reason, SandboxError, UnsupportedError
+from ...errors import InvalidArgumentError, Reason, SandboxError, UnsupportedError, statuses_of
 from ...operations import OPERATIONS, START_SANDBOX, Operation
 from ..core.service import SandboxService
 from .auth import Gatekeeper
@@ -66,7 +66,7 @@ class GRPCService(SandboxServiceBase):
             call = _begin(incoming, operation)
             error.request_id = call.request_id
             self._refuse(incoming, error)
-            self._calls.ended(call, error.grpc_status or "INTERNAL", error.reason)
+            self._calls.ended(call, statuses_of(error)[1] or "INTERNAL", error.reason)
             return None
         incoming.connection.prove()
         return lambda: self._answer(incoming, operation, respond)
@@ -115,7 +115,7 @@ class GRPCService(SandboxServiceBase):
                 reply = await self._calls.perform(call, timeout, lambda: respond(incoming, call))
             except SandboxError as error:
                 error.request_id = call.request_id
-                status, reason = error.grpc_status or "INTERNAL", error.reason
+                status, reason = statuses_of(error)[1] or "INTERNAL", error.reason
                 await incoming.fail(encode_error(error), _error_metadata(error))
             else:
                 if reply is not None:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from ...codecs import MAX_REQUEST_BYTES
 from ...codecs.http import decode_request, encode_error, encode_frame, encode_frame_error, encode_result
-from ...errors import PayloadTooLargeError, Reason, SandboxError, error_for
+from ...errors import PayloadTooLargeError, Reason, SandboxError, error_for, statuses_of
 from ...operations import OPERATIONS, START_SANDBOX, Operation
 from ..core.service import SandboxService
 from ..version import installed_version
@@ -355,9 +355,10 @@ def _texts(headers: _Headers) -> dict[str, str]:
 
 def _error_headers(error: SandboxError, allow: str) -> list[tuple[bytes, bytes]]:
     headers = []
-    if error.status_code == 401:
+    status_code, _ = statuses_of(error)
+    if status_code == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if error.status_code == 405:
+    if status_code == 405:
         headers.append((b"allow", allow.encode()))
     if error.retry_after is not None:
         headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))

@@ -19,12 +19,12 @@ from typing import Any, Final, TypeVar
 import flash_sandbox_guest as guest
 
 from ...errors import (
-    ConflictError,
     InvalidArgumentError,
     PayloadTooLargeError,
     Reason,
     SandboxEndedError,
     SandboxError,
+    SandboxFileConflictError,
     SandboxTimeoutError,
     error_for,
 )
@@ -85,7 +85,7 @@ CAUSES: Final[dict[int, tuple[Reason, str]]] = {
     errno.EROFS: (Reason.FILE_DENIED, "read-only file system"),
     errno.EISDIR: (Reason.FILE_CONFLICT, "is a directory"),
     errno.ENOTDIR: (Reason.FILE_CONFLICT, "not a directory"),
-    errno.EEXIST: (Reason.FILE_CONFLICT, "there is one already"),
+    errno.EEXIST: (Reason.FILE_EXISTS, "there is one already"),
     errno.ENOTEMPTY: (Reason.FILE_CONFLICT, "directory not empty"),
     errno.ELOOP: (Reason.FILE_CONFLICT, "too many levels of links"),
     errno.EMLINK: (Reason.FILE_CONFLICT, "too many links"),
@@ -358,8 +358,8 @@ def _info(path: str, name: str, entry: guest.Entry) -> FileInfo:
         raise _nonsense(path, error) from error
 
 
-def _nonsense(path: str, error: Exception) -> ConflictError:
-    return ConflictError(f"{path}: the sandbox tells nonsense of it: {error}", reason=Reason.FILE_CONFLICT)
+def _nonsense(path: str, error: Exception) -> SandboxFileConflictError:
+    return SandboxFileConflictError(f"{path}: the sandbox tells nonsense of it: {error}")
 
 
 @asynccontextmanager
