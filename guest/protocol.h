@@ -153,6 +153,7 @@ enum {
     ENDED_UNKNOWN = 3,
     ENDED_DROPPED = 4,
     ENDED_NOT_RUN = 5,
+    ENDED_DURATION_MS = 6,
 };
 
 enum file_kind {

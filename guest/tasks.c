@@ -33,7 +33,7 @@ struct task *task_new(uint64_t id, enum task_kind kind, uint64_t window) {
     struct task *task = calloc(1, sizeof *task);
     if (!task) return NULL;
     *task = (struct task){
-        .id = id, .kind = kind, .credit = INPUT_WINDOW,
+        .id = id, .kind = kind, .credit = INPUT_WINDOW, .begun_ms = now_ms(),
         .executed = -1, .report = -1, .input = -1, .outputs = {-1, -1}, .control = -1,
     };
     task_window(task, 0, window, false);
@@ -226,6 +226,7 @@ void task_end(struct task *task, uint32_t status, uint32_t signal, bool unknown)
     task->status = status;
     task->signal = signal;
     task->unknown = unknown;
+    task->duration_ms = (uint64_t)(now_ms() - task->begun_ms);
     task->silence_until = now_ms() + TERMINAL_GRACE_MS;
     if (!task->terminal) close_input(task);
     close_descriptor(&task->control);
@@ -279,6 +280,7 @@ static bool send_ended(struct task *task) {
         {ENDED_UNKNOWN, task->unknown},
         {ENDED_DROPPED, task->output.dropped},
         {ENDED_NOT_RUN, task->not_run},
+        {ENDED_DURATION_MS, task->duration_ms},
         {0, 0},
     };
     return task->ended_sent = stream_send(task->id, FROM_GUEST_ENDED, numbers, 0, nothing);

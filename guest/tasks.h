@@ -51,6 +51,8 @@ struct task {
     bool ended, ended_sent;
     bool unknown;
     uint32_t status, signal;
+    int64_t begun_ms;
+    uint64_t duration_ms;
     uint32_t not_run; /* enum not_run */
     char *label; /* what the orchestrator calls it; NULL: nothing */
     size_t label_size;

@@ -37,7 +37,7 @@ from inside import wait_until
 import flash_sandbox
 from flash_sandbox import OutcomeUnknownError, Sandbox, SandboxEndedError, SandboxError, SandboxNotFoundError
 from flash_sandbox.orchestrator.doors import streaming
-from flash_sandbox.orchestrator.runtimes import capabilities
+from flash_sandbox.orchestrator.runtimes.catalogue import capabilities
 
 
 class ImpatientProxy:

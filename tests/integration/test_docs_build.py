@@ -16,7 +16,7 @@ from docs.ext import PARTS, fill_in, operations, tables
 from flash_sandbox import __all__ as PUBLIC
 from flash_sandbox.errors import TABLE
 from flash_sandbox.operations import OPERATIONS
-from flash_sandbox.orchestrator.runtimes import capabilities
+from flash_sandbox.orchestrator.runtimes.catalogue import capabilities
 from flash_sandbox.orchestrator.runtimes.catalogue import RUNTIME_NAMES
 
 # Proxies that are not there: what asks for anything outside of this machine fails.

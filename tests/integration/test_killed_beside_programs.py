@@ -59,7 +59,7 @@ class Life:
     def begin(self, client: HTTPClient) -> None:
         self.sandbox = client.start_sandbox(self.type, self.image)
         self.counter = client.start_process(self.sandbox, ["sh", "-c", COUNTER])
-        self.echo = client.start_process(self.sandbox, ["cat"], stdin=True)
+        self.echo = client.start_process(self.sandbox, ["cat"], keep_stdin=True)
 
     def read_numbers(self, client: HTTPClient) -> None:
         """Fail unless the numbers go on where they were."""

@@ -11,7 +11,7 @@ from inside import wait_until
 from layouts import busybox, busybox_layer, directory, layout
 
 from flash_sandbox import ConflictError, InvalidArgumentError, Reason, SandboxError, UnsupportedError
-from flash_sandbox.orchestrator.runtimes import capabilities
+from flash_sandbox.orchestrator.runtimes.catalogue import capabilities
 
 ImageOf = Callable[..., str]
 

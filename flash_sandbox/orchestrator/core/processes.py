@@ -282,7 +282,7 @@ class Process:
 
     def _finish(self, end: Exit) -> None:
         self.end = end
-        self._duration_ms = self._age_ms()
+        self._duration_ms = end.duration_ms or self._age_ms()
         self._changed.set()
 
 

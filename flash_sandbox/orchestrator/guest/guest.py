@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from .streams import AgentStream, OpenStream, open_stream
 from .tasks import ChannelFailed, Known, Task, agent_errors
 
 __all__ = ["KILLED", "LOG_BYTES", "Adopted", "Defaults", "Guest"]
+
+_KEPT_ENDED: Final = 16
+"""Programs that have ended and that the agent keeps, with the last of their output, for the next host."""
 
 LOG_BYTES: Final = 64 * 1024
 """The last output of a program that the agent keeps for a host that comes later."""
@@ -96,6 +100,7 @@ class Guest:
         self._defaults = defaults
         self._stream: OpenStream | None = None
         self._oom_kills = OomKills(oom_kills)
+        self._ended: deque[Task] = deque()
         self._log = BoundedBytes(LOG_BYTES, keep_last=True)
         self._reading: asyncio.Task[None] | None = None
         self._reconnecting: asyncio.Task[None] | None = None
@@ -225,7 +230,7 @@ class Guest:
         async with self._ended_errors(), self._oom_kills.watched() as oom_killed:
             started = monotonic()
             task = self._begin(program, takes_input=takes_input, detached=bool(label), label=label)
-            async with _ending(task):
+            async with self._ending(task, kept=bool(label)):
                 await task.started()
                 _require_user(task)
                 execution = Execution(task, oom_killed, takes_input=takes_input, started=started)
@@ -237,9 +242,9 @@ class Guest:
         self, task: Task, *, takes_input: bool, timeout: float | None = None
     ) -> AsyncIterator[Execution]:
         """Go on with a program that `open` returned, for the length of the block; see `run`."""
-        async with self._ended_errors(), self._oom_kills.watched() as oom_killed, _ending(task):
+        async with self._ended_errors(), self._oom_kills.watched() as oom_killed:
             execution = Execution(task, oom_killed, takes_input=takes_input, started=monotonic())
-            async with _timed(execution, timeout):
+            async with self._ending(task, kept=True), _timed(execution, timeout):
                 yield execution
 
     def _begin(
@@ -299,6 +304,27 @@ class Guest:
             self.main_exit.set_result(KILLED)
 
     @asynccontextmanager
+    async def _ending(self, task: Task, *, kept: bool) -> AsyncIterator[None]:
+        """End a task when the block is left, and let the agent forget it.
+
+        Args:
+            task: The task.
+            kept: Whether the next host shall hear of it, too, as long as it is among the last that ended.
+        """
+        try:
+            yield
+        finally:
+            if not task.has_ended:
+                with suppress(ChannelFailed):
+                    await completed(task.end())
+            if kept and task.has_ended:
+                self._ended.append(task)
+            else:
+                task.forget()
+            if len(self._ended) > _KEPT_ENDED:
+                self._ended.popleft().forget()
+
+    @asynccontextmanager
     async def _ended_errors(self) -> AsyncIterator[None]:
         try:
             yield
@@ -308,18 +334,6 @@ class Guest:
     async def _why_ended(self) -> str:
         how = "ended for want of memory" if await self._oom_kills.count() else "was stopped"
         return f"sandbox {self._sandbox_id} {how} while the command ran"
-
-
-@asynccontextmanager
-async def _ending(task: Task) -> AsyncIterator[None]:
-    """End a task when the block is left, and let the agent forget it."""
-    try:
-        yield
-    finally:
-        if not task.has_ended:
-            with suppress(ChannelFailed):
-                await completed(task.end())
-        task.forget()
 
 
 @asynccontextmanager

@@ -68,11 +68,13 @@ class Exit:
         exit_code: Exit status; 128 + N if signal N ended it.
         signal: The signal that ended it; 0 for none.
         oom_killed: Whether the kernel ended a process of it for want of memory, as far as is known.
+        duration_ms: Milliseconds from its start to its end; 0 if that is not known.
     """
 
     exit_code: int
     signal: int = 0
     oom_killed: bool = False
+    duration_ms: int = 0
 
 
 class Execution:
@@ -126,7 +128,7 @@ class Execution:
             raise InternalServerError(
                 "how the command ended is unknown: something in the sandbox killed its supervisor"
             )
-        return Exit(ended.status, ended.signal, await self._oom_killed(ended.status))
+        return Exit(ended.status, ended.signal, await self._oom_killed(ended.status), ended.duration_ms)
 
     async def result(self, max_output_bytes: int) -> ExecResult:
         """Wait until it has ended, and return its result with so many bytes of each stream at most."""

@@ -281,6 +281,11 @@ class Ended(betterproto2.Message):
     Why the program was not executed. The status is 126 or 127 then, as a shell has it.
     """
 
+    duration_ms: "int" = betterproto2.field(6, betterproto2.TYPE_UINT64)
+    """
+    Milliseconds from its beginning to its end.
+    """
+
 
 default_message_pool.register_message("guest", "Ended", Ended)
 
