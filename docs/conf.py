@@ -29,8 +29,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     # No inventory of another project is read: the build needs no network.
     (r"py:.*", r"(?!flash_sandbox).*"),
-    # Type variables are not documented.
-    (r"py:class", r"flash_sandbox\..*\.T"),
+    # Type variables and private names are not documented.
+    (r"py:class", r"flash_sandbox\..*\.(T|_\w+)"),
 ]
 
 # In docstrings one backtick marks a name: of the package, where it is one, else of an argument.

@@ -16,8 +16,7 @@ from docs.ext import PARTS, fill_in, operations, tables
 from flash_sandbox import __all__ as PUBLIC
 from flash_sandbox.errors import TABLE
 from flash_sandbox.operations import OPERATIONS
-from flash_sandbox.orchestrator.runtimes.catalogue import capabilities
-from flash_sandbox.orchestrator.runtimes.catalogue import RUNTIME_NAMES
+from flash_sandbox.orchestrator.runtimes.catalogue import RUNTIME_NAMES, capabilities
 
 # Proxies that are not there: what asks for anything outside of this machine fails.
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:1")

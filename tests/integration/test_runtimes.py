@@ -25,8 +25,7 @@ from flash_sandbox import (
     UnsupportedError,
 )
 from flash_sandbox.orchestrator.guest.output import MAX_OUTPUT_BYTES
-from flash_sandbox.orchestrator.runtimes.catalogue import capabilities
-from flash_sandbox.orchestrator.runtimes.catalogue import OPTIONS
+from flash_sandbox.orchestrator.runtimes.catalogue import OPTIONS, capabilities
 
 # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, NET_BIND_SERVICE, SYS_CHROOT and SETFCAP.
 OWN = 0x800404FB

@@ -12,7 +12,13 @@ import pytest
 from every_runtime import Runtime
 from inside import wait_until
 
-from flash_sandbox import ConflictError, InvalidArgumentError, SandboxEndedError, SandboxNotFoundError
+from flash_sandbox import (
+    ConflictError,
+    InvalidArgumentError,
+    ProcessNotFoundError,
+    SandboxEndedError,
+    SandboxNotFoundError,
+)
 from flash_sandbox.models import ExecFrame
 
 MIB = 1024 * 1024
@@ -126,7 +132,7 @@ class TestInput:
     def test_none_is_taken_after_the_end(self, runtime: Runtime, idle: str) -> None:
         with runtime.client.exec_stream(idle, ["true"], keep_stdin=True) as stream:
             list(stream)
-            with pytest.raises((ConflictError, SandboxNotFoundError)):
+            with pytest.raises((ConflictError, ProcessNotFoundError)):
                 stream.write("too late")
 
 

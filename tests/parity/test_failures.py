@@ -187,7 +187,8 @@ def test_timeout_bounds_the_whole_call(connect: Connect, answer: Answer) -> None
     with rogue(answer) as server, pytest.raises(SandboxTimeoutError) as caught:
         connect(server.address, timeout=0.3).get_status("a")
     assert 0.25 < time.monotonic() - began < 3
-    assert caught.value.status_code == 504
+    # The client's own clock, or the server's, whichever is first.
+    assert caught.value.status_code in (None, 504)
 
 
 def test_server_of_the_other_transport_is_no_orchestrator(

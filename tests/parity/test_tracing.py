@@ -36,7 +36,7 @@ from flash_sandbox import (
     tracing,
 )
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
-from flash_sandbox.orchestrator.doors import calls
+from flash_sandbox.orchestrator.doors import call
 from flash_sandbox.orchestrator.doors.call import Call
 from flash_sandbox.orchestrator.doors.calls import Calls
 from flash_sandbox.orchestrator.doors.request_log import RequestLog
@@ -109,7 +109,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Received:
         noted.append(headers())
         return tracing.server_span(operation, name, headers)
 
-    monkeypatch.setattr(calls, "server_span", spy)
+    monkeypatch.setattr(call, "server_span", spy)
     return noted
 
 

@@ -294,7 +294,7 @@ class AsyncFileCalls(AsyncCalls):
             OSError: It cannot be written on this machine.
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
-            SandboxFileConflictError: It is neither a file nor a directory, or a link is in the way here.
+            SandboxFileConflictError: It is neither a file nor a directory, or here a link is in the way.
             ConflictError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came.
