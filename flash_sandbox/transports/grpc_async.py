@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, Awaitable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
-import grpclib.exceptions
-import h2.exceptions
 from betterproto2 import Message
-from grpclib.const import Cardinality
 
-from ..codecs.grpc import decode_result, encode_request, message_classes, method_path
+from ..codecs.grpc import decode_result, encode_request
 from ..errors import ClientClosedError, ProtocolError, SandboxConnectionError, SandboxError
 from ..operations import KEEPALIVE, Operation
 from .aio.chunks import AsyncChunks
 from .call import Call
-from .channel import Channel, Stream, WireDeadline
+from .channel import Channel, StubCall, WireDeadline
 from .grpc_base import GRPCBase
 from .grpc_streams import Received
 from .retry import Deadline, lost_answer, lost_stream
@@ -77,37 +73,29 @@ class AsyncGRPCWire(GRPCBase):
         channel = await self._connected()
         remaining = deadline.remaining()
         limit = None if remaining is None else WireDeadline.from_timeout(remaining)
-        stream = channel.call(method_path(operation), message_classes(operation), limit, metadata)
-        answer = None
-        with self._translating(operation, stream, deadline):
-            async with stream:
-                await stream.send_message(message, end=True)
-                answer = await stream.recv_message()
-        return self._concluded(operation, stream, answer)
+        made = StubCall(channel)
+        with self._translating(operation, made, deadline):
+            method = getattr(made.stub, operation.name)
+            answer = await _answer_of(method(message, deadline=limit, metadata=metadata))
+        return self._concluded(operation, made, answer)
 
     async def _receive(self, call: Call[Any, Res], received: Received[Res]) -> None:
         """Perform a call whose answer is a stream, and hand over what comes, or the error."""
-        operation, patience = call.operation, call.patience
+        operation, metadata = call.operation, self._metadata_for(call)
         try:
             channel = await self._connected()
-            stream = channel.call(
-                method_path(operation),
-                message_classes(operation),
-                None,
-                self._metadata_for(call),
-                Cardinality.UNARY_STREAM,
-            )
+            made = StubCall(channel, call.patience)
             message = encode_request(operation, call.request)
             complete = operation.streams == "bytes"
-            with self._translating(operation, stream, call.deadline):
-                async with stream:
-                    await stream.send_message(message, end=True)
-                    while (answer := await within(patience, stream.recv_message)) is not None:
+            answers = getattr(made.stub, operation.name)(message, metadata=metadata)
+            with self._translating(operation, made, call.deadline):
+                async with aclosing(answers):
+                    async for answer in answers:
                         piece = decode_result(operation, answer)
                         complete = complete or operation.is_last(piece)
                         if getattr(piece, "type", "") != KEEPALIVE:
                             await received.put(piece)
-            if stream.trailing_metadata is None or not complete:
+            if not (made.concluded and complete):
                 raise lost_stream(operation)
             received.finish(None)
         except SandboxError as error:
@@ -117,28 +105,15 @@ class AsyncGRPCWire(GRPCBase):
             raise
 
     async def _send(self, call: Call[Any, Res], chunks: AsyncChunks) -> Res:
-        operation, deadline, patience = call.operation, call.deadline, call.patience
+        operation, deadline = call.operation, call.deadline
         message, metadata = encode_request(operation, call.request), self._metadata_for(call)
         channel = await within(deadline, self._connected)
-        classes = message_classes(operation)
-        stream = channel.call(method_path(operation), classes, None, metadata, Cardinality.STREAM_UNARY)
-        answer = None
-        with self._translating(operation, stream, deadline):
-            async with stream:
-                try:
-                    await within(patience, partial(stream.send_message, message))
-                    async for chunk in chunks:
-                        if stream.answered:
-                            break
-                        message = classes[0](data=chunk)
-                        await within(patience, partial(stream.send_message, message))
-                    else:
-                        await stream.end()
-                except h2.exceptions.NoSuchStreamError as error:
-                    # The server has ended the call before all was sent. grpclib tells its answer then.
-                    raise grpclib.exceptions.StreamTerminatedError(str(error)) from error
-                answer = await within(patience, stream.recv_message)
-        return self._concluded(operation, stream, answer)
+        made = StubCall(channel, call.patience)
+        with self._translating(operation, made, deadline):
+            async with aclosing(_messages(message, chunks, made)) as messages:
+                method = getattr(made.stub, operation.name)
+                answer = await _answer_of(method(messages, metadata=metadata))
+        return self._concluded(operation, made, answer)
 
     async def _connected(self) -> Channel:
         channel = self._channel_here()
@@ -151,20 +126,20 @@ class AsyncGRPCWire(GRPCBase):
 
     @contextmanager
     def _translating(
-        self, operation: Operation[Any, Any], stream: Stream, deadline: Deadline
+        self, operation: Operation[Any, Any], made: StubCall, deadline: Deadline
     ) -> Iterator[None]:
         try:
             yield
         except Exception as error:
             if raised_by_handler(error):
                 raise
-            translated = self._translated(operation, error, stream, deadline)
+            translated = self._translated(operation, error, made, deadline)
             if translated is error:
                 raise
             raise translated from error
 
-    def _concluded(self, operation: Operation[Any, Res], stream: Stream, answer: Message | None) -> Res:
-        if stream.trailing_metadata is None:
+    def _concluded(self, operation: Operation[Any, Res], made: StubCall, answer: Message | None) -> Res:
+        if not made.concluded:
             raise lost_answer(operation, f"the connection to {self.address} was lost")
         if answer is None:
             raise ProtocolError("the answer has no message")
@@ -193,3 +168,21 @@ class AsyncGRPCWire(GRPCBase):
             # This may be any thread, the channel's is another.
             self._loop.call_soon_threadsafe(self._channel.close)
         warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
+
+
+async def _answer_of(made: Awaitable[Message]) -> Message | None:
+    """Return the answer, or None where it has no message, which the generated stub asserts."""
+    try:
+        return await made
+    except AssertionError:
+        return None
+
+
+async def _messages(first: Message, chunks: AsyncChunks, made: StubCall) -> AsyncGenerator[Message, None]:
+    """Yield the messages of a request until the server has answered."""
+    yield first
+    message_class: Any = type(first)
+    async for chunk in chunks:
+        if made.answered:
+            return
+        yield message_class(data=chunk)

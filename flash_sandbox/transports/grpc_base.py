@@ -23,7 +23,7 @@ from ..operations import Operation
 from ..tracing import TransportName
 from .base import Metadata
 from .call import Call
-from .http2_protocol import NOT_HTTP2, was_refused
+from .http2_connection import NOT_HTTP2, was_refused
 from .retry import Deadline, lost_answer
 from .tls import default_context
 

@@ -15,8 +15,7 @@ from grpclib.metadata import USER_AGENT, decode_bin_value, decode_grpc_message, 
 from ..codecs import MAX_ANSWER_BYTES
 from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from ..errors import ProtocolError
-from .http2 import Connection
-from .http2_protocol import Headers
+from .http2 import Connection, Headers
 
 __all__ = ["GRPCCall", "request_headers", "time_limit", "wire_seconds"]
 

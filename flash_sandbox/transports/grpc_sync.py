@@ -23,8 +23,7 @@ from .base import Metadata
 from .call import Call
 from .grpc_base import GRPCBase, replaced
 from .grpc_call import GRPCCall, request_headers, time_limit
-from .http2 import Connection
-from .http2_protocol import Headers
+from .http2 import Connection, Headers
 from .limits import MOST_CONNECTIONS, MOST_IDLE
 from .retry import Limit, lost_stream
 from .signal_handlers import raised_by_handler

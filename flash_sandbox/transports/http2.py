@@ -9,26 +9,36 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from grpclib.exceptions import StreamTerminatedError
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
+from h2.exceptions import ProtocolError
 
 from ..address import Address
-from .http2_protocol import Headers, OneCallProtocol
+from .http2_connection import (
+    NOT_HTTP2,
+    PING_PATIENCE_SECONDS,
+    PING_SECONDS,
+    ClientConnection,
+    RefusedError,
+)
 from .keepalive import keep_alive
 from .retry import Limit
 from .signal_handlers import raised_by_handler
 
-__all__ = ["PING_PATIENCE_SECONDS", "PING_SECONDS", "Connection"]
+__all__ = ["Connection", "Headers"]
 
-PING_SECONDS: Final = 300.0
-"""Of silence, after which a server is asked whether it is there.
-
-Servers in Go end a connection whose client pings more than once in five minutes, so TCP's own keepalive is
-what notices a dead link within a minute.
-"""
-
-PING_PATIENCE_SECONDS: Final = 20.0
+Headers = tuple[tuple[bytes, bytes], ...]
 
 # More would be asked of the system, page by page, for each read.
 _READ_BYTES: Final = 64 * 1024
@@ -45,6 +55,8 @@ class Connection:
     Attributes:
         limit: How long the next step may take.
         sent: Whether any of the request may have reached the server.
+        headers: Head of the answer to the current call, once it has come.
+        trailers: What followed the answer, where anything did.
 
     Raises:
         OSError: There is no connection.
@@ -54,35 +66,36 @@ class Connection:
         self.limit = limit
         self.sent = False
         self._socket = _connect(address, context, limit)
-        self._protocol = OneCallProtocol()
+        self._h2 = ClientConnection()
+        self._stream = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self.headers: dict[str, str] | None = None
+        self.trailers: dict[str, str] | None = None
+        self._received = bytearray()
+        self._ended = False
+        self._end_sent = False
 
     @property
     def idle(self) -> bool:
         """Tell whether the last call is over at both ends, so that another one can be made."""
-        return self._protocol.idle
-
-    @property
-    def headers(self) -> dict[str, str] | None:
-        """Head of the answer to the current call, once it has come."""
-        return self._protocol.headers
-
-    @property
-    def trailers(self) -> dict[str, str] | None:
-        """What followed the answer, where anything did."""
-        return self._protocol.trailers
+        return not self._h2.leaving and self._ended and self._end_sent
 
     def still_open(self) -> bool:
         """Take note of what came meanwhile, and tell whether the server takes another call."""
         try:
             self._receive_what_is_there()
         except (OSError, StreamTerminatedError):
-            self._protocol.leaving = True
-        return not self._protocol.leaving
+            self._h2.leaving = True
+        return not self._h2.leaving
 
     def request(self, headers: Headers) -> None:
         """Begin a call. Its headers go with the first data."""
         self.sent = False
-        self._protocol.begin(headers)
+        self._clear()
+        self._stream = self._h2.get_next_available_stream_id()
+        self._h2.send_headers(self._stream, headers)
 
     def send(self, data: bytes, *, end: bool) -> None:
         """Send a part of the request, as fast as the server takes it, or none of it once it has answered.
@@ -92,28 +105,30 @@ class Connection:
             OSError: The connection broke.
         """
         view = memoryview(data)
-        while not self._protocol.ended:
-            room = self._protocol.room
-            if room >= len(view):
-                self._protocol.send(view, end=end)
+        while not self._ended:
+            room = self._h2.local_flow_control_window(self._stream)
+            part = view[: max(0, min(room, self._h2.max_outbound_frame_size))]
+            view = view[len(part) :]
+            if part or (end and not view):
+                self._end_sent = end and not view
+                self._h2.send_data(self._stream, part, end_stream=self._end_sent)
+            if not view:
                 self._flush()
                 return
-            if room:
-                self._protocol.send(view[:room], end=False)
-                view = view[room:]
-            self._flush()
-            self._receive()
+            if room <= len(part):
+                self._flush()
+                self._receive()
 
     def is_answered(self) -> bool:
         """Tell whether the answer has begun, as it may do with an error before all is sent."""
         self._receive_what_is_there()
-        return self._protocol.headers is not None
+        return self.headers is not None
 
     def receive_head(self) -> dict[str, str]:
         """Return the head of the answer once it has come."""
-        while self._protocol.headers is None:
+        while self.headers is None:
             self._receive()
-        return self._protocol.headers
+        return self.headers
 
     def receive(self, size: int) -> bytes | None:
         """Return the next `size` bytes of the answer, or None at its end.
@@ -123,9 +138,9 @@ class Connection:
             StreamTerminatedError: The server has broken the call off.
             OSError: The connection broke.
         """
-        received = self._protocol.received
+        received = self._received
         while len(received) < size:
-            if self._protocol.ended:
+            if self._ended:
                 if received:
                     raise EOFError
                 return None
@@ -153,7 +168,7 @@ class Connection:
     def _receive(self) -> None:
         data = self._read_within(PING_SECONDS)
         if data is None:
-            self._protocol.ping()
+            self._h2.ping(b"are you?")
             self._flush()
             data = self._read_within(PING_PATIENCE_SECONDS)
         if data is None:
@@ -176,11 +191,39 @@ class Connection:
     def _feed(self, data: bytes) -> None:
         if not data:
             raise StreamTerminatedError("Connection lost")
-        self._protocol.feed(data)
+        try:
+            events = self._h2.receive_data(data)
+        except (ProtocolError, ValueError) as error:
+            self._h2.leaving = True
+            raise StreamTerminatedError(NOT_HTTP2) from error
+        for event in events:
+            self._take(event)
         self._flush()
 
+    def _take(self, event: Event) -> None:
+        if isinstance(event, ConnectionTerminated):
+            # Calls up to the last one that it names are still answered.
+            if (event.last_stream_id or 0) < self._stream and not self._ended:
+                raise RefusedError(f"the server is leaving, error code {event.error_code}")
+        elif getattr(event, "stream_id", 0) != self._stream:
+            return
+        elif isinstance(event, ResponseReceived):
+            self.headers = _pairs(event)
+        elif isinstance(event, TrailersReceived):
+            self.trailers = _pairs(event)
+        elif isinstance(event, DataReceived):
+            self._received += event.data
+            self._h2.acknowledge_received_data(event.flow_controlled_length, self._stream)
+        elif isinstance(event, StreamEnded):
+            self._ended = True
+        elif isinstance(event, StreamReset) and not self._ended:
+            # After the answer it says no more than that the rest of the request is not needed.
+            self._h2.leaving = True
+            kind = RefusedError if event.error_code == ErrorCodes.REFUSED_STREAM else StreamTerminatedError
+            raise kind(f"the server has reset the stream, error code {event.error_code}")
+
     def _flush(self) -> None:
-        data = self._protocol.outgoing
+        data = self._h2.data_to_send()
         if not data:
             return
         self._socket.settimeout(self.limit.remaining())
@@ -191,7 +234,10 @@ class Connection:
             if _has_passed(error):
                 raise self.limit.passed() from error
             raise
-        data.clear()
+
+
+def _pairs(event: Any) -> dict[str, str]:
+    return dict(event.headers)
 
 
 def _connect(address: Address, context: ssl.SSLContext | None, limit: Limit) -> socket.socket:

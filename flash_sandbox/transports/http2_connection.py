@@ -1,0 +1,129 @@
+"""The client's end of an HTTP/2 connection, on h2. It does no I/O; both gRPC transports use it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grpclib.exceptions import StreamTerminatedError
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
+
+from .workarounds import FrameReader
+
+__all__ = [
+    "CONNECTION_WINDOW_BYTES",
+    "H2_CONFIGURATION",
+    "NOT_HTTP2",
+    "PING_PATIENCE_SECONDS",
+    "PING_SECONDS",
+    "STREAM_WINDOW_BYTES",
+    "ClientConnection",
+    "RefusedError",
+    "was_refused",
+]
+
+STREAM_WINDOW_BYTES: Final = 1024 * 1024
+CONNECTION_WINDOW_BYTES: Final = 2**31 - 1
+"""A stream that nobody reads holds up only itself: no number of streams fills the connection's window."""
+
+_FRAME_BYTES: Final = 64 * 1024
+"""Of one frame: with the usual 16 KiB both ends are busier with frames than with what is in them."""
+# RFC 9113, 6.9.2.
+_FIRST_WINDOW_BYTES: Final = 65_535
+
+PING_SECONDS: Final = 300.0
+"""Send a PING after this much silence.
+
+Servers in Go end a connection whose client pings more than once in five minutes, so TCP's own keepalive is
+what notices a dead link within a minute.
+"""
+
+PING_PATIENCE_SECONDS: Final = 20.0
+"""How long the answer to a PING may take."""
+
+NOT_HTTP2: Final = "Protocol error"
+"""Why a call was ended whose server broke the protocol, in grpclib's words."""
+
+H2_CONFIGURATION: Final = H2Configuration(
+    client_side=True,
+    header_encoding="ascii",
+    validate_inbound_headers=False,
+    validate_outbound_headers=False,
+    normalize_inbound_headers=False,
+    normalize_outbound_headers=False,
+)
+
+
+class RefusedError(StreamTerminatedError):
+    """The server has ended a call that it says it has not begun (RFC 9113, 6.8 and 8.7)."""
+
+
+def was_refused(error: StreamTerminatedError) -> bool:
+    """Tell whether the server says that it has not begun the request, here or in grpclib's words."""
+    text = str(error)
+    return isinstance(error, RefusedError) or (text.endswith("error_code: 7") and "reset" in text)
+
+
+class ClientConnection(H2Connection):
+    """Take no new call after a GOAWAY, and refuse at once what does not begin as HTTP/2 does.
+
+    Attributes:
+        leaving: Whether the server takes no more calls on this connection, and goes on with those it has.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(config=H2_CONFIGURATION)
+        self.leaving = False
+        self.head: bytes | None = b""
+        self.reader = FrameReader()
+        self.incoming_buffer = self.reader
+        self.initiate_connection()
+        self.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _FIRST_WINDOW_BYTES)
+        self.update_settings(
+            {
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+                SettingCodes.MAX_FRAME_SIZE: _FRAME_BYTES,
+            }
+        )
+
+    def get_next_available_stream_id(self) -> int:
+        """Return the ID for the next call.
+
+        Raises:
+            RefusedError: The server takes no more calls.
+        """
+        if self.leaving:
+            raise RefusedError("the server takes no more calls on this connection")
+        return super().get_next_available_stream_id()
+
+    def receive_data(self, data: bytes) -> list[Event]:  # type: ignore[override, unused-ignore]
+        """Return the events that `data` tells; a GOAWAY is the last of them.
+
+        Raises:
+            h2.exceptions.ProtocolError: The server breaks the protocol.
+        """
+        if self.head is not None:
+            data = self.head + data
+            if len(data) < 9:
+                self.head = data
+                return []
+            self.head = None
+            # The first frame of a server is SETTINGS, type 4 on stream 0 (RFC 9113, section 3.4). h2 would
+            # wait for the rest of a huge frame.
+            if data[3:9] != b"\x04\0\0\0\0\0":
+                raise ProtocolError("the answer is not HTTP/2")
+        events = super().receive_data(data)
+        frame, self.reader.goaway = self.reader.goaway, None
+        if frame is not None:
+            self.leaving = True
+            event = ConnectionTerminated()
+            code = frame.error_code
+            event.error_code = ErrorCodes(code) if code in set(ErrorCodes) else ErrorCodes.PROTOCOL_ERROR
+            event.last_stream_id = frame.last_stream_id
+            events.append(event)
+        return events
