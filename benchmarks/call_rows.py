@@ -52,7 +52,7 @@ _QUESTIONS: Final = (
     _Question(
         "gRPC",
         "SandboxClient",
-        0.95,
+        1.15,
         {
             "0.1.0's SandboxClient": ("published", "over_grpc"),
             "SandboxClient": ("", "over_grpc"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 from grpclib.exceptions import StreamTerminatedError
 from h2.config import H2Configuration
@@ -11,6 +12,7 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
+from hpack import Encoder
 
 from .workarounds import FrameReader
 
@@ -32,6 +34,9 @@ CONNECTION_WINDOW_BYTES: Final = 2**31 - 1
 
 _FRAME_BYTES: Final = 64 * 1024
 """Of one frame: with the usual 16 KiB both ends are busier with frames than with what is in them."""
+# Sets of headers whose encoded form is remembered.
+_MOST_BLOCKS: Final = 100
+
 # RFC 9113, 6.9.2.
 _FIRST_WINDOW_BYTES: Final = 65_535
 
@@ -68,6 +73,30 @@ def was_refused(error: StreamTerminatedError) -> bool:
     return isinstance(error, RefusedError) or (text.endswith("error_code: 7") and "reset" in text)
 
 
+class _Encoder(Encoder):
+    """Remember the encoded form of headers that leave the table as it is: most calls send the same ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: dict[tuple[Any, ...], bytes] = {}
+
+    def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:  # type: ignore[override, unused-ignore]
+        """Return the encoded form of `headers`."""
+        known, table = tuple(headers), self.header_table
+        if table.resized:
+            self.blocks.clear()
+        elif known in self.blocks:
+            return self.blocks[known]
+        before = (table.resized, next(iter(table.dynamic_entries), None))
+        block = super().encode(known, huffman)
+        # A new entry is the first one.
+        if before[0] or next(iter(table.dynamic_entries), None) is not before[1]:
+            self.blocks.clear()
+        elif len(self.blocks) < _MOST_BLOCKS:
+            self.blocks[known] = block
+        return block
+
+
 class ClientConnection(H2Connection):
     """Take no new call after a GOAWAY, and refuse at once what does not begin as HTTP/2 does.
 
@@ -77,6 +106,7 @@ class ClientConnection(H2Connection):
 
     def __init__(self) -> None:
         super().__init__(config=H2_CONFIGURATION)
+        self.encoder = _Encoder()
         self.leaving = False
         self.head: bytes | None = b""
         self.reader = FrameReader()
