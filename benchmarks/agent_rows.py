@@ -22,7 +22,7 @@ from flash_sandbox import (
 
 from .docker_rows import PEER, peer_start
 from .engines import IMAGE, running_engine
-from .measure import Table, Times, measured
+from .measure import Table, Times, aim_at, measured
 from .report import Answer, Bars, RatesTable, Report, TimesTable
 from .serving import Serving, serving
 
@@ -50,17 +50,9 @@ def report(rounds: int, short: bool) -> Report:
         files = _small_files(server, rounds, 2 if short else _CALLS)
         rates = _many_commands(server, rounds, short)
     answers = [
-        _slowest(files, _FLOOR, _AIM_FILES),
-        Answer(
-            f"commands in one sandbox, {IN_FLIGHT} in flight",
-            f"the slower client's rate ÷ {PEER}'s",
-            min(
-                rates[_COMMANDS][PEER].ratio(series)
-                for who, series in rates[_COMMANDS].items()
-                if who != PEER
-            ),
-            _AIM_RATE,
-            at_least=True,
+        Answer.slowest("1 KiB files", files, _FLOOR, files, _AIM_FILES),
+        Answer.lowest_rate(
+            f"commands in one sandbox, {IN_FLIGHT} in flight", rates[_COMMANDS], PEER, _AIM_RATE
         ),
     ]
     return Report(
@@ -70,17 +62,6 @@ def report(rounds: int, short: bool) -> Report:
         answers,
         [Bars.of("agent-files", "Small files beside get_status", files)],
     )
-
-
-def _slowest(table: Table, floor: str, aim: float) -> Answer:
-    ratios = {
-        f"{who}, {client}": series.ratio(by_who[floor])
-        for client, by_who in table.items()
-        for who, series in by_who.items()
-        if who != floor
-    }
-    slowest = max(ratios, key=ratios.__getitem__)
-    return Answer("1 KiB files", f"p50 ÷ {floor}'s, the greatest: {slowest}", ratios[slowest], aim)
 
 
 def _small_files(server: Serving, rounds: int, calls: int) -> Table:
@@ -100,8 +81,7 @@ def _small_files(server: Serving, rounds: int, calls: int) -> Table:
         table = measured({who: partial(timed, operation) for who, operation in operations.items()}, rounds)
         http.stop_sandbox(sandbox)
     for by_who in table.values():
-        for who, series in by_who.items():
-            series.aim = None if who == _FLOOR else _AIM_FILES
+        aim_at(by_who, _FLOOR, _AIM_FILES)
     return table
 
 
@@ -145,8 +125,7 @@ def _many_commands(server: Serving, rounds: int, short: bool) -> Table:
             stack.callback(_close, runner, client)
             rows[type(client).__name__] = partial(_our_round, runner, client, sandbox, ours)
         table = measured(rows, min(rounds, 10))
-    for who, series in table[_COMMANDS].items():
-        series.aim = None if who == PEER else _AIM_RATE
+    aim_at(table[_COMMANDS], PEER, _AIM_RATE)
     return table
 
 

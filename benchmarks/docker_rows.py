@@ -15,7 +15,7 @@ from typing import Any, Final
 from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 
 from .engines import IMAGE, running_engine
-from .measure import Table, Times, Watch, measured
+from .measure import Times, Watch, aim_at, measured
 from .report import Answer, Bars, Report, TimesTable
 from .serving import serving
 
@@ -49,24 +49,13 @@ def report(rounds: int, short: bool) -> Report:
             "SandboxClient": lambda: _round(over_grpc),
         }
         table = measured(rows, rounds)
-    for by_who in table.values():
-        for series in by_who.values():
-            aim = _AIM_ALL if series.what == _ALL else _AIM_EXEC if series.what == "exec" else AIM
-            series.aim = None if series.who == PEER else aim
-    answers = [
-        _slowest("docker exec", table, {"exec"}, _AIM_EXEC),
-        _slowest("docker start, exec, stop", table, {_ALL}, _AIM_ALL),
-        _slowest("docker rows", table, set(table) - {"exec", _ALL}, AIM),
-    ]
+    aims = {"exec": _AIM_EXEC, _ALL: _AIM_ALL}
+    for what, by_who in table.items():
+        aim_at(by_who, PEER, aims.get(what, AIM))
+    answers = [Answer.slowest(f"docker {what}", table, PEER, {what}, aim) for what, aim in aims.items()]
+    answers.append(Answer.slowest("docker rows", table, PEER, table.keys() - aims.keys(), AIM))
     plot = Bars.of("docker", f"Docker sandboxes beside {PEER}", table)
     return Report("Docker", _TEXT, [TimesTable(table, PEER)], answers, [plot])
-
-
-def _slowest(question: str, table: Table, rows: set[str], aim: float) -> Answer:
-    ours = [series for what in rows for series in table[what].values() if series.who != PEER]
-    slowest = max(ours, key=lambda series: series.ratio(table[series.what][PEER]))
-    said = f"p50 ÷ {PEER}'s, the greatest of them: {slowest.what}, {slowest.who}"
-    return Answer(question, said, slowest.ratio(table[slowest.what][PEER]), aim)
 
 
 def _whole(times: Times) -> Times:

@@ -13,7 +13,7 @@ from typing import Final
 from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 
 from .engines import IMAGE, running_engine
-from .measure import Times, measured
+from .measure import Times, aim_at, measured
 from .report import Answer, Bars, RatesTable, Report
 from .serving import serving
 
@@ -68,15 +68,9 @@ def report(rounds: int, short: bool) -> Report:
             "by the sandbox's own processes.",
         )
     )
-    answers = []
-    for what, by_who in table.items():
-        ours = [series for who, series in by_who.items() if who != PEER]
-        for series in ours:
-            series.aim = _AIM
-        share = min(by_who[PEER].ratio(series) for series in ours)
-        answers.append(
-            Answer(f"docker {what}", f"the slower client's rate ÷ {PEER}'s", share, _AIM, at_least=True)
-        )
+    for by_who in table.values():
+        aim_at(by_who, PEER, _AIM)
+    answers = [Answer.lowest_rate(f"docker {what}", by_who, PEER, _AIM) for what, by_who in table.items()]
     plot = Bars.of("files", f"Copies of {size_mib} MiB beside {PEER}", table)
     return Report("Files", text, [RatesTable(table, PEER, size_mib, "MiB/s")], answers, [plot])
 

@@ -20,7 +20,7 @@ from flash_sandbox import (
 )
 from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import installed_program
 
-from .measure import Times, Watch, measured
+from .measure import Times, Watch, aim_at, measured
 from .report import Bars, Report, TimesTable
 from .serving import serving
 
@@ -51,8 +51,7 @@ def report(rounds: int, short: bool) -> Report:
         # The kernel takes namespaces down in the background: nobody always follows the same.
         table = measured(rows, rounds)
     for what, by_who in table.items():
-        for series in by_who.values():
-            series.aim = None if series.who == FLOOR else AIMS[what]
+        aim_at(by_who, FLOOR, AIMS[what])
     plot = Bars.of("bubblewrap", "A bubblewrap sandbox beside bare bwrap", table)
     return Report("Bubblewrap", _TEXT, [TimesTable(table, FLOOR)], plots=[plot])
 

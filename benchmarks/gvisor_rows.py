@@ -16,7 +16,7 @@ from typing import Final
 from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 
 from .engines import gvisor_found
-from .measure import Series, Table, Times, Watch, measured
+from .measure import Series, Table, Times, Watch, aim_at, measured
 from .report import Answer, Bars, Report, TimesTable
 from .serving import serving
 
@@ -54,26 +54,16 @@ def report(rounds: int, short: bool) -> Report:
         }
         table = measured(rows, rounds)
     for what, by_who in table.items():
-        for series in by_who.values():
-            aim = AIM_EXEC if "exec" in what else AIM
-            series.aim = None if series.who == BARE else aim
+        aim_at(by_who, BARE, AIM_EXEC if "exec" in what else AIM)
     answers = [
-        _slowest("gvisor rows", table, set(table) - {"first exec", "exec"}, AIM),
-        _slowest("gvisor exec", table, {"exec"}, AIM_EXEC),
+        Answer.slowest("gvisor rows", table, BARE, table.keys() - {"first exec", "exec"}, AIM),
+        Answer.slowest("gvisor exec", table, BARE, {"exec"}, AIM_EXEC),
     ]
     # Its end by bare runsc takes longer than all the rest.
     shown = {what: by_who for what, by_who in table.items() if what != "stop"}
     plot = Bars.of("gvisor", f"gVisor sandboxes beside {BARE}", shown)
     beside = TimesTable(_beside_start(table), "start")
     return Report("gVisor", _TEXT, [TimesTable(table, BARE), beside], answers, [plot])
-
-
-def _slowest(question: str, table: Table, rows: set[str], aim: float) -> Answer:
-    """Answer with the greatest ratio of some rows."""
-    ours = [series for what in rows for series in table[what].values() if series.who != BARE]
-    slowest = max(ours, key=lambda series: series.ratio(table[series.what][BARE]))
-    said = f"p50 ÷ {BARE}'s, the greatest of them: {slowest.what}, {slowest.who}"
-    return Answer(question, said, slowest.ratio(table[slowest.what][BARE]), aim)
 
 
 def _beside_start(table: Table) -> Table:

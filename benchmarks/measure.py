@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Series", "Table", "Times", "Watch", "measured"]
+__all__ = ["Series", "Table", "Times", "Watch", "aim_at", "measured"]
 
 Times = dict[str, float]
 """What was done in one round, and the seconds that it took."""
@@ -66,6 +66,12 @@ class Watch:
         now = time.perf_counter()
         self.times[what] = now - self._last
         self._last = time.perf_counter()
+
+
+def aim_at(by_who: Mapping[str, Series], floor: str, aim: float | None) -> None:
+    """Give everybody but the floor an aim, or none."""
+    for who, series in by_who.items():
+        series.aim = None if who == floor else aim
 
 
 def measured(rows: Mapping[str, Callable[[], Times | Mapping[str, list[float]]]], rounds: int) -> Table:

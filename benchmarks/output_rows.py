@@ -15,7 +15,7 @@ from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient
 from flash_sandbox.models import StartType
 
 from .engines import IMAGE, running_engine
-from .measure import Times, measured
+from .measure import Times, aim_at, measured
 from .report import Answer, Bars, RatesTable, Report, TimesTable
 from .serving import serving
 
@@ -52,24 +52,11 @@ def report(rounds: int, short: bool) -> Report:
                 rows[f"{type(client).__name__}, {runtime}"] = _client(client, sandbox_id, stream_mib)
         table = measured(rows, rounds)
     streams = {_STREAM: table.pop(_STREAM)}
-    for by_who, aim in ((table[_FIRST_BYTE], _AIM_FIRST_BYTE), (streams[_STREAM], _AIM_STREAM)):
-        for who, series in by_who.items():
-            series.aim = None if who == PEER else aim
-    first, stream = table[_FIRST_BYTE], streams[_STREAM]
+    aim_at(table[_FIRST_BYTE], PEER, _AIM_FIRST_BYTE)
+    aim_at(streams[_STREAM], PEER, _AIM_STREAM)
     answers = [
-        Answer(
-            "first byte of a command",
-            f"p50 of the slowest client ÷ {PEER}'s",
-            max(series.ratio(first[PEER]) for series in first.values() if series.who != PEER),
-            _AIM_FIRST_BYTE,
-        ),
-        Answer(
-            f"{stream_mib} MiB of output",
-            f"the slowest client's rate ÷ {PEER}'s",
-            min(stream[PEER].ratio(series) for series in stream.values() if series.who != PEER),
-            _AIM_STREAM,
-            at_least=True,
-        ),
+        Answer.slowest("first byte of a command", table, PEER, {_FIRST_BYTE}, _AIM_FIRST_BYTE),
+        Answer.lowest_rate(f"{stream_mib} MiB of output", streams[_STREAM], PEER, _AIM_STREAM),
     ]
     return Report(
         "Output of commands",

@@ -58,6 +58,20 @@ class Answer:
     unit: str = ""
     at_least: bool = False
 
+    @classmethod
+    def slowest(cls, question: str, table: Table, floor: str, rows: Iterable[str], aim: float) -> Answer:
+        """Answer with the greatest ratio of some rows' medians to the floor's."""
+        ours = [series for what in rows for who, series in table[what].items() if who != floor]
+        slowest = max(ours, key=lambda series: series.ratio(table[series.what][floor]))
+        measure = f"p50 ÷ {floor}'s, the greatest of them: {slowest.what}, {slowest.who}"
+        return cls(question, measure, slowest.ratio(table[slowest.what][floor]), aim)
+
+    @classmethod
+    def lowest_rate(cls, question: str, by_who: Mapping[str, Series], floor: str, aim: float) -> Answer:
+        """Answer with the lowest rate of all, as a share of the floor's."""
+        share = min(by_who[floor].ratio(series) for who, series in by_who.items() if who != floor)
+        return cls(question, f"the slowest client's rate ÷ {floor}'s", share, aim, at_least=True)
+
     @property
     def met(self) -> bool:
         """Whether the figure is what was aimed at."""
