@@ -319,10 +319,10 @@ class Guest:
                     await completed(task.end())
             if kept and task.has_ended:
                 self._ended.append(task)
+                if len(self._ended) > _KEPT_ENDED:
+                    self._ended.popleft().forget()
             else:
                 task.forget()
-            if len(self._ended) > _KEPT_ENDED:
-                self._ended.popleft().forget()
 
     @asynccontextmanager
     async def _ended_errors(self) -> AsyncIterator[None]:

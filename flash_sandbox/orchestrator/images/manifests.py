@@ -17,6 +17,7 @@ from ..archives.bounded_tar import refused
 
 __all__ = [
     "ACCEPT",
+    "DEFAULT_PATH",
     "MAX_DOCUMENT_BYTES",
     "Descriptor",
     "ImageConfig",
@@ -27,6 +28,9 @@ __all__ = [
     "parse_configuration",
     "parse_manifest",
 ]
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for if an image does not say where, as Docker has it."""
 
 _OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 _OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"

@@ -16,7 +16,7 @@ from ..guest.streams import AgentStream
 from ..linux.limits import Usage
 from .capabilities import Capabilities
 
-__all__ = ["Adopted", "Adoption", "Availability", "Created", "Runtime", "unwritten"]
+__all__ = ["Adopted", "Adoption", "Availability", "Created", "Missing", "Runtime", "unwritten"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,20 @@ class Availability:
     detail: str
     remedy: str = ""
     warnings: tuple[str, ...] = field(default=())
+
+
+class Missing(Exception):
+    """The host lacks what a runtime needs.
+
+    Args:
+        detail: What is missing.
+        remedy: The one thing to do.
+    """
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)

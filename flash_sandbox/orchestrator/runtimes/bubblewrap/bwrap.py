@@ -15,7 +15,7 @@ from ....errors import RuntimeUnavailableError
 from ...archives.supplied import write_supplied
 from ...guest.program import AgentMissing, agent_program
 from ...guest.programs import by_name
-from ...images.manifests import ImageConfig
+from ...images.manifests import DEFAULT_PATH, ImageConfig
 from ...images.rootfs import RootFilesystem
 from ...linux import privileges
 
@@ -35,7 +35,6 @@ MOUNT_POINTS: Final = ("dev", "proc", "sys")
 SUPPLIED: Final = "supplied"
 """Directory beside the program of the files that a root file system may lack."""
 
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The Filesystem Hierarchy Standard has them all; bwrap itself covers /tmp.
 _BASES: Final = ("/mnt", "/media", "/srv", "/opt")
 
@@ -200,7 +199,7 @@ def arguments(
 
 def environment(sandbox_id: str, config: ImageConfig, env: Sequence[str] = ()) -> dict[str, str]:
     """Return what programs have of their image and sandbox, and nothing of the host; the agent adds HOME."""
-    defaults = {"PATH": _PATH, "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
+    defaults = {"PATH": DEFAULT_PATH, "HOSTNAME": sandbox_id, "LANG": "C.UTF-8"}
     return defaults | config.environment | by_name(env)
 
 

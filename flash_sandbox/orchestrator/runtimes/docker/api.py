@@ -17,6 +17,7 @@ from typing import Any, Final
 import httpx
 
 from ...cancellation import completed
+from ..base import Missing
 
 __all__ = ["Engine", "EngineError", "EngineMissing", "EngineVersion", "engine_host"]
 
@@ -48,18 +49,8 @@ class EngineError(Exception):
         self.message = message
 
 
-class EngineMissing(Exception):
-    """There is no engine that can be used.
-
-    Args:
-        detail: What is missing.
-        remedy: The one thing to do.
-    """
-
-    def __init__(self, detail: str, remedy: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.remedy = remedy
+class EngineMissing(Missing):
+    """There is no engine that can be used."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

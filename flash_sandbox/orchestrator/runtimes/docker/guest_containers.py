@@ -18,7 +18,7 @@ from ...guest.guest import Defaults
 from ...guest.program import agent_program
 from ...guest.programs import by_name
 from ...images.main_command import main_command
-from ...images.manifests import ImageConfig
+from ...images.manifests import DEFAULT_PATH, ImageConfig
 from ...linux import privileges
 from ...linux.cgroups import limit_tcp_buffers
 from .agent_links import AgentLink, AttachedLink, DialledLink
@@ -33,7 +33,6 @@ __all__ = ["GuestContainers"]
 
 _SECRET_BYTES: Final = 32
 # What Docker Engine gives processes whose image says nothing of it.
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class GuestContainers:
@@ -154,6 +153,6 @@ class GuestContainers:
 
 def _defaults(sandbox_id: str, request: StartRequest, config: ImageConfig) -> Defaults:
     """Return what programs have, as processes of a container have it; the agent adds a HOME."""
-    environment = {"PATH": _PATH, "HOSTNAME": hostname(sandbox_id), **config.environment}
+    environment = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname(sandbox_id), **config.environment}
     environment |= by_name(request.env)
     return Defaults(environment, config.working_dir or "/", request.user or config.user)

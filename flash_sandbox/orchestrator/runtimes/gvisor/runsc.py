@@ -16,10 +16,10 @@ from typing import Final
 
 from ...cancellation import completed
 from ...guest.output import Output
+from ..base import Missing
 from .orphans import spawn
 
 __all__ = [
-    "Missing",
     "Runsc",
     "RunscError",
     "choose_platform",
@@ -35,20 +35,6 @@ _INSTALL: Final = (
 _PROBE_SECONDS: Final = 10.0
 # The first that the program knows is taken. kvm is left to those who ask gVisor for it: it needs /dev/kvm.
 _PLATFORMS: Final = ("systrap", "ptrace")
-
-
-class Missing(Exception):
-    """The host lacks what gVisor needs.
-
-    Args:
-        detail: What is missing.
-        remedy: The one thing to do.
-    """
-
-    def __init__(self, detail: str, remedy: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.remedy = remedy
 
 
 class RunscError(Exception):

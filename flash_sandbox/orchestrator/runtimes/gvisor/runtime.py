@@ -38,13 +38,13 @@ from ...linux import cgroups
 from ...linux.limits import MIB, Limits, Usage
 from ...linux.tree_walk import remove_tree
 from ...snapshots.store import Snapshot, Snapshots
-from ..base import Adopted, Adoption, Availability, Created, unwritten
+from ..base import Adopted, Adoption, Availability, Created, Missing, unwritten
 from ..bubblewrap.bwrap import environment
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bundle
 from .container import Container
 from .records import Record, UnreadableRecord, read_record
-from .runsc import Missing, Runsc, RunscError
+from .runsc import Runsc, RunscError
 from .unprivileged import give_away
 
 __all__ = ["GvisorRuntime"]
