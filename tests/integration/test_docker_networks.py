@@ -127,7 +127,7 @@ class TestByDefault:
         with on_bridge(client) as other:
             serve = f"(while :; do echo -n reached | nc -l -p {places.PORT}; done) > /dev/null 2>&1 &"
             client.exec_command(other, serve)
-            assert reached(client, other, "127.0.0.1") == ["127.0.0.1"]
+            wait_until(lambda: reached(client, other, "127.0.0.1") == ["127.0.0.1"], "the server to listen")
             assert reached(client, sandbox_id, own_address(client, other)) == []
 
     def test_there_is_no_ipv6(self, client: SandboxAPI, sandbox_id: str) -> None:
