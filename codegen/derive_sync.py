@@ -59,6 +59,7 @@ _NAMES: Final = {
     "aclosing": "closing",
     "aio": "sync",
     "aiter": "iter",
+    "connect_async": "connect",
     "anext": "next",
     # Of which the sources use no more than `sleep`.
     "asyncio": "time",
@@ -67,6 +68,7 @@ _NAMES: Final = {
 """Each name of the asynchronous source that is another one in the synchronous text."""
 
 _WORDS: Final = {
+    "an asynchronous": "a synchronous",
     "asynchronous": "synchronous",
     "awaited": "in the thread of the caller",
     "``httpx.AsyncClient``": "``httpx.Client`` or ``requests.Session``",

@@ -6,11 +6,11 @@ The transports' libraries are loaded when a client of that transport is made, no
 from __future__ import annotations
 
 from .clients.aio.api import AsyncSandboxAPI
-from .clients.aio.client import AsyncHTTPClient, AsyncSandboxClient
+from .clients.aio.client import AsyncHTTPClient, AsyncSandboxClient, connect_async
 from .clients.aio.sandbox import AsyncSandbox
 from .clients.aio.streams import AsyncArchive, AsyncEvents, AsyncExecStream, AsyncFrames
 from .clients.sync.api import SandboxAPI
-from .clients.sync.client import HTTPClient, SandboxClient
+from .clients.sync.client import HTTPClient, SandboxClient, connect
 from .clients.sync.sandbox import Sandbox
 from .clients.sync.streams import Archive, Events, ExecStream, Frames
 from .errors import (
@@ -120,6 +120,8 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "connect",
+    "connect_async",
 ]
 
 # What a user sees in a traceback is where the user imported it from.

@@ -20,7 +20,8 @@ _PARTS: Final = re.compile(
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _TLS_OF_SCHEME: Final = {"http": False, "https": True, "grpc": False, "grpcs": True}
-_ONLY_GRPC: Final = ("grpc", "grpcs")
+_UNIX: Final = ("unix", "grpc+unix")
+_ONLY_GRPC: Final = ("grpc", "grpcs", "grpc+unix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Address:
 
 
 def is_grpc_only(address: str) -> bool:
-    """Tell whether an address has a scheme that only gRPC has: ``grpc://``, or ``grpcs://`` with TLS."""
+    """Tell whether an address has a scheme of gRPC: ``grpc://``, ``grpcs://`` with TLS or ``grpc+unix://``."""
     scheme, separator, _ = address.partition("://")
     return bool(separator) and scheme.lower() in _ONLY_GRPC
 
@@ -84,12 +85,13 @@ def is_grpc_only(address: str) -> bool:
 def parse_address(
     address: str | None, host: str, port: int, *, tls: bool | None = None, grpc: bool = False
 ) -> Address:
-    """Return the address that a client's arguments tell.
+    """Return the address in a client's arguments.
 
     Args:
         address: ``host:port``, with or without ``http://`` or ``https://`` before it (for gRPC also
             ``grpc://`` or ``grpcs://``) and a path prefix after it, an IPv6 address in brackets; or
-            ``unix:///path``. Without a port it is 80, or 443 with TLS. None to use `host` and `port`.
+            ``unix:///path`` (for gRPC also ``grpc+unix:///path``). Without a port it is 80, or 443 with TLS.
+            None to use `host` and `port`.
         host: Host name or IP address.
         port: TCP port, 1 to 65535.
         tls: Whether TLS was asked for beside the address; None leaves it to the scheme.
@@ -109,15 +111,16 @@ def parse_address(
     scheme = (parts["scheme"] or "").lower()
     if parts["rest"]:
         raise InvalidArgumentError(f"address {address!r} has a query or a fragment")
-    if scheme == "unix":
-        return _unix(address, parts["authority"], parts["path"], tls)
-    if scheme and scheme not in _TLS_OF_SCHEME:
-        known = "http, https, grpc, grpcs, unix"
+    if scheme and scheme not in (*_TLS_OF_SCHEME, *_UNIX):
+        known = ", ".join((*_TLS_OF_SCHEME, *_UNIX))
         raise InvalidArgumentError(f"address {address!r} has the scheme {scheme!r}; known: {known}")
     if scheme in _ONLY_GRPC and not grpc:
         raise InvalidArgumentError(
-            f"address {address!r} is for gRPC: use SandboxClient or AsyncSandboxClient; this one speaks HTTP"
+            f"address {address!r} is for gRPC and this client speaks HTTP: use SandboxClient, "
+            "AsyncSandboxClient, or flash_sandbox.connect, which goes by the address"
         )
+    if scheme in _UNIX:
+        return _unix(address, parts["authority"], parts["path"], tls)
     secure = _TLS_OF_SCHEME.get(scheme, bool(tls))
     if tls is not None and tls is not secure:
         raise InvalidArgumentError(f"address {address!r} and ssl= contradict each other")

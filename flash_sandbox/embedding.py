@@ -61,7 +61,7 @@ class Endpoint:
 
 
 def endpoint_at(address: str) -> Endpoint:
-    """Return the orchestrator at an address: ``grpc://`` or ``grpcs://`` before it is gRPC, all else HTTP."""
+    """Return the orchestrator at an address, over gRPC where the scheme is one of gRPC, else over HTTP."""
     return Endpoint("grpc" if is_grpc_only(address) else "http", address)
 
 

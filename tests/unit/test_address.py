@@ -84,15 +84,18 @@ def test_malformed_address_is_refused_with_what_is_wrong(address: str, words: st
         ("grpc://localhost:50051/a", Address("localhost", 50051, prefix="/a")),
         ("GRPCS://example.com", Address("example.com", 443, tls=True)),
         ("http://localhost:50051", Address("localhost", 50051)),
+        ("grpc+unix:///run/flash.sock", Address("localhost", 80, unix_path="/run/flash.sock")),
     ],
 )
 def test_a_client_of_grpc_takes_schemes_of_its_own(address: str, expected: Address) -> None:
     assert parse_address(address, "", 0, grpc=True) == expected
 
 
-@pytest.mark.parametrize("address", ["grpc://localhost:50051", "GRPCS://localhost"])
+@pytest.mark.parametrize("address", ["grpc://localhost:50051", "GRPCS://localhost", "grpc+unix:///x"])
 def test_a_client_of_http_refuses_them_and_names_the_other_clients(address: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"is for gRPC: use SandboxClient"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"is for gRPC and this client speaks HTTP: use SandboxCli"
+    ):
         parse(address)
 
 

@@ -11,7 +11,7 @@ from ...errors import SandboxError, SandboxNotFoundError
 from ...models import Network, StartType
 from ...options import NOT_GIVEN, NotGiven
 from .api import AsyncSandboxAPI
-from .client import own_client
+from .client import connect_async
 from .object_calls import AsyncObjectCalls
 
 __all__ = ["AsyncSandbox"]
@@ -101,7 +101,7 @@ class AsyncSandbox(AsyncObjectCalls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        performer = await own_client() if client is None else client
+        performer = await connect_async() if client is None else client
         try:
             sandbox_id = await performer.start_sandbox(
                 type,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...transports.base import Metadata, Session
     from .api import SandboxAPI
 
-__all__ = ["HTTPClient", "SandboxClient", "own_client"]
+__all__ = ["HTTPClient", "SandboxClient", "connect"]
 
 
 class _Client(SandboxCalls, CommandCalls, FileCalls):
@@ -70,7 +70,7 @@ class SandboxClient(_Client):
         port: Its gRPC port, 1 to 65535.
         address: Full address, in place of `host` and `port`: ``host:port``, with or without ``grpc://`` or
             ``grpcs://`` (or ``http://`` or ``https://``) before it and a path prefix after it; or
-            ``unix:///path``.
+            ``grpc+unix:///path`` (or ``unix:///path``).
         timeout: Seconds for each whole call, connecting and repeating included; None for no time-out.
         ssl: True for TLS, or its settings; None goes by the address.
         metadata: Headers that go with every call; names in lower case.
@@ -102,14 +102,35 @@ class SandboxClient(_Client):
         self._transport = Transport(GRPCWire(where, key, ssl, metadata or ()))
 
 
-def own_client() -> HTTPClient | SandboxClient:
-    """Return a client of the orchestrator that is used where none is named; see `Sandbox`."""
-    # Rarely needed, and it starts processes.
-    from ...embedding import default_endpoint
+def connect(
+    address: str | None = None,
+    *,
+    api_key: str | None = None,
+    timeout: float | None = 30.0,
+    max_retries: int = 2,
+) -> HTTPClient | SandboxClient:
+    """Return a synchronous client for an address; its scheme chooses the transport.
 
-    endpoint = Disk.run(default_endpoint)
+    Args:
+        address: ``grpc://host:port``, ``grpcs://host:port`` (TLS) or ``grpc+unix:///path`` for gRPC;
+            ``http://host:port``, ``https://host:port``, ``host:port`` or ``unix:///path`` for HTTP; each but
+            a Unix socket may have a path prefix after it. None for the orchestrator of the environment
+            (FLASH_SANDBOX_ADDR), or if it names none, one that this process starts on first use.
+        api_key: Key of the orchestrator; None takes that of the environment (FLASH_SANDBOX_API_KEY).
+        timeout: Seconds for each whole call, connecting and repeating included; None for no time-out.
+        max_retries: How often a failed call may be repeated, 0 to 100. A command is never run twice.
+
+    Raises:
+        InvalidArgumentError: An argument is malformed or out of range.
+        RuntimeUnavailableError: No orchestrator is named, and this machine cannot run one.
+    """
+    # Rarely needed, and it starts processes.
+    from ...embedding import default_endpoint, endpoint_at
+
+    endpoint = Disk.run(default_endpoint) if address is None else endpoint_at(address)
     kind = SandboxClient if endpoint.transport == "grpc" else HTTPClient
-    return kind(address=endpoint.address, api_key=endpoint.api_key)
+    key = endpoint.api_key or api_key
+    return kind(address=endpoint.address, timeout=timeout, api_key=key, max_retries=max_retries)
 
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ...errors import SandboxError, SandboxNotFoundError
 from ...models import Network, StartType
 from ...options import NOT_GIVEN, NotGiven
 from .api import SandboxAPI
-from .client import own_client
+from .client import connect
 from .object_calls import ObjectCalls
 
 __all__ = ["Sandbox"]
@@ -102,7 +102,7 @@ class Sandbox(ObjectCalls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        performer = own_client() if client is None else client
+        performer = connect() if client is None else client
         try:
             sandbox_id = performer.start_sandbox(
                 type,
