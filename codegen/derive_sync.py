@@ -25,6 +25,7 @@ _HEADER: Final = "# Derived from {source} by `python -m codegen`; do not edit.\n
 _NAMES: Final = {
     "AsyncArchive": "Archive",
     "AsyncCalls": "Calls",
+    "AsyncChannel": "Channel",
     "AsyncChunks": "Chunks",
     "AsyncCommandCalls": "CommandCalls",
     "AsyncDisk": "Disk",
@@ -44,6 +45,7 @@ _NAMES: Final = {
     "AsyncSandboxClient": "SandboxClient",
     "AsyncSession": "Session",
     "AsyncStream": "Stream",
+    "AsyncStubCall": "StubCall",
     "AsyncTransport": "Transport",
     "AsyncWire": "Wire",
     "_AsyncClient": "_Client",
@@ -63,7 +65,7 @@ _NAMES: Final = {
     "anext": "next",
     # Of which the sources use no more than `sleep`.
     "asyncio": "time",
-    "grpc_async": "grpc_sync",
+    "grpclib_channel": "http2_channel",
 }
 """Each name of the asynchronous source that is another one in the synchronous text."""
 

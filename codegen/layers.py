@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from . import openapi, tools
+from . import derive_stub, openapi, tools
 
 __all__ = ["GRPC", "GUEST", "HTTP", "descriptor_set", "grpc_layer", "guest_layer", "http_layer"]
 
@@ -77,7 +77,7 @@ def grpc_layer(root: Path) -> dict[Path, bytes]:
     Raises:
         tools.ToolError: protoc or its plugin failed or warned.
     """
-    return _messages(
+    files = _messages(
         root,
         _SERVICE,
         GRPC,
@@ -85,6 +85,8 @@ def grpc_layer(root: Path) -> dict[Path, bytes]:
         "client_generation=async",
         "server_generation=async",
     )
+    stub = derive_stub.derive(files[GRPC / "sandbox" / "__init__.py"].decode())
+    return files | {GRPC / "sync_stub.py": tools.format_python(stub).encode()}
 
 
 def guest_layer(root: Path) -> dict[Path, bytes]:

@@ -46,6 +46,7 @@ __all__ = [
     "encode_result",
     "message_classes",
     "method_path",
+    "parse_answer",
 ]
 
 Req = TypeVar("Req")
@@ -254,6 +255,12 @@ class MessageCodec(CodecBase):
 
 CLIENT_CODEC: Final = MessageCodec(lambda error: ProtocolError(f"unexpected answer: {error.detail}"))
 """For a Channel: what is wrong with an answer is a `ProtocolError`."""
+
+
+def parse_answer(message_class: type[Any], data: bytes) -> Any:
+    """Return the message of an answer, by `CLIENT_CODEC`."""
+    return CLIENT_CODEC.decode(data, message_class)
+
 
 SERVER_CODEC: Final = MessageCodec(encode_error, MAX_REQUEST_BYTES)
 """For a Server: what is wrong with a request is answered as `invalid_argument` or `too_large`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import ssl
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Protocol
 
 import grpclib.exceptions
 import h2.exceptions
@@ -27,9 +28,7 @@ from .http2_connection import NOT_HTTP2, was_refused
 from .retry import Deadline, lost_answer
 from .tls import default_context
 
-__all__ = ["GRPCBase", "replaced"]
-
-T = TypeVar("T")
+__all__ = ["GRPCBase", "wire_seconds"]
 
 _NAME: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]+")
@@ -79,7 +78,10 @@ class GRPCBase:
         self._closed = False
 
     def _metadata_for(self, call: Call[Any, Any]) -> list[tuple[str, str]]:
-        return replaced(self._metadata, call.headers) if call.headers else self._metadata
+        if not call.headers:
+            return self._metadata
+        names = {name for name, _ in call.headers}
+        return [*(pair for pair in self._metadata if pair[0] not in names), *call.headers]
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -111,10 +113,12 @@ class GRPCBase:
         return ProtocolError(f"unexpected answer: {text}")
 
 
-def replaced(pairs: Iterable[tuple[T, T]], others: list[tuple[T, T]]) -> list[tuple[T, T]]:
-    """Return `pairs` with `others` in place of those of the same names."""
-    names = {name for name, _ in others}
-    return [*(pair for pair in pairs if pair[0] not in names), *others]
+def wire_seconds(seconds: float) -> float:
+    """Return how long a call may take so that the server is never told too short a time.
+
+    grpc-timeout has whole seconds above ten, and drops what is less than a unit.
+    """
+    return float(math.ceil(seconds)) if seconds > 10 else seconds
 
 
 def _checked(metadata: Metadata) -> list[tuple[str, str]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Generic, TypeVar
 
-from ..errors import SandboxError
-
 __all__ = ["Received"]
 
 # What is taken from the connection ahead of the reader.
@@ -23,7 +21,7 @@ class Received(Generic[T]):
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
         self._finished = False
-        self._error: SandboxError | None = None
+        self._error: Exception | None = None
 
     async def put(self, piece: T) -> None:
         """Hand a piece over, once there is room."""
@@ -33,7 +31,7 @@ class Received(Generic[T]):
         self._pieces.append(piece)
         self._changed.set()
 
-    def finish(self, error: SandboxError | None) -> None:
+    def finish(self, error: Exception | None) -> None:
         """Say that no more will come, and why, where that is an error."""
         self._finished = True
         self._error = error
@@ -43,7 +41,7 @@ class Received(Generic[T]):
         """Return what has come, waiting until there is something; nothing at the end.
 
         Raises:
-            SandboxError: The stream failed; what came before has been returned.
+            Exception: The stream failed; what came before has been returned.
         """
         while not self._pieces and not self._finished:
             self._changed.clear()

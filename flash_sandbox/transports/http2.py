@@ -27,9 +27,8 @@ from h2.exceptions import ProtocolError
 from ..address import Address
 from .http2_connection import (
     NOT_HTTP2,
-    PING_PATIENCE_SECONDS,
-    PING_SECONDS,
     ClientConnection,
+    Pings,
     RefusedError,
 )
 from .keepalive import keep_alive
@@ -166,11 +165,11 @@ class Connection:
                 self._feed(self._socket.recv(_READ_BYTES))
 
     def _receive(self) -> None:
-        data = self._read_within(PING_SECONDS)
+        data = self._read_within(Pings.seconds)
         if data is None:
             self._h2.ping(b"are you?")
             self._flush()
-            data = self._read_within(PING_PATIENCE_SECONDS)
+            data = self._read_within(Pings.patience)
         if data is None:
             raise StreamTerminatedError("the server does not answer a ping")
         self._feed(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from grpclib.exceptions import StreamTerminatedError
 from h2.config import H2Configuration
@@ -20,10 +20,9 @@ __all__ = [
     "CONNECTION_WINDOW_BYTES",
     "H2_CONFIGURATION",
     "NOT_HTTP2",
-    "PING_PATIENCE_SECONDS",
-    "PING_SECONDS",
     "STREAM_WINDOW_BYTES",
     "ClientConnection",
+    "Pings",
     "RefusedError",
     "was_refused",
 ]
@@ -40,16 +39,6 @@ _MOST_BLOCKS: Final = 100
 # RFC 9113, 6.9.2.
 _FIRST_WINDOW_BYTES: Final = 65_535
 
-PING_SECONDS: Final = 300.0
-"""Send a PING after this much silence.
-
-Servers in Go end a connection whose client pings more than once in five minutes, so TCP's own keepalive is
-what notices a dead link within a minute.
-"""
-
-PING_PATIENCE_SECONDS: Final = 20.0
-"""How long the answer to a PING may take."""
-
 NOT_HTTP2: Final = "Protocol error"
 """Why a call was ended whose server broke the protocol, in grpclib's words."""
 
@@ -61,6 +50,21 @@ H2_CONFIGURATION: Final = H2Configuration(
     normalize_inbound_headers=False,
     normalize_outbound_headers=False,
 )
+
+
+class Pings:
+    """When to find out whether a silent server still answers.
+
+    Servers in Go end a connection whose client pings more than once in five minutes, so TCP's own keepalive
+    is what notices a dead link within a minute.
+
+    Attributes:
+        seconds: Send a PING after this much silence.
+        patience: How long its answer may take, in seconds.
+    """
+
+    seconds: ClassVar[float] = 300.0
+    patience: ClassVar[float] = 20.0
 
 
 class RefusedError(StreamTerminatedError):

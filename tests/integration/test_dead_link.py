@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import socket
@@ -18,7 +17,7 @@ from quartet import CLIENTS
 
 from flash_sandbox import OutcomeUnknownError, Sandbox, SandboxAPI
 from flash_sandbox.orchestrator import Orchestrator
-from flash_sandbox.transports import channel, http2
+from flash_sandbox.transports.http2_connection import Pings
 
 PROGRAM = Path(__file__).parent / "programs" / "dead_link.py"
 # A user namespace, too, would let others than root do this; but not start sandboxes in it.
@@ -90,15 +89,8 @@ def test_grpc_call_ends_when_pings_find_a_middlebox_dead(
     connect: Callable[..., SandboxAPI], orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # TCP is alive here: only pings from end to end can tell. They are minutes apart outside tests.
-    hasty = dataclasses.replace(
-        channel._CONFIGURATION,
-        _keepalive_time=0.2,
-        _keepalive_timeout=0.2,
-        _http2_min_sent_ping_interval_without_data=0.1,
-    )
-    monkeypatch.setattr(channel, "_CONFIGURATION", hasty)
-    monkeypatch.setattr(http2, "PING_SECONDS", 0.2)
-    monkeypatch.setattr(http2, "PING_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(Pings, "seconds", 0.2)
+    monkeypatch.setattr(Pings, "patience", 0.2)
     with relay(orchestrator.grpc_address) as (address, dead):
         client = connect(address, timeout=None)
         sandbox_id = client.start_sandbox(memory_mb=64)

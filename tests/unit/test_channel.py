@@ -11,18 +11,18 @@ from h2.errors import ErrorCodes
 from http2_server import Server, answer_one, leave_after_one, leave_before_one, refuse_one, serving
 
 from flash_sandbox import AsyncSandboxClient, ClientClosedError, OutcomeUnknownError, SandboxConnectionError
-from flash_sandbox.transports import channel
+from flash_sandbox.transports import grpclib_channel, grpclib_connection
 
 
 async def test_connection_that_is_lost_while_it_is_made_is_a_connection_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class LostAtOnce(channel._Protocol):
+    class LostAtOnce(grpclib_connection.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             self.processor.close("Connection lost")
 
-    monkeypatch.setattr(channel, "_Protocol", LostAtOnce)
+    monkeypatch.setattr(grpclib_channel, "Protocol", LostAtOnce)
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]

@@ -92,8 +92,8 @@ class AsyncSandboxClient(_AsyncClient):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
+        from ...transports.aio.grpc import AsyncGRPCWire
         from ...transports.aio.transport import AsyncTransport
-        from ...transports.grpc_async import AsyncGRPCWire
 
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)

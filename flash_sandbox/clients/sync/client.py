@@ -93,7 +93,7 @@ class SandboxClient(_Client):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
-        from ...transports.grpc_sync import GRPCWire
+        from ...transports.sync.grpc import GRPCWire
         from ...transports.sync.transport import Transport
 
         self._options = CallOptions(timeout, max_retries)

@@ -1,0 +1,601 @@
+"""The synchronous stub, derived from the asynchronous one; for ``grpc.Channel`` and what has its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from .sandbox import (
+    DownloadArchiveChunk,
+    DownloadArchiveRequest,
+    Event,
+    ExecFrame,
+    ExecRequest,
+    ExecResponse,
+    ExecStreamRequest,
+    FollowProcessRequest,
+    GetInfoRequest,
+    GetInfoResponse,
+    GetLogsRequest,
+    GetLogsResponse,
+    GetMetricsHistoryRequest,
+    GetMetricsHistoryResponse,
+    GetPlatformInfoRequest,
+    GetPlatformInfoResponse,
+    KeepAliveRequest,
+    KeepAliveResponse,
+    ListDirRequest,
+    ListDirResponse,
+    ListProcessesRequest,
+    ListProcessesResponse,
+    ListSandboxesRequest,
+    ListSandboxesResponse,
+    ListSnapshotsRequest,
+    ListSnapshotsResponse,
+    MakeDirRequest,
+    MakeDirResponse,
+    MetricsRequest,
+    MetricsResponse,
+    MoveRequest,
+    MoveResponse,
+    PauseRequest,
+    PauseResponse,
+    ReadFileRequest,
+    ReadFileResponse,
+    RemoveRequest,
+    RemoveResponse,
+    RemoveSnapshotRequest,
+    RemoveSnapshotResponse,
+    ResizeProcessRequest,
+    ResizeProcessResponse,
+    ResumeRequest,
+    ResumeResponse,
+    RunPythonRequest,
+    RunPythonResponse,
+    SignalProcessRequest,
+    SignalProcessResponse,
+    SnapshotRequest,
+    SnapshotResponse,
+    StartProcessRequest,
+    StartProcessResponse,
+    StartRequest,
+    StartResponse,
+    StatRequest,
+    StatResponse,
+    StatusRequest,
+    StatusResponse,
+    StopRequest,
+    StopResponse,
+    UploadArchiveRequest,
+    UploadArchiveResponse,
+    WaitProcessRequest,
+    WatchEventsRequest,
+    WriteFileRequest,
+    WriteFileResponse,
+    WriteStdinRequest,
+    WriteStdinResponse,
+)
+
+__all__ = ("Channel", "Metadata", "SandboxServiceSyncStub")
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+class Channel(Protocol):
+    """Makes calls. ``grpc.Channel`` is one, and so is ``grpc.aio.Channel``, whose answers are awaited."""
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes],
+        response_deserializer: Callable[[bytes], Any],
+    ) -> Callable[..., Any]:
+        """Return a function that makes a call, given its messages, `timeout` and `metadata`."""
+        ...
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes],
+        response_deserializer: Callable[[bytes], Any],
+    ) -> Callable[..., Any]:
+        """Return a function that makes a call, given its message, `timeout` and `metadata`."""
+        ...
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes],
+        response_deserializer: Callable[[bytes], Any],
+    ) -> Callable[..., Any]:
+        """Return a function that makes a call, given its message, `timeout` and `metadata`."""
+        ...
+
+
+def _parsed(message_class: Any, data: bytes) -> Any:
+    return message_class.parse(data)
+
+
+class SandboxServiceSyncStub:
+    """
+    Start, use and stop sandboxes.
+
+    Args:
+        channel: Makes the calls.
+        serialize: Writes a message.
+        parse: Reads a message, given its class.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        serialize: Callable[[Any], bytes] = bytes,
+        parse: Callable[[Any, bytes], Any] = _parsed,
+    ) -> None:
+        self._channel = channel
+        self._serialize = serialize
+        self._parse = parse
+
+    def start_sandbox(
+        self, message: StartRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> StartResponse:
+        """
+        Start a sandbox and answer its ID once its main process runs.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/StartSandbox", self._serialize, partial(self._parse, StartResponse)
+        )
+        answered: StartResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def stop_sandbox(
+        self, message: StopRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> StopResponse:
+        """
+        Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/StopSandbox", self._serialize, partial(self._parse, StopResponse)
+        )
+        answered: StopResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def exec_command(
+        self, message: ExecRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ExecResponse:
+        """
+        Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/ExecCommand", self._serialize, partial(self._parse, ExecResponse)
+        )
+        answered: ExecResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def get_status(
+        self, message: StatusRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> StatusResponse:
+        """
+        Tell the state of a sandbox.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/GetStatus", self._serialize, partial(self._parse, StatusResponse)
+        )
+        answered: StatusResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def get_metrics(
+        self, message: MetricsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> MetricsResponse:
+        """
+        Measure what a sandbox uses at this moment.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/GetMetrics", self._serialize, partial(self._parse, MetricsResponse)
+        )
+        answered: MetricsResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def get_metrics_history(
+        self,
+        message: GetMetricsHistoryRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> GetMetricsHistoryResponse:
+        """
+        Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/GetMetricsHistory",
+            self._serialize,
+            partial(self._parse, GetMetricsHistoryResponse),
+        )
+        answered: GetMetricsHistoryResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def snapshot_sandbox(
+        self, message: SnapshotRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> SnapshotResponse:
+        """
+        Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/SnapshotSandbox", self._serialize, partial(self._parse, SnapshotResponse)
+        )
+        answered: SnapshotResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def pause_sandbox(
+        self, message: PauseRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> PauseResponse:
+        """
+        Freeze every process of a running sandbox; its memory stays as it is.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/PauseSandbox", self._serialize, partial(self._parse, PauseResponse)
+        )
+        answered: PauseResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def resume_sandbox(
+        self, message: ResumeRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ResumeResponse:
+        """
+        Let a paused sandbox run on.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/ResumeSandbox", self._serialize, partial(self._parse, ResumeResponse)
+        )
+        answered: ResumeResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def list_snapshots(
+        self, message: ListSnapshotsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ListSnapshotsResponse:
+        """
+        List the snapshots in the orchestrator's store, the oldest first.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/ListSnapshots",
+            self._serialize,
+            partial(self._parse, ListSnapshotsResponse),
+        )
+        answered: ListSnapshotsResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def remove_snapshot(
+        self,
+        message: RemoveSnapshotRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> RemoveSnapshotResponse:
+        """
+        Remove a snapshot from the orchestrator's store. What was started from it goes on.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/RemoveSnapshot",
+            self._serialize,
+            partial(self._parse, RemoveSnapshotResponse),
+        )
+        answered: RemoveSnapshotResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def exec_stream(
+        self, message: ExecStreamRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> Iterator[ExecFrame]:
+        """
+        Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how it ended.
+        """
+        call = self._channel.unary_stream(
+            "/sandbox.SandboxService/ExecStream", self._serialize, partial(self._parse, ExecFrame)
+        )
+        answered: Iterator[ExecFrame] = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def start_process(
+        self, message: StartProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> StartProcessResponse:
+        """
+        Start a command in a running sandbox that goes on by itself, and answer its ID.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/StartProcess",
+            self._serialize,
+            partial(self._parse, StartProcessResponse),
+        )
+        answered: StartProcessResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def list_processes(
+        self, message: ListProcessesRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ListProcessesResponse:
+        """
+        List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/ListProcesses",
+            self._serialize,
+            partial(self._parse, ListProcessesResponse),
+        )
+        answered: ListProcessesResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def wait_process(
+        self, message: WaitProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ExecResponse:
+        """
+        Wait until a process has ended, and answer what is kept of its output and how it ended.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/WaitProcess", self._serialize, partial(self._parse, ExecResponse)
+        )
+        answered: ExecResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def follow_process(
+        self, message: FollowProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> Iterator[ExecFrame]:
+        """
+        Tell what is kept of a process's output and what it prints from then on; the last frame tells how it ended.
+        """
+        call = self._channel.unary_stream(
+            "/sandbox.SandboxService/FollowProcess", self._serialize, partial(self._parse, ExecFrame)
+        )
+        answered: Iterator[ExecFrame] = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def signal_process(
+        self, message: SignalProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> SignalProcessResponse:
+        """
+        Send a signal to a process. SIGKILL ends it with all that it started.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/SignalProcess",
+            self._serialize,
+            partial(self._parse, SignalProcessResponse),
+        )
+        answered: SignalProcessResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def write_stdin(
+        self, message: WriteStdinRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> WriteStdinResponse:
+        """
+        Send input to a process that was begun with keep_stdin, or the end of its input.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/WriteStdin", self._serialize, partial(self._parse, WriteStdinResponse)
+        )
+        answered: WriteStdinResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def resize_process(
+        self, message: ResizeProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ResizeProcessResponse:
+        """
+        Change the size of a process's terminal.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/ResizeProcess",
+            self._serialize,
+            partial(self._parse, ResizeProcessResponse),
+        )
+        answered: ResizeProcessResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def run_python(
+        self, message: RunPythonRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> RunPythonResponse:
+        """
+        Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/RunPython", self._serialize, partial(self._parse, RunPythonResponse)
+        )
+        answered: RunPythonResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def get_platform_info(
+        self,
+        message: GetPlatformInfoRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> GetPlatformInfoResponse:
+        """
+        Tell what the processes in a sandbox find themselves on.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/GetPlatformInfo",
+            self._serialize,
+            partial(self._parse, GetPlatformInfoResponse),
+        )
+        answered: GetPlatformInfoResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def read_file(
+        self, message: ReadFileRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ReadFileResponse:
+        """
+        Read a file in a sandbox.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/ReadFile", self._serialize, partial(self._parse, ReadFileResponse)
+        )
+        answered: ReadFileResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def write_file(
+        self, message: WriteFileRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> WriteFileResponse:
+        """
+        Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/WriteFile", self._serialize, partial(self._parse, WriteFileResponse)
+        )
+        answered: WriteFileResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def stat(
+        self, message: StatRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> StatResponse:
+        """
+        Tell what is at a path in a sandbox; a link is told of, not followed.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/Stat", self._serialize, partial(self._parse, StatResponse)
+        )
+        answered: StatResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def list_dir(
+        self, message: ListDirRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ListDirResponse:
+        """
+        List a directory in a sandbox, by name.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/ListDir", self._serialize, partial(self._parse, ListDirResponse)
+        )
+        answered: ListDirResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def make_dir(
+        self, message: MakeDirRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> MakeDirResponse:
+        """
+        Make a directory in a sandbox.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/MakeDir", self._serialize, partial(self._parse, MakeDirResponse)
+        )
+        answered: MakeDirResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def remove(
+        self, message: RemoveRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> RemoveResponse:
+        """
+        Remove what is at a path in a sandbox; a link is removed, not followed.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/Remove", self._serialize, partial(self._parse, RemoveResponse)
+        )
+        answered: RemoveResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def move(
+        self, message: MoveRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> MoveResponse:
+        """
+        Give what is at a path in a sandbox another path, where it takes the place of a file.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/Move", self._serialize, partial(self._parse, MoveResponse)
+        )
+        answered: MoveResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def upload_archive(
+        self,
+        messages: Iterable[UploadArchiveRequest],
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> UploadArchiveResponse:
+        """
+        Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+        """
+        call = self._channel.stream_unary(
+            "/sandbox.SandboxService/UploadArchive",
+            self._serialize,
+            partial(self._parse, UploadArchiveResponse),
+        )
+        answered: UploadArchiveResponse = call(messages, timeout=timeout, metadata=metadata)
+        return answered
+
+    def download_archive(
+        self,
+        message: DownloadArchiveRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> Iterator[DownloadArchiveChunk]:
+        """
+        Pack what is at a path in a sandbox into a tar archive.
+        """
+        call = self._channel.unary_stream(
+            "/sandbox.SandboxService/DownloadArchive",
+            self._serialize,
+            partial(self._parse, DownloadArchiveChunk),
+        )
+        answered: Iterator[DownloadArchiveChunk] = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def list_sandboxes(
+        self, message: ListSandboxesRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ListSandboxesResponse:
+        """
+        List sandboxes, the oldest first, page by page.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/ListSandboxes",
+            self._serialize,
+            partial(self._parse, ListSandboxesResponse),
+        )
+        answered: ListSandboxesResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def get_info(
+        self, message: GetInfoRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> GetInfoResponse:
+        """
+        Tell what is known of a sandbox.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/GetInfo", self._serialize, partial(self._parse, GetInfoResponse)
+        )
+        answered: GetInfoResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def get_logs(
+        self, message: GetLogsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> GetLogsResponse:
+        """
+        Answer the last of what the main process of a sandbox has printed.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/GetLogs", self._serialize, partial(self._parse, GetLogsResponse)
+        )
+        answered: GetLogsResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def keep_alive(
+        self, message: KeepAliveRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> KeepAliveResponse:
+        """
+        Have a sandbox expire so many seconds from now, in place of when it would have.
+        """
+        call = self._channel.unary_unary(
+            "/sandbox.SandboxService/KeepAlive", self._serialize, partial(self._parse, KeepAliveResponse)
+        )
+        answered: KeepAliveResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def watch_events(
+        self, message: WatchEventsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> Iterator[Event]:
+        """
+        Tell what happens to sandboxes, as it happens.
+        """
+        call = self._channel.unary_stream(
+            "/sandbox.SandboxService/WatchEvents", self._serialize, partial(self._parse, Event)
+        )
+        answered: Iterator[Event] = call(message, timeout=timeout, metadata=metadata)
+        return answered
