@@ -1,4 +1,4 @@
-"""What the facade takes from the specs: the table of operations, and the words that are types."""
+"""What the facade takes from the specs: the table of operations, the models, and the words that are types."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from . import openapi, protobuf, tools
+from .models import models
 from .vocabulary import Operation, Word
 
 __all__ = ["OPERATIONS", "WORDS", "tables"]
@@ -55,6 +56,7 @@ def tables(root: Path) -> dict[Path, bytes]:
     listed = "".join(f"    {word.name!r},\n" for word in sorted(http.words, key=lambda word: word.name))
     words = f"__all__ = [\n{listed}]\n\n" + "\n".join(_word(word) for word in http.words)
     texts = {OPERATIONS: f"{_TABLE_HEAD}{rows}\n{table}", WORDS: f"{_WORDS_HEAD}{words}"}
+    texts |= models(root, http, grpc)
     return {path: tools.format_python(_HEADER + text).encode() for path, text in texts.items()}
 
 

@@ -119,7 +119,7 @@ def load(root: Path) -> Vocabulary:
         operations={operation.name: operation for operation in _operations(document)},
         messages={name: _message(document, "components", "schemas", name) for name in schemas},
         words=tuple(
-            Word(name, fold(word["description"]), tuple(word["values"]))
+            Word(name, fold(word["description"]), tuple(word["values"]), word.get("constant", ""))
             for name, word in everything.get(_WORDS, {}).items()
         ),
     )
@@ -181,7 +181,9 @@ def _parameters(document: _Document, path: str, method: str) -> Iterator[tuple[t
             name = parameter.get(_NEGATES, {}).get("field", field.name)
             doc = fold(parameter.get(_NEGATES, parameter).get("description", ""))
             place = document.place(*there)
-            yield (parameter["in"], field.name), replace(field, name=name, doc=doc, place=place)
+            required = bool(parameter.get("required"))
+            told = replace(field, name=name, doc=doc, place=place, required=required)
+            yield (parameter["in"], field.name), told
 
 
 def _success(document: _Document, *at: Step) -> tuple[int, str, Message]:
@@ -247,7 +249,8 @@ def _message(document: _Document, *at: Step) -> Message:
         for key in properties
     }
     _require_zero_defaults(document, properties, set(required), *there, "properties")
-    return Message(name, document.place(*there), fold(schema.get("description", "")), fields)
+    doc = fold(schema.get("description", ""))
+    return Message(name, document.place(*there), doc, fields, extends=schema.get("x-extends", ""))
 
 
 def _require_zero_defaults(
@@ -279,6 +282,7 @@ def _field(document: _Document, name: str, *at: Step) -> Field:
         repeated=repeated,
         optional=isinstance(kinds, list) and "null" in kinds,
         values=values,
+        schema=schema,
     )
 
 

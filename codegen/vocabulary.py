@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 __all__ = ["Field", "Message", "Operation", "Place", "Route", "SpecError", "Vocabulary", "Word", "fold"]
 
@@ -36,6 +38,7 @@ class Field:
         required: Whether the spec refuses a message without it.
         values: Values of an enum, in lower case, in order.
         number: Field number; 0 where the spec has none.
+        schema: What HTTP's spec says of it; empty where it is part of a stream of bytes.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Field:
     required: bool = False
     values: tuple[str, ...] = ()
     number: int = 0
+    schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def shape(self) -> str:
@@ -65,6 +69,7 @@ class Message:
         doc: Description, white space folded.
         fields: Fields by name.
         reserved: Field numbers that may not be used.
+        extends: The message whose fields it has, too; only HTTP's spec says so.
     """
 
     name: str
@@ -72,6 +77,7 @@ class Message:
     doc: str = ""
     fields: dict[str, Field] = field(default_factory=dict)
     reserved: frozenset[int] = frozenset()
+    extends: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +128,19 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Texts that have names of their own: a type of which a newer orchestrator may know more values."""
+    """Texts that have names of their own: a type of which a newer orchestrator may know more values.
+
+    Attributes:
+        name: Name of the type.
+        doc: Description, white space folded.
+        values: Those that are known.
+        constant: Name of the constant that holds what a caller may give; empty for none.
+    """
 
     name: str
     doc: str
     values: tuple[str, ...]
+    constant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, get_args, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ..errors import InvalidArgumentError
 from ..operations import Operation
@@ -57,10 +57,12 @@ class ModelReader:
         hints = get_type_hints(model)
         self.model = model
         self.nested: dict[str, ModelReader] = {}
-        self.kinds: dict[str, object] = {field.name: hints[field.name] for field in dataclasses.fields(model)}
+        self.kinds: dict[str, object] = {
+            field.name: _kind(hints[field.name]) for field in dataclasses.fields(model)
+        }
         self._rows: list[tuple[str, Check, str, object, bool]] = []
         for field in dataclasses.fields(model):
-            kind = hints[field.name]
+            kind = self.kinds[field.name]
             item = _model_in(kind)
             if item is not None:
                 self.nested[field.name] = ModelReader(item)
@@ -95,6 +97,12 @@ class ModelReader:
                 given[name] = tuple(map(reader.read, value))
         model: Any = self.model(**given)
         return model
+
+
+def _kind(hint: object) -> object:
+    """Return what a field is on the wire: words are texts, of which a newer peer may send more."""
+    words = get_args(hint) or (hint,)
+    return str if all(get_origin(word) is Literal or isinstance(word, str) for word in words) else hint
 
 
 def _model_in(kind: object) -> type[Any] | None:

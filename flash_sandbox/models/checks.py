@@ -4,43 +4,55 @@ from __future__ import annotations
 
 import math
 import re
+import signal as signals
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..errors import InvalidArgumentError
+from .limits import MAX_MESSAGE_BYTES, MAX_PATH_BYTES
 
 __all__ = [
     "INT32",
     "INT64",
     "MAX_ARGUMENT_BYTES",
     "MAX_COMMAND_BYTES",
-    "MAX_MESSAGE_BYTES",
+    "UINT32",
     "UINT64",
+    "above",
     "argument",
+    "between",
     "boolean",
     "command_line",
     "content",
+    "filled",
     "integer",
     "milliseconds",
     "number",
+    "optional_directory",
+    "optional_name",
+    "path_in_sandbox",
+    "program",
     "refuse",
     "sandbox_id",
+    "signal_number",
     "text",
     "texts",
     "variables",
+    "word",
 ]
 
 # 128 KiB is the longest single argument that Linux takes (MAX_ARG_STRLEN, execve(2)), NUL included.
 MAX_ARGUMENT_BYTES: Final = 128 * 1024 - 1
 # Half of what the least stack limit leaves for all arguments together (ARG_MAX, execve(2)).
 MAX_COMMAND_BYTES: Final = 1024 * 1024
-MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
-"""Most bytes that one message carries (a file, an input): in JSON's longer form they fit a request, too."""
 
 INT32: Final = (-(2**31), 2**31 - 1)
 INT64: Final = (-(2**63), 2**63 - 1)
+UINT32: Final = (0, 2**32 - 1)
 UINT64: Final = (0, 2**64 - 1)
 
+_SHELL: Final = ("/bin/sh", "-c")
+_LAST_SIGNAL: Final = 64
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
 
@@ -66,6 +78,42 @@ def argument(name: str, value: object) -> str:
     if "\0" in checked:
         raise refuse(f"{name} holds a NUL character")
     return checked
+
+
+def filled(name: str, value: object, most: int) -> str:
+    """Check an argument that must not be empty, of so many bytes at most."""
+    checked = argument(name, value)
+    if not checked:
+        raise refuse(f"{name} must not be empty")
+    if len(checked.encode()) > most:
+        raise refuse(f"{name} is longer than {most} bytes")
+    return checked
+
+
+def word(name: str, value: object, known: Sequence[str]) -> str:
+    """Check a text that may be empty or one of those that are known."""
+    checked = argument(name, value)
+    if checked not in ("", *known):
+        raise refuse(f"{name} must be {' or '.join(known)}, not {checked[:100]!r}")
+    return checked
+
+
+def path_in_sandbox(name: str, value: object) -> str:
+    """Return an absolute path in a sandbox; raise InvalidArgumentError for what is none."""
+    path = argument(name, value)
+    if not path.startswith("/"):
+        raise refuse(f"{name} must be an absolute path, not {path[:200]!r}")
+    if len(path.encode()) > MAX_PATH_BYTES:
+        raise refuse(f"{name} is longer than {MAX_PATH_BYTES} bytes")
+    return path
+
+
+def optional_directory(name: str, value: object) -> str:
+    """Check an absolute path of any length, or nothing."""
+    path = argument(name, value)
+    if path and not path.startswith("/"):
+        raise refuse(f"{name} must be an absolute path, not {path[:200]!r}")
+    return path
 
 
 def texts(name: str, value: object) -> tuple[str, ...]:
@@ -105,13 +153,20 @@ def sandbox_id(value: object, what: str = "sandbox ID") -> str:
     return checked
 
 
-def integer(name: str, value: object, bounds: tuple[int, int]) -> int:
-    """Check an integer, whose least and greatest values are `bounds`."""
+def optional_name(name: str, value: object) -> str:
+    """Check a name of the same form as an ID, or nothing."""
+    return sandbox_id(value, name) if value else text(name, value)
+
+
+def integer(name: str, value: object, bounds: tuple[int, int], least: int = 0) -> int:
+    """Check an integer, whose least and greatest values are `bounds`; below `least` there is only 0."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise refuse(f"{name} must be an int, not {type(value).__name__}")
     low, high = bounds
     if not low <= value <= high:
         raise refuse(f"{name} must be {low} to {high}, not {value}")
+    if 0 < value < least:
+        raise refuse(f"{name} must be {least} to {high}, or 0 for the default, not {value}")
     return value
 
 
@@ -129,6 +184,33 @@ def number(name: str, value: object) -> float:
     return checked + 0.0
 
 
+def between(name: str, value: object, low: float, high: float) -> float:
+    """Check a number from `low` to `high`."""
+    checked = number(name, value)
+    if not low <= checked <= high:
+        raise refuse(f"{name} must be {low:.15g} to {high:.15g}, not {checked}")
+    return checked
+
+
+def above(name: str, value: object, low: float, high: float) -> float:
+    """Check a number above `low`, at most `high`."""
+    checked = number(name, value)
+    if not low < checked <= high:
+        raise refuse(f"{name} must be above {low:.15g} and at most {high:.15g}, not {checked}")
+    return checked
+
+
+def signal_number(value: object, name: str = "signal") -> int:
+    """Return the number of a signal that is named (``TERM``, ``SIGTERM``) or numbered."""
+    if isinstance(value, str):
+        known = value.upper()
+        try:
+            return signals.Signals[known if known.startswith("SIG") else f"SIG{known}"]
+        except KeyError:
+            raise refuse(f"there is no signal {value[:100]!r}") from None
+    return integer(name, value, (1, _LAST_SIGNAL))
+
+
 def milliseconds(name: str, seconds: object) -> int:
     """Check a time in seconds that milliseconds tell, too, and make it those."""
     checked = number(name, seconds)
@@ -137,20 +219,30 @@ def milliseconds(name: str, seconds: object) -> int:
     return round(checked * 1000)
 
 
-def command_line(value: object, *, may_be_empty: bool) -> tuple[str, ...]:
-    """Check a command and its arguments, and make them a tuple."""
+def command_line(value: object, name: str = "command") -> tuple[str, ...]:
+    """Check a command and its arguments, which may be none, and make them a tuple."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        raise refuse(f"command must be a sequence of str, not {type(value).__name__}")
-    command = tuple(argument(f"command[{index}]", item) for index, item in enumerate(value))
-    if not command and not may_be_empty:
-        raise refuse("command must have at least one element")
+        raise refuse(f"{name} must be a sequence of str, not {type(value).__name__}")
+    command = tuple(argument(f"{name}[{index}]", item) for index, item in enumerate(value))
     if command and not command[0]:
-        raise refuse("command[0] must not be empty")
+        raise refuse(f"{name}[0] must not be empty")
     sizes = [len(item.encode()) for item in command]
     if any(size > MAX_ARGUMENT_BYTES for size in sizes):
-        raise refuse(f"an element of command is longer than {MAX_ARGUMENT_BYTES} bytes")
+        raise refuse(f"an element of {name} is longer than {MAX_ARGUMENT_BYTES} bytes")
     if sum(sizes) + len(sizes) > MAX_COMMAND_BYTES:
-        raise refuse(f"command is longer than {MAX_COMMAND_BYTES} bytes")
+        raise refuse(f"{name} is longer than {MAX_COMMAND_BYTES} bytes")
+    return command
+
+
+def program(value: object, name: str = "command") -> tuple[str, ...]:
+    """Check a command and its arguments, or a text for the shell of the sandbox, and make them a tuple."""
+    if isinstance(value, str):
+        if not argument(name, value):
+            raise refuse(f"{name} must not be empty")
+        value = (*_SHELL, value)
+    command = command_line(value, name)
+    if not command:
+        raise refuse(f"{name} must have at least one element")
     return command
 
 

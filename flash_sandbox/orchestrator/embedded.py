@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypedDict, Unpack
 
+from ..models import Network
 from .core.admission import Admission
 from .core.service import SandboxService
 from .core.snapshot_expiry import expiring_snapshots
@@ -47,7 +48,7 @@ class OrchestratorOptions(TypedDict, total=False):
     registries: Sequence[str] | None
     image_store: Path | None
     image_store_bytes: int | None
-    default_network: str
+    default_network: Network
     max_network: str
     allow_networks: Sequence[str]
     deny_networks: Sequence[str]
@@ -128,7 +129,7 @@ class Orchestrator:
         registries: Sequence[str] | None = None,
         image_store: Path | None = None,
         image_store_bytes: int | None = None,
-        default_network: str = "none",
+        default_network: Network = "none",
         max_network: str = "bridge",
         allow_networks: Sequence[str] = (),
         deny_networks: Sequence[str] = (),

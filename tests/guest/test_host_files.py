@@ -34,7 +34,7 @@ from flash_sandbox.errors import (
     SandboxTimeoutError,
     statuses_of,
 )
-from flash_sandbox.models.checks import MAX_MESSAGE_BYTES
+from flash_sandbox.models import MAX_MESSAGE_BYTES
 from flash_sandbox.orchestrator.guest import files
 from flash_sandbox.orchestrator.guest.channel import Channel
 from flash_sandbox.orchestrator.guest.entries import framed_entry

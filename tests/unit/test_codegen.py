@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from codegen import __main__ as cli
-from codegen import facade, layers, openapi, parity, protobuf, tools, tree, wire
+from codegen import facade, layers, models, openapi, parity, protobuf, tools, tree, wire
 from codegen.vocabulary import SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -364,6 +364,17 @@ def test_check_fails_on_a_broken_frozen_fact(edit: Edit, capsys: pytest.CaptureF
 # What the facade takes from the specs
 
 
+def tables(root: Path) -> dict[Path, str]:
+    (root / "flash_sandbox").symlink_to(ROOT / "flash_sandbox")
+    return {path: text.decode() for path, text in facade.tables(root).items()}
+
+
+def model(root: Path, name: str) -> str:
+    """Return the source of a model as it is generated from the specs under `root`."""
+    _, found = re.split(rf"^class {name}\b", tables(root)[models.MESSAGES], flags=re.MULTILINE)
+    return found.partition("\n\n\n")[0]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -387,15 +398,43 @@ def test_check_fails_on_a_broken_frozen_fact(edit: Edit, capsys: pytest.CaptureF
 def test_what_a_spec_says_of_an_operation_is_in_its_row(
     edit: Edit, old: str, new: str, expected: str
 ) -> None:
-    table = facade.tables(edit("openapi.yaml", old, new))[facade.OPERATIONS].decode()
+    table = tables(edit("openapi.yaml", old, new))[facade.OPERATIONS]
     row = table.partition("PAUSE_SANDBOX: Final = ")[2].partition("Final")[0]
     assert expected in row
 
 
 def test_a_value_that_a_spec_adds_to_a_word_is_in_its_type(edit: Edit) -> None:
     root = edit("openapi.yaml", "values: [none, bridge]", "values: [none, bridge, mesh]")
-    words = facade.tables(root)[facade.WORDS].decode()
-    assert 'Network: TypeAlias = Literal["none", "bridge", "mesh"]' in words
+    generated = tables(root)
+    assert 'Network: TypeAlias = Literal["none", "bridge", "mesh"]' in generated[facade.WORDS]
+    assert 'NETWORKS: Final = ("none", "bridge", "mesh")' in generated[models.LIMITS]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name", "expected"),
+    [
+        ("Number of the signal, 1 to 64.", "Its number.", "SignalProcessRequest", "signal: Its number."),
+        ("maximum: 4194304", "maximum: 99", "StartRequest", 'integer("pids", self.pids, (0, 99), least=16)'),
+        ("x-max-bytes: 8388608", "x-max-bytes: 7", "ExecRequest", 'content("stdin", self.stdin, 7)'),
+        ("x-least: 16\n", "x-least: 9\n", "StartRequest", "least=9)"),
+        ("exclusiveMinimum: 0", "exclusiveMinimum: 2", "KeepAliveRequest", "self.ttl_seconds, 2, 316224000)"),
+        ("x-word: FileType", "x-word: FrameType", "FileInfo", 'type: FrameType | Literal[""] = ""'),
+        ("required: [signal]", "required: []", "SignalProcessRequest", "signal: int = 0"),
+    ],
+)
+def test_what_a_spec_says_of_a_field_is_in_its_model(
+    edit: Edit, old: str, new: str, name: str, expected: str
+) -> None:
+    assert expected in model(edit("openapi.yaml", old, new), name)
+
+
+def test_a_field_that_both_specs_add_is_an_attribute_that_is_described_and_checked(edit: Edit) -> None:
+    edit("sandbox.proto", "  bool end = 4;", "  bool end = 4;\n  // Why it ends.\n  string why = 5;")
+    added = '        why: {type: string, default: "", description: Why it ends.}\n    ResizeProcessRequest:'
+    found = model(edit("openapi.yaml", "    ResizeProcessRequest:", added), "WriteStdinRequest")
+    assert "        why: Why it ends.\n" in found
+    assert '    why: str = ""\n' in found
+    assert 'argument("why", self.why)' in found
 
 
 # What a spec may not say
@@ -410,8 +449,8 @@ def test_a_value_that_a_spec_adds_to_a_word_is_in_its_type(edit: Edit) -> None:
         ("schemas/StartRequest", "../schemas/StartRequest", "leads nowhere"),
         ("#/components/schemas/StartRequest", "other.yaml", "leaves the document"),
         (
-            'default: ""\n          description: >-\n            Runtime',
-            "default: auto\n          description: >-\n            Runtime",
+            'default: ""\n          x-word: StartType',
+            "default: auto\n          x-word: StartType",
             "default of type must be the zero value",
         ),
         ("required: [command]", "required: [command, shell]", "requires shell"),
@@ -429,3 +468,31 @@ def test_a_spec_without_a_rule_is_refused_with_its_place(
 ) -> None:
     with pytest.raises(SpecError, match=re.escape(expected)):
         openapi.load(edit("openapi.yaml", old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("x-word: StartType", "x-word: Engine", "x-words has no Engine"),
+        ('pattern: "^(/|$)"', 'pattern: "^x"', "no check for the pattern ^x"),
+        (
+            "        signal:\n          type: integer",
+            "        signal:\n          type: [integer, 'null']",
+            "optional",
+        ),
+        ("required: [path, content]", "required: [content]", "content is required, but comes after"),
+    ],
+)
+def test_a_field_without_a_rule_for_models_is_refused_with_its_place(
+    edit: Edit, old: str, new: str, expected: str
+) -> None:
+    with pytest.raises(SpecError, match=re.escape(expected)) as caught:
+        tables(edit("openapi.yaml", old, new))
+    assert re.match(r"specs/(openapi.yaml|sandbox.proto):\d+: ", str(caught.value))
+
+
+def test_a_behaviour_of_no_message_is_refused(edit: Edit) -> None:
+    root = edit("sandbox.proto", "message GetLogsResponse", "message GetOutputResponse")
+    edit("sandbox.proto", "returns (GetLogsResponse)", "returns (GetOutputResponse)")
+    with pytest.raises(SpecError, match="GetLogsResultBehaviour is of no message"):
+        tables(root)

@@ -20,6 +20,8 @@ from ...models import (
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
+    SandboxStatus,
+    SandboxType,
     SnapshotInfo,
     SnapshotResult,
     StartType,
@@ -109,7 +111,9 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
-    async def get_status(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
+    async def get_status(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> SandboxStatus | Literal[""]:
         """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
 
         Args:
@@ -215,8 +219,8 @@ class AsyncSandboxAPI(Protocol):
     async def list_sandboxes(
         self,
         *,
-        status: str = "",
-        type: str = "",
+        status: SandboxStatus | Literal[""] = "",
+        type: SandboxType | Literal[""] = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,
         page_size: int = 100,
         page_token: str = "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ... import models
 from ...models import (
@@ -17,6 +17,7 @@ from ...models import (
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
+    SandboxStatus,
     SnapshotResult,
 )
 from ...options import NOT_GIVEN, NotGiven, Progress
@@ -48,7 +49,9 @@ class AsyncObjectCalls:
         """
         await self._client.stop_sandbox(self._id, cleanup=cleanup, timeout=timeout)
 
-    async def get_status(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
+    async def get_status(
+        self, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> SandboxStatus | Literal[""]:
         """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
 
         Args:

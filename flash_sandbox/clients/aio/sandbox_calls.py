@@ -15,6 +15,8 @@ from ...models import (
     MetricsResult,
     Network,
     SandboxInfo,
+    SandboxStatus,
+    SandboxType,
     SnapshotInfo,
     SnapshotResult,
     StartType,
@@ -127,7 +129,9 @@ class AsyncSandboxCalls(AsyncCalls):
         """
         await self._perform(operations.STOP_SANDBOX, models.StopRequest(sandbox_id, not cleanup), timeout)
 
-    async def get_status(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
+    async def get_status(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> SandboxStatus | Literal[""]:
         """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
 
         Args:
@@ -234,8 +238,8 @@ class AsyncSandboxCalls(AsyncCalls):
     async def list_sandboxes(
         self,
         *,
-        status: str = "",
-        type: str = "",
+        status: SandboxStatus | Literal[""] = "",
+        type: SandboxType | Literal[""] = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,
         page_size: int = 100,
         page_token: str = "",

@@ -21,6 +21,8 @@ from ...models import (
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
+    SandboxStatus,
+    SandboxType,
     SnapshotInfo,
     SnapshotResult,
     StartType,
@@ -110,7 +112,9 @@ class SandboxAPI(Protocol):
         """
         ...
 
-    def get_status(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
+    def get_status(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> SandboxStatus | Literal[""]:
         """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
 
         Args:
@@ -214,8 +218,8 @@ class SandboxAPI(Protocol):
     def list_sandboxes(
         self,
         *,
-        status: str = "",
-        type: str = "",
+        status: SandboxStatus | Literal[""] = "",
+        type: SandboxType | Literal[""] = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,
         page_size: int = 100,
         page_token: str = "",

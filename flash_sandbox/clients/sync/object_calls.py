@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ... import models
 from ...models import (
@@ -18,6 +18,7 @@ from ...models import (
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
+    SandboxStatus,
     SnapshotResult,
 )
 from ...options import NOT_GIVEN, NotGiven, Progress
@@ -47,7 +48,7 @@ class ObjectCalls:
         """
         self._client.stop_sandbox(self._id, cleanup=cleanup, timeout=timeout)
 
-    def get_status(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
+    def get_status(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> SandboxStatus | Literal[""]:
         """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
 
         Args:

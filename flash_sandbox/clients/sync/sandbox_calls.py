@@ -16,6 +16,8 @@ from ...models import (
     MetricsResult,
     Network,
     SandboxInfo,
+    SandboxStatus,
+    SandboxType,
     SnapshotInfo,
     SnapshotResult,
     StartType,
@@ -128,7 +130,9 @@ class SandboxCalls(Calls):
         """
         self._perform(operations.STOP_SANDBOX, models.StopRequest(sandbox_id, not cleanup), timeout)
 
-    def get_status(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> str:
+    def get_status(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> SandboxStatus | Literal[""]:
         """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
 
         Args:
@@ -233,8 +237,8 @@ class SandboxCalls(Calls):
     def list_sandboxes(
         self,
         *,
-        status: str = "",
-        type: str = "",
+        status: SandboxStatus | Literal[""] = "",
+        type: SandboxType | Literal[""] = "",
         labels: Mapping[str, str] | Sequence[str] | None = None,
         page_size: int = 100,
         page_token: str = "",

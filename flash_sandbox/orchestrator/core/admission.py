@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...errors import AtCapacityError, InvalidArgumentError, PermissionDeniedError, Reason
-from ...models import MAX_TTL_SECONDS
+from ...models import MAX_TTL_SECONDS, NETWORKS, Network
 
 __all__ = ["Admission"]
 
-_NETWORKS: Final = ("none", "bridge")
 _RETRY_AFTER_SECONDS: Final = 1.0
 
 
@@ -32,14 +31,14 @@ class Admission:
         ValueError: A limit is out of range, or starts would have a network that they may not ask for.
     """
 
-    default_network: str = "none"
+    default_network: Network = "none"
     max_ttl: float | None = None
     max_sandboxes: int | None = None
     max_network: str = "bridge"
 
     def __post_init__(self) -> None:
-        if self.max_network not in _NETWORKS:
-            raise ValueError(f"a network is one of {', '.join(_NETWORKS)}, not {self.max_network!r}")
+        if self.max_network not in NETWORKS:
+            raise ValueError(f"a network is one of {', '.join(NETWORKS)}, not {self.max_network!r}")
         if self.max_network == "none" and self.default_network != "none":
             raise ValueError(f"no start may ask for a network, but {self.default_network} is the default")
         if self.max_ttl is not None and not 0 < self.max_ttl <= MAX_TTL_SECONDS:

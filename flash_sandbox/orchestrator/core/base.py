@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from ...errors import SandboxNotFoundError
+from ...models import EventType
 from ..cancellation import completed
 from ..runtimes.base import unwritten
 from .admission import Admission
@@ -52,7 +53,7 @@ class ServiceCore:
                 raise SandboxNotFoundError(f"there is no sandbox {sandbox.id}")
             await self._end(sandbox)
 
-    async def _end(self, sandbox: Sandbox, *why: str) -> None:
+    async def _end(self, sandbox: Sandbox, *why: EventType) -> None:
         """End and remove a sandbox, whose lock is held, and tell of it, as `why` first."""
         failed_before = sandbox.state is State.ERROR
         sandbox.state = State.STOPPED

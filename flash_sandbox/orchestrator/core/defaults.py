@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from ...models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, DEFAULT_PIDS, DEFAULT_SHM_MB, StartRequest
+from ...models import (
+    DEFAULT_CPU_CORES,
+    DEFAULT_MEMORY_MB,
+    DEFAULT_PIDS,
+    DEFAULT_SHM_MB,
+    Network,
+    StartRequest,
+)
 
 __all__ = ["filled_in"]
 
@@ -21,7 +28,10 @@ _INHERITED: Final = (*_DEFAULTS, "network", "ttl_seconds", "user")
 
 
 def filled_in(
-    request: StartRequest, options: frozenset[str], default_network: str, origin: StartRequest | None = None
+    request: StartRequest,
+    options: frozenset[str],
+    default_network: Network,
+    origin: StartRequest | None = None,
 ) -> StartRequest:
     """Return a start with what holds where it says nothing. Idempotent.
 

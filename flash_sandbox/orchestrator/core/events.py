@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from ...errors import ConflictError, InvalidArgumentError, Reason, UnavailableError
-from ...models import Event
+from ...models import Event, EventType
 
 __all__ = ["KEPT_EVENTS", "EventLog"]
 
@@ -40,7 +40,7 @@ class EventLog:
         self._changed = asyncio.Event()
         self._closed = False
 
-    def add(self, type: str, sandbox_id: str, detail: str = "") -> None:
+    def add(self, type: EventType, sandbox_id: str, detail: str = "") -> None:
         """Note that something has happened to a sandbox, and tell those who watch."""
         place = self._last % self._kept
         self._last += 1

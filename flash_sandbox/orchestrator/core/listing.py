@@ -13,6 +13,7 @@ from typing import Final
 
 from ...errors import InvalidArgumentError, SandboxError
 from ...models import (
+    DEFAULT_PAGE_SIZE,
     Event,
     GetInfoRequest,
     GetInfoResult,
@@ -30,7 +31,6 @@ from .sandboxes import Sandbox, State
 
 __all__ = ["ListingOperations"]
 
-_DEFAULT_PAGE: Final = 100
 _PAGE_TOKEN: Final = re.compile(r"(0x1\.[0-9a-f]{13}p\+[0-9]{1,2})-([0-9A-Za-z_.-]{1,128})", re.ASCII)
 _FIRST: Final = (-math.inf, "")
 # So many readings are made before anything else gets its turn.
@@ -44,7 +44,7 @@ class ListingOperations(ServiceCore):
 
     async def list_sandboxes(self, request: ListSandboxesRequest) -> ListSandboxesResult:
         """Tell what is known of each sandbox that has what is asked for, the oldest first, a page of them."""
-        size = request.page_size or _DEFAULT_PAGE
+        size = request.page_size or DEFAULT_PAGE_SIZE
         wanted = set(request.labels)
         matching = (
             sandbox

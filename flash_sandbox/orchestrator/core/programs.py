@@ -10,8 +10,9 @@ from typing import Final
 
 from ...errors import InvalidArgumentError, UnsupportedError
 from ...models import (
+    DEFAULT_COLUMNS,
     DEFAULT_MAX_OUTPUT_BYTES,
-    DEFAULT_TERMINAL,
+    DEFAULT_ROWS,
     ExecFrame,
     ExecRequest,
     ExecResult,
@@ -154,14 +155,13 @@ class ProcessOperations:
 
 
 def _begun(
-    sandbox: Sandbox, request: ExecStreamRequest, label: bytes = b""
+    sandbox: Sandbox, request: ExecStreamRequest | StartProcessRequest, label: bytes = b""
 ) -> AbstractAsyncContextManager[Execution]:
     """Return what runs a command for the length of a block."""
     terminal = None
     env = request.env
     if request.tty:
-        rows, columns = DEFAULT_TERMINAL
-        terminal = TerminalSize(request.rows or rows, request.columns or columns)
+        terminal = TerminalSize(request.rows or DEFAULT_ROWS, request.columns or DEFAULT_COLUMNS)
         if not any(variable.startswith("TERM=") for variable in env):
             env = (*env, _TERMINAL_TYPE)
     program = Program(request.command, env, request.cwd, _user(sandbox, request.user), terminal)
@@ -174,7 +174,7 @@ def _begun(
     )
 
 
-def _takes_input(request: ExecStreamRequest) -> bool:
+def _takes_input(request: ExecStreamRequest | StartProcessRequest) -> bool:
     # A terminal has input, whether or not any is sent.
     return request.keep_stdin or request.tty
 

@@ -10,10 +10,10 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from ...errors import ConflictError, Reason, SandboxNotFoundError
-from ...models import GetLogsResult, SandboxInfo, StartRequest
+from ...models import EventType, GetLogsResult, SandboxInfo, SandboxStatus, SandboxType, StartRequest
 from ..guest.guest import Guest
 from ..runtimes.base import Runtime
 from .events import EventLog
@@ -130,10 +130,15 @@ class Sandbox:
         """Tell whether it has expired at `now`, in seconds of Unix time."""
         return 0 < self.expires_at <= now
 
-    def tell(self, type: str, detail: str = "") -> None:
+    def tell(self, type: EventType, detail: str = "") -> None:
         """Tell those who watch that something has happened to it."""
         if self.events is not None:
             self.events.add(type, self.id, detail)
+
+    @property
+    def status(self) -> SandboxStatus:
+        """What clients call its state."""
+        return self.state.value
 
     def info(self) -> SandboxInfo:
         """Return what is known of it."""
@@ -141,8 +146,8 @@ class Sandbox:
         return SandboxInfo(
             id=self.id,
             name=request.name,
-            status=self.state,
-            type=self.runtime.name,
+            status=self.status,
+            type=cast(SandboxType, self.runtime.name),
             image=self.image or request.image,
             command=request.command,
             labels=request.labels,

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...errors import (
     ConflictError,
@@ -28,6 +28,7 @@ from ...errors import (
     UnsupportedError,
 )
 from ...models import (
+    EventType,
     ListSnapshotsRequest,
     ListSnapshotsResult,
     PauseRequest,
@@ -140,7 +141,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             )
             self.registry.add(sandbox)
             self._expiry.expect(sandbox)
-            sandbox.tell(sandbox.state, "it outlived the orchestrator before")
+            sandbox.tell(cast(EventType, sandbox.state.value), "it outlived the orchestrator before")
             if sandbox.state is not State.STOPPED:
                 going_on.append(self._go_on(sandbox, adopted.created))
         await asyncio.gather(*going_on)
@@ -256,7 +257,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
     async def get_status(self, request: StatusRequest) -> StatusResult:
         """Tell the state of a sandbox."""
         sandbox = self.registry.get(request.id)
-        return StatusResult(sandbox.id, sandbox.state)
+        return StatusResult(sandbox.id, sandbox.status)
 
     async def snapshot_sandbox(self, request: SnapshotRequest) -> SnapshotResult:
         """Freeze a sandbox and write what it holds to the store.

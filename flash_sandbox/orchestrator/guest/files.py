@@ -28,8 +28,7 @@ from ...errors import (
     SandboxTimeoutError,
     error_for,
 )
-from ...models import FileInfo
-from ...models.checks import MAX_MESSAGE_BYTES
+from ...models import MAX_MESSAGE_BYTES, FileInfo, FileType
 from ..cancellation import completed
 from .channel import Channel, ChannelFailed
 from .entries import CHUNK_BYTES, ByteSource, Malformed, framed_entry, next_entry, parsed_entry, shown
@@ -68,7 +67,7 @@ _LIST_BYTES: Final = MAX_MESSAGE_BYTES
 _LIST_ENTRIES: Final = 250_000
 _SAID_BYTES: Final = 1024
 
-_TYPES: Final = {
+_TYPES: Final[dict[int, FileType]] = {
     modes.S_IFREG: "file",
     modes.S_IFDIR: "directory",
     modes.S_IFLNK: "symlink",

@@ -27,10 +27,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from ...errors import InvalidArgumentError, Reason, UnavailableError
-from ...models import SnapshotInfo, StartRequest
+from ...models import SandboxType, SnapshotInfo, StartRequest
 from ..archives import layers
 from ..images.references import is_same_image
 from ..linux.file_work import HERE, FileWork
@@ -94,7 +94,9 @@ class Manifest:
     @property
     def info(self) -> SnapshotInfo:
         """What clients are told of it."""
-        return SnapshotInfo(str(self.path), self.runtime, self.image, self.size, self.created)
+        return SnapshotInfo(
+            str(self.path), cast(SandboxType, self.runtime), self.image, self.size, self.created
+        )
 
 
 @dataclass(frozen=True, slots=True)

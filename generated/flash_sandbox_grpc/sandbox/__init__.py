@@ -267,7 +267,7 @@ class ExecRequest(betterproto2.Message):
 
     cwd: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
     """
-    Directory in the sandbox to run in. Empty is the sandbox's own.
+    Directory in the sandbox to run in, absolute. Empty is the sandbox's own.
     """
 
     user: "str" = betterproto2.field(102, betterproto2.TYPE_STRING)
@@ -277,7 +277,7 @@ class ExecRequest(betterproto2.Message):
 
     stdin: "bytes" = betterproto2.field(103, betterproto2.TYPE_BYTES)
     """
-    Input of the command.
+    Input of the command, at most 8 MiB.
     """
 
     timeout_ms: "int" = betterproto2.field(104, betterproto2.TYPE_INT64)
@@ -296,6 +296,10 @@ default_message_pool.register_message("sandbox", "ExecRequest", ExecRequest)
 
 @dataclass(eq=False, repr=False)
 class ExecResponse(betterproto2.Message):
+    """
+    What a command printed and how it ended.
+    """
+
     stdout: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Standard output as text; bytes that are not UTF-8 are replaced by U+FFFD.
@@ -374,7 +378,7 @@ class ExecStreamRequest(betterproto2.Message):
 
     cwd: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Directory in the sandbox to run in. Empty is the sandbox's own.
+    Directory in the sandbox to run in, absolute. Empty is the sandbox's own.
     """
 
     user: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
@@ -384,7 +388,7 @@ class ExecStreamRequest(betterproto2.Message):
 
     stdin: "bytes" = betterproto2.field(6, betterproto2.TYPE_BYTES)
     """
-    Input of the command, or the beginning of it.
+    Input of the command, or the beginning of it, at most 8 MiB.
     """
 
     timeout_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
@@ -527,6 +531,10 @@ default_message_pool.register_message("sandbox", "GetLogsRequest", GetLogsReques
 
 @dataclass(eq=False, repr=False)
 class GetLogsResponse(betterproto2.Message):
+    """
+    The last of what the main process of a sandbox printed.
+    """
+
     output: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
     """
     The last of what the main process printed, both streams together.
@@ -704,6 +712,10 @@ default_message_pool.register_message("sandbox", "ListSandboxesRequest", ListSan
 
 @dataclass(eq=False, repr=False)
 class ListSandboxesResponse(betterproto2.Message):
+    """
+    A page of the sandboxes that there are.
+    """
+
     sandboxes: "list[SandboxInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     The sandboxes, the oldest first.
@@ -844,6 +856,10 @@ default_message_pool.register_message("sandbox", "MetricsRequest", MetricsReques
 
 @dataclass(eq=False, repr=False)
 class MetricsResponse(betterproto2.Message):
+    """
+    What a sandbox uses at one moment.
+    """
+
     memory_usage_bytes: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
     """
     Memory in use, in bytes, without file cache that the kernel can drop at once.
@@ -1152,6 +1168,10 @@ default_message_pool.register_message("sandbox", "RunPythonRequest", RunPythonRe
 
 @dataclass(eq=False, repr=False)
 class RunPythonResponse(betterproto2.Message):
+    """
+    What Python code printed and how its interpreter ended.
+    """
+
     result: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     What the code printed: standard output, then standard error.
@@ -1393,6 +1413,10 @@ default_message_pool.register_message("sandbox", "SnapshotRequest", SnapshotRequ
 
 @dataclass(eq=False, repr=False)
 class SnapshotResponse(betterproto2.Message):
+    """
+    Where a snapshot lies.
+    """
+
     snapshot_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Path of the snapshot in the orchestrator's store.
@@ -1426,7 +1450,7 @@ class StartProcessRequest(betterproto2.Message):
 
     cwd: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Directory in the sandbox to run in. Empty is the sandbox's own.
+    Directory in the sandbox to run in, absolute. Empty is the sandbox's own.
     """
 
     user: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
@@ -1436,7 +1460,7 @@ class StartProcessRequest(betterproto2.Message):
 
     stdin: "bytes" = betterproto2.field(6, betterproto2.TYPE_BYTES)
     """
-    Input of the command, or the beginning of it.
+    Input of the command, or the beginning of it, at most 8 MiB.
     """
 
     timeout_ms: "int" = betterproto2.field(7, betterproto2.TYPE_INT64)
@@ -1774,7 +1798,7 @@ class WriteStdinRequest(betterproto2.Message):
 
     data: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
-    What it is to read.
+    What it is to read, at most 8 MiB.
     """
 
     end: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)

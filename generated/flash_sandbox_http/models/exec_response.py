@@ -11,7 +11,8 @@ T = TypeVar("T", bound="ExecResponse")
 
 @_attrs_define
 class ExecResponse:
-    """
+    """What a command printed and how it ended.
+
     Attributes:
         stdout (str): Standard output as text; bytes that are not UTF-8 are replaced by U+FFFD.
         stderr (str): Standard error as text; bytes that are not UTF-8 are replaced by U+FFFD.

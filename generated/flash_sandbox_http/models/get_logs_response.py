@@ -11,7 +11,8 @@ T = TypeVar("T", bound="GetLogsResponse")
 
 @_attrs_define
 class GetLogsResponse:
-    """
+    """The last of what the main process of a sandbox printed.
+
     Attributes:
         output (str): The last of what the main process printed, both streams together.
         dropped (int): Bytes printed before that are not kept any more.

@@ -15,7 +15,8 @@ T = TypeVar("T", bound="ListSandboxesResponse")
 
 @_attrs_define
 class ListSandboxesResponse:
-    """
+    """A page of the sandboxes that there are.
+
     Attributes:
         sandboxes (list[SandboxInfo]): The sandboxes, the oldest first.
         next_page_token (str): What asks for the next page; empty where this is the last.

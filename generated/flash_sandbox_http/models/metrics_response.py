@@ -11,7 +11,8 @@ T = TypeVar("T", bound="MetricsResponse")
 
 @_attrs_define
 class MetricsResponse:
-    """
+    """What a sandbox uses at one moment.
+
     Attributes:
         memory_usage_bytes (int): Memory in use, in bytes, without file cache that the kernel can drop at once.
         memory_limit_bytes (int): Memory limit in bytes; 0 where none is enforced.

@@ -11,7 +11,8 @@ T = TypeVar("T", bound="RunPythonResponse")
 
 @_attrs_define
 class RunPythonResponse:
-    """
+    """What Python code printed and how its interpreter ended.
+
     Attributes:
         result (str): What the code printed: standard output, then standard error.
         stdout (str): Standard output as text; bytes that are not UTF-8 are replaced by U+FFFD.

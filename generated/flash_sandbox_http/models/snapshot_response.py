@@ -11,7 +11,8 @@ T = TypeVar("T", bound="SnapshotResponse")
 
 @_attrs_define
 class SnapshotResponse:
-    """
+    """Where a snapshot lies.
+
     Attributes:
         snapshot_path (str): Path of the snapshot in the orchestrator's store.
         mem_file_path (str): Path of the memory file; empty where memory is not captured.

@@ -18,10 +18,10 @@ class StartProcessRequest:
         command (list[str]): Command and its arguments. The first element is a path, or a name looked up in the
             sandbox's PATH.
         env (list[str] | Unset): Variables that the command has besides the sandbox's own, each NAME=value.
-        cwd (str | Unset): Directory in the sandbox to run in. Empty is the sandbox's own. Default: ''.
+        cwd (str | Unset): Directory in the sandbox to run in, absolute. Empty is the sandbox's own. Default: ''.
         user (str | Unset): User to run as: a name, UID or UID:GID; which can be given depends on the runtime. Empty is
             the main process's. Default: ''.
-        stdin (str | Unset): Input of the command, or the beginning of it. Default: ''.
+        stdin (str | Unset): Input of the command, or the beginning of it, at most 8 MiB. Default: ''.
         timeout_ms (int | Unset): Milliseconds after which the command is ended with all that it started. 0 is no limit.
             Default: 0.
         keep_stdin (bool | Unset): Whether more input may come, by write_stdin. Default: False.

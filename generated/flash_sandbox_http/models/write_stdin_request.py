@@ -15,7 +15,7 @@ T = TypeVar("T", bound="WriteStdinRequest")
 class WriteStdinRequest:
     """
     Attributes:
-        data (str | Unset): What it is to read. Default: ''.
+        data (str | Unset): What it is to read, at most 8 MiB. Default: ''.
         end (bool | Unset): Whether its input ends with that. Default: False.
     """
 
