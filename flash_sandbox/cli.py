@@ -15,6 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
+from .models import Network
+
 if TYPE_CHECKING:
     from .orchestrator.embedded import OrchestratorOptions
     from .orchestrator.runtimes.base import Availability
@@ -89,13 +91,6 @@ class LimitsChoice(StrEnum):
     BEST_EFFORT = "best-effort"
 
 
-class NetworkChoice(StrEnum):
-    """Network of a sandbox."""
-
-    NONE = "none"
-    BRIDGE = "bridge"
-
-
 class LogFormatChoice(StrEnum):
     """How a line of the log is written."""
 
@@ -130,11 +125,11 @@ def serve(
         int, typer.Option(min=1, help="What unpacked images may take besides those in use, in GiB.")
     ] = 20,
     default_network: Annotated[
-        NetworkChoice, typer.Option(help="Network of a sandbox whose start names none.")
-    ] = NetworkChoice.NONE,
+        Network, typer.Option(help="Network of a sandbox whose start names none.")
+    ] = "none",
     max_network: Annotated[
-        NetworkChoice, typer.Option(help="Network that starts may ask for at most; none: none at all.")
-    ] = NetworkChoice.BRIDGE,
+        Network, typer.Option(help="Network that starts may ask for at most; none: none at all.")
+    ] = "bridge",
     allow_network: Annotated[
         list[str] | None,
         typer.Option(
@@ -233,8 +228,8 @@ def serve(
         "image_roots": image_root or (),
         "registries": allow_registry,
         "image_store_bytes": image_store_gib * 1024**3,
-        "default_network": default_network.value,
-        "max_network": max_network.value,
+        "default_network": default_network,
+        "max_network": max_network,
         "allow_networks": allow_network or (),
         "deny_networks": deny_network or (),
         "max_ttl": max_ttl,

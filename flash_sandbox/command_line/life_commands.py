@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SandboxNotFoundError
-from ..models import SnapshotResult
+from ..models import SnapshotResult, StopRequest
 from .connection import PATIENCE_SECONDS, Connection, connected, done_to_each
+from .descriptions import field_option
 from .names import complete_sandboxes, complete_snapshots, every_sandbox, in_sandbox
 from .options import Address, ApiKey, AsJson, SandboxId, SandboxIds, Transport
 from .output import duration, fields_of, print_json, print_table, size
@@ -41,7 +42,7 @@ def stop(
     every: Annotated[bool, typer.Option("--all", help="Stop every sandbox that there is.")] = False,
     keep: Annotated[
         bool,
-        typer.Option("--keep", help="End its processes, but keep what it holds until it is stopped again."),
+        field_option(StopRequest, "skip_cleanup", "--keep"),
     ] = False,
     as_json: AsJson = False,
     transport: Transport = None,

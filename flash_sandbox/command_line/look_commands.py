@@ -5,16 +5,24 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from ..errors import SandboxNotFoundError
-from ..models import Event, GetLogsResult, SandboxInfo
+from ..models import (
+    Event,
+    GetLogsResult,
+    ListSandboxesRequest,
+    SandboxInfo,
+    SandboxStatus,
+    SandboxType,
+    WatchEventsRequest,
+)
 from .connection import Connection, complain, connected
+from .descriptions import field_option
 from .names import every_sandbox, in_sandbox
-from .options import Address, ApiKey, AsJson, AsJsonLines, Quiet, RuntimeChoice, SandboxId, Transport
+from .options import Address, ApiKey, AsJson, AsJsonLines, Quiet, SandboxId, Transport
 from .output import duration, fields_of, moment, payload, print_json, print_table, printable
 
 if TYPE_CHECKING:
@@ -27,30 +35,12 @@ _ENDED: Final = ("stopped", "error")
 _OVERLAP: Final = 1024
 
 
-class StatusChoice(StrEnum):
-    """State of a sandbox."""
-
-    CREATING = "creating"
-    RUNNING = "running"
-    PAUSED = "paused"
-    STOPPED = "stopped"
-    ERROR = "error"
-
-
 def list_sandboxes(
-    status: Annotated[
-        StatusChoice | None,
-        typer.Option("--status", help="Only sandboxes in this state.", show_default="all"),
-    ] = None,
-    type: Annotated[
-        RuntimeChoice | None,
-        typer.Option("--type", help="Only sandboxes of this runtime.", show_default="all"),
-    ] = None,
+    status: Annotated[SandboxStatus | None, field_option(ListSandboxesRequest, "status", "--status")] = None,
+    type: Annotated[SandboxType | None, field_option(ListSandboxesRequest, "type", "--type")] = None,
     labels: Annotated[
         list[str] | None,
-        typer.Option(
-            "--label", "-l", help="Only sandboxes with this label; may be repeated.", metavar="NAME=VALUE"
-        ),
+        field_option(ListSandboxesRequest, "labels", "--label", "-l", metavar="NAME=VALUE"),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -170,12 +160,7 @@ def events(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")
     ] = False,
-    since: Annotated[
-        str,
-        typer.Option(
-            "--since", help="Token of the event to go on after, as --json tells it.", show_default="now"
-        ),
-    ] = "",
+    since: Annotated[str, field_option(WatchEventsRequest, "token", "--since")] = "",
     as_json: AsJsonLines = False,
     transport: Transport = None,
     address: Address = "",

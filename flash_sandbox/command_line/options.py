@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..embedding import ADDRESS_VARIABLE
-from ..models import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB, DEFAULT_PIDS, DEFAULT_SHM_MB, MIN_PIDS
+from ..models import ExecRequest, Network, StartRequest, StartType
 from ..options import API_KEY_VARIABLE
 from .connection import TransportChoice
+from .descriptions import field_option
 from .names import complete_sandboxes, complete_snapshots
 
 # The orchestrator
@@ -74,117 +74,33 @@ Snapshot = Annotated[
 
 # What is started
 
-
-class RuntimeChoice(StrEnum):
-    """What runs a sandbox."""
-
-    AUTO = "auto"
-    BUBBLEWRAP = "bubblewrap"
-    DOCKER = "docker"
-    GVISOR = "gvisor"
-    FIRECRACKER = "firecracker"
-
-
-class NetworkChoice(StrEnum):
-    """Network of a sandbox."""
-
-    NONE = "none"
-    BRIDGE = "bridge"
-
-
-Type = Annotated[RuntimeChoice, typer.Option("--type", help="Runtime that runs the sandbox.")]
-Image = Annotated[
-    str,
-    typer.Option(
-        "--image", help="Image to start from, as the orchestrator names it.", show_default="the runtime's own"
-    ),
-]
+Type = Annotated[StartType, field_option(StartRequest, "type", "--type")]
+Image = Annotated[str, field_option(StartRequest, "image", "--image")]
 MemoryMb = Annotated[
-    int | None,
-    typer.Option(
-        "--memory-mb",
-        "-m",
-        min=1,
-        help="Memory limit in MiB.",
-        metavar="MIB",
-        show_default=f"the snapshot's, or {DEFAULT_MEMORY_MB}",
-    ),
+    int | None, field_option(StartRequest, "memory_mb", "--memory-mb", "-m", min=1, metavar="MIB")
 ]
 CpuCores = Annotated[
-    float | None,
-    typer.Option(
-        "--cpu-cores",
-        "--cpus",
-        help="CPU limit in cores, at most 1024.",
-        metavar="CORES",
-        show_default=f"the snapshot's, or {DEFAULT_CPU_CORES:g}",
-    ),
+    float | None, field_option(StartRequest, "cpu_cores", "--cpu-cores", "--cpus", metavar="CORES")
 ]
-Pids = Annotated[
-    int | None,
-    typer.Option(
-        "--pids",
-        help=f"Most processes and threads, at least {MIN_PIDS}.",
-        metavar="NUMBER",
-        show_default=f"the snapshot's, or {DEFAULT_PIDS}",
-    ),
-]
-ShmMb = Annotated[
-    int | None,
-    typer.Option(
-        "--shm-mb",
-        min=1,
-        help="Size of /dev/shm in MiB.",
-        metavar="MIB",
-        show_default=f"the snapshot's, or {DEFAULT_SHM_MB}",
-    ),
-]
+Pids = Annotated[int | None, field_option(StartRequest, "pids", "--pids", metavar="NUMBER")]
+ShmMb = Annotated[int | None, field_option(StartRequest, "shm_mb", "--shm-mb", min=1, metavar="MIB")]
 SandboxEnv = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--env", "-e", help="Variable of every process of the sandbox; may be repeated.", metavar="NAME=VALUE"
-    ),
+    list[str] | None, field_option(StartRequest, "env", "--env", "-e", metavar="NAME=VALUE")
 ]
-SandboxUser = Annotated[
-    str,
-    typer.Option(
-        "--user",
-        "-u",
-        help="User that everything in the sandbox runs as: a name, UID or UID:GID.",
-        show_default="the snapshot's, or the runtime's",
-    ),
-]
-Network = Annotated[
-    NetworkChoice | None,
-    typer.Option(
-        "--network",
-        help="none: nothing but its own loopback; bridge: out through the host.",
-        show_default="the snapshot's, or the orchestrator's",
-    ),
-]
-Name = Annotated[
-    str, typer.Option("--name", help="Name that the sandbox can be found by.", show_default="none")
-]
+SandboxUser = Annotated[str, field_option(StartRequest, "user", "--user", "-u")]
+NetworkName = Annotated[Network | None, field_option(StartRequest, "network", "--network")]
+Name = Annotated[str, field_option(StartRequest, "name", "--name")]
 Labels = Annotated[
-    list[str] | None,
-    typer.Option("--label", "-l", help="Label of the sandbox; may be repeated.", metavar="NAME=VALUE"),
+    list[str] | None, field_option(StartRequest, "labels", "--label", "-l", metavar="NAME=VALUE")
 ]
-KernelImage = Annotated[
-    Path | None,
-    typer.Option(
-        "--kernel-image",
-        help="Guest kernel on the orchestrator's host (Firecracker only).",
-        show_default="the engine's",
-    ),
+Ttl = Annotated[
+    float, field_option(StartRequest, "ttl_seconds", "--ttl-seconds", "--ttl", min=0, metavar="SECONDS")
 ]
-InitrdPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--initrd-path",
-        help="Initial RAM disk on the orchestrator's host (Firecracker only).",
-        show_default="the engine's",
-    ),
-]
+ImageCommand = Annotated[bool, field_option(StartRequest, "image_command", "--image-command")]
+KernelImage = Annotated[Path | None, field_option(StartRequest, "kernel_image", "--kernel-image")]
+InitrdPath = Annotated[Path | None, field_option(StartRequest, "initrd_path", "--initrd-path")]
+SnapshotPath = Annotated[str, field_option(StartRequest, "snapshot_path", "--snapshot-path")]
+MemFile = Annotated[str, field_option(StartRequest, "mem_file_path", "--mem-file-path")]
 
 # What is run
 
@@ -195,19 +111,9 @@ Interactive = Annotated[
     bool, typer.Option("--interactive", "-i", help="Pass standard input on to the command.")
 ]
 Tty = Annotated[bool, typer.Option("--tty", "-t", help="Give the command a terminal: this one.")]
-Env = Annotated[
-    list[str] | None,
-    typer.Option("--env", "-e", help="Variable of the command; may be repeated.", metavar="NAME=VALUE"),
-]
-Workdir = Annotated[
-    str, typer.Option("--workdir", "-w", help="Directory to run in.", show_default="the sandbox's own")
-]
-User = Annotated[
-    str,
-    typer.Option(
-        "--user", "-u", help="User to run as: a name, UID or UID:GID.", show_default="the main process's"
-    ),
-]
+Env = Annotated[list[str] | None, field_option(ExecRequest, "env", "--env", "-e", metavar="NAME=VALUE")]
+Workdir = Annotated[str, field_option(ExecRequest, "cwd", "--workdir", "-w")]
+User = Annotated[str, field_option(ExecRequest, "user", "--user", "-u")]
 Limit = Annotated[
     float | None,
     typer.Option(

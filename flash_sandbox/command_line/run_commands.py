@@ -25,9 +25,8 @@ from .options import (
     Limit,
     MemoryMb,
     Name,
-    Network,
+    NetworkName,
     Pids,
-    RuntimeChoice,
     SandboxId,
     ShmMb,
     Transport,
@@ -82,12 +81,12 @@ def exec_command(
 def run_command(
     command: Words,
     image: Image = "",
-    type: Type = RuntimeChoice.AUTO,
+    type: Type = "auto",
     memory_mb: MemoryMb = None,
     cpu_cores: CpuCores = None,
     pids: Pids = None,
     shm_mb: ShmMb = None,
-    network: Network = None,
+    network: NetworkName = None,
     name: Name = "",
     labels: Labels = None,
     interactive: Interactive = False,
@@ -109,13 +108,13 @@ def run_command(
     """
     execution = Execution("run", _words(command), env or [], workdir, user, interactive, tty, limit, as_json)
     asked = {
-        "type": type.value,
+        "type": type,
         "image": image,
         "memory_mb": memory_mb,
         "cpu_cores": cpu_cores,
         "pids": pids,
         "shm_mb": shm_mb,
-        "network": network.value if network else None,
+        "network": network,
         "name": name,
         "labels": labels,
     }

@@ -15,19 +15,22 @@ from .options import (
     AsJson,
     CpuCores,
     Image,
+    ImageCommand,
     InitrdPath,
     KernelImage,
     Labels,
+    MemFile,
     MemoryMb,
     Name,
-    Network,
+    NetworkName,
     Pids,
-    RuntimeChoice,
     SandboxEnv,
     SandboxUser,
     ShmMb,
     Snapshot,
+    SnapshotPath,
     Transport,
+    Ttl,
     Type,
 )
 from .output import print_json
@@ -37,20 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["find_snapshot", "restore", "start"]
 
-Ttl = Annotated[
-    float,
-    typer.Option(
-        "--ttl-seconds",
-        "--ttl",
-        min=0,
-        help="Seconds after which the sandbox expires and is removed.",
-        metavar="SECONDS",
-        show_default="the snapshot's, or never",
-    ),
-]
-MemFile = Annotated[
-    str, typer.Option("--mem-file-path", help="Memory file of the snapshot.", show_default="none")
-]
 MainProcess = Annotated[
     list[str] | None,
     typer.Argument(
@@ -64,25 +53,21 @@ MainProcess = Annotated[
 def start(
     command: MainProcess = None,
     image: Image = "",
-    type: Type = RuntimeChoice.AUTO,
+    type: Type = "auto",
     memory_mb: MemoryMb = None,
     cpu_cores: CpuCores = None,
     pids: Pids = None,
     shm_mb: ShmMb = None,
-    network: Network = None,
+    network: NetworkName = None,
     name: Name = "",
     labels: Labels = None,
     ttl_seconds: Ttl = 0.0,
     env: SandboxEnv = None,
     user: SandboxUser = "",
-    image_command: Annotated[
-        bool, typer.Option("--image-command", help="Run the image's own command as the main process.")
-    ] = False,
+    image_command: ImageCommand = False,
     kernel_image: KernelImage = None,
     initrd_path: InitrdPath = None,
-    snapshot_path: Annotated[
-        str, typer.Option("--snapshot-path", help="Snapshot to start from; see restore.", show_default="none")
-    ] = "",
+    snapshot_path: SnapshotPath = "",
     mem_file_path: MemFile = "",
     as_json: AsJson = False,
     transport: Transport = None,
@@ -96,7 +81,7 @@ def start(
     words = command or []
     with connected("start", Connection(transport, address, api_key)) as client:
         sandbox_id = client.start_sandbox(
-            type.value,
+            type,
             image,
             words[1:] if words[:1] == ["--"] else words,
             memory_mb,
@@ -105,7 +90,7 @@ def start(
             _text(initrd_path),
             snapshot_path,
             mem_file_path,
-            network.value if network else None,
+            network,
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,
@@ -126,7 +111,7 @@ def restore(
     cpu_cores: CpuCores = None,
     pids: Pids = None,
     shm_mb: ShmMb = None,
-    network: Network = None,
+    network: NetworkName = None,
     name: Name = "",
     labels: Labels = None,
     ttl_seconds: Ttl = 0.0,
@@ -146,7 +131,7 @@ def restore(
             cpu_cores=cpu_cores,
             snapshot_path=found.snapshot_path,
             mem_file_path=mem_file_path,
-            network=network.value if network else None,
+            network=network,
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,

@@ -139,10 +139,12 @@ class StartRequest(StartRequestBehaviour):
             image says; see image_command.
         memory_mb: Memory limit in MiB, 1 to 2147483647. 0 is the snapshot's, or 512.
         cpu_cores: CPU limit in cores, above 0 and at most 1024. 0 is the snapshot's, or 1.
-        kernel_image: Path of a guest kernel on the orchestrator's host. Firecracker only.
-        initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only.
-        snapshot_path: Snapshot to start from, as snapshot_sandbox answered it.
-        mem_file_path: Memory file of that snapshot, where the runtime captures memory apart.
+        kernel_image: Path of a guest kernel on the orchestrator's host. Firecracker only. Empty is the
+            engine's.
+        initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. Empty is the
+            engine's.
+        snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. Empty is none.
+        mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. Empty is none.
         network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the host).
             Empty is the snapshot's, or the orchestrator's default.
         name: Name that the sandbox can be found by, of the same form as an ID. Empty is none.
@@ -1270,11 +1272,11 @@ class ListSandboxesRequest:
     """What `list_sandboxes` asks for.
 
     Attributes:
-        status: Only sandboxes in this state; empty for all.
-        type: Only sandboxes of this runtime; empty for all.
+        status: Only sandboxes in this state. Empty is all.
+        type: Only sandboxes of this runtime. Empty is all.
         labels: Only sandboxes that have each of these labels, NAME=value.
         page_size: Most sandboxes that a page holds, 1 to 1000. 0 is 100.
-        page_token: Where to go on: next_page_token of the page before; empty for the first page.
+        page_token: Where to go on: next_page_token of the page before. Empty is the first page.
     """
 
     status: SandboxStatus | Literal[""] = ""
@@ -1456,7 +1458,7 @@ class WatchEventsRequest:
     """What `watch_events` asks for.
 
     Attributes:
-        token: Where to go on: the token of the last event that was seen; empty for what happens from now on.
+        token: Where to go on: the token of the last event that was seen. Empty is what happens from now on.
     """
 
     token: str = ""

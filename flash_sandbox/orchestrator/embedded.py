@@ -49,7 +49,7 @@ class OrchestratorOptions(TypedDict, total=False):
     image_store: Path | None
     image_store_bytes: int | None
     default_network: Network
-    max_network: str
+    max_network: Network
     allow_networks: Sequence[str]
     deny_networks: Sequence[str]
     max_ttl: float | None
@@ -130,7 +130,7 @@ class Orchestrator:
         image_store: Path | None = None,
         image_store_bytes: int | None = None,
         default_network: Network = "none",
-        max_network: str = "bridge",
+        max_network: Network = "bridge",
         allow_networks: Sequence[str] = (),
         deny_networks: Sequence[str] = (),
         max_ttl: float | None = None,

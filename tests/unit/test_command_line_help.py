@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
 from typer.testing import CliRunner
 
+from codegen import openapi
 from flash_sandbox.cli import app
 from flash_sandbox.command_line.connection import Connection, Failure, TransportChoice
 from flash_sandbox.command_line.copy_command import _Place
@@ -75,6 +77,32 @@ def test_help_tells_units_and_defaults(path: tuple[str, ...]) -> None:
             else:
                 row = rows[0]
             assert "[default: " in row, f"{option.name} does not tell its default"
+
+
+FIELDS = openapi.load(Path(__file__).resolve().parents[2]).operations["start_sandbox"].request.fields
+start_option = pytest.mark.parametrize(
+    "option",
+    [one for one in options(("start",)) if one.name in FIELDS and one.param_type_name == "option"],
+    ids=lambda one: one.name,
+)
+
+
+@start_option
+def test_an_option_that_is_a_field_is_described_as_both_specs_do(option: Any) -> None:
+    assert FIELDS[option.name].doc.startswith(option.help.removesuffix(" May be repeated."))
+
+
+@start_option
+def test_what_a_spec_says_of_a_field_that_is_not_given_is_its_default(option: Any) -> None:
+    said = FIELDS[option.name].doc.removeprefix(option.help).strip()
+    if isinstance(option.show_default, str):
+        assert said in (f"0 is {option.show_default}.", f"Empty is {option.show_default}.")
+    else:
+        assert not re.search(r"\b(0|Empty) is ", said)
+
+
+def test_every_field_of_a_start_can_be_given() -> None:
+    assert FIELDS.keys() - {one.name for one in options(("start",))} == set()
 
 
 @each_command

@@ -34,7 +34,7 @@ class Admission:
     default_network: Network = "none"
     max_ttl: float | None = None
     max_sandboxes: int | None = None
-    max_network: str = "bridge"
+    max_network: Network = "bridge"
 
     def __post_init__(self) -> None:
         if self.max_network not in NETWORKS:

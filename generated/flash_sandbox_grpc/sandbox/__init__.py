@@ -683,12 +683,12 @@ default_message_pool.register_message("sandbox", "ListProcessesResponse", ListPr
 class ListSandboxesRequest(betterproto2.Message):
     status: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Only sandboxes in this state; empty for all.
+    Only sandboxes in this state. Empty is all.
     """
 
     type: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Only sandboxes of this runtime; empty for all.
+    Only sandboxes of this runtime. Empty is all.
     """
 
     labels: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
@@ -703,7 +703,7 @@ class ListSandboxesRequest(betterproto2.Message):
 
     page_token: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Where to go on: next_page_token of the page before; empty for the first page.
+    Where to go on: next_page_token of the page before. Empty is the first page.
     """
 
 
@@ -1532,22 +1532,22 @@ class StartRequest(betterproto2.Message):
 
     kernel_image: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    Path of a guest kernel on the orchestrator's host. Firecracker only.
+    Path of a guest kernel on the orchestrator's host. Firecracker only. Empty is the engine's.
     """
 
     initrd_path: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
     """
-    Path of an initial RAM disk on the orchestrator's host. Firecracker only.
+    Path of an initial RAM disk on the orchestrator's host. Firecracker only. Empty is the engine's.
     """
 
     snapshot_path: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
-    Snapshot to start from, as snapshot_sandbox answered it.
+    Snapshot to start from, as snapshot_sandbox answered it. Empty is none.
     """
 
     mem_file_path: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    Memory file of that snapshot, where the runtime captures memory apart.
+    Memory file of that snapshot, where the runtime captures memory apart. Empty is none.
     """
 
     network: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
@@ -1737,7 +1737,7 @@ default_message_pool.register_message("sandbox", "WaitProcessRequest", WaitProce
 class WatchEventsRequest(betterproto2.Message):
     token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Where to go on: the token of the last event that was seen; empty for what happens from now on.
+    Where to go on: the token of the last event that was seen. Empty is what happens from now on.
     """
 
 

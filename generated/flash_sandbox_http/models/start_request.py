@@ -24,11 +24,14 @@ class StartRequest:
         memory_mb (int | Unset): Memory limit in MiB, 1 to 2147483647. 0 is the snapshot's, or 512. Default: 0.
         cpu_cores (float | Unset): CPU limit in cores, above 0 and at most 1024. 0 is the snapshot's, or 1. Default:
             0.0.
-        kernel_image (str | Unset): Path of a guest kernel on the orchestrator's host. Firecracker only. Default: ''.
-        initrd_path (str | Unset): Path of an initial RAM disk on the orchestrator's host. Firecracker only. Default:
+        kernel_image (str | Unset): Path of a guest kernel on the orchestrator's host. Firecracker only. Empty is the
+            engine's. Default: ''.
+        initrd_path (str | Unset): Path of an initial RAM disk on the orchestrator's host. Firecracker only. Empty is
+            the engine's. Default: ''.
+        snapshot_path (str | Unset): Snapshot to start from, as snapshot_sandbox answered it. Empty is none. Default:
             ''.
-        snapshot_path (str | Unset): Snapshot to start from, as snapshot_sandbox answered it. Default: ''.
-        mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Default: ''.
+        mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Empty is
+            none. Default: ''.
         network (str | Unset): Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
             host). Empty is the snapshot's, or the orchestrator's default. Default: ''.
         name (str | Unset): Name that the sandbox can be found by, of the same form as an ID. Empty is none. Default:
