@@ -41,7 +41,7 @@ _QUESTIONS: Final = (
     _Question(
         "HTTP",
         "HTTPClient",
-        0.60,
+        0.85,
         {
             "0.1.0's HTTPClient": ("published", "over_http"),
             "HTTPClient": ("", "over_http"),

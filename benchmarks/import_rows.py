@@ -14,7 +14,7 @@ from .report import Answer, AnswersTable, Report, Stacks, TimesTable
 
 __all__ = ["report"]
 
-AIM: Final = 1.3
+AIM: Final = 1.2
 _OURS: Final = "flash_sandbox"
 _PEER: Final = "httpx"
 _SHOWN: Final = 7

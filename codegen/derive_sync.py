@@ -36,6 +36,7 @@ _NAMES: Final = {
     "AsyncGRPCWire": "GRPCWire",
     "AsyncGenerator": "Generator",
     "AsyncHTTPClient": "HTTPClient",
+    "AsyncHTTPConnections": "HTTPConnections",
     "AsyncHTTPWire": "HTTPWire",
     "AsyncSandbox": "Sandbox",
     "AsyncObjectCalls": "ObjectCalls",
@@ -49,6 +50,7 @@ _NAMES: Final = {
     "AsyncTransport": "Transport",
     "AsyncWire": "Wire",
     "_AsyncClient": "_Client",
+    "_AsyncEndpointClient": "_EndpointClient",
     "_AsyncProcessCalls": "_ProcessCalls",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
@@ -61,10 +63,13 @@ _NAMES: Final = {
     "aclosing": "closing",
     "aio": "sync",
     "aiter": "iter",
-    "connect_async": "connect",
+    "aiter_bytes": "iter_bytes",
     "anext": "next",
     # Of which the sources use no more than `sleep`.
     "asyncio": "time",
+    "call_async": "call",
+    "connect_async": "connect",
+    "get_async_httpx_client": "get_httpx_client",
     "grpclib_channel": "http2_channel",
 }
 """Each name of the asynchronous source that is another one in the synchronous text."""

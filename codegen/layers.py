@@ -34,6 +34,50 @@ _RUFF_CONFIG: Final = f"""\
 line-length = {tools.LINE_LENGTH}
 target-version = "py311"
 """
+# The names of the functions are the generator's; this module alone knows them.
+_ENDPOINTS: Final = '''\
+"""The functions that call each operation of the OpenAPI document. Generated; do not edit."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
+
+from .types import Response
+
+__all__ = ["Endpoint", "endpoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The generated functions of one operation; all take its parameters and its body by keyword.
+
+    Attributes:
+        build: Returns the keyword arguments of ``httpx.Client.request``.
+        call: Calls the operation through ``client.get_httpx_client()``.
+        call_async: Calls the operation through ``client.get_async_httpx_client()``.
+    """
+
+    build: Callable[..., dict[str, Any]]
+    call: Callable[..., Response[Any]]
+    call_async: Callable[..., Awaitable[Response[Any]]]
+
+
+@cache
+def endpoint(operation: str) -> Endpoint:
+    """Return the functions of an operation, imported when it is called first.
+
+    Raises:
+        KeyError: There is no such operation.
+    """
+    module = import_module(_MODULES[operation], __package__)
+    return Endpoint(module._get_kwargs, module.sync_detailed, module.asyncio_detailed)
+
+
+_MODULES: Final[dict[str, str]] = {
+ROWS}
+'''
 _MESSAGE_POOL: Final = """\
 import betterproto2
 
@@ -62,11 +106,16 @@ def http_layer(root: Path) -> dict[Path, bytes]:
         )
         files = _read(output, HTTP)
     routes = openapi.routes_module(openapi.load(root))
+    modules = sorted(path for path in files if path.match("api/*/*.py") and path.stem != "__init__")
+    rows = "".join(
+        f"    {path.stem!r}: {'.'.join(('', *path.parts[-3:-1], path.stem))!r},\n" for path in modules
+    )
     # What ships, and is read without a YAML library.
     document = json.dumps(openapi.document_of(root), indent=1, ensure_ascii=False) + "\n"
     return files | {
         HTTP / "py.typed": b"",
         HTTP / "routes.py": tools.format_python(routes).encode(),
+        HTTP / "endpoints.py": tools.format_python(_ENDPOINTS.replace("ROWS", rows)).encode(),
         HTTP / "openapi.json": document.encode(),
     }
 

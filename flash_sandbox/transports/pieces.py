@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
-from ..codecs.http import MAX_FRAME_BYTES, decode_frame
+from ..codecs.http_client import MAX_FRAME_BYTES, codec_of
 from ..errors import ProtocolError
 from ..operations import KEEPALIVE, Operation
 from .retry import lost_stream
@@ -24,6 +24,7 @@ class Pieces(Generic[Res]):
 
     def __init__(self, operation: Operation[Any, Res]) -> None:
         self._operation = operation
+        self._codec = codec_of(operation)
         self._begun: list[bytes] = []
         self._begun_bytes = 0
         self._complete = operation.streams == "bytes"
@@ -45,7 +46,7 @@ class Pieces(Generic[Res]):
             line = b"".join(self._begun)
             self._begun.clear()
             self._begun_bytes = 0
-            piece = decode_frame(self._operation, line)
+            piece = self._codec.frame(line)
             self._complete = self._operation.is_last(piece)
             if getattr(piece, "type", "") != KEEPALIVE:
                 yield piece

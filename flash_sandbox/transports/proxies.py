@@ -1,4 +1,4 @@
-"""The HTTP proxy that the environment names for an address, and clients that go through it.
+"""The HTTP proxy that the environment names for an address, and connections that go through it.
 
 The variables are those of most programs: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, in either case.
 """
@@ -9,15 +9,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
+import httpcore
 import httpx
 
 from ..address import Address
 from ..errors import InvalidArgumentError
-from .tls import default_context
+from .limits import MOST_CONNECTIONS, MOST_IDLE
 
-__all__ = ["client_through", "proxy_for", "without_password"]
+__all__ = ["async_proxy_pool", "proxy_for", "proxy_pool", "without_password"]
 
-Client = TypeVar("Client", httpx.Client, httpx.AsyncClient)
+Pool = TypeVar("Pool", httpcore.ConnectionPool, httpcore.AsyncConnectionPool)
 
 
 def proxy_for(address: Address) -> str | None:
@@ -31,20 +32,42 @@ def proxy_for(address: Address) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def client_through(proxy: str, make: Callable[..., Client]) -> Client:
-    """Return a client of httpx that sends everything through `proxy`.
+def proxy_pool(proxy: str, settings: dict[str, Any]) -> httpcore.ConnectionPool:
+    """Return connections that go through a proxy.
 
     Args:
         proxy: URL of the proxy.
-        make: Class of the client.
+        settings: Of each connection, as httpcore names them.
 
     Raises:
-        InvalidArgumentError: The URL is malformed, or httpx lacks a package for its scheme.
+        InvalidArgumentError: The URL is malformed, or httpcore lacks a package for its scheme.
     """
-    settings: dict[str, Any] = {"verify": default_context(), "trust_env": False}
+    return _through(proxy, httpcore.HTTPProxy, httpcore.SOCKSProxy, settings)
+
+
+def async_proxy_pool(proxy: str, settings: dict[str, Any]) -> httpcore.AsyncConnectionPool:
+    """Return the same for an event loop."""
+    return _through(proxy, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy, settings)
+
+
+def _through(
+    proxy: str, http: Callable[..., Pool], socks: Callable[..., Pool], settings: dict[str, Any]
+) -> Pool:
+    limits = {"max_connections": MOST_CONNECTIONS, "max_keepalive_connections": MOST_IDLE}
     try:
-        return make(proxy=proxy, **settings)
-    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        # Which takes the user name and the password out of the URL.
+        known = httpx.Proxy(proxy)
+        url = httpcore.URL(
+            scheme=known.url.raw_scheme,
+            host=known.url.raw_host,
+            port=known.url.port,
+            target=known.url.raw_path,
+        )
+        if known.url.scheme.startswith("socks5"):
+            settings = {name: value for name, value in settings.items() if name != "socket_options"}
+            return socks(url, known.raw_auth, **settings, **limits)
+        return http(url, known.raw_auth, **settings, **limits)
+    except (ValueError, ImportError, RuntimeError, httpx.InvalidURL) as error:
         shown = without_password(proxy)
         raise InvalidArgumentError(f"the environment names the proxy {shown}: {error}") from error
 

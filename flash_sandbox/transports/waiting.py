@@ -30,7 +30,12 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 async def within(limit: Limit, work: Callable[[], Awaitable[T]]) -> T:
-    """Return what comes of `work`, which is begun here; raise the limit's error where it takes too long."""
+    """Return what comes of `work`, which is begun here; raise the limit's error where it takes too long.
+
+    Raises:
+        UnsupportedError: No event loop of asyncio runs here.
+    """
+    running_loop()
     bound = asyncio.timeout(limit.remaining())
     try:
         async with bound:

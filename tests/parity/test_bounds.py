@@ -24,7 +24,7 @@ from flash_sandbox import (
     SandboxTimeoutError,
 )
 from flash_sandbox.codecs import MAX_ANSWER_BYTES
-from flash_sandbox.codecs.http import MAX_FRAME_BYTES
+from flash_sandbox.codecs.http_client import MAX_FRAME_BYTES
 from flash_sandbox.orchestrator import Orchestrator
 from flash_sandbox.transports.retry import Patience
 

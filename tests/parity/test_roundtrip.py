@@ -13,13 +13,15 @@ import pytest
 from command_strategies import STRATEGIES as COMMAND_STRATEGIES
 from file_strategies import STRATEGIES as FILE_STRATEGIES
 from flash_sandbox_http.routes import ROUTES
+from http_codec import decode_result, encode_request
 from hypothesis import example, given
 from hypothesis import strategies as st
 from listing_strategies import STRATEGIES as LISTING_STRATEGIES
 from values import arguments, commands, doubles, ids, path_characters, texts, uint64, variables
 
 from flash_sandbox import models
-from flash_sandbox.codecs import grpc, http
+from flash_sandbox.codecs import grpc, http, http_client
+from flash_sandbox.codecs.http_client import codec_of
 from flash_sandbox.codecs.wire import dump_message, load_message
 from flash_sandbox.errors import InvalidArgumentError, SandboxError
 from flash_sandbox.operations import (
@@ -97,13 +99,13 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
 
 
 def request_over_http(operation: Operation[Model, Any], request: Model) -> Model:
-    call = http.encode_request(operation, request)
-    path, _, query = call.path.partition("?")
+    call = encode_request(operation, request)
+    path, _, query = call.url.raw_path.decode().removeprefix("/").partition("?")
     template = re.escape(ROUTES[operation.name].path.lstrip("/")).replace(r"\{", "{").replace(r"\}", "}")
     found = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template), path)
     assert found is not None
     given = {name: unquote(value) for name, value in found.groupdict().items()}
-    return http.decode_request(operation, given, parse_qs(query, keep_blank_values=True), call.body or b"")
+    return http.decode_request(operation, given, parse_qs(query, keep_blank_values=True), call.content)
 
 
 def request_over_grpc(operation: Operation[Model, Any], request: Model) -> Model:
@@ -113,11 +115,11 @@ def request_over_grpc(operation: Operation[Model, Any], request: Model) -> Model
 
 def result_over_http(operation: Operation[Any, Model], result: Model) -> Model:
     if operation.streams == "response":
-        return http.decode_frame(operation, http.encode_frame(operation, result))
+        return codec_of(operation).frame(http.encode_frame(operation, result))
     if operation.streams == "bytes":
         # HTTP carries the bytes alone.
         return operation.result(data=result.data)  # type: ignore[call-arg, attr-defined]
-    return http.decode_result(operation, http.encode_result(operation, result) or b"")
+    return decode_result(operation, http.encode_result(operation, result) or b"")
 
 
 def result_over_grpc(operation: Operation[Any, Model], result: Model) -> Model:
@@ -176,7 +178,7 @@ def test_output_keeps_every_character(result: models.ExecResult) -> None:
 def test_missing_fields_of_an_item_read_as_defaults(body: bytes) -> None:
     items = json.loads(body).get("snapshots") or []
     expected = tuple(models.SnapshotInfo(size_bytes=item.get("size_bytes", 0)) for item in items)
-    assert http.decode_result(LIST_SNAPSHOTS, body).snapshots == expected
+    assert decode_result(LIST_SNAPSHOTS, body).snapshots == expected
 
 
 @given(commands)
@@ -214,7 +216,7 @@ def test_state_of_a_newer_orchestrator_is_kept(field: str, value: str) -> None:
 def test_missing_fields_of_an_answer_read_alike() -> None:
     empty = load_message(grpc.message_classes(SNAPSHOT_SANDBOX)[1], b"")
     over_grpc = grpc.decode_result(SNAPSHOT_SANDBOX, empty)
-    assert http.decode_result(SNAPSHOT_SANDBOX, b"{}") == over_grpc == models.SnapshotResult()
+    assert decode_result(SNAPSHOT_SANDBOX, b"{}") == over_grpc == models.SnapshotResult()
 
 
 def test_absent_and_empty_fields_of_a_request_read_alike() -> None:
@@ -250,9 +252,9 @@ documents = st.dictionaries(st.text(), json_values).map(json.dumps).map(str.enco
 @example(body=b"<html>502</html>")
 def test_any_body_is_a_result_or_one_of_our_errors(name: str, body: bytes) -> None:
     operation = BY_NAME[name]
-    decode = http.decode_frame if operation.streams == "response" else http.decode_result
     try:
-        result = decode(operation, body)
+        streams = operation.streams == "response"
+        result = codec_of(operation).frame(body) if streams else decode_result(operation, body)
     except SandboxError:
         return
     assert isinstance(result, operation.result)
@@ -265,7 +267,7 @@ def test_any_body_is_a_result_or_one_of_our_errors(name: str, body: bytes) -> No
 @example(599, b"")
 @example(404, b'{"detail": {"a": 1}, "reason": 5, "retryable": "x", "request_id": []}')
 def test_any_error_answer_is_one_of_our_errors(status_code: int, body: bytes) -> None:
-    assert isinstance(http.decode_error("get_status", status_code, {}, body), SandboxError)
+    assert isinstance(http_client.decode_error("get_status", status_code, {}, body), SandboxError)
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -15,9 +15,10 @@ import flash_sandbox_http.models as schemas
 import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
+from http_codec import decode_result, encode_request
 
 from flash_sandbox import errors
-from flash_sandbox.codecs import MAX_REQUEST_BYTES, grpc, http
+from flash_sandbox.codecs import MAX_REQUEST_BYTES, grpc, http, http_client
 from flash_sandbox.codecs.fields import answer_name
 from flash_sandbox.codecs.wire import MalformedMessageError, dump_message, load_message
 from flash_sandbox.models import (
@@ -60,9 +61,9 @@ def test_both_generated_layers_have_the_fields_of_each_result(
 
 
 def test_http_request_has_method_path_and_body() -> None:
-    call = http.encode_request(EXEC_COMMAND, ExecRequest("a.b-c", ("echo", "h\u00e9")))
-    assert (call.method, call.path) == ("POST", "sandboxes/a.b-c/exec")
-    assert json.loads(call.body or b"") == {"command": ["echo", "h\u00e9"]}
+    call = encode_request(EXEC_COMMAND, ExecRequest("a.b-c", ("echo", "h\u00e9")))
+    assert (call.method, call.url.raw_path) == ("POST", b"/sandboxes/a.b-c/exec")
+    assert json.loads(call.content) == {"command": ["echo", "h\u00e9"]}
 
 
 def test_what_code_printed_is_where_published_clients_look_for_it() -> None:
@@ -75,15 +76,15 @@ def test_what_code_printed_is_where_published_clients_look_for_it() -> None:
 
 
 def test_what_an_older_orchestrator_says_of_code_is_its_standard_output() -> None:
-    over_http = http.decode_result(RUN_PYTHON, b'{"result": "ab"}')
+    over_http = decode_result(RUN_PYTHON, b'{"result": "ab"}')
     older = load_message(grpc.message_classes(RUN_PYTHON)[1], b"\x0a\x02ab")
     assert over_http == grpc.decode_result(RUN_PYTHON, older) == RunPythonResult(result="ab")
     assert (over_http.stdout, str(over_http), over_http.ok) == ("ab", "ab", True)
 
 
 def test_http_start_leaves_out_texts_that_were_not_given() -> None:
-    call = http.encode_request(START_SANDBOX, StartRequest("docker", "alpine", (), 512, 1.0))
-    assert json.loads(call.body or b"") == {
+    call = encode_request(START_SANDBOX, StartRequest("docker", "alpine", (), 512, 1.0))
+    assert json.loads(call.content) == {
         "type": "docker",
         "image": "alpine",
         "command": [],
@@ -153,30 +154,30 @@ def test_http_exec_without_a_command_is_refused() -> None:
 
 def test_http_missing_null_and_unknown_fields_of_an_answer_read_as_defaults() -> None:
     body = b'{"stdout": "hi", "stderr": null, "more": [1]}'
-    assert http.decode_result(EXEC_COMMAND, body) == ExecResult("hi", "", 0)
+    assert decode_result(EXEC_COMMAND, body) == ExecResult("hi", "", 0)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"exit_code": "0"}', b'{"exit_code": 2147483648}'])
 def test_http_answer_that_does_not_fit_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(errors.ProtocolError):
-        http.decode_result(EXEC_COMMAND, body)
+        decode_result(EXEC_COMMAND, body)
 
 
 def test_http_answer_to_a_start_needs_an_id() -> None:
     with pytest.raises(errors.ProtocolError, match="sandbox ID"):
-        http.decode_result(START_SANDBOX, b"{}")
+        decode_result(START_SANDBOX, b"{}")
 
 
 def test_http_result_without_fields_has_no_body_and_ignores_one() -> None:
     assert http.encode_result(STOP_SANDBOX, StopResult()) is None
-    assert http.decode_result(STOP_SANDBOX, b"deleted\n") == StopResult()
+    assert decode_result(STOP_SANDBOX, b"deleted\n") == StopResult()
 
 
 @pytest.mark.parametrize("row", SERVERS_ROWS, ids=lambda row: row.reason)
 def test_error_is_the_same_after_either_transport(row: errors.Row) -> None:
     error = row.error("why \u20ac", reason=row.reason, request_id="r1")
     status_code, body = http.encode_error(error)
-    over_http = http.decode_error("get_status", status_code, {}, body)
+    over_http = http_client.decode_error("get_status", status_code, {}, body)
     over_grpc = grpc.decode_error("get_status", grpc.encode_error(error))
     assert type(over_http) is type(over_grpc) is row.error
     assert over_http.detail == over_grpc.detail == error.detail
@@ -188,7 +189,7 @@ def test_error_is_the_same_after_either_transport(row: errors.Row) -> None:
 )
 def test_answer_cannot_tell_what_only_a_client_can_find(row: errors.Row) -> None:
     error = row.error("why")
-    over_http = http.decode_error(
+    over_http = http_client.decode_error(
         "exec_command", *http.encode_error(error)[:1], {}, http.encode_error(error)[1]
     )
     over_grpc = grpc.decode_error("exec_command", grpc.encode_error(error))
@@ -199,7 +200,7 @@ def test_answer_cannot_tell_what_only_a_client_can_find(row: errors.Row) -> None
 def test_error_text_that_utf8_cannot_carry_is_replaced_on_both_transports() -> None:
     error = errors.ConflictError("no \ud800!")
     status_code, body = http.encode_error(error)
-    assert http.decode_error("x", status_code, {}, body).detail == "no ?!"
+    assert http_client.decode_error("x", status_code, {}, body).detail == "no ?!"
     assert grpc.decode_error("x", grpc.encode_error(error)).detail == "no ?!"
 
 
@@ -222,7 +223,7 @@ def test_error_text_that_utf8_cannot_carry_is_replaced_on_both_transports() -> N
 def test_foreign_http_error_maps_by_its_status(
     status_code: int, content_type: str, body: bytes, kind: type[errors.SandboxError], detail: str
 ) -> None:
-    error = http.decode_error("get_status", status_code, {"content-type": content_type}, body)
+    error = http_client.decode_error("get_status", status_code, {"content-type": content_type}, body)
     assert (type(error), error.detail) == (kind, detail)
 
 
@@ -230,7 +231,7 @@ def test_foreign_http_error_maps_by_its_status(
 def test_foreign_http_status_on_a_grpc_call_is_the_same_error_as_over_http(status_code: int) -> None:
     exc = GRPCError(Status.UNKNOWN, f"Received :status = '{status_code}'")
     over_grpc = grpc.decode_error("get_status", exc)
-    over_http = http.decode_error("get_status", status_code, {}, b"")
+    over_http = http_client.decode_error("get_status", status_code, {}, b"")
     assert type(over_grpc) is type(over_http)
     assert {**over_grpc.fields(), "transport": None} == {**over_http.fields(), "transport": None}
 
@@ -240,7 +241,7 @@ def test_foreign_http_status_on_a_grpc_call_is_the_same_error_as_over_http(statu
     [("2", 2.0), ("0.5", 0.5), ("-1", None), ("nan", None), ("inf", None), ("soon", None), ("", None)],
 )
 def test_retry_after_is_read_alike_from_both_transports(value: str, seconds: float | None) -> None:
-    assert http.decode_error("x", 503, {"retry-after": value}, b"").retry_after == seconds
+    assert http_client.decode_error("x", 503, {"retry-after": value}, b"").retry_after == seconds
     exc = GRPCError(Status.UNAVAILABLE, "later")
     assert grpc.decode_error("x", exc, {"retry-after": value}).retry_after == seconds
 
@@ -249,7 +250,7 @@ def test_retry_after_is_read_alike_from_both_transports(value: str, seconds: flo
 def test_retry_after_may_be_a_date_on_both_transports(seconds_ahead: float, least: int, most: int) -> None:
     headers = {"retry-after": formatdate(time.time() + seconds_ahead, usegmt=True)}
     exc = GRPCError(Status.UNAVAILABLE, "later")
-    for error in (http.decode_error("x", 503, headers, b""), grpc.decode_error("x", exc, headers)):
+    for error in (http_client.decode_error("x", 503, headers, b""), grpc.decode_error("x", exc, headers)):
         assert error.retry_after is not None
         assert least <= error.retry_after <= most
 
@@ -317,13 +318,13 @@ def test_malformed_item_of_a_message_is_refused(data: bytes, words: str) -> None
 @pytest.mark.parametrize("item", ["1", "[]", "null", '""', '{"size_bytes": "1"}', '{"created_at": true}'])
 def test_http_answer_whose_items_do_not_fit_is_a_protocol_error(item: str) -> None:
     with pytest.raises(errors.ProtocolError):
-        http.decode_result(LIST_SNAPSHOTS, f'{{"snapshots": [{{}}, {item}]}}'.encode())
+        decode_result(LIST_SNAPSHOTS, f'{{"snapshots": [{{}}, {item}]}}'.encode())
 
 
 def test_http_query_carries_any_path() -> None:
-    call = http.encode_request(REMOVE_SNAPSHOT, RemoveSnapshotRequest("/a b/\u20ac?&=#%"))
-    assert (call.method, call.body) == ("DELETE", None)
-    assert call.path == "snapshots?snapshot_path=%2Fa+b%2F%E2%82%AC%3F%26%3D%23%25"
+    call = encode_request(REMOVE_SNAPSHOT, RemoveSnapshotRequest("/a b/\u20ac?&=#%"))
+    assert (call.method, call.content) == ("DELETE", b"")
+    assert call.url.raw_path == b"/snapshots?snapshot_path=%2Fa+b%2F%E2%82%AC%3F%26%3D%23%25"
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1])
@@ -372,4 +373,5 @@ def test_generated_error_has_the_same_fields_on_both_transports() -> None:
 
 
 def test_status_request_has_no_body() -> None:
-    assert http.encode_request(GET_STATUS, StatusRequest("a")).body is None
+    request = encode_request(GET_STATUS, StatusRequest("a"))
+    assert (request.content, "content-type" in request.headers) == (b"", False)

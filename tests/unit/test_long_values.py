@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flash_sandbox.codecs.http import decode_frame, encode_frame
+from flash_sandbox.codecs.http import encode_frame
+from flash_sandbox.codecs.http_client import codec_of
 from flash_sandbox.codecs.long_values import LONG, put_in, taken_out
 from flash_sandbox.errors import ProtocolError
 from flash_sandbox.models import ExecFrame
@@ -55,11 +56,11 @@ def test_long_frames_come_back_as_they_were(size: int, offset: int) -> None:
     frame = ExecFrame("stdout", "id", bytes(range(256)) * (size // 256) + b"x" * (size % 256), offset)
     line = encode_frame(EXEC_STREAM, frame)
     assert json.loads(line)["data"] == base64.b64encode(frame.data).decode()
-    assert decode_frame(EXEC_STREAM, line.rstrip(b"\n")) == frame
+    assert codec_of(EXEC_STREAM).frame(line.rstrip(b"\n")) == frame
 
 
 @pytest.mark.parametrize("junk", [b"*", b"=", b"\xff", b"\n"])
 def test_a_long_frame_that_is_no_base64_is_refused(junk: bytes) -> None:
     line = b'{"type":"stdout","data":"' + b"A" * LONG + junk + b'AAA"}'
     with pytest.raises(ProtocolError):
-        decode_frame(EXEC_STREAM, line)
+        codec_of(EXEC_STREAM).frame(line)

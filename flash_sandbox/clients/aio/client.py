@@ -53,8 +53,8 @@ class AsyncHTTPClient(_AsyncClient):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
+        from ...transports.aio.http import AsyncHTTPWire
         from ...transports.aio.transport import AsyncTransport
-        from ...transports.http import AsyncHTTPWire
 
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port)

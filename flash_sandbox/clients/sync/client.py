@@ -54,7 +54,7 @@ class HTTPClient(_Client):
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
-        from ...transports.http import HTTPWire
+        from ...transports.sync.http import HTTPWire
         from ...transports.sync.transport import Transport
 
         self._options = CallOptions(timeout, max_retries)
