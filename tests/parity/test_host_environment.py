@@ -19,6 +19,7 @@ from flash_sandbox import (
     InvalidArgumentError,
     SandboxAPI,
     SandboxConnectionError,
+    SandboxTimeoutError,
     UnavailableError,
 )
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
@@ -42,6 +43,19 @@ class Proxy(LoopServer):
         with suppress(asyncio.IncompleteReadError):
             self.seen += await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+
+
+class SlowProxy(LoopServer):
+    """Sends a byte of an answer now and then, for two seconds."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
+            for _ in range(40):
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +171,15 @@ class TestAnotherMachine:
         client = connect("https://sandboxes.example", max_retries=0)
         with pytest.raises(SandboxConnectionError, match=r"through the proxy http://127\.0\.0\.1:9"):
             client.list_sandboxes()
+
+    def test_a_call_through_a_proxy_takes_no_longer_than_its_timeout(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with SlowProxy() as proxy:
+            monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+            client = connect("sandboxes.example:80", timeout=0.4, max_retries=0)
+            with pytest.raises(SandboxTimeoutError, match=r"no answer within 0\.4 s"):
+                client.list_sandboxes()
 
     def test_no_proxy_is_used_for_what_the_environment_excepts(
         self, connect: Connect, proxied: Proxy, monkeypatch: pytest.MonkeyPatch
