@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from .clients.aio.api import AsyncSandboxAPI
 from .clients.aio.client import AsyncHTTPClient, AsyncSandboxClient, connect_async
+from .clients.aio.commands import AsyncCommands, AsyncProcess
+from .clients.aio.files import AsyncFiles
 from .clients.aio.sandbox import AsyncSandbox
 from .clients.aio.streams import AsyncArchive, AsyncEvents, AsyncExecStream, AsyncFrames
 from .clients.sync.api import SandboxAPI
 from .clients.sync.client import HTTPClient, SandboxClient, connect
+from .clients.sync.commands import Commands, Process
+from .clients.sync.files import Files
 from .clients.sync.sandbox import Sandbox
 from .clients.sync.streams import Archive, Events, ExecStream, Frames
 from .errors import (
@@ -63,10 +67,13 @@ from .models import (
 __all__ = [
     "Archive",
     "AsyncArchive",
+    "AsyncCommands",
     "AsyncEvents",
     "AsyncExecStream",
+    "AsyncFiles",
     "AsyncFrames",
     "AsyncHTTPClient",
+    "AsyncProcess",
     "AsyncSandbox",
     "AsyncSandboxAPI",
     "AsyncSandboxClient",
@@ -76,6 +83,7 @@ __all__ = [
     "ClientClosedError",
     "CommandFailedError",
     "CommandResult",
+    "Commands",
     "ConflictError",
     "Event",
     "Events",
@@ -83,6 +91,7 @@ __all__ = [
     "ExecResult",
     "ExecStream",
     "FileInfo",
+    "Files",
     "Frames",
     "GetLogsResult",
     "HTTPClient",
@@ -95,6 +104,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "Process",
     "ProcessInfo",
     "ProcessNotFoundError",
     "ProtocolError",

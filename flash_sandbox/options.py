@@ -20,6 +20,7 @@ __all__ = [
     "NotGiven",
     "Progress",
     "api_key_or_default",
+    "seconds_of",
 ]
 
 Progress: TypeAlias = Callable[[int, int | None], None]
@@ -74,7 +75,8 @@ class CallOptions:
     watch: CallWatch | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "timeout", _timeout(self.timeout))
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", seconds_of("timeout", self.timeout))
         if isinstance(self.max_retries, bool) or not isinstance(self.max_retries, int):
             raise InvalidArgumentError(f"max_retries must be an int, not {type(self.max_retries).__name__}")
         if not 0 <= self.max_retries <= MAX_RETRIES:
@@ -92,13 +94,16 @@ class CallOptions:
         return options
 
 
-def _timeout(value: object) -> float | None:
-    if value is None:
-        return None
+def seconds_of(name: str, value: object) -> float:
+    """Return a number of seconds, above 0 and at most `MAX_TIMEOUT`.
+
+    Raises:
+        InvalidArgumentError: It is no number, or out of range; the message has `name`.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidArgumentError(f"timeout must be a number of seconds or None, not {type(value).__name__}")
+        raise InvalidArgumentError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
     if math.isnan(value) or not 0 < value <= MAX_TIMEOUT:
-        raise InvalidArgumentError(f"timeout must be above 0 and at most {MAX_TIMEOUT:.0f} s, not {value}")
+        raise InvalidArgumentError(f"{name} must be above 0 and at most {MAX_TIMEOUT:.0f} s, not {value}")
     return float(value)
 
 

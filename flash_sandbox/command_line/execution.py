@@ -170,7 +170,7 @@ def _pass_input_on(stream: AsyncExecStream) -> None:
     loop = asyncio.get_running_loop()
 
     async def send(data: bytes) -> None:
-        await stream.write(data, end=not data)
+        await stream.send_stdin(data, end=not data)
 
     def read() -> None:
         # Where the command has ended, or this process is about to, nobody wants the rest.

@@ -13,7 +13,7 @@ from ..errors import SandboxNotFoundError
 from ..models import SnapshotResult, StopRequest
 from .connection import PATIENCE_SECONDS, Connection, connected, done_to_each
 from .descriptions import field_option
-from .names import complete_sandboxes, complete_snapshots, every_sandbox, in_sandbox
+from .names import complete_sandboxes, complete_snapshots, in_sandbox
 from .options import Address, ApiKey, AsJson, SandboxId, SandboxIds, Transport
 from .output import duration, fields_of, print_json, print_table, size
 from .start_commands import find_snapshot
@@ -59,7 +59,7 @@ def stop(
             client.stop_sandbox(sandbox_id, cleanup=not keep, timeout=PATIENCE_SECONDS)
 
     with connected("stop", Connection(transport, address, api_key)) as client:
-        references = sandbox_ids or [info.id for info in every_sandbox(client)]
+        references = sandbox_ids or [info.id for info in client.sandboxes()]
         _each("stop", client, references, end, as_json=as_json)
 
 

@@ -21,7 +21,7 @@ from ..models import (
 )
 from .connection import Connection, complain, connected
 from .descriptions import field_option
-from .names import every_sandbox, in_sandbox
+from .names import in_sandbox
 from .options import Address, ApiKey, AsJson, AsJsonLines, Quiet, SandboxId, Transport
 from .output import duration, fields_of, moment, payload, print_json, print_table, printable
 
@@ -50,7 +50,7 @@ def list_sandboxes(
 ) -> None:
     """List sandboxes, the oldest first."""
     with connected("ps", Connection(transport, address, api_key)) as client:
-        found = every_sandbox(client, status=status or "", type=type or "", labels=labels)
+        found = client.sandboxes(status=status, type=type, labels=labels)
         if as_json:
             print_json([fields_of(info) for info in found])
         elif quiet:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from ..clients.aio.api import AsyncSandboxAPI
     from ..clients.sync.api import SandboxAPI
 
-__all__ = ["complete_sandboxes", "complete_snapshots", "every_sandbox", "in_sandbox", "in_sandbox_async"]
+__all__ = ["complete_sandboxes", "complete_snapshots", "in_sandbox", "in_sandbox_async"]
 
 T = TypeVar("T")
 
-_PAGE: Final = 1000
 _CANDIDATES: Final = 10
 # Somebody waits for it at the prompt.
 _COMPLETION_SECONDS: Final = 2.0
@@ -39,7 +38,7 @@ def in_sandbox(client: SandboxAPI, reference: str, call: Callable[[str], T]) -> 
         if error.reason != Reason.NOT_FOUND:
             raise
         with suppress(UnsupportedError):
-            found = _meant(reference, every_sandbox(client))
+            found = _meant(reference, client.sandboxes())
             if found is not None:
                 return call(found)
         raise
@@ -53,32 +52,10 @@ async def in_sandbox_async(client: AsyncSandboxAPI, reference: str, call: Callab
         if error.reason != Reason.NOT_FOUND:
             raise
         with suppress(UnsupportedError):
-            found = _meant(reference, [info async for info in _every_sandbox_async(client)])
+            found = _meant(reference, [info async for info in client.sandboxes()])
             if found is not None:
                 return await call(found)
         raise
-
-
-def every_sandbox(client: SandboxAPI, **only: Any) -> Iterator[SandboxInfo]:
-    """Yield every sandbox that there is, the oldest first, as `list_sandboxes` tells them page by page."""
-    token = ""
-    while True:
-        page = client.list_sandboxes(page_size=_PAGE, page_token=token, **only)
-        yield from page.sandboxes
-        token = page.next_page_token
-        if not token:
-            return
-
-
-async def _every_sandbox_async(client: AsyncSandboxAPI) -> AsyncIterator[SandboxInfo]:
-    token = ""
-    while True:
-        page = await client.list_sandboxes(page_size=_PAGE, page_token=token)
-        for info in page.sandboxes:
-            yield info
-        token = page.next_page_token
-        if not token:
-            return
 
 
 def _meant(reference: str, sandboxes: Iterable[SandboxInfo]) -> str | None:
@@ -99,7 +76,8 @@ def _meant(reference: str, sandboxes: Iterable[SandboxInfo]) -> str | None:
 def complete_sandboxes(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield what an argument that names a sandbox may become, and what that is. Never fails."""
     with suppress(SandboxError, Failure, OSError), _client_of(ctx) as client:
-        for info in every_sandbox(client.with_options(timeout=_COMPLETION_SECONDS, max_retries=0)):
+        hasty = client.with_options(timeout=_COMPLETION_SECONDS, max_retries=0)
+        for info in hasty.sandboxes():
             if info.id.startswith(incomplete):
                 yield info.id, " ".join(filter(None, (info.name, info.image, info.status)))
             if info.name and info.name.startswith(incomplete):

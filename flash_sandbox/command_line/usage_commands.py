@@ -13,7 +13,7 @@ import typer
 from ..errors import ConflictError, SandboxNotFoundError
 from ..models import MetricsResult, SandboxInfo
 from .connection import Connection, Failure, connected
-from .names import complete_sandboxes, every_sandbox, in_sandbox
+from .names import complete_sandboxes, in_sandbox
 from .options import Address, ApiKey, AsJson, AsJsonLines, SandboxId, Transport
 from .output import fields_of, make_table, print_json, print_table, size
 
@@ -87,7 +87,7 @@ def _rounds(
     client: SandboxAPI, wanted: list[str], *, once: bool, interval: float
 ) -> Iterator[list[_Reading]]:
     while True:
-        found = [client.get_info(each) for each in wanted] if wanted else every_sandbox(client)
+        found = [client.get_info(each) for each in wanted] if wanted else client.sandboxes()
         readings = []
         for info in found:
             if wanted or info.status in _MEASURED:

@@ -94,6 +94,7 @@ CLIENT: Final = '''\
         return (await self._perform(operations.ECHO, request, timeout)).text
 
 '''
+OBJECT: Final = "    echo = of_sandbox(AsyncSandboxAPI.echo)\n"
 # Each piece, and the text of the file that it goes before.
 ADDED: Final = (
     ("specs/openapi.yaml", "  /sandboxes/{id}/exec:\n", PATHS),
@@ -103,6 +104,7 @@ ADDED: Final = (
     ("flash_sandbox/orchestrator/core/listing.py", "from .base import ", "from ... import models\n"),
     ("flash_sandbox/orchestrator/core/listing.py", "    async def get_info(", CORE),
     ("flash_sandbox/clients/aio/sandbox_calls.py", "    async def get_info(", CLIENT),
+    ("flash_sandbox/clients/aio/sandbox.py", "    info = of_sandbox(", OBJECT),
 )
 
 

@@ -122,7 +122,7 @@ def test_complaint_3_a_proxy_does_not_cut_a_command_that_is_quiet(
 
 
 def test_complaint_4_a_failure_of_the_user_leaves_no_sandbox(runtime: Runtime) -> None:
-    sandbox = Sandbox.create(runtime.client, type=runtime.type, image=runtime.image)
+    sandbox = Sandbox.create(client=runtime.client, type=runtime.type, image=runtime.image)
 
     def use() -> None:
         with sandbox:

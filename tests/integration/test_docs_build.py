@@ -106,7 +106,7 @@ def test_every_operation_has_a_section_with_its_path_its_rpc_and_all_of_its_fiel
 
 def test_signatures_are_those_of_the_clients() -> None:
     text = operations.reference()
-    assert "    type: StartType | Literal[''] = '',\n    image: str = '',\n" in text
+    assert "    type: StartType | Literal[''] | None = None,\n    image: str | None = None,\n" in text
     assert "    *,\n    timeout: float | NotGiven | None = NOT_GIVEN,\n) -> FileInfo\n" in text
 
 

@@ -86,6 +86,22 @@ asyncio.run(main())
     assert here.left() == []
 
 
+def test_a_sandbox_is_connected_to_and_listed_without_a_client(here: Here) -> None:
+    program = """
+from flash_sandbox import Sandbox
+with Sandbox.create(memory_mb=64) as s:
+    again = Sandbox.connect(s.id)
+    print(again.run("echo hi").stdout, end="")
+    again.close()
+    print(s.status(), [each.id for each in Sandbox.list()] == [s.id])
+    for each in Sandbox.list(status="running"):
+        each.stop()
+    print(list(Sandbox.list()))
+"""
+    assert here.run(program) == "hi\nrunning True\n[]\n"
+    assert here.left() == []
+
+
 def test_it_works_as_an_ordinary_user(need: Callable[[str, str | None], None]) -> None:
     found = ordinary_user.command()
     if isinstance(found, str):
@@ -250,7 +266,7 @@ def test_a_sandbox_closes_its_own_client_and_no_other(here: Here, orchestrator: 
     program = """
 from flash_sandbox import ClientClosedError, HTTPClient, Sandbox
 with HTTPClient(address="ADDRESS") as client:
-    Sandbox.create(client, memory_mb=64).stop_sandbox()
+    Sandbox.create(client=client, memory_mb=64).stop_sandbox()
     client.list_sandboxes()
 s = Sandbox.create(memory_mb=64)
 s.stop_sandbox(cleanup=False)

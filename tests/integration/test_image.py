@@ -35,7 +35,7 @@ import sys
 from flash_sandbox import HTTPClient, Sandbox, SandboxClient
 for kind, port in ((HTTPClient, 8080), (SandboxClient, 50051)):
     with kind(host=sys.argv[1], port=port) as client:
-        with Sandbox.create(client, type=sys.argv[2], image=sys.argv[3]) as sandbox:
+        with Sandbox.create(client=client, type=sys.argv[2], image=sys.argv[3]) as sandbox:
             print(sandbox.exec_command(["echo", kind.__name__]).stdout, end="")
 """
 

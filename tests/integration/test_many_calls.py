@@ -25,7 +25,7 @@ def new_client(name: str, orchestrator: Orchestrator) -> Any:
 @pytest.mark.parametrize("name", ["HTTPClient", "SandboxClient"])
 def test_long_calls_of_threads_do_not_hold_up_a_short_one(name: str, orchestrator: Orchestrator) -> None:
     with new_client(name, orchestrator) as client, ThreadPoolExecutor(LONG_CALLS) as pool:
-        sandbox = flash_sandbox.Sandbox.create(client, memory_mb=512)
+        sandbox = flash_sandbox.Sandbox.create(client=client, memory_mb=512)
         long_calls = [pool.submit(sandbox.exec_command, COMMAND) for _ in range(LONG_CALLS)]
         try:
             deadline = time.monotonic() + 60
@@ -39,7 +39,7 @@ def test_long_calls_of_threads_do_not_hold_up_a_short_one(name: str, orchestrato
 @pytest.mark.parametrize("name", ["AsyncHTTPClient", "AsyncSandboxClient"])
 async def test_long_calls_of_tasks_do_not_hold_up_a_short_one(name: str, orchestrator: Orchestrator) -> None:
     async with new_client(name, orchestrator) as client:
-        sandbox = await flash_sandbox.AsyncSandbox.create(client, memory_mb=512)
+        sandbox = await flash_sandbox.AsyncSandbox.create(client=client, memory_mb=512)
         long_calls = [asyncio.create_task(sandbox.exec_command(COMMAND)) for _ in range(LONG_CALLS)]
         try:
             async with asyncio.timeout(60):

@@ -43,7 +43,7 @@ def test_who_asks_is_told_what_happens_from_then_on(runtime: Runtime) -> None:
 
 
 def test_sampling_does_not_shorten_what_the_callers_readings_measure(orchestrator: Orchestrator) -> None:
-    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client) as sandbox:
+    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client=client) as sandbox:
         sandbox.get_metrics()
         sandbox.exec_command("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
         sandbox.get_metrics_history()
@@ -51,7 +51,7 @@ def test_sampling_does_not_shorten_what_the_callers_readings_measure(orchestrato
 
 
 def test_stopped_sandbox_that_is_kept_tells_its_history(orchestrator: Orchestrator) -> None:
-    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client) as sandbox:
+    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client=client) as sandbox:
         before = sandbox.get_metrics_history()
         sandbox.stop_sandbox(cleanup=False)
         assert sandbox.get_metrics_history() == before != []

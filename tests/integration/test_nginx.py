@@ -219,7 +219,7 @@ def test_error_of_the_orchestrator_comes_through_whole(client: SandboxAPI, metho
 
 
 def test_large_output_and_input_come_through_whole(client: SandboxAPI) -> None:
-    with Sandbox.create(client, memory_mb=64) as sandbox:
+    with Sandbox.create(client=client, memory_mb=64) as sandbox:
         assert len(sandbox.exec_command(["sh", "-c", "yes x | head -c 3000000"]).stdout) == 3_000_000
         words = ["x" * 100_000] * 10
         counted = sandbox.exec_command(["sh", "-c", "echo $(($# * ${#1}))", "sh", *words])
@@ -227,7 +227,7 @@ def test_large_output_and_input_come_through_whole(client: SandboxAPI) -> None:
 
 
 def test_command_whose_time_is_over_ends_behind_nginx(client: SandboxAPI) -> None:
-    with Sandbox.create(client, memory_mb=64) as sandbox:
+    with Sandbox.create(client=client, memory_mb=64) as sandbox:
         assert sandbox.exec_command(["sleep", "4711"], timeout=0.3).timed_out
         until_gone(client, sandbox.id, "sleep 4711", patience=30)
 
@@ -240,7 +240,7 @@ def test_no_call_is_lost_when_nginx_ends_its_connections(kind: str, origin: str)
 
 
 async def _many_awaited(client: AsyncSandboxAPI) -> list[str]:
-    async with client, await AsyncSandbox.create(client, memory_mb=64) as sandbox:
+    async with client, await AsyncSandbox.create(client=client, memory_mb=64) as sandbox:
         at_once = asyncio.Semaphore(AT_ONCE)
 
         async def call(number: int) -> str:
@@ -251,28 +251,28 @@ async def _many_awaited(client: AsyncSandboxAPI) -> list[str]:
 
 
 def _many(client: SandboxAPI) -> list[str]:
-    with client, Sandbox.create(client, memory_mb=64) as sandbox, ThreadPoolExecutor(AT_ONCE) as pool:
+    with client, Sandbox.create(client=client, memory_mb=64) as sandbox, ThreadPoolExecutor(AT_ONCE) as pool:
         return list(
             pool.map(lambda number: sandbox.exec_command(["echo", str(number)]).stdout.strip(), range(CALLS))
         )
 
 
 def test_stream_comes_through_nginx_as_it_happens_both_ways(client: SandboxAPI) -> None:
-    with Sandbox.create(client, memory_mb=64) as sandbox:
+    with Sandbox.create(client=client, memory_mb=64) as sandbox:
         script = "while read -r line; do echo got $line; done"
         with sandbox.exec_stream(script, keep_stdin=True) as stream:
             frames = iter(stream)
             assert next(frames).type == "started"
             for word in ("one", "two"):
                 # What the command answers comes before it is told more.
-                stream.write(f"{word}\n")
+                stream.send_stdin(f"{word}\n")
                 assert next(frames).text == f"got {word}\n"
-            stream.write(end=True)
+            stream.send_stdin(end=True)
             assert [frame.type for frame in frames] == ["exit"]
 
 
 def test_stream_that_is_left_ends_its_command_behind_nginx(client: SandboxAPI) -> None:
-    with Sandbox.create(client, memory_mb=64) as sandbox:
+    with Sandbox.create(client=client, memory_mb=64) as sandbox:
         with sandbox.exec_stream(["sleep", "4712"]) as stream:
             assert next(iter(stream)).type == "started"
         until_gone(client, sandbox.id, "sleep 4712", patience=30)
@@ -282,7 +282,7 @@ def test_page_works_under_the_path_of_nginx(browser: Browser, nginx: Served) -> 
     address = f"http://127.0.0.1:{nginx.http}{PREFIX}"
     with (
         HTTPClient(address=address) as client,
-        Sandbox.create(client, name="proxied", memory_mb=64) as sandbox,
+        Sandbox.create(client=client, name="proxied", memory_mb=64) as sandbox,
     ):
         browser.open(f"{address}/#{sandbox.id}")
         browser.until_text(".details h2", "proxied")

@@ -50,7 +50,7 @@ USE = """\
 import sys
 from flash_sandbox import HTTPClient, Sandbox, SandboxClient
 for kind, address in zip((HTTPClient, SandboxClient), sys.argv[1:]):
-    with kind(address=address) as client, Sandbox.create(client) as sandbox:
+    with kind(address=address) as client, Sandbox.create(client=client) as sandbox:
         print(sandbox.exec_command(["echo", kind.__name__]).stdout, end="")
 """
 

@@ -60,7 +60,7 @@ def page(browser: Browser, serving: Orchestrator) -> Iterator[Browser]:
 
 
 def start(client: HTTPClient, stack: ExitStack, **options: object) -> Sandbox:
-    created = Sandbox.create(client, **{"memory_mb": 64, **options})  # type: ignore[arg-type]
+    created = Sandbox.create(client=client, **{"memory_mb": 64, **options})  # type: ignore[arg-type]
     stack.callback(stop, client, created.id)
     return created
 

@@ -107,9 +107,9 @@ class TestInput:
         with runtime.client.exec_stream(idle, script, stdin="first\n", keep_stdin=True) as stream:
             reader = Reader(stream)
             reader.until("got first\n")
-            stream.write("second\n")
+            stream.send_stdin("second\n")
             reader.until("got second\n")
-            stream.write(b"last\n", end=True)
+            stream.send_stdin(b"last\n", end=True)
             reader.until("got last\nend\n")
             assert [frame.exit_code for frame in stream] == [0]
 
@@ -121,19 +121,19 @@ class TestInput:
         ):
             frames = pool.submit(list, stream)
             for start in range(0, len(content), 100_000):
-                stream.write(content[start : start + 100_000])
-            stream.write(end=True)
+                stream.send_stdin(content[start : start + 100_000])
+            stream.send_stdin(end=True)
             assert printed(frames.result()) == content
 
     def test_none_is_taken_where_none_was_kept_open(self, runtime: Runtime, idle: str) -> None:
         with runtime.client.exec_stream(idle, ["sleep", "60"]) as stream, pytest.raises(ConflictError):
-            stream.write("too late")
+            stream.send_stdin("too late")
 
     def test_none_is_taken_after_the_end(self, runtime: Runtime, idle: str) -> None:
         with runtime.client.exec_stream(idle, ["true"], keep_stdin=True) as stream:
             list(stream)
             with pytest.raises((ConflictError, ProcessNotFoundError)):
-                stream.write("too late")
+                stream.send_stdin("too late")
 
 
 class TestEarlyEnd:
@@ -226,16 +226,16 @@ class TestTerminal:
         with runtime.client.exec_stream(idle, ["sh"], env={"PS1": "prompt> "}, tty=True) as stream:
             reader = Reader(stream)
             reader.until("prompt> ")
-            stream.write("echo $((6 * 7))\n")
+            stream.send_stdin("echo $((6 * 7))\n")
             reader.until("42\r\n.*prompt> ")
-            stream.write("sleep 9365\n")
+            stream.send_stdin("sleep 9365\n")
             wait_until(lambda: runtime.count(idle, "sleep 9365") == 1, "the program to run")
             # Ctrl-C ends the program, not the shell.
-            stream.write("\x03")
+            stream.send_stdin("\x03")
             reader.until("prompt> ")
-            stream.write("echo status $?\n")
+            stream.send_stdin("echo status $?\n")
             reader.until("status 130\r\n")
-            stream.write("exit 7\n")
+            stream.send_stdin("exit 7\n")
             assert list(stream)[-1].exit_code == 7
         assert runtime.count(idle, "sleep 9365") == 0
 
@@ -246,9 +246,9 @@ class TestTerminal:
 
     def test_the_end_of_input_can_be_typed(self, runtime: Runtime, idle: str) -> None:
         with runtime.client.exec_stream(idle, ["cat"], tty=True) as stream:
-            stream.write("line\n")
+            stream.send_stdin("line\n")
             Reader(stream).until("line\r\nline\r\n")
-            stream.write(end=True)
+            stream.send_stdin(end=True)
             # On gVisor's terminals no read ends without a byte. So the agent sends SIGHUP.
             expected = 128 + signal.SIGHUP if runtime.type == "gvisor" else 0
             assert list(stream)[-1].exit_code == expected

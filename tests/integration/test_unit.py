@@ -132,13 +132,13 @@ def test_sandboxes_work_without_what_it_takes_away(confined: Confined) -> None:
         lines = [process.stdout.readline().split() for _ in range(2)]
         assert [line[:1] for line in lines] == [["HTTP"], ["gRPC"]], process.communicate()
         for kind, (_, address) in zip((HTTPClient, SandboxClient), lines, strict=True):
-            with kind(address=address) as client, Sandbox.create(client, type="bubblewrap") as sandbox:
+            with kind(address=address) as client, Sandbox.create(client=client, type="bubblewrap") as sandbox:
                 assert sandbox.exec_command("hostname; id -u").stdout == f"{sandbox.id}\n0\n"
                 assert sandbox.exec_command("sleep 60 & sleep 60", timeout=0.5).timed_out
                 assert sandbox.get_metrics().pids_current > 0
                 sandbox.write_file("/kept", "yes")
                 snapshot = sandbox.snapshot_sandbox().snapshot_path
-                with Sandbox.create(client, type="bubblewrap", snapshot_path=snapshot) as fork:
+                with Sandbox.create(client=client, type="bubblewrap", snapshot=snapshot) as fork:
                     assert fork.read_file("/kept") == b"yes"
     finally:
         os.killpg(process.pid, signal.SIGTERM)

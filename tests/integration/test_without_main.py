@@ -42,7 +42,7 @@ async def test_an_image_without_tail_idles(
 
 
 def test_nothing_else_is_there_and_nothing_in_it_can_end_it(orchestrator: Orchestrator) -> None:
-    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client) as sandbox:
+    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client=client) as sandbox:
         script = "kill -9 1; kill -TERM 1; kill -STOP 1; for p in /proc/[0-9]*; do echo ${p#/proc/}; done"
         assert sandbox.exec_command(script).stdout.split()[:1] == ["1"]
         assert sandbox.get_metrics().pids_current <= 2
@@ -50,7 +50,7 @@ def test_nothing_else_is_there_and_nothing_in_it_can_end_it(orchestrator: Orches
 
 
 def test_it_reaps_what_loses_its_parent(orchestrator: Orchestrator) -> None:
-    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client) as sandbox:
+    with HTTPClient(address=orchestrator.http_address) as client, Sandbox.create(client=client) as sandbox:
         # The first shell ends at once, and what it leaves behind some time later.
         sandbox.exec_command("for n in 1 2 3; do (sleep 0.$n; exit 3) > /dev/null 2>&1 & done")
         script = "cat /proc/[0-9]*/stat 2> /dev/null | cut -d ' ' -f 2,3"

@@ -110,7 +110,7 @@ def test_pause_freezes_and_resume_runs_on(client: SandboxAPI, sandbox_id: str) -
 def test_sandbox_starts_from_a_snapshot(client: SandboxAPI, sandbox_id: str) -> None:
     client.exec_command(sandbox_id, ["/bin/sh", "-c", "echo kept > /tmp/file"])
     snapshot = client.snapshot_sandbox(sandbox_id)
-    with Sandbox.create(client, snapshot_path=snapshot.snapshot_path, memory_mb=64) as copy:
+    with Sandbox.create(client=client, snapshot=snapshot.snapshot_path, memory_mb=64) as copy:
         assert copy.exec_command(["cat", "/tmp/file"]).stdout == "kept\n"
 
 
@@ -129,7 +129,7 @@ def test_removed_snapshot_is_gone_and_what_was_started_from_it_goes_on(
 ) -> None:
     client.exec_command(sandbox_id, ["/bin/sh", "-c", "echo kept > /tmp/file"])
     path = client.snapshot_sandbox(sandbox_id).snapshot_path
-    with Sandbox.create(client, snapshot_path=path, memory_mb=64) as copy:
+    with Sandbox.create(client=client, snapshot=path, memory_mb=64) as copy:
         client.remove_snapshot(path)
         assert copy.exec_command(["cat", "/tmp/file"]).stdout == "kept\n"
     assert path not in [info.snapshot_path for info in client.list_snapshots()]
@@ -263,24 +263,24 @@ def test_host_that_has_no_address_is_a_connection_error(connect: Connect) -> Non
 
 
 def test_sandbox_object_stops_at_the_end_of_its_block(client: SandboxAPI) -> None:
-    with Sandbox.create(client, memory_mb=64) as sandbox:
+    with Sandbox.create(client=client, memory_mb=64) as sandbox:
         assert sandbox.get_status() == "running"
     with pytest.raises(SandboxNotFoundError):
         client.get_status(sandbox.id)
 
 
 def test_sandbox_object_may_be_stopped_inside_its_block(client: SandboxAPI) -> None:
-    with Sandbox.create(client, memory_mb=64) as sandbox:
+    with Sandbox.create(client=client, memory_mb=64) as sandbox:
         sandbox.stop_sandbox()
 
 
 def test_sandbox_object_connects_to_what_is_there(client: SandboxAPI, sandbox_id: str) -> None:
-    assert Sandbox.connect(client, sandbox_id).exec_command(["true"]).exit_code == 0
+    assert Sandbox.connect(sandbox_id, client=client).exec_command(["true"]).exit_code == 0
 
 
 def test_sandbox_object_does_not_connect_to_what_is_not_there(client: SandboxAPI) -> None:
     with pytest.raises(SandboxNotFoundError):
-        Sandbox.connect(client, "unknown")
+        Sandbox.connect("unknown", client=client)
 
 
 def test_repr_shows_no_key(connect: Connect, address: str) -> None:

@@ -164,12 +164,12 @@ class TestStream:
         with client.exec_stream(sandbox_id, script, stdin="a\n", keep_stdin=True) as stream:
             frames = iter(stream)
             assert [next(frames).type, next(frames).text] == ["started", "got a\n"]
-            stream.write("b\n")
+            stream.send_stdin("b\n")
             assert next(frames).text == "got b\n"
-            stream.write(b"c\n", end=True)
+            stream.send_stdin(b"c\n", end=True)
             assert printed(list(frames)) == b"got c\nend\n"
             with pytest.raises((ConflictError, ProcessNotFoundError)):
-                stream.write("d\n")
+                stream.send_stdin("d\n")
 
     def test_leaving_it_ends_the_command(self, client: SandboxAPI, sandbox_id: str) -> None:
         with client.exec_stream(sandbox_id, "setsid sleep 7301 & echo begun; sleep 7302") as stream:
@@ -209,16 +209,16 @@ class TestStream:
 
     def test_terminal_is_one(self, client: SandboxAPI, sandbox_id: str) -> None:
         with client.exec_stream(sandbox_id, ["/bin/sh"], tty=True, rows=31, columns=91) as stream:
-            stream.write("stty -echo; test -t 0 && test -t 1 && stty size\n")
+            stream.send_stdin("stty -echo; test -t 0 && test -t 1 && stty size\n")
             seen = b""
             for frame in stream:
                 seen += frame.data
                 if b"31 91" in seen:
                     stream.resize(41, 101)
-                    stream.write("stty size\n")
+                    stream.send_stdin("stty size\n")
                     seen = b""
                 if b"41 101" in seen:
-                    stream.write("exit 5\n")
+                    stream.send_stdin("exit 5\n")
                     seen = b""
         assert stream.exit is not None
         assert stream.exit.exit_code == 5
@@ -227,12 +227,12 @@ class TestStream:
         # No shell: one that has just begun a command ends after it, as if it had been told then.
         printed = b""
         with client.exec_stream(sandbox_id, ["cat"], tty=True) as stream:
-            stream.write(b"ready\n")
+            stream.send_stdin(b"ready\n")
             for frame in stream:
                 printed += frame.data
                 # Once by the terminal, once by the command.
                 if frame.data and printed == b"ready\r\nready\r\n":
-                    stream.write(b"\x03")
+                    stream.send_stdin(b"\x03")
         assert stream.exit is not None
         assert stream.exit.signal == 2
 

@@ -514,7 +514,10 @@ def test_an_upload_that_cannot_be_stored_is_told(client: SandboxAPI, sandbox_id:
     # A sandbox's /dev/shm holds 64 MiB.
     with (tmp_path / "file").open("wb") as file:
         file.truncate(70 * MIB)
-    with Sandbox.create(client, memory_mb=256) as large, pytest.raises(ConflictError, match="no space left"):
+    with (
+        Sandbox.create(client=client, memory_mb=256) as large,
+        pytest.raises(ConflictError, match="no space left"),
+    ):
         large.upload(tmp_path / "file", "/dev/shm/file")
 
 
@@ -571,7 +574,7 @@ def test_an_archive_of_another_maker_is_unpacked(client: SandboxAPI, sandbox_id:
 
 
 def test_a_sandbox_object_has_the_same_methods(client: SandboxAPI, sandbox_id: str, tmp_path: Path) -> None:
-    sandbox = Sandbox.connect(client, sandbox_id)
+    sandbox = Sandbox.connect(sandbox_id, client=client)
     sandbox.make_dir("/tmp/d")
     sandbox.write_file("/tmp/d/a", "text")
     sandbox.move("/tmp/d/a", "/tmp/d/b")

@@ -53,7 +53,7 @@ def test_many_threads_share_one_client(name: str, orchestrator: Orchestrator) ->
 async def test_many_tasks_share_one_client(name: str, orchestrator: Orchestrator) -> None:
     async with (
         new_client(name, orchestrator) as client,
-        await flash_sandbox.AsyncSandbox.create(client, memory_mb=64) as sandbox,
+        await flash_sandbox.AsyncSandbox.create(client=client, memory_mb=64) as sandbox,
     ):
         states = await asyncio.gather(*(sandbox.get_status() for _ in range(300)))
     assert states == ["running"] * 300
@@ -84,7 +84,7 @@ def test_asynchronous_client_refuses_a_second_loop(name: str, orchestrator: Orch
 async def test_cancelled_call_is_cancelled_and_nothing_else(name: str, orchestrator: Orchestrator) -> None:
     async with (
         new_client(name, orchestrator) as client,
-        await flash_sandbox.AsyncSandbox.create(client, memory_mb=64) as sandbox,
+        await flash_sandbox.AsyncSandbox.create(client=client, memory_mb=64) as sandbox,
     ):
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(0.2):

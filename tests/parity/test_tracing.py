@@ -270,7 +270,7 @@ class TestStream:
         with client.exec_stream(sandbox_id, "echo hi; read line", keep_stdin=True) as stream:
             assert next(iter(stream)).type == "started"
             assert spans.of("exec_stream", SpanKind.CLIENT, 0) == []
-            stream.write("\n", end=True)
+            stream.send_stdin("\n", end=True)
             rest = list(stream)
         assert rest[-1].type == "exit"
         mine, theirs = spans.pair("exec_stream")
@@ -485,7 +485,7 @@ class TestWithout:
                     flash_sandbox.HTTPClient(address=own.http_address),
                     flash_sandbox.SandboxClient(address=own.grpc_address),
                 ):
-                    with client, flash_sandbox.Sandbox.create(client, memory_mb=64) as sandbox:
+                    with client, flash_sandbox.Sandbox.create(client=client, memory_mb=64) as sandbox:
                         print(sandbox.exec_command("echo works").stdout, end="")
             print([name for name, module in sys.modules.items() if "opentelemetry" in name and module])
         """

@@ -13,12 +13,20 @@ import pytest
 
 import flash_sandbox
 from flash_sandbox import (
+    AsyncCommands,
+    AsyncExecStream,
+    AsyncFiles,
     AsyncHTTPClient,
+    AsyncProcess,
     AsyncSandbox,
     AsyncSandboxAPI,
     AsyncSandboxClient,
+    Commands,
+    ExecStream,
+    Files,
     HTTPClient,
     InvalidArgumentError,
+    Process,
     Sandbox,
     SandboxAPI,
     SandboxClient,
@@ -30,10 +38,17 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
     (SandboxClient, AsyncSandboxClient),
     (SandboxAPI, AsyncSandboxAPI),
     (Sandbox, AsyncSandbox),
+    (Commands, AsyncCommands),
+    (Files, AsyncFiles),
+    (Process, AsyncProcess),
+    (ExecStream, AsyncExecStream),
 ]
 CLIENTS: list[type[Any]] = [HTTPClient, SandboxClient, AsyncHTTPClient, AsyncSandboxClient]
 METHODS = [operation.name for operation in operations.OPERATIONS]
-OF_NO_SANDBOX = {"list_sandboxes", "watch_events", "list_snapshots", "remove_snapshot"}
+OF_NO_SANDBOX = {"start_sandbox", "list_sandboxes", "watch_events", "list_snapshots", "remove_snapshot"}
+NO_COROUTINES = {"with_options", "sandboxes", "AsyncSandbox.list", "process"}
+OF_A_CLIENT = {"sandboxes", "upload", "download", "with_options", "close"}
+POSITIONAL = {"image", "signal", "data"}
 
 
 def public_functions(kind: type[Any]) -> dict[str, Callable[..., Any]]:
@@ -61,7 +76,8 @@ def test_both_halves_have_the_same_methods_parameters_and_docstrings(sync: type[
         asynchronous = [(*row[:3], row[3].replace("Async", "")) for row in signature(other)]
         assert signature(function) == asynchronous, name
         assert not inspect.iscoroutinefunction(function), name
-        assert inspect.iscoroutinefunction(other) == (name != "with_options"), name
+        is_coroutine = not {name, f"{aio.__name__}.{name}"} & NO_COROUTINES
+        assert inspect.iscoroutinefunction(other) == is_coroutine, name
 
 
 @pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: kind.__name__)
@@ -76,11 +92,43 @@ def test_client_has_the_protocols_methods_parameters_and_docstrings(kind: type[A
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in OF_NO_SANDBOX])
 def test_sandbox_object_has_the_clients_parameters_but_the_id(name: str) -> None:
-    method = "create" if name == "start_sandbox" else name
-    left_out = {"self", "cls", "client", "sandbox_id"}
-    mine = [row for row in signature(getattr(Sandbox, method)) if row[0] not in left_out]
-    theirs = [row for row in signature(getattr(HTTPClient, name)) if row[0] not in left_out]
-    assert mine == theirs
+    theirs = [row for row in signature(getattr(HTTPClient, name)) if row[0] != "sandbox_id"]
+    assert signature(getattr(Sandbox, name)) == theirs
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "of_it_alone", "of_the_call_alone"),
+    [
+        (Sandbox.run, HTTPClient.exec_command, {"check"}, set()),
+        (Commands.start, HTTPClient.start_process, set(), set()),
+        (Process.wait, HTTPClient.wait_process, {"check"}, {"process_id"}),
+        (
+            Sandbox.create,
+            HTTPClient.start_sandbox,
+            {"client", "snapshot", "ttl"},
+            {"snapshot_path", "mem_file_path", "ttl_seconds"},
+        ),
+        (Sandbox.list, HTTPClient.sandboxes, {"client"}, set()),
+    ],
+)
+def test_an_objects_own_method_takes_what_the_clients_call_does(
+    method: Callable[..., Any],
+    call: Callable[..., Any],
+    of_it_alone: set[str],
+    of_the_call_alone: set[str],
+) -> None:
+    mine, theirs = set(inspect.signature(method).parameters), set(inspect.signature(call).parameters)
+    assert mine - theirs - {"self"} == of_it_alone
+    assert theirs - mine - {"self", "sandbox_id"} == of_the_call_alone
+
+
+@pytest.mark.parametrize("kind", [Sandbox, Commands, Files, Process], ids=lambda kind: kind.__name__)
+def test_options_are_given_by_name_and_none_is_the_default(kind: type[Any]) -> None:
+    for name, function in public_functions(kind).items():
+        for each in inspect.signature(function).parameters.values():
+            optional = each.default is not each.empty
+            assert not optional or each.kind is each.KEYWORD_ONLY or each.name in POSITIONAL
+            assert each.default != "", (name, each.name)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +153,14 @@ def test_start_takes_the_published_arguments_in_their_order() -> None:
 
 
 def test_every_operation_is_a_method() -> None:
-    assert set(public_functions(HTTPClient)) == {*METHODS, "upload", "download", "with_options", "close"}
+    assert set(public_functions(HTTPClient)) == {
+        *METHODS,
+        "sandboxes",
+        "upload",
+        "download",
+        "with_options",
+        "close",
+    }
 
 
 def test_all_is_sorted_and_equals_the_public_names() -> None:
@@ -122,6 +177,9 @@ def test_public_name_shows_the_public_module(name: str) -> None:
 def test_annotations_of_public_methods_resolve() -> None:
     for name in METHODS:
         assert "return" in typing.get_type_hints(getattr(HTTPClient, name))
+    for kind in (Sandbox, Commands, Files, Process, ExecStream):
+        for function in public_functions(kind).values():
+            assert typing.get_type_hints(function)["return"] is not Any
 
 
 def run(code: str, *options: str) -> str:

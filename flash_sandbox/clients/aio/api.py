@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -26,7 +26,11 @@ from ...models import (
     SnapshotResult,
     StartType,
 )
-from ...options import NOT_GIVEN, NotGiven, Progress
+from ...options import (
+    NOT_GIVEN,
+    NotGiven,
+    Progress,
+)
 from .streams import AsyncArchive, AsyncEvents, AsyncExecStream, AsyncFrames
 
 __all__ = ["AsyncSandboxAPI"]
@@ -37,8 +41,8 @@ class AsyncSandboxAPI(Protocol):
 
     async def start_sandbox(
         self,
-        type: StartType | Literal[""] = "",
-        image: str = "",
+        type: StartType | Literal[""] | None = None,
+        image: str | None = None,
         command: Sequence[str] | None = None,
         memory_mb: int | None = None,
         cpu_cores: float | None = None,
@@ -48,22 +52,22 @@ class AsyncSandboxAPI(Protocol):
         mem_file_path: str | None = None,
         network: Network | Literal[""] | None = None,
         *,
-        name: str = "",
+        name: str | None = None,
         labels: Mapping[str, str] | Sequence[str] | None = None,
-        ttl_seconds: float = 0.0,
+        ttl_seconds: float | None = None,
         pids: int | None = None,
         shm_mb: int | None = None,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        user: str = "",
+        user: str | None = None,
         image_command: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
         """Start a sandbox and return its ID once its main process runs.
 
         Args:
-            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
-                empty) for the best one that the orchestrator's host has.
-            image: Image to start from; empty is the runtime's default.
+            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also None)
+                for the best one that the orchestrator's host has.
+            image: Image to start from; None is the runtime's default.
             command: Main process and its arguments; None has the sandbox idle until it is stopped, whatever
                 the image says.
             memory_mb: Memory limit in MiB, 1 to 2**31 - 1; None is the snapshot's, or 512.
@@ -76,14 +80,14 @@ class AsyncSandboxAPI(Protocol):
                 the snapshot's, or the orchestrator's default.
             name: Name that it can be found by, of the same form as an ID.
             labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
-            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 is the
+            ttl_seconds: Seconds after which it expires and is removed, at most ten years; None is the
                 snapshot's, or never.
             pids: Most processes and threads, 16 to 2**22; None is the snapshot's, or 512.
             shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; None is the snapshot's, or 64.
             env: Variables of every process besides the image's: names and values, or texts ``NAME=value``.
                 Those of the snapshot stay where none of these has their name.
             user: User that the main process runs as, and each command that names none: a name, ``UID`` or
-                ``UID:GID``; empty is the snapshot's, or the runtime's default. Some know no other than root.
+                ``UID:GID``; None is the snapshot's, or the runtime's default. Some know no other than root.
             image_command: True runs the image's own command as the main process.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -145,8 +149,8 @@ class AsyncSandboxAPI(Protocol):
         self,
         sandbox_id: str,
         *,
-        since: float = 0.0,
-        max_points: int = 0,
+        since: float | None = None,
+        max_points: int | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> list[MetricsPoint]:
         """Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
@@ -159,9 +163,9 @@ class AsyncSandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             since: Only samples after this moment, in seconds of Unix time, such as `at` of the last point
-                that was seen; 0 for all that are kept.
+                that was seen; None for all that are kept.
             max_points: Most points to return, 1 to 720; where there are more samples, some are left out
-                evenly, but never the last one. 0 for all.
+                evenly, but never the last one. None for all.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -219,22 +223,45 @@ class AsyncSandboxAPI(Protocol):
     async def list_sandboxes(
         self,
         *,
-        status: SandboxStatus | Literal[""] = "",
-        type: SandboxType | Literal[""] = "",
+        status: SandboxStatus | Literal[""] | None = None,
+        type: SandboxType | Literal[""] | None = None,
         labels: Mapping[str, str] | Sequence[str] | None = None,
         page_size: int = 100,
-        page_token: str = "",
+        page_token: str | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> ListSandboxesResult:
         """Return a page of the sandboxes that there are, the oldest first.
 
         Args:
-            status: Only sandboxes in this state; empty for all.
-            type: Only sandboxes of this runtime; empty for all.
+            status: Only sandboxes in this state; None for all.
+            type: Only sandboxes of this runtime; None for all.
             labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
             page_size: Most sandboxes that a page holds, 1 to 1000.
-            page_token: Where to go on: `next_page_token` of the page before; empty for the first page.
+            page_token: Where to go on: `next_page_token` of the page before; None for the first page.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def sandboxes(
+        self,
+        *,
+        status: SandboxStatus | Literal[""] | None = None,
+        type: SandboxType | Literal[""] | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> AsyncIterator[SandboxInfo]:
+        """Yield each of the sandboxes that there are, the oldest first, page by page.
+
+        Args:
+            status: Only sandboxes in this state; None for all.
+            type: Only sandboxes of this runtime; None for all.
+            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
 
         Raises:
             InvalidArgumentError: An argument is malformed or out of range.
@@ -271,13 +298,13 @@ class AsyncSandboxAPI(Protocol):
         ...
 
     async def keep_alive(
-        self, sandbox_id: str, ttl_seconds: float, *, timeout: float | NotGiven | None = NOT_GIVEN
+        self, sandbox_id: str, ttl: float, *, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> float:
         """Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
 
         Args:
             sandbox_id: ID of the sandbox.
-            ttl_seconds: Seconds, above 0 and at most ten years.
+            ttl: Seconds, above 0 and at most ten years.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -287,12 +314,12 @@ class AsyncSandboxAPI(Protocol):
         ...
 
     async def watch_events(
-        self, token: str = "", *, timeout: float | NotGiven | None = NOT_GIVEN
+        self, token: str | None = None, *, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> AsyncEvents:
         """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
 
         Args:
-            token: Where to go on: `token` of the last event that was seen, so that none is missed; empty for
+            token: Where to go on: `token` of the last event that was seen, so that none is missed; None for
                 what happens from now on.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
@@ -334,10 +361,11 @@ class AsyncSandboxAPI(Protocol):
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: bytes | str = b"",
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
         max_output_bytes: int = models.DEFAULT_MAX_OUTPUT_BYTES,
+        limit: float | NotGiven | None = NOT_GIVEN,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> ExecResult:
         """Run a command in a running sandbox and return what it printed and how it ended.
@@ -346,15 +374,17 @@ class AsyncSandboxAPI(Protocol):
             sandbox_id: ID of the sandbox.
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
                 know no other than root.
             stdin: Its input, at most 8 MiB; a text is sent as UTF-8.
             max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
                 many were dropped.
-            timeout: Seconds that it may take; then it is ended with all that it started, and the result has
-                what it printed until then. None for any time. Where it is left out, the command has no limit
-                of its own, and the client's time-out is that of the call.
+            limit: Seconds that it may take; then it is ended with all that it started, and the result has
+                what it printed until then. None for any time. Where it is left out, `timeout` is the limit.
+            timeout: Seconds for the whole call; None for no time-out. Where it is left out, the client's, or
+                a few seconds more than `limit` where that is longer. Without `limit` it is that of the
+                command, and the call may take a few seconds more.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
@@ -373,9 +403,9 @@ class AsyncSandboxAPI(Protocol):
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: bytes | str = b"",
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
         keep_stdin: bool = False,
         tty: bool = False,
         rows: int = 24,
@@ -392,8 +422,8 @@ class AsyncSandboxAPI(Protocol):
             sandbox_id: ID of the sandbox.
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
                 know no other than root.
             stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
             keep_stdin: Whether more input may come, until its end is sent, too.
@@ -417,9 +447,9 @@ class AsyncSandboxAPI(Protocol):
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: bytes | str = b"",
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
         keep_stdin: bool = False,
         tty: bool = False,
         rows: int = 24,
@@ -435,8 +465,8 @@ class AsyncSandboxAPI(Protocol):
             sandbox_id: ID of the sandbox.
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
                 know no other than root.
             stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
             keep_stdin: Whether more input may come, until its end is sent, too.
@@ -450,6 +480,68 @@ class AsyncSandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             ConflictError: The sandbox is not running.
             OutcomeUnknownError: The connection was lost; the command may have been started.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def follow_process(
+        self,
+        sandbox_id: str,
+        process_id: str,
+        *,
+        offset: int = 0,
+        follow: bool = True,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> AsyncFrames:
+        """Tell what is kept of a process's output, and what it prints from then on until it ends.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            process_id: ID of the process.
+            offset: Bytes printed before, of both streams together, that are not wanted; to go on, `offset` of
+                the last frame that was seen and the length of its `data`.
+            follow: False to end with what has been printed so far.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def run_python(
+        self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> RunPythonResult:
+        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
+
+        The result is an `ExecResult`; ``str()`` of it is what was printed.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            code: Python code, not empty, at most 8 MiB.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not running.
+            UnsupportedError: There is no Python interpreter in it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def get_platform_info(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> dict[str, Any]:
+        """Return what the processes in a sandbox find themselves on: system, release, machine and more.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not running.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -483,32 +575,6 @@ class AsyncSandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
             SandboxEndedError: The sandbox ended while the process ran.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def follow_process(
-        self,
-        sandbox_id: str,
-        process_id: str,
-        *,
-        offset: int = 0,
-        follow: bool = True,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> AsyncFrames:
-        """Tell what is kept of a process's output, and what it prints from then on until it ends.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            offset: Bytes printed before, of both streams together, that are not wanted; to go on, `offset` of
-                the last frame that was seen and the length of its `data`.
-            follow: False to end with what has been printed so far.
-            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -589,42 +655,6 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
-    async def run_python(
-        self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> RunPythonResult:
-        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
-
-        The result is an `ExecResult`; ``str()`` of it is what was printed.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            code: Python code, not empty, at most 8 MiB.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
-            UnsupportedError: There is no Python interpreter in it.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def get_platform_info(
-        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> dict[str, Any]:
-        """Return what the processes in a sandbox find themselves on: system, release, machine and more.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
     async def read_file(
         self,
         sandbox_id: str,
@@ -658,7 +688,7 @@ class AsyncSandboxAPI(Protocol):
         path: str,
         content: bytes | str,
         *,
-        mode: int = 0,
+        mode: int | None = None,
         parents: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> None:
@@ -668,8 +698,8 @@ class AsyncSandboxAPI(Protocol):
             sandbox_id: ID of the sandbox.
             path: Path of the file in the sandbox, absolute. A link to a file is replaced, not followed.
             content: What it is to hold, at most 8 MiB; a text is written as UTF-8. `upload` takes any size.
-            mode: Its permissions, 0 to 0o7777; 0 keeps those of the file that is replaced, or is 0o644 for a
-                new one. Its owner is kept where what runs in the sandbox may do so.
+            mode: Its permissions, 1 to 0o7777; None keeps those of the file that is replaced, or is 0o644 for
+                a new one. Its owner is kept where what runs in the sandbox may do so.
             parents: Whether to make the directories that the path lacks.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -741,7 +771,7 @@ class AsyncSandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             path: Path of the directory in the sandbox, absolute.
-            mode: Its permissions, 0 to 0o7777; 0 is 0o755.
+            mode: Its permissions, 1 to 0o7777.
             parents: Whether to make the directories that the path lacks, and to leave one that is there.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import AsyncIterable
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from ...operations import Operation
-from ...options import MAX_TIMEOUT, NOT_GIVEN, CallOptions, NotGiven
+from ...options import MAX_TIMEOUT, NOT_GIVEN, CallOptions, NotGiven, seconds_of
 from ..watching import Watch, watch_call
 
 if TYPE_CHECKING:
     from ...transports.aio.transport import AsyncTransport
     from ...transports.base import AsyncStream
 
-__all__ = ["AsyncCalls"]
+__all__ = ["AsyncCalls", "given", "milliseconds_of"]
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -41,7 +40,8 @@ class AsyncCalls:
             timeout: Seconds for each whole call; None for no time-out; unchanged where it is left out.
             max_retries: How often a failed call may be repeated; unchanged where it is left out.
         """
-        client = copy.copy(self)
+        client = object.__new__(type(self))
+        vars(client).update(vars(self))
         client._options = self._options.replace(timeout, max_retries)
         return client
 
@@ -112,9 +112,34 @@ class AsyncCalls:
     def _chosen(self, timeout: float | NotGiven | None) -> CallOptions:
         return self._options if timeout is NOT_GIVEN else self._options.replace(timeout)
 
-    def _command_options(self, timeout: float | NotGiven | None) -> tuple[int, float | None]:
+    def _command_options(
+        self, limit: float | NotGiven | None, timeout: float | NotGiven | None
+    ) -> tuple[int, float | None]:
         """Return the milliseconds that a command may take, 0 for any, and the seconds that its call may."""
         seconds = self._chosen(timeout).timeout
-        if seconds is None or timeout is NOT_GIVEN:
+        if isinstance(limit, NotGiven):
+            if seconds is None or timeout is NOT_GIVEN:
+                return 0, seconds
+            return milliseconds_of(seconds), min(seconds + _ANSWER_SECONDS, MAX_TIMEOUT)
+        if limit is None:
             return 0, seconds
-        return max(math.ceil(seconds * 1000), 1), min(seconds + _ANSWER_SECONDS, MAX_TIMEOUT)
+        milliseconds = milliseconds_of(limit)
+        if seconds is not None and timeout is NOT_GIVEN:
+            seconds = max(seconds, min(limit + _ANSWER_SECONDS, MAX_TIMEOUT))
+        return milliseconds, seconds
+
+
+def milliseconds_of(limit: float | None) -> int:
+    """Return the milliseconds that a command may take; 0 for any, which None says.
+
+    Raises:
+        InvalidArgumentError: It is no number, or out of range.
+    """
+    if limit is None:
+        return 0
+    return max(math.ceil(seconds_of("limit", limit) * 1000), 1)
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """Return the fields that are not None: a request has a default for each other one."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,18 +1,17 @@
-"""Calls about the commands that run in a sandbox."""
+"""Calls that run commands in a sandbox."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ... import models, operations
 from ...errors import ProtocolError
-from ...models import ExecResult, ProcessInfo, RunPythonResult
-from ...options import NOT_GIVEN, CallOptions, NotGiven
-from .calls import AsyncCalls
-from .streams import AsyncExecStream, AsyncFrames
+from ...models import ExecResult, RunPythonResult
+from ...options import NOT_GIVEN, NotGiven
+from .calls import AsyncCalls, given, milliseconds_of
+from .streams import AsyncExecStream, AsyncFrames, first_of
 
 __all__ = ["AsyncCommandCalls"]
 
@@ -26,10 +25,11 @@ class AsyncCommandCalls(AsyncCalls):
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: bytes | str = b"",
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
         max_output_bytes: int = models.DEFAULT_MAX_OUTPUT_BYTES,
+        limit: float | NotGiven | None = NOT_GIVEN,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> ExecResult:
         """Run a command in a running sandbox and return what it printed and how it ended.
@@ -38,15 +38,17 @@ class AsyncCommandCalls(AsyncCalls):
             sandbox_id: ID of the sandbox.
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
                 know no other than root.
             stdin: Its input, at most 8 MiB; a text is sent as UTF-8.
             max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
                 many were dropped.
-            timeout: Seconds that it may take; then it is ended with all that it started, and the result has
-                what it printed until then. None for any time. Where it is left out, the command has no limit
-                of its own, and the client's time-out is that of the call.
+            limit: Seconds that it may take; then it is ended with all that it started, and the result has
+                what it printed until then. None for any time. Where it is left out, `timeout` is the limit.
+            timeout: Seconds for the whole call; None for no time-out. Where it is left out, the client's, or
+                a few seconds more than `limit` where that is longer. Without `limit` it is that of the
+                command, and the call may take a few seconds more.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
@@ -57,16 +59,16 @@ class AsyncCommandCalls(AsyncCalls):
                 the command's own time. The command is ended with all that it started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        milliseconds, seconds = self._command_options(timeout)
+        timeout_ms, seconds = self._command_options(limit, timeout)
         request = models.ExecRequest(
             sandbox_id,
             command,  # type: ignore[arg-type]  # the model makes it a tuple
             env=() if env is None else env,  # type: ignore[arg-type]  # the model makes it texts
-            cwd=cwd,
-            user=user,
-            stdin=stdin,  # type: ignore[arg-type]  # the model makes it bytes
-            timeout_ms=milliseconds,
-            # What is usual goes without saying, also to orchestrators that know of nothing else.
+            cwd="" if cwd is None else cwd,
+            user="" if user is None else user,
+            stdin=b"" if stdin is None else stdin,  # type: ignore[arg-type]  # the model makes it bytes
+            timeout_ms=timeout_ms,
+            # Omit the default: older orchestrators know no other.
             max_output_bytes=0 if max_output_bytes == models.DEFAULT_MAX_OUTPUT_BYTES else max_output_bytes,
         )
         return await self._perform(operations.EXEC_COMMAND, request, seconds)
@@ -77,9 +79,9 @@ class AsyncCommandCalls(AsyncCalls):
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: bytes | str = b"",
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
         keep_stdin: bool = False,
         tty: bool = False,
         rows: int = 24,
@@ -96,8 +98,8 @@ class AsyncCommandCalls(AsyncCalls):
             sandbox_id: ID of the sandbox.
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
                 know no other than root.
             stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
             keep_stdin: Whether more input may come, until its end is sent, too.
@@ -113,21 +115,13 @@ class AsyncCommandCalls(AsyncCalls):
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        program = given(command=command, env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
+        terminal = given(tty=tty, rows=rows, columns=columns)
         request = models.ExecStreamRequest(
-            sandbox_id,
-            command,  # type: ignore[arg-type]  # the model makes it a tuple
-            env=() if env is None else env,  # type: ignore[arg-type]  # the model makes it texts
-            cwd=cwd,
-            user=user,
-            stdin=stdin,  # type: ignore[arg-type]  # the model makes it bytes
-            keep_stdin=keep_stdin,
-            tty=tty,
-            rows=rows,
-            columns=columns,
-            timeout_ms=_milliseconds(limit),
+            sandbox_id, timeout_ms=milliseconds_of(limit), **program, **terminal
         )
         frames = self._stream(operations.EXEC_STREAM, request, timeout)
-        return await AsyncExecStream.begin_in(self, sandbox_id, frames)
+        return AsyncExecStream(self, sandbox_id, frames, await first_of(frames))
 
     async def start_process(
         self,
@@ -135,9 +129,9 @@ class AsyncCommandCalls(AsyncCalls):
         command: Sequence[str] | str,
         *,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: bytes | str = b"",
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
         keep_stdin: bool = False,
         tty: bool = False,
         rows: int = 24,
@@ -153,8 +147,8 @@ class AsyncCommandCalls(AsyncCalls):
             sandbox_id: ID of the sandbox.
             command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
             env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; empty is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; empty is the main process's. Some runtimes
+            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
                 know no other than root.
             stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
             keep_stdin: Whether more input may come, until its end is sent, too.
@@ -170,55 +164,12 @@ class AsyncCommandCalls(AsyncCalls):
             OutcomeUnknownError: The connection was lost; the command may have been started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        program = given(command=command, env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
+        terminal = given(tty=tty, rows=rows, columns=columns)
         request = models.StartProcessRequest(
-            sandbox_id,
-            command,  # type: ignore[arg-type]  # the model makes it a tuple
-            env=() if env is None else env,  # type: ignore[arg-type]  # the model makes it texts
-            cwd=cwd,
-            user=user,
-            stdin=stdin,  # type: ignore[arg-type]  # the model makes it bytes
-            keep_stdin=keep_stdin,
-            tty=tty,
-            rows=rows,
-            columns=columns,
-            timeout_ms=_milliseconds(limit),
+            sandbox_id, timeout_ms=milliseconds_of(limit), **program, **terminal
         )
         return (await self._perform(operations.START_PROCESS, request, timeout)).process_id
-
-    async def list_processes(
-        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> tuple[ProcessInfo, ...]:
-        """Return the processes that `exec_stream` and `start_process` began in a sandbox, the oldest first.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.ListProcessesRequest(sandbox_id)
-        return (await self._perform(operations.LIST_PROCESSES, request, timeout)).processes
-
-    async def wait_process(
-        self, sandbox_id: str, process_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> ExecResult:
-        """Wait until a process has ended, and return what is kept of its output and how it ended.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
-            SandboxEndedError: The sandbox ended while the process ran.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.WaitProcessRequest(sandbox_id, process_id)
-        return await self._perform(operations.WAIT_PROCESS, request, timeout)
 
     async def follow_process(
         self,
@@ -246,86 +197,7 @@ class AsyncCommandCalls(AsyncCalls):
         """
         request = models.FollowProcessRequest(sandbox_id, process_id, offset, not follow)
         frames = self._stream(operations.FOLLOW_PROCESS, request, timeout)
-        return await AsyncFrames.begin(frames)
-
-    async def signal_process(
-        self,
-        sandbox_id: str,
-        process_id: str,
-        signal: int | str = "TERM",
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Send a signal to the first process of a command; ``KILL`` ends it with all that it started.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            signal: Name, such as ``TERM`` or ``SIGTERM``, or number, 1 to 64.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.SignalProcessRequest(sandbox_id, process_id, signal)  # type: ignore[arg-type]
-        await self._perform(operations.SIGNAL_PROCESS, request, timeout)
-
-    async def write_stdin(
-        self,
-        sandbox_id: str,
-        process_id: str,
-        data: bytes | str = b"",
-        *,
-        end: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Send input to a process, and return once it has read most of what was sent before.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            data: What it is to read, at most 8 MiB; a text is sent as UTF-8.
-            end: Whether its input ends with that.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.WriteStdinRequest(sandbox_id, process_id, data, end)  # type: ignore[arg-type]
-        await self._perform(operations.WRITE_STDIN, request, timeout)
-
-    async def resize_process(
-        self,
-        sandbox_id: str,
-        process_id: str,
-        rows: int,
-        columns: int,
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Change the size of a process's terminal.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            rows: Rows, 1 to 65535.
-            columns: Columns, 1 to 65535.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.ResizeProcessRequest(sandbox_id, process_id, rows, columns)
-        await self._perform(operations.RESIZE_PROCESS, request, timeout)
+        return AsyncFrames(frames, await first_of(frames))
 
     async def run_python(
         self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
@@ -365,12 +237,6 @@ class AsyncCommandCalls(AsyncCalls):
         request = models.GetPlatformInfoRequest(sandbox_id)
         info = (await self._perform(operations.GET_PLATFORM_INFO, request, timeout)).info
         return _object(info)
-
-
-def _milliseconds(limit: float | None) -> int:
-    if limit is None:
-        return 0
-    return max(math.ceil((CallOptions(timeout=limit).timeout or 0) * 1000), 1)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from ...options import NOT_GIVEN, NotGiven, Progress
 from ..bound import Bound
 from ..disk import AsyncDisk
 from .calls import AsyncCalls
-from .streams import AsyncArchive
+from .streams import AsyncArchive, first_of
 
 # Their libraries are loaded when they are used.
 if TYPE_CHECKING:
+    from ...transports.base import AsyncStream
     from ..packing import Packing
 
 __all__ = ["AsyncFileCalls"]
@@ -63,7 +64,7 @@ class AsyncFileCalls(AsyncCalls):
         path: str,
         content: bytes | str,
         *,
-        mode: int = 0,
+        mode: int | None = None,
         parents: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> None:
@@ -73,8 +74,8 @@ class AsyncFileCalls(AsyncCalls):
             sandbox_id: ID of the sandbox.
             path: Path of the file in the sandbox, absolute. A link to a file is replaced, not followed.
             content: What it is to hold, at most 8 MiB; a text is written as UTF-8. `upload` takes any size.
-            mode: Its permissions, 0 to 0o7777; 0 keeps those of the file that is replaced, or is 0o644 for a
-                new one. Its owner is kept where what runs in the sandbox may do so.
+            mode: Its permissions, 1 to 0o7777; None keeps those of the file that is replaced, or is 0o644 for
+                a new one. Its owner is kept where what runs in the sandbox may do so.
             parents: Whether to make the directories that the path lacks.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -90,7 +91,7 @@ class AsyncFileCalls(AsyncCalls):
             sandbox_id,
             path,
             content,  # type: ignore[arg-type]  # the model makes it bytes
-            mode=mode,
+            mode=0 if mode is None else mode,
             parents=parents,
         )
         await self._perform(operations.WRITE_FILE, request, timeout)
@@ -155,7 +156,7 @@ class AsyncFileCalls(AsyncCalls):
         Args:
             sandbox_id: ID of the sandbox.
             path: Path of the directory in the sandbox, absolute.
-            mode: Its permissions, 0 to 0o7777; 0 is 0o755.
+            mode: Its permissions, 1 to 0o7777.
             parents: Whether to make the directories that the path lacks, and to leave one that is there.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -307,9 +308,8 @@ class AsyncFileCalls(AsyncCalls):
         request = models.DownloadArchiveRequest(sandbox_id, path)
         unpacking = Unpacking(local)
         try:
-            async with aclosing(self._stream(operations.DOWNLOAD_ARCHIVE, request, timeout)) as chunks:
+            async with aclosing(self._chunks(request, bound, timeout)) as chunks:
                 async for chunk in chunks:
-                    bound.take(len(chunk.data))
                     await AsyncDisk.run(unpacking.feed, chunk.data)
                     if progress is not None:
                         progress(unpacking.done, unpacking.total)
@@ -370,8 +370,17 @@ class AsyncFileCalls(AsyncCalls):
         """
         bound = Bound(path, max_bytes)
         request = models.DownloadArchiveRequest(sandbox_id, path)
-        chunks = self._stream(operations.DOWNLOAD_ARCHIVE, request, timeout)
-        return await AsyncArchive.begin_bounded(chunks, bound)
+        chunks = self._chunks(request, bound, timeout)
+        return AsyncArchive(chunks, await first_of(chunks))
+
+    async def _chunks(
+        self, request: models.DownloadArchiveRequest, bound: Bound, timeout: float | NotGiven | None
+    ) -> AsyncStream[models.DownloadArchiveChunk]:
+        """Yield an archive as it comes, as much of it as the caller takes."""
+        async with aclosing(self._stream(operations.DOWNLOAD_ARCHIVE, request, timeout)) as chunks:
+            async for chunk in chunks:
+                bound.take(len(chunk.data))
+                yield chunk
 
     async def _refuse_directory(self, sandbox_id: str, path: str, timeout: float | NotGiven | None) -> None:
         """Refuse to put a file where a directory is: some tars would replace an empty one."""

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-from ...errors import PayloadTooLargeError, SandboxConnectionError
+from ...errors import SandboxConnectionError
 from ...models import DownloadArchiveChunk, Event, ExecFrame
-from ...transports.base import AsyncStream
-from ..bound import Bound
+from ...options import NOT_GIVEN, NotGiven
+from ..delegation import Delegate, of_process
+from .process_calls import AsyncProcessCalls
 
-__all__ = ["AsyncArchive", "AsyncEvents", "AsyncExecStream", "AsyncFrames", "AsyncPieces"]
+__all__ = [
+    "AsyncArchive",
+    "AsyncEvents",
+    "AsyncExecStream",
+    "AsyncFrames",
+    "AsyncPieces",
+    "AsyncProcessControls",
+    "first_of",
+]
 
 T = TypeVar("T")
 
@@ -23,14 +33,9 @@ class AsyncPieces(Generic[T]):
         first: What came first.
     """
 
-    def __init__(self, pieces: AsyncStream[T], first: T) -> None:
+    def __init__(self, pieces: AsyncGenerator[T, None], first: T) -> None:
         self._pieces = pieces
         self._first: T | None = first
-
-    @classmethod
-    async def begin(cls, pieces: AsyncStream[T]) -> Self:
-        """Return a stream once its first piece has come."""
-        return cls(pieces, await first_of(pieces))
 
     async def close(self) -> None:
         """Give up what has not come yet."""
@@ -57,7 +62,7 @@ class AsyncPieces(Generic[T]):
         await self.close()
 
 
-async def first_of(pieces: AsyncStream[T]) -> T:
+async def first_of(pieces: AsyncGenerator[T, None]) -> T:
     """Return the first piece of a stream; close the stream where there is none."""
     try:
         return await anext(pieces)
@@ -75,7 +80,7 @@ class AsyncEvents(AsyncPieces[Event]):
         token: What `watch_events` takes to go on after the last event that was returned.
     """
 
-    def __init__(self, pieces: AsyncStream[Event], first: Event) -> None:
+    def __init__(self, pieces: AsyncGenerator[Event, None], first: Event) -> None:
         super().__init__(pieces, first)
         # It tells no more than where the stream begins.
         self._first = None
@@ -95,7 +100,7 @@ class AsyncFrames(AsyncPieces[ExecFrame]):
         exit: The last frame, once it has come; None before, and where the process goes on.
     """
 
-    def __init__(self, pieces: AsyncStream[ExecFrame], first: ExecFrame) -> None:
+    def __init__(self, pieces: AsyncGenerator[ExecFrame, None], first: ExecFrame) -> None:
         super().__init__(pieces, first)
         self.process_id = first.process_id
         self.exit: ExecFrame | None = None
@@ -107,19 +112,21 @@ class AsyncFrames(AsyncPieces[ExecFrame]):
         return frame
 
 
-class _AsyncProcessCalls(Protocol):
-    """The calls that a running command needs of its client."""
+class AsyncProcessControls(Delegate):
+    """What can be done to a program while it runs."""
 
-    async def write_stdin(
-        self, sandbox_id: str, process_id: str, data: bytes | str = b"", *, end: bool = False
-    ) -> None: ...
+    _ids: tuple[str, str]
 
-    async def resize_process(self, sandbox_id: str, process_id: str, rows: int, columns: int) -> None: ...
+    signal = of_process(AsyncProcessCalls.signal_process)
+    send_stdin = of_process(AsyncProcessCalls.write_stdin)
+    resize = of_process(AsyncProcessCalls.resize_process)
 
-    async def signal_process(self, sandbox_id: str, process_id: str, signal: int | str = "TERM") -> None: ...
+    async def kill(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """End it at once with all that it started, as the signal ``KILL`` does."""
+        await self.signal("KILL", timeout=timeout)
 
 
-class AsyncExecStream(AsyncFrames):
+class AsyncExecStream(AsyncFrames, AsyncProcessControls):
     """A command that runs: an iterator of frames, and a context manager that ends the command.
 
     Attributes:
@@ -127,52 +134,15 @@ class AsyncExecStream(AsyncFrames):
         exit: The last frame, which tells how it ended, once it has come.
     """
 
-    _calls: _AsyncProcessCalls
-    _sandbox_id: str
-
-    @classmethod
-    async def begin_in(
-        cls, calls: _AsyncProcessCalls, sandbox_id: str, frames: AsyncStream[ExecFrame]
-    ) -> Self:
-        """Return a command once it has been started."""
-        stream = await cls.begin(frames)
-        stream._calls = calls
-        stream._sandbox_id = sandbox_id
-        return stream
-
-    async def write(self, data: bytes | str = b"", *, end: bool = False) -> None:
-        """Send it input, as `write_stdin` does, and the end of its input where that is asked."""
-        await self._calls.write_stdin(self._sandbox_id, self.process_id, data, end=end)
-
-    async def resize(self, rows: int, columns: int) -> None:
-        """Change the size of its terminal, as `resize_process` does."""
-        await self._calls.resize_process(self._sandbox_id, self.process_id, rows, columns)
-
-    async def signal(self, signal: int | str = "TERM") -> None:
-        """Send it a signal, as `signal_process` does."""
-        await self._calls.signal_process(self._sandbox_id, self.process_id, signal)
+    def __init__(
+        self, client: object, sandbox_id: str, pieces: AsyncGenerator[ExecFrame, None], first: ExecFrame
+    ) -> None:
+        AsyncFrames.__init__(self, pieces, first)
+        AsyncProcessControls.__init__(self, client, sandbox_id, first.process_id)
 
 
 class AsyncArchive(AsyncPieces[DownloadArchiveChunk]):
     """A tar archive as it comes: an iterator of chunks, and a context manager that gives the rest up."""
-
-    _bound: Bound
-
-    @classmethod
-    async def begin_bounded(cls, chunks: AsyncStream[DownloadArchiveChunk], bound: Bound) -> Self:
-        """Return an archive once its first bytes have come."""
-        archive = await cls.begin(chunks)
-        archive._bound = bound
-        return archive
-
-    async def __anext__(self) -> DownloadArchiveChunk:
-        chunk = await super().__anext__()
-        try:
-            self._bound.take(len(chunk.data))
-        except PayloadTooLargeError:
-            await self.close()
-            raise
-        return chunk
 
     async def read(self) -> bytes:
         """Return the next bytes; none at the end."""

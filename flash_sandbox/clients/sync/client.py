@@ -10,6 +10,7 @@ from ...options import CallOptions, api_key_or_default
 from ..disk import Disk
 from .command_calls import CommandCalls
 from .file_calls import FileCalls
+from .process_calls import ProcessCalls
 from .sandbox_calls import SandboxCalls
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClient", "SandboxClient", "connect"]
 
 
-class _Client(SandboxCalls, CommandCalls, FileCalls):
+class _Client(SandboxCalls, CommandCalls, ProcessCalls, FileCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

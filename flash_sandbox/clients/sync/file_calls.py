@@ -15,10 +15,11 @@ from ...options import NOT_GIVEN, NotGiven, Progress
 from ..bound import Bound
 from ..disk import Disk
 from .calls import Calls
-from .streams import Archive
+from .streams import Archive, first_of
 
 # Their libraries are loaded when they are used.
 if TYPE_CHECKING:
+    from ...transports.base import Stream
     from ..packing import Packing
 
 __all__ = ["FileCalls"]
@@ -64,7 +65,7 @@ class FileCalls(Calls):
         path: str,
         content: bytes | str,
         *,
-        mode: int = 0,
+        mode: int | None = None,
         parents: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> None:
@@ -74,8 +75,8 @@ class FileCalls(Calls):
             sandbox_id: ID of the sandbox.
             path: Path of the file in the sandbox, absolute. A link to a file is replaced, not followed.
             content: What it is to hold, at most 8 MiB; a text is written as UTF-8. `upload` takes any size.
-            mode: Its permissions, 0 to 0o7777; 0 keeps those of the file that is replaced, or is 0o644 for a
-                new one. Its owner is kept where what runs in the sandbox may do so.
+            mode: Its permissions, 1 to 0o7777; None keeps those of the file that is replaced, or is 0o644 for
+                a new one. Its owner is kept where what runs in the sandbox may do so.
             parents: Whether to make the directories that the path lacks.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -91,7 +92,7 @@ class FileCalls(Calls):
             sandbox_id,
             path,
             content,  # type: ignore[arg-type]  # the model makes it bytes
-            mode=mode,
+            mode=0 if mode is None else mode,
             parents=parents,
         )
         self._perform(operations.WRITE_FILE, request, timeout)
@@ -154,7 +155,7 @@ class FileCalls(Calls):
         Args:
             sandbox_id: ID of the sandbox.
             path: Path of the directory in the sandbox, absolute.
-            mode: Its permissions, 0 to 0o7777; 0 is 0o755.
+            mode: Its permissions, 1 to 0o7777.
             parents: Whether to make the directories that the path lacks, and to leave one that is there.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -306,9 +307,8 @@ class FileCalls(Calls):
         request = models.DownloadArchiveRequest(sandbox_id, path)
         unpacking = Unpacking(local)
         try:
-            with closing(self._stream(operations.DOWNLOAD_ARCHIVE, request, timeout)) as chunks:
+            with closing(self._chunks(request, bound, timeout)) as chunks:
                 for chunk in chunks:
-                    bound.take(len(chunk.data))
                     Disk.run(unpacking.feed, chunk.data)
                     if progress is not None:
                         progress(unpacking.done, unpacking.total)
@@ -369,8 +369,17 @@ class FileCalls(Calls):
         """
         bound = Bound(path, max_bytes)
         request = models.DownloadArchiveRequest(sandbox_id, path)
-        chunks = self._stream(operations.DOWNLOAD_ARCHIVE, request, timeout)
-        return Archive.begin_bounded(chunks, bound)
+        chunks = self._chunks(request, bound, timeout)
+        return Archive(chunks, first_of(chunks))
+
+    def _chunks(
+        self, request: models.DownloadArchiveRequest, bound: Bound, timeout: float | NotGiven | None
+    ) -> Stream[models.DownloadArchiveChunk]:
+        """Yield an archive as it comes, as much of it as the caller takes."""
+        with closing(self._stream(operations.DOWNLOAD_ARCHIVE, request, timeout)) as chunks:
+            for chunk in chunks:
+                bound.take(len(chunk.data))
+                yield chunk
 
     def _refuse_directory(self, sandbox_id: str, path: str, timeout: float | NotGiven | None) -> None:
         """Refuse to put a file where a directory is: some tars would replace an empty one."""

@@ -1,100 +1,132 @@
 # Derived from flash_sandbox/clients/aio/sandbox.py by `python -m codegen`; do not edit.
-"""A sandbox as an object: what a client does with an ID, without the ID."""
+"""A sandbox as an object."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
-from ...models import Network, StartType
+from ...models import (
+    Network,
+    SandboxStatus,
+    SandboxType,
+    SnapshotInfo,
+    SnapshotResult,
+    StartType,
+)
 from ...options import NOT_GIVEN, NotGiven
+from ..delegation import of_sandbox
 from .api import SandboxAPI
 from .client import connect
+from .commands import Commands, Run
+from .files import Files
 from .object_calls import ObjectCalls
 
 __all__ = ["Sandbox"]
 
 
-class Sandbox(ObjectCalls):
+class Sandbox(Run, ObjectCalls):
     """One sandbox. As a context manager it stops the sandbox at the end.
 
-    `create` needs no client: then the sandbox has one of its own, closed when it is stopped. It uses the
-    orchestrator that the environment names (FLASH_SANDBOX_ADDR: an address as clients take it, with
-    ``grpc://`` or ``grpcs://`` before it for gRPC; FLASH_SANDBOX_API_KEY), and where it names none, one that
-    this process starts for itself on first use. That ends with the process, as do its sandboxes, and keeps no
-    files but pulled images. It needs Linux and the extra ``flash-sandbox[orchestrator]``.
+    `create`, `connect` and `list` need no client: without one, a sandbox has one of its own, closed when it
+    is stopped. It uses the orchestrator that the environment names (FLASH_SANDBOX_ADDR: an address as
+    `connect` takes it; FLASH_SANDBOX_API_KEY), and where it names none, one that this process starts
+    for itself on first use. That ends with the process, as do its sandboxes, and keeps no files but pulled
+    images. It needs Linux and the extra ``flash-sandbox[orchestrator]``.
 
     Args:
         client: Performs the calls; it is not closed.
         sandbox_id: ID of a sandbox; whether it exists is not asked (see `connect`).
     """
 
+    _client: SandboxAPI
+    _ids: tuple[str]
+    _owns_client = False
+
+    status = of_sandbox(SandboxAPI.get_status)
+    info = of_sandbox(SandboxAPI.get_info)
+    logs = of_sandbox(SandboxAPI.get_logs)
+    metrics = of_sandbox(SandboxAPI.get_metrics)
+    metrics_history = of_sandbox(SandboxAPI.get_metrics_history)
+    platform_info = of_sandbox(SandboxAPI.get_platform_info)
+    run_python = of_sandbox(SandboxAPI.run_python)
+    keep_alive = of_sandbox(SandboxAPI.keep_alive)
+    snapshot = of_sandbox(SandboxAPI.snapshot_sandbox)
+    pause = of_sandbox(SandboxAPI.pause_sandbox)
+    resume = of_sandbox(SandboxAPI.resume_sandbox)
+
     def __init__(self, client: SandboxAPI, sandbox_id: str) -> None:
-        self._client = client
-        self._id = sandbox_id
-        self._owns_client = False
+        super().__init__(client, sandbox_id)
 
     @property
     def id(self) -> str:
         """Return the ID of the sandbox."""
-        return self._id
+        return self._ids[0]
+
+    @property
+    def commands(self) -> Commands:
+        """Return what runs, starts and lists commands in it."""
+        return Commands(self._client, self.id)
+
+    @property
+    def files(self) -> Files:
+        """Return what reads, writes and lists its files."""
+        return Files(self._client, self.id)
 
     @classmethod
     def create(
         cls,
-        client: SandboxAPI | None = None,
-        type: StartType | Literal[""] = "",
-        image: str = "",
+        image: str | None = None,
+        *,
         command: Sequence[str] | None = None,
+        type: StartType | None = None,
         memory_mb: int | None = None,
         cpu_cores: float | None = None,
-        kernel_image: str | None = None,
-        initrd_path: str | None = None,
-        snapshot_path: str | None = None,
-        mem_file_path: str | None = None,
-        network: Network | Literal[""] | None = None,
-        *,
-        name: str = "",
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        ttl_seconds: float = 0.0,
         pids: int | None = None,
         shm_mb: int | None = None,
+        network: Network | None = None,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        user: str = "",
+        user: str | None = None,
+        name: str | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        ttl: float | None = None,
+        snapshot: SnapshotResult | SnapshotInfo | str | None = None,
         image_command: bool = False,
+        kernel_image: str | None = None,
+        initrd_path: str | None = None,
+        client: SandboxAPI | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> Self:
         """Start a sandbox and return it once its main process runs.
 
         Args:
-            client: Performs the calls, and is not closed; None for one of the sandbox's own.
-            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
-                empty) for the best one that the orchestrator's host has.
-            image: Image to start from; empty is the runtime's default.
+            image: Image to start from; None is the runtime's default.
             command: Main process and its arguments; None has the sandbox idle until it is stopped, whatever
                 the image says.
+            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also None)
+                for the best one that the orchestrator's host has.
             memory_mb: Memory limit in MiB, 1 to 2**31 - 1; None is the snapshot's, or 512.
             cpu_cores: CPU limit in cores, above 0 and at most 1024; None is the snapshot's, or 1.
-            kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
-            initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
-            snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
-            mem_file_path: Memory file of that snapshot, where the runtime keeps one.
-            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
-                the snapshot's, or the orchestrator's default.
-            name: Name that it can be found by, of the same form as an ID.
-            labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
-            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 is the
-                snapshot's, or never.
             pids: Most processes and threads, 16 to 2**22; None is the snapshot's, or 512.
             shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; None is the snapshot's, or 64.
+            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
+                the snapshot's, or the orchestrator's default.
             env: Variables of every process besides the image's: names and values, or texts ``NAME=value``.
                 Those of the snapshot stay where none of these has their name.
             user: User that the main process runs as, and each command that names none: a name, ``UID`` or
-                ``UID:GID``; empty is the snapshot's, or the runtime's default. Some know no other than root.
+                ``UID:GID``; None is the snapshot's, or the runtime's default. Some know no other than root.
+            name: Name that it can be found by, of the same form as an ID.
+            labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
+            ttl: Seconds after which it expires and is removed, at most ten years; None is the snapshot's, or
+                never.
+            snapshot: Snapshot to start from, or its path.
             image_command: True runs the image's own command as the main process.
+            kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
+            initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
+            client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -102,9 +134,9 @@ class Sandbox(ObjectCalls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        performer = connect() if client is None else client
+        sandbox = cls._without_id(client)
         try:
-            sandbox_id = performer.start_sandbox(
+            sandbox_id = sandbox._client.start_sandbox(
                 type,
                 image,
                 command,
@@ -112,12 +144,12 @@ class Sandbox(ObjectCalls):
                 cpu_cores,
                 kernel_image,
                 initrd_path,
-                snapshot_path,
-                mem_file_path,
+                snapshot if snapshot is None or isinstance(snapshot, str) else snapshot.snapshot_path,
+                snapshot.mem_file_path if isinstance(snapshot, SnapshotResult) else None,
                 network,
                 name=name,
                 labels=labels,
-                ttl_seconds=ttl_seconds,
+                ttl_seconds=ttl,
                 pids=pids,
                 shm_mb=shm_mb,
                 env=env,
@@ -126,33 +158,81 @@ class Sandbox(ObjectCalls):
                 timeout=timeout,
             )
         except BaseException:
-            if client is None:
-                performer.close()
+            sandbox.close()
             raise
-        sandbox = cls(performer, sandbox_id)
-        sandbox._owns_client = client is None
+        sandbox._ids = (sandbox_id,)
         return sandbox
 
     @classmethod
     def connect(
-        cls, client: SandboxAPI, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+        cls,
+        sandbox_id: str,
+        *,
+        client: SandboxAPI | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> Self:
         """Return a sandbox that was started before, once the orchestrator says that it is there.
 
         Args:
-            client: Performs the calls; it is not closed.
             sandbox_id: ID of the sandbox.
+            client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        client.get_status(sandbox_id, timeout=timeout)
-        return cls(client, sandbox_id)
+        sandbox = cls._without_id(client)
+        try:
+            sandbox._client.get_status(sandbox_id, timeout=timeout)
+        except BaseException:
+            sandbox.close()
+            raise
+        sandbox._ids = (sandbox_id,)
+        return sandbox
 
-    def stop_sandbox(self, *, cleanup: bool = True, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
-        """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
+    @classmethod
+    def list(
+        cls,
+        *,
+        status: SandboxStatus | None = None,
+        type: SandboxType | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        client: SandboxAPI | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> Iterator[Self]:
+        """Yield each of the sandboxes that there are, the oldest first; see the clients' `sandboxes`, too.
+
+        Args:
+            status: Only sandboxes in this state; None for all.
+            type: Only sandboxes of this runtime; None for all.
+            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            client: Performs the calls, and is not closed; None for one of each sandbox's own.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        lister = cls._without_id(client)
+        try:
+            found = lister._client.sandboxes(status=status, type=type, labels=labels, timeout=timeout)
+            for info in found:
+                sandbox = cls._without_id(client)
+                sandbox._ids = (info.id,)
+                yield sandbox
+        finally:
+            lister.close()
+
+    @classmethod
+    def _without_id(cls, client: SandboxAPI | None) -> Self:
+        sandbox = cls(connect() if client is None else client, "")
+        sandbox._owns_client = client is None
+        return sandbox
+
+    def stop(self, *, cleanup: bool = True, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Stop it, end all of its processes and remove what it held; its ID is unknown afterwards.
 
         Args:
             cleanup: False ends its processes but keeps what it holds, to be looked at: it is ``stopped``
@@ -164,14 +244,17 @@ class Sandbox(ObjectCalls):
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         try:
-            super().stop_sandbox(cleanup=cleanup, timeout=timeout)
+            self._client.stop_sandbox(self.id, cleanup=cleanup, timeout=timeout)
         except SandboxNotFoundError:
-            self._close_own_client()
+            self.close()
             raise
         if cleanup:
-            self._close_own_client()
+            self.close()
 
-    def _close_own_client(self) -> None:
+    stop_sandbox = stop
+
+    def close(self) -> None:
+        """Release the connections of its own client, if it has one. The sandbox goes on."""
         if self._owns_client:
             self._client.close()
 
@@ -185,7 +268,7 @@ class Sandbox(ObjectCalls):
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self.stop_sandbox()
+            self.stop()
         except SandboxNotFoundError:
             pass
         except SandboxError as error:
@@ -194,10 +277,10 @@ class Sandbox(ObjectCalls):
             # What went wrong inside the block matters more.
             exc.add_note(f"the sandbox could not be stopped: {error}")
         finally:
-            self._close_own_client()
+            self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._id!r}, {self._client!r})"
+        return f"{type(self).__name__}({self.id!r}, {self._client!r})"
 
     def _repr_html_(self) -> str:
-        return html_table(type(self).__name__, [("id", self._id), ("client", repr(self._client))])
+        return html_table(type(self).__name__, [("id", self.id), ("client", repr(self._client))])

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from ... import models, operations
@@ -24,8 +24,8 @@ from ...models import (
 )
 from ...models.checks import milliseconds
 from ...options import NOT_GIVEN, NotGiven
-from .calls import Calls
-from .streams import Events
+from .calls import Calls, given
+from .streams import Events, first_of
 
 __all__ = ["SandboxCalls"]
 
@@ -35,8 +35,8 @@ class SandboxCalls(Calls):
 
     def start_sandbox(
         self,
-        type: StartType | Literal[""] = "",
-        image: str = "",
+        type: StartType | Literal[""] | None = None,
+        image: str | None = None,
         command: Sequence[str] | None = None,
         memory_mb: int | None = None,
         cpu_cores: float | None = None,
@@ -46,22 +46,22 @@ class SandboxCalls(Calls):
         mem_file_path: str | None = None,
         network: Network | Literal[""] | None = None,
         *,
-        name: str = "",
+        name: str | None = None,
         labels: Mapping[str, str] | Sequence[str] | None = None,
-        ttl_seconds: float = 0.0,
+        ttl_seconds: float | None = None,
         pids: int | None = None,
         shm_mb: int | None = None,
         env: Mapping[str, str] | Sequence[str] | None = None,
-        user: str = "",
+        user: str | None = None,
         image_command: bool = False,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
         """Start a sandbox and return its ID once its main process runs.
 
         Args:
-            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also when
-                empty) for the best one that the orchestrator's host has.
-            image: Image to start from; empty is the runtime's default.
+            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also None)
+                for the best one that the orchestrator's host has.
+            image: Image to start from; None is the runtime's default.
             command: Main process and its arguments; None has the sandbox idle until it is stopped, whatever
                 the image says.
             memory_mb: Memory limit in MiB, 1 to 2**31 - 1; None is the snapshot's, or 512.
@@ -74,14 +74,14 @@ class SandboxCalls(Calls):
                 the snapshot's, or the orchestrator's default.
             name: Name that it can be found by, of the same form as an ID.
             labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
-            ttl_seconds: Seconds after which it expires and is removed, at most ten years; 0 is the
+            ttl_seconds: Seconds after which it expires and is removed, at most ten years; None is the
                 snapshot's, or never.
             pids: Most processes and threads, 16 to 2**22; None is the snapshot's, or 512.
             shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; None is the snapshot's, or 64.
             env: Variables of every process besides the image's: names and values, or texts ``NAME=value``.
                 Those of the snapshot stay where none of these has their name.
             user: User that the main process runs as, and each command that names none: a name, ``UID`` or
-                ``UID:GID``; empty is the snapshot's, or the runtime's default. Some know no other than root.
+                ``UID:GID``; None is the snapshot's, or the runtime's default. Some know no other than root.
             image_command: True runs the image's own command as the main process.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -90,27 +90,31 @@ class SandboxCalls(Calls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.StartRequest(
+        # Older orchestrators have no defaults of their own.
+        if not snapshot_path:
+            memory_mb = DEFAULT_MEMORY_MB if memory_mb is None else memory_mb
+            cpu_cores = DEFAULT_CPU_CORES if cpu_cores is None else cpu_cores
+        options = given(
             type=type,
             image=image,
-            command=() if command is None else command,  # type: ignore[arg-type]  # the model makes it a tuple
-            # Older orchestrators have no defaults of their own.
-            memory_mb=(0 if snapshot_path else DEFAULT_MEMORY_MB) if memory_mb is None else memory_mb,
-            cpu_cores=(0 if snapshot_path else DEFAULT_CPU_CORES) if cpu_cores is None else cpu_cores,
-            kernel_image="" if kernel_image is None else kernel_image,
-            initrd_path="" if initrd_path is None else initrd_path,
-            snapshot_path="" if snapshot_path is None else snapshot_path,
-            mem_file_path="" if mem_file_path is None else mem_file_path,
-            network="" if network is None else network,
+            command=command,
+            memory_mb=memory_mb,
+            cpu_cores=cpu_cores,
+            kernel_image=kernel_image,
+            initrd_path=initrd_path,
+            snapshot_path=snapshot_path,
+            mem_file_path=mem_file_path,
+            network=network,
             name=name,
-            labels=() if labels is None else labels,  # type: ignore[arg-type]  # the model makes it texts
+            labels=labels,
             ttl_seconds=ttl_seconds,
-            pids=0 if pids is None else pids,
-            shm_mb=0 if shm_mb is None else shm_mb,
-            env=() if env is None else env,  # type: ignore[arg-type]  # the model makes it texts
+            pids=pids,
+            shm_mb=shm_mb,
+            env=env,
             user=user,
             image_command=image_command,
         )
+        request = models.StartRequest(**options)
         return (self._perform(operations.START_SANDBOX, request, timeout)).id
 
     def stop_sandbox(
@@ -162,8 +166,8 @@ class SandboxCalls(Calls):
         self,
         sandbox_id: str,
         *,
-        since: float = 0.0,
-        max_points: int = 0,
+        since: float | None = None,
+        max_points: int | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> list[MetricsPoint]:
         """Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
@@ -176,16 +180,17 @@ class SandboxCalls(Calls):
         Args:
             sandbox_id: ID of the sandbox.
             since: Only samples after this moment, in seconds of Unix time, such as `at` of the last point
-                that was seen; 0 for all that are kept.
+                that was seen; None for all that are kept.
             max_points: Most points to return, 1 to 720; where there are more samples, some are left out
-                evenly, but never the last one. 0 for all.
+                evenly, but never the last one. None for all.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.GetMetricsHistoryRequest(sandbox_id, milliseconds("since", since), max_points)
+        moment = milliseconds("since", 0 if since is None else since)
+        request = models.GetMetricsHistoryRequest(sandbox_id, moment, 0 if max_points is None else max_points)
         return list((self._perform(operations.GET_METRICS_HISTORY, request, timeout)).points)
 
     def snapshot_sandbox(
@@ -237,35 +242,59 @@ class SandboxCalls(Calls):
     def list_sandboxes(
         self,
         *,
-        status: SandboxStatus | Literal[""] = "",
-        type: SandboxType | Literal[""] = "",
+        status: SandboxStatus | Literal[""] | None = None,
+        type: SandboxType | Literal[""] | None = None,
         labels: Mapping[str, str] | Sequence[str] | None = None,
         page_size: int = 100,
-        page_token: str = "",
+        page_token: str | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> ListSandboxesResult:
         """Return a page of the sandboxes that there are, the oldest first.
 
         Args:
-            status: Only sandboxes in this state; empty for all.
-            type: Only sandboxes of this runtime; empty for all.
+            status: Only sandboxes in this state; None for all.
+            type: Only sandboxes of this runtime; None for all.
             labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
             page_size: Most sandboxes that a page holds, 1 to 1000.
-            page_token: Where to go on: `next_page_token` of the page before; empty for the first page.
+            page_token: Where to go on: `next_page_token` of the page before; None for the first page.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
             InvalidArgumentError: An argument is malformed or out of range.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.ListSandboxesRequest(
-            status=status,
-            type=type,
-            labels=() if labels is None else labels,  # type: ignore[arg-type]  # the model makes it texts
-            page_size=page_size,
-            page_token=page_token,
-        )
+        options = given(status=status, type=type, labels=labels, page_token=page_token)
+        request = models.ListSandboxesRequest(page_size=page_size, **options)
         return self._perform(operations.LIST_SANDBOXES, request, timeout)
+
+    def sandboxes(
+        self,
+        *,
+        status: SandboxStatus | Literal[""] | None = None,
+        type: SandboxType | Literal[""] | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> Iterator[SandboxInfo]:
+        """Yield each of the sandboxes that there are, the oldest first, page by page.
+
+        Args:
+            status: Only sandboxes in this state; None for all.
+            type: Only sandboxes of this runtime; None for all.
+            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        options = given(status=status, type=type, labels=labels, page_size=models.MAX_PAGE_SIZE)
+        token: str | None = None
+        while token != "":
+            page = self.list_sandboxes(page_token=token, timeout=timeout, **options)
+            for info in page.sandboxes:
+                yield info
+            token = page.next_page_token
 
     def get_info(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> SandboxInfo:
         """Return what is known of a sandbox: its image, limits, labels, and when it expires.
@@ -295,27 +324,29 @@ class SandboxCalls(Calls):
         return self._perform(operations.GET_LOGS, models.GetLogsRequest(sandbox_id), timeout)
 
     def keep_alive(
-        self, sandbox_id: str, ttl_seconds: float, *, timeout: float | NotGiven | None = NOT_GIVEN
+        self, sandbox_id: str, ttl: float, *, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> float:
         """Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
 
         Args:
             sandbox_id: ID of the sandbox.
-            ttl_seconds: Seconds, above 0 and at most ten years.
+            ttl: Seconds, above 0 and at most ten years.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.KeepAliveRequest(sandbox_id, ttl_seconds)
+        request = models.KeepAliveRequest(sandbox_id, ttl)
         return (self._perform(operations.KEEP_ALIVE, request, timeout)).expires_at
 
-    def watch_events(self, token: str = "", *, timeout: float | NotGiven | None = NOT_GIVEN) -> Events:
+    def watch_events(
+        self, token: str | None = None, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> Events:
         """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
 
         Args:
-            token: Where to go on: `token` of the last event that was seen, so that none is missed; empty for
+            token: Where to go on: `token` of the last event that was seen, so that none is missed; None for
                 what happens from now on.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
@@ -323,8 +354,9 @@ class SandboxCalls(Calls):
             ConflictError: What happened after `token` is not known any more.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        events = self._stream(operations.WATCH_EVENTS, models.WatchEventsRequest(token), timeout)
-        return Events.begin(events)
+        request = models.WatchEventsRequest("" if token is None else token)
+        events = self._stream(operations.WATCH_EVENTS, request, timeout)
+        return Events(events, first_of(events))
 
     def list_snapshots(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[SnapshotInfo]:
         """Return what is known of each snapshot in the orchestrator's store, the oldest first.

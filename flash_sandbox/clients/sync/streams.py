@@ -3,15 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-from ...errors import PayloadTooLargeError, SandboxConnectionError
+from ...errors import SandboxConnectionError
 from ...models import DownloadArchiveChunk, Event, ExecFrame
-from ...transports.base import Stream
-from ..bound import Bound
+from ...options import NOT_GIVEN, NotGiven
+from ..delegation import Delegate, of_process
+from .process_calls import ProcessCalls
 
-__all__ = ["Archive", "Events", "ExecStream", "Frames", "Pieces"]
+__all__ = [
+    "Archive",
+    "Events",
+    "ExecStream",
+    "Frames",
+    "Pieces",
+    "ProcessControls",
+    "first_of",
+]
 
 T = TypeVar("T")
 
@@ -24,14 +34,9 @@ class Pieces(Generic[T]):
         first: What came first.
     """
 
-    def __init__(self, pieces: Stream[T], first: T) -> None:
+    def __init__(self, pieces: Generator[T, None], first: T) -> None:
         self._pieces = pieces
         self._first: T | None = first
-
-    @classmethod
-    def begin(cls, pieces: Stream[T]) -> Self:
-        """Return a stream once its first piece has come."""
-        return cls(pieces, first_of(pieces))
 
     def close(self) -> None:
         """Give up what has not come yet."""
@@ -58,7 +63,7 @@ class Pieces(Generic[T]):
         self.close()
 
 
-def first_of(pieces: Stream[T]) -> T:
+def first_of(pieces: Generator[T, None]) -> T:
     """Return the first piece of a stream; close the stream where there is none."""
     try:
         return next(pieces)
@@ -76,7 +81,7 @@ class Events(Pieces[Event]):
         token: What `watch_events` takes to go on after the last event that was returned.
     """
 
-    def __init__(self, pieces: Stream[Event], first: Event) -> None:
+    def __init__(self, pieces: Generator[Event, None], first: Event) -> None:
         super().__init__(pieces, first)
         # It tells no more than where the stream begins.
         self._first = None
@@ -96,7 +101,7 @@ class Frames(Pieces[ExecFrame]):
         exit: The last frame, once it has come; None before, and where the process goes on.
     """
 
-    def __init__(self, pieces: Stream[ExecFrame], first: ExecFrame) -> None:
+    def __init__(self, pieces: Generator[ExecFrame, None], first: ExecFrame) -> None:
         super().__init__(pieces, first)
         self.process_id = first.process_id
         self.exit: ExecFrame | None = None
@@ -108,19 +113,21 @@ class Frames(Pieces[ExecFrame]):
         return frame
 
 
-class _ProcessCalls(Protocol):
-    """The calls that a running command needs of its client."""
+class ProcessControls(Delegate):
+    """What can be done to a program while it runs."""
 
-    def write_stdin(
-        self, sandbox_id: str, process_id: str, data: bytes | str = b"", *, end: bool = False
-    ) -> None: ...
+    _ids: tuple[str, str]
 
-    def resize_process(self, sandbox_id: str, process_id: str, rows: int, columns: int) -> None: ...
+    signal = of_process(ProcessCalls.signal_process)
+    send_stdin = of_process(ProcessCalls.write_stdin)
+    resize = of_process(ProcessCalls.resize_process)
 
-    def signal_process(self, sandbox_id: str, process_id: str, signal: int | str = "TERM") -> None: ...
+    def kill(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """End it at once with all that it started, as the signal ``KILL`` does."""
+        self.signal("KILL", timeout=timeout)
 
 
-class ExecStream(Frames):
+class ExecStream(Frames, ProcessControls):
     """A command that runs: an iterator of frames, and a context manager that ends the command.
 
     Attributes:
@@ -128,50 +135,15 @@ class ExecStream(Frames):
         exit: The last frame, which tells how it ended, once it has come.
     """
 
-    _calls: _ProcessCalls
-    _sandbox_id: str
-
-    @classmethod
-    def begin_in(cls, calls: _ProcessCalls, sandbox_id: str, frames: Stream[ExecFrame]) -> Self:
-        """Return a command once it has been started."""
-        stream = cls.begin(frames)
-        stream._calls = calls
-        stream._sandbox_id = sandbox_id
-        return stream
-
-    def write(self, data: bytes | str = b"", *, end: bool = False) -> None:
-        """Send it input, as `write_stdin` does, and the end of its input where that is asked."""
-        self._calls.write_stdin(self._sandbox_id, self.process_id, data, end=end)
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Change the size of its terminal, as `resize_process` does."""
-        self._calls.resize_process(self._sandbox_id, self.process_id, rows, columns)
-
-    def signal(self, signal: int | str = "TERM") -> None:
-        """Send it a signal, as `signal_process` does."""
-        self._calls.signal_process(self._sandbox_id, self.process_id, signal)
+    def __init__(
+        self, client: object, sandbox_id: str, pieces: Generator[ExecFrame, None], first: ExecFrame
+    ) -> None:
+        Frames.__init__(self, pieces, first)
+        ProcessControls.__init__(self, client, sandbox_id, first.process_id)
 
 
 class Archive(Pieces[DownloadArchiveChunk]):
     """A tar archive as it comes: an iterator of chunks, and a context manager that gives the rest up."""
-
-    _bound: Bound
-
-    @classmethod
-    def begin_bounded(cls, chunks: Stream[DownloadArchiveChunk], bound: Bound) -> Self:
-        """Return an archive once its first bytes have come."""
-        archive = cls.begin(chunks)
-        archive._bound = bound
-        return archive
-
-    def __next__(self) -> DownloadArchiveChunk:
-        chunk = super().__next__()
-        try:
-            self._bound.take(len(chunk.data))
-        except PayloadTooLargeError:
-            self.close()
-            raise
-        return chunk
 
     def read(self) -> bytes:
         """Return the next bytes; none at the end."""

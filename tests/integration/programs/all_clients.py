@@ -7,7 +7,7 @@ import flash_sandbox
 
 
 def use(client: flash_sandbox.SandboxAPI) -> list[object]:
-    with client, flash_sandbox.Sandbox.create(client, memory_mb=64) as sandbox:
+    with client, flash_sandbox.Sandbox.create(client=client, memory_mb=64) as sandbox:
         result = sandbox.exec_command(["sh", "-c", "echo hello; exit 3"])
         seen: list[object] = [result.stdout, result.exit_code, sandbox.get_status()]
         try:
@@ -21,7 +21,7 @@ def use(client: flash_sandbox.SandboxAPI) -> list[object]:
 
 
 async def use_async(client: flash_sandbox.AsyncSandboxAPI) -> list[object]:
-    async with client, await flash_sandbox.AsyncSandbox.create(client, memory_mb=64) as sandbox:
+    async with client, await flash_sandbox.AsyncSandbox.create(client=client, memory_mb=64) as sandbox:
         result = await sandbox.exec_command(["sh", "-c", "echo hello; exit 3"])
         seen: list[object] = [result.stdout, result.exit_code, await sandbox.get_status()]
         try:

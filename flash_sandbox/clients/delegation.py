@@ -1,0 +1,85 @@
+"""Objects whose methods are calls of a client, with the IDs that the object knows filled in."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
+
+__all__ = ["Delegate", "of_process", "of_sandbox"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_SANDBOX: Final = ("sandbox_id",)
+_PROCESS: Final = ("sandbox_id", "process_id")
+_NO_ARGUMENTS: Final = re.compile(r"^ +Args:\n\s*\n", re.MULTILINE)
+
+
+class Delegate:
+    """An object whose calls are performed by a client.
+
+    Args:
+        client: Performs the calls.
+        ids: The first arguments of each call.
+    """
+
+    _client: Any
+    _ids: tuple[str, ...]
+
+    def __init__(self, client: Any, *ids: str) -> None:
+        self._client = client
+        self._ids = ids
+
+
+class Method(Protocol[P, R_co]):
+    """What a type checker sees of a function in a class."""
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Callable[Concatenate[Any, P], R_co]: ...
+    @overload
+    def __get__(self, instance: Delegate, owner: type | None = None, /) -> Callable[P, R_co]: ...
+
+
+def of_sandbox(call: Callable[Concatenate[Any, str, P], R]) -> Method[P, R]:
+    """Return a client's call as a method of a `Delegate` that knows the ID of the sandbox."""
+    return cast("Method[P, R]", _method(call, _SANDBOX))
+
+
+def of_process(call: Callable[Concatenate[Any, str, str, P], R]) -> Method[P, R]:
+    """Return a client's call as a method of a `Delegate` that knows the IDs of sandbox and process."""
+    return cast("Method[P, R]", _method(call, _PROCESS))
+
+
+def _method(call: Callable[..., Any], known: tuple[str, ...]) -> Callable[..., Any]:
+    name = call.__name__
+    method: Any
+    if inspect.iscoroutinefunction(call):
+
+        async def async_method(self: Delegate, *arguments: Any, **options: Any) -> Any:
+            return await getattr(self._client, name)(*self._ids, *arguments, **options)
+
+        method = async_method
+    else:
+
+        def sync_method(self: Delegate, *arguments: Any, **options: Any) -> Any:
+            return getattr(self._client, name)(*self._ids, *arguments, **options)
+
+        method = sync_method
+    signature = inspect.signature(call)
+    parameters = [each for each in signature.parameters.values() if each.name not in known]
+    method.__signature__ = signature.replace(parameters=parameters)
+    method.__annotations__ = {each: hint for each, hint in call.__annotations__.items() if each not in known}
+    # Where the names in the annotations are looked up.
+    method.__wrapped__ = call
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = _without(known, call.__doc__)
+    return cast("Callable[..., Any]", method)
+
+
+def _without(known: tuple[str, ...], doc: str | None) -> str | None:
+    """Return a docstring without what it says of these arguments."""
+    lines = rf"^ +({'|'.join(known)}): .*\n"
+    return doc and _NO_ARGUMENTS.sub("", re.sub(lines, "", doc, flags=re.MULTILINE))

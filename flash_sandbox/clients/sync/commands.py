@@ -1,0 +1,190 @@
+# Derived from flash_sandbox/clients/aio/commands.py by `python -m codegen`; do not edit.
+"""The commands of a sandbox, as objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ... import models
+from ...models import ExecFrame, ExecResult
+from ...options import NOT_GIVEN, NotGiven
+from ..delegation import Delegate, of_process, of_sandbox
+from .api import SandboxAPI
+from .streams import ProcessControls
+
+__all__ = ["Commands", "Process", "Run"]
+
+
+class Run(Delegate):
+    """Runs commands in one sandbox."""
+
+    _client: SandboxAPI
+    _ids: tuple[str]
+
+    def run(
+        self,
+        command: Sequence[str] | str,
+        *,
+        env: Mapping[str, str] | Sequence[str] | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
+        max_output_bytes: int = models.DEFAULT_MAX_OUTPUT_BYTES,
+        limit: float | None = None,
+        check: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> ExecResult:
+        """Run a command and return what it printed and how it ended.
+
+        Args:
+            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
+            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
+            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
+                know no other than root.
+            stdin: Its input, at most 8 MiB; a text is sent as UTF-8.
+            max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
+                many were dropped.
+            limit: Seconds that it may take; then it is ended with all that it started, and the result has
+                what it printed until then. None for any time.
+            check: True raises CommandFailedError where it does not end by itself with status 0.
+            timeout: Seconds for the whole call; None for no time-out. Where it is left out, the client's, or
+                a few seconds more than `limit` where that is longer.
+
+        Raises:
+            CommandFailedError: It failed, and `check` is True; the error has the result.
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not running.
+            SandboxEndedError: The sandbox ended while the command ran.
+            OutcomeUnknownError: The connection was lost; the command may have run.
+            SandboxTimeoutError: No answer came within `timeout`. The command is ended with all that it
+                started.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        result = self._client.exec_command(
+            *self._ids,
+            command,
+            env=env,
+            cwd=cwd,
+            user=user,
+            stdin=stdin,
+            max_output_bytes=max_output_bytes,
+            limit=limit,
+            timeout=timeout,
+        )
+        return result.check() if check else result
+
+
+class Process(ProcessControls):
+    """A program in a sandbox that goes on by itself: `Commands.start` returns it.
+
+    It is an iterable of frames: what is kept of its output, and what it prints from then on until it ends.
+
+    Args:
+        client: Performs the calls.
+        sandbox_id: ID of the sandbox.
+        process_id: ID of the process.
+    """
+
+    _client: SandboxAPI
+
+    follow = of_process(SandboxAPI.follow_process)
+
+    def __init__(self, client: SandboxAPI, sandbox_id: str, process_id: str) -> None:
+        super().__init__(client, sandbox_id, process_id)
+
+    @property
+    def process_id(self) -> str:
+        """Return the ID of the process."""
+        return self._ids[1]
+
+    def wait(self, *, check: bool = False, timeout: float | NotGiven | None = NOT_GIVEN) -> ExecResult:
+        """Wait until it has ended, and return what is kept of its output and how it ended.
+
+        Args:
+            check: True raises CommandFailedError where it does not end by itself with status 0.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            CommandFailedError: It failed, and `check` is True; the error has the result.
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
+            SandboxEndedError: The sandbox ended while the process ran.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        result = self._client.wait_process(*self._ids, timeout=timeout)
+        return result.check() if check else result
+
+    def __iter__(self) -> Iterator[ExecFrame]:
+        with self.follow() as frames:
+            for frame in frames:
+                yield frame
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.process_id!r}, sandbox_id={self._ids[0]!r})"
+
+
+class Commands(Run):
+    """The commands of one sandbox: `Sandbox.commands`."""
+
+    stream = of_sandbox(SandboxAPI.exec_stream)
+    list = of_sandbox(SandboxAPI.list_processes)
+
+    def start(
+        self,
+        command: Sequence[str] | str,
+        *,
+        env: Mapping[str, str] | Sequence[str] | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
+        keep_stdin: bool = False,
+        tty: bool = False,
+        rows: int = 24,
+        columns: int = 80,
+        limit: float | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> Process:
+        """Start a command that goes on by itself, and return a handle of it.
+
+        It ends with the sandbox. The last MiB of its output is kept.
+
+        Args:
+            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
+            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
+            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
+            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
+                know no other than root.
+            stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
+            keep_stdin: Whether more input may come, until its end is sent, too.
+            tty: Whether it gets a terminal for all of its streams, which more input may always come to.
+            rows: Rows of the terminal, 1 to 65535.
+            columns: Columns of the terminal, 1 to 65535.
+            limit: Seconds that it may take; then it is ended with all that it started. None for any time.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ConflictError: The sandbox is not running.
+            OutcomeUnknownError: The connection was lost; the command may have been started.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        process_id = self._client.start_process(
+            *self._ids,
+            command,
+            env=env,
+            cwd=cwd,
+            user=user,
+            stdin=stdin,
+            keep_stdin=keep_stdin,
+            tty=tty,
+            rows=rows,
+            columns=columns,
+            limit=limit,
+            timeout=timeout,
+        )
+        return self.process(process_id)
+
+    def process(self, process_id: str) -> Process:
+        """Return a handle of a process by its ID, such as `list` tells; whether it exists is not asked."""
+        return Process(self._client, *self._ids, process_id)
