@@ -123,8 +123,8 @@ static void take(struct bytes payload) {
     case TO_GUEST_RUN:
         if (is_new) program_start(id, request.bytes);
         break;
-    case TO_GUEST_FILE:
-        if (is_new) file_start(id, request.bytes);
+    case TO_GUEST_FILES:
+        if (is_new) file_worker_start(id, request.bytes);
         break;
     case TO_GUEST_DIAL:
         if (is_new) port_dial(id, request.bytes);
@@ -238,10 +238,7 @@ static void attend(const struct wait *wait, short events, int children) {
     case STREAM:
         if (events & ~POLLOUT && stream.in >= 0) stream_receive(take);
         break;
-    case REPORT:
-        if (wait->task->kind == FILE_OPERATION) file_report(wait->task);
-        else program_report(wait->task);
-        break;
+    case REPORT: program_report(wait->task); break;
     case INPUT:
         if (port_is_connecting(wait->task)) port_connected(wait->task);
         else task_write_input(wait->task);
@@ -260,7 +257,7 @@ static void serve(int children) {
         }
         programs_kill();
         send_all();
-        int timeout = files_prepare(collect_waits(children));
+        int timeout = collect_waits(children);
         int ready = poll(polled, wait_count, timeout);
         if (ready == 0) {
             stream_trim();

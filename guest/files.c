@@ -1,276 +1,397 @@
 #define _GNU_SOURCE
 #include "files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "processes.h"
-#include "programs.h"
 #include "protocol.h"
-#include "trees.h"
 #include "workers.h"
 
-enum { FILE_MODE = 0644, DIRECTORY_MODE = 0755, ALL_BITS = 07777, SPARE_MS = 5000, MAX_REQUEST = 65536 };
-
-struct operation {
-    enum file_kind kind;
-    const char *path, *target;
-    mode_t mode;
-    bool parents, recursive;
+enum {
+    BUFFER = 65536,
+    FILE_MODE = 0644,
+    ALL_BITS = 07777,
+    KEPT = 3,        /* numbers of directories that can be kept, 0 for none */
+    DEEPEST = 65536, /* directories that can be entered one below the other */
 };
 
-/* Make the directories above a path that are missing. */
-static void make_parents(const char *path) {
-    char *part = strdup(path);
-    if (!part) fail(path, ENOMEM);
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        if (mkdir(part, DIRECTORY_MODE) && errno != EEXIST) fail(part, errno);
-        *slash = '/';
-    }
-    free(part);
+static const int64_t SECOND_NS = 1000000000;
+
+/* In the worker. An error is its exit status: everything is over then, and nothing needs to be given back. */
+
+static struct request {
+    char path[PATH_MAX], target[PATH_MAX];
+    uint64_t numbers[MAX_FIELD];
+} request;
+
+static uint8_t output[BUFFER], input[BUFFER];
+static size_t output_size, input_begin, input_end;
+static const char *unfinished; /* a file that is to be removed where the worker fails */
+
+static _Noreturn void fail(int error) {
+    if (unfinished) unlink(unfinished);
+    /* The answers before it tell which request has failed. */
+    if (write(1, output, output_size) < 0) {}
+    _exit(error);
 }
 
-static void read_file(const char *path) {
+/* Whether something is done; false where it has failed (errno) with an error that the request tolerates. */
+static bool done(bool is_done) {
+    if (!is_done && (errno > 63 || !(request.numbers[FILE_REQUEST_TOLERATED] >> errno & 1))) fail(errno);
+    return is_done;
+}
+
+/* Somebody ends the worker: the agent, for one, which is asked to. */
+static void clean_up(int number) {
+    if (unfinished) unlink(unfinished);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* The answer */
+
+static void write_all(int to, const uint8_t *data, size_t size) {
+    while (size) {
+        ssize_t written = write(to, data, size);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) fail(errno);
+        data += written;
+        size -= (size_t)written;
+    }
+}
+
+static void make_room(size_t size) {
+    if (size <= sizeof output - output_size) return;
+    write_all(1, output, output_size);
+    output_size = 0;
+}
+
+static void say_varint(uint64_t value) {
+    make_room(10);
+    struct writer writer = {.at = output + output_size, .end = output + sizeof output};
+    put_raw_varint(&writer, value);
+    output_size = (size_t)(writer.at - output);
+}
+
+/* Send the Entry of what has this name in a directory. */
+static void say_entry(int directory, const char *name, const struct stat *status, const char *said_name) {
+    char link[PATH_MAX];
+    uint8_t bytes[2 * PATH_MAX];
+    ssize_t size = S_ISLNK(status->st_mode) ? readlinkat(directory, name, link, sizeof link) : 0;
+    struct writer writer = {.at = bytes, .end = bytes + sizeof bytes};
+    put_bytes(&writer, ENTRY_NAME, said_name, strlen(said_name));
+    put_varint(&writer, ENTRY_MODE, status->st_mode);
+    put_varint(&writer, ENTRY_SIZE, (uint64_t)status->st_size);
+    put_varint(&writer, ENTRY_UID, status->st_uid);
+    put_varint(&writer, ENTRY_GID, status->st_gid);
+    put_varint(&writer, ENTRY_MODIFIED_NS, to_zigzag(status->st_mtim.tv_sec * SECOND_NS + status->st_mtim.tv_nsec));
+    put_bytes(&writer, ENTRY_LINK, link, size > 0 ? (size_t)size : 0);
+    put_varint(&writer, ENTRY_DEVICE, status->st_dev);
+    put_varint(&writer, ENTRY_INODE, status->st_ino);
+    put_varint(&writer, ENTRY_NAMES, status->st_nlink);
+    size_t whole = (size_t)(writer.at - bytes);
+    say_varint(whole);
+    make_room(whole);
+    memcpy(output + output_size, bytes, whole);
+    output_size += whole;
+}
+
+/* Send a piece of a file's content, of up to `most` bytes, which are read to where they are sent from; return how many
+ * there were, and send nothing where that is none. Their number has as many bytes as were kept for it, which readers
+ * allow. */
+static size_t say_piece(int file, uint64_t skipped, uint64_t most) {
+    enum { NUMBER = 3, NUMBERS = 10 + NUMBER };
+    make_room(NUMBERS + (most < BUFFER / 2 ? most : BUFFER / 2));
+    size_t before = output_size;
+    say_varint(skipped);
+    uint8_t *number = output + output_size;
+    size_t room = sizeof output - output_size - NUMBER;
+    ssize_t got;
+    while ((got = read(file, number + NUMBER, most < room ? (size_t)most : room)) < 0 && errno == EINTR) {}
+    if (got < 0) fail(errno);
+    for (int i = 0; i < NUMBER; i++) number[i] = (uint8_t)(got >> 7 * i & 0x7f) | (i < NUMBER - 1 ? 0x80 : 0);
+    output_size = got ? output_size + NUMBER + (size_t)got : before;
+    return (size_t)got;
+}
+
+/* Send the content up to an offset. Holes are skipped, and so is what is missing of a file that has become shorter. */
+static void say_content(int file, uint64_t size) {
+    uint64_t at = 0, skipped = 0;
+    while (at < size) {
+        off_t data = lseek(file, (off_t)at, SEEK_DATA), hole;
+        if (data < 0 && errno != ENXIO) data = (off_t)at; /* the file system does not know its holes, as in gVisor */
+        if (data < 0 || (uint64_t)data >= size) break;
+        hole = lseek(file, data, SEEK_HOLE);
+        uint64_t end = hole < 0 || (uint64_t)hole > size ? size : (uint64_t)hole;
+        if (lseek(file, data, SEEK_SET) < 0) fail(errno);
+        skipped += (uint64_t)data - at;
+        at = (uint64_t)data;
+        for (size_t got = 1; got && at < end; at += got, skipped = got ? 0 : skipped)
+            got = say_piece(file, skipped, end - at);
+        if (at < end) break;
+    }
+    say_varint(skipped + (size - at));
+    say_varint(0);
+}
+
+/* The requests */
+
+/* Read more of the input, for which all answers are sent; false at its end. */
+static bool more_input(void) {
+    ssize_t size;
+    make_room(sizeof output);
+    while ((size = read(0, input, sizeof input)) < 0 && errno == EINTR) {}
+    if (size < 0) fail(errno);
+    input_begin = 0;
+    input_end = (size_t)size;
+    return size > 0;
+}
+
+/* Find what is there of the next bytes, at most so many; the end of the input is an error. */
+static struct bytes hear(uint64_t most) {
+    if (input_begin == input_end && !more_input()) fail(EBADMSG);
+    size_t size = input_end - input_begin < most ? input_end - input_begin : (size_t)most;
+    input_begin += size;
+    return (struct bytes){input + input_begin - size, size};
+}
+
+static uint64_t hear_varint(void) {
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = *hear(1).data;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) return value;
+    }
+    fail(EBADMSG);
+}
+
+static void copy_text(char text[PATH_MAX], struct bytes bytes) {
+    if (bytes.size >= PATH_MAX) fail(ENAMETOOLONG);
+    if (bytes.size) memcpy(text, bytes.data, bytes.size);
+    text[bytes.size] = 0;
+}
+
+/* Read the next request; false at the end. */
+static bool hear_request(void) {
+    static uint8_t whole[3 * PATH_MAX];
+    if (input_begin == input_end && !more_input()) return false;
+    uint64_t size = hear_varint();
+    if (size > sizeof whole) fail(ENAMETOOLONG);
+    for (size_t at = 0; at < size;) {
+        struct bytes part = hear(size - at);
+        memcpy(whole + at, part.data, part.size);
+        at += part.size;
+    }
+    struct message message = read_message((struct bytes){whole, (size_t)size});
+    if (message.malformed) fail(EBADMSG);
+    memcpy(request.numbers, message.numbers, sizeof request.numbers);
+    copy_text(request.path, message.bytes[FILE_REQUEST_PATH]);
+    copy_text(request.target, message.bytes[FILE_REQUEST_TARGET]);
+    return true;
+}
+
+static void hear_content(int file) {
+    uint64_t at = 0, skipped, size;
+    do {
+        skipped = hear_varint();
+        size = hear_varint();
+        if (skipped && lseek(file, (off_t)(at + skipped), SEEK_SET) < 0) fail(errno);
+        at += skipped + size;
+        for (uint64_t left = size; left;) {
+            struct bytes part = hear(left);
+            write_all(file, part.data, part.size);
+            left -= part.size;
+        }
+    } while (size);
+    if (skipped && ftruncate(file, (off_t)at)) fail(errno);
+}
+
+/* What requests ask for */
+
+static mode_t asked_mode(void) { return (mode_t)request.numbers[FILE_REQUEST_MODE]; }
+
+static int link_flags(int if_not_followed) { return request.numbers[FILE_REQUEST_FOLLOW] ? 0 : if_not_followed; }
+
+static void look(void) {
+    struct stat status;
+    if (done(!fstatat(AT_FDCWD, request.path, &status, link_flags(AT_SYMLINK_NOFOLLOW))))
+        say_entry(AT_FDCWD, request.path, &status, "");
+}
+
+static void read_file(void) {
     struct stat status;
     /* Opening a pipe would wait for its other end; it is no regular file. */
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (file < 0 || fstat(file, &status)) fail(path, errno);
-    if (S_ISDIR(status.st_mode)) fail(path, EISDIR);
-    if (!S_ISREG(status.st_mode)) fail(path, EINVAL);
-    copy(path, file, 1, UINT64_MAX);
+    int file = open(request.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | link_flags(O_NOFOLLOW));
+    if (!done(file >= 0)) return;
+    if (fstat(file, &status)) fail(errno);
+    errno = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+    if (done(S_ISREG(status.st_mode))) {
+        say_entry(AT_FDCWD, "", &status, "");
+        /* A file of /proc has content and no size. */
+        if (request.numbers[FILE_REQUEST_WHOLE] && !status.st_size)
+            while (say_piece(file, 0, BUFFER)) {}
+        say_content(file, (uint64_t)status.st_size);
+    }
+    close(file);
 }
 
 /* The new file lies beside the old one until it is whole, and then takes its place and keeps its permissions and
  * owner. A link is replaced, not followed. */
-static void write_file(const struct operation *operation) {
-    char temporary[4096 + 32];
-    const char *path = operation->path, *slash = strrchr(path, '/');
+static void write_file(void) {
+    static char temporary[PATH_MAX + 32];
+    const char *path = request.path, *slash = strrchr(path, '/');
     struct stat old;
-    if (operation->parents) make_parents(path);
-    bool replaces = !lstat(path, &old);
-    if (replaces && S_ISDIR(old.st_mode)) fail(path, EISDIR);
-    if (replaces && !S_ISREG(old.st_mode) && !S_ISLNK(old.st_mode)) fail(path, EINVAL);
-    replaces = replaces && S_ISREG(old.st_mode);
-    int length = snprintf(temporary, sizeof temporary, "%.*s/.flash-sandbox-%d", slash ? (int)(slash - path) : 0, path,
-                          (int)getpid());
-    if (length >= (int)sizeof temporary) fail(path, ENAMETOOLONG);
+    bool is_there = !lstat(path, &old), keeps = is_there && S_ISREG(old.st_mode) && !request.numbers[FILE_REQUEST_ANEW];
+    if (is_there && S_ISDIR(old.st_mode)) fail(EISDIR);
+    if (is_there && !keeps && !S_ISLNK(old.st_mode) && !request.numbers[FILE_REQUEST_ANEW]) fail(EINVAL);
+    snprintf(temporary, sizeof temporary, "%.*s.flash-sandbox-%d", slash ? (int)(slash + 1 - path) : 0, path, getpid());
     if (unlink(temporary)) {} /* of one with this process ID that was killed */
     int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (file < 0) fail(path, errno);
-    remove_when_failing(temporary);
-    copy(path, 0, file, UINT64_MAX);
-    mode_t mode = operation->mode ? operation->mode : replaces ? old.st_mode & ALL_BITS : FILE_MODE;
-    if (replaces && fchown(file, old.st_uid, old.st_gid)) {} /* as far as this user may */
-    if (fchmod(file, mode) || rename(temporary, path)) fail(path, errno);
+    if (file < 0) fail(errno);
+    unfinished = temporary;
+    hear_content(file);
+    mode_t mode = asked_mode() ? asked_mode() : keeps ? old.st_mode : FILE_MODE;
+    if (keeps && fchown(file, old.st_uid, old.st_gid)) {} /* as far as this user may */
+    if (fchmod(file, mode & ALL_BITS) || rename(temporary, path)) fail(errno);
+    unfinished = NULL;
+    close(file);
 }
 
-static void make_directory(const struct operation *operation) {
-    mode_t mode = operation->mode ? operation->mode : DIRECTORY_MODE;
-    struct stat status;
-    if (operation->parents) {
-        make_parents(operation->path);
-        if (!stat(operation->path, &status) && S_ISDIR(status.st_mode)) return;
-    }
-    if (mkdir(operation->path, 0700) || chmod(operation->path, mode)) fail(operation->path, errno);
+static void make(void) {
+    mode_t mode = asked_mode();
+    if (S_ISLNK(mode)) done(!symlink(request.target, request.path));
+    else if (S_ISFIFO(mode)) done(!mkfifo(request.path, mode & ALL_BITS));
+    else if (!S_ISDIR(mode)) fail(EINVAL);
+    else if (done(!mkdir(request.path, 0700)) && chmod(request.path, mode & ALL_BITS)) fail(errno);
 }
 
-/* Whether a path leads to where everything would go with it: the root directory, or what is above another path. */
-static bool is_never_removed(const char *path, const struct stat *status) {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    struct stat root;
-    if (!*name || !strcmp(name, ".") || !strcmp(name, "..") || stat("/", &root)) return true;
-    return root.st_dev == status->st_dev && root.st_ino == status->st_ino;
-}
-
-static void remove_path(const struct operation *operation) {
-    const char *path = operation->path;
-    struct stat status;
-    if (lstat(path, &status)) fail(path, errno);
-    if (is_never_removed(path, &status)) fail(path, EINVAL);
-    if (!S_ISDIR(status.st_mode)) {
-        if (unlink(path)) fail(path, errno);
-    } else if (!operation->recursive) {
-        if (rmdir(path)) fail(path, errno);
-    } else {
-        tree_remove(path);
-    }
-}
-
-static void move(const struct operation *operation) {
-    struct stat source, target;
-    if (lstat(operation->path, &source)) fail(operation->path, errno);
-    if (!stat(operation->target, &target)) {
-        if (S_ISDIR(target.st_mode)) fail(operation->target, EEXIST);
-        if (S_ISDIR(source.st_mode)) fail(operation->target, EEXIST);
-    }
-    if (rename(operation->path, operation->target)) fail(operation->path, errno);
-}
-
-static char *text(struct bytes bytes) {
-    char *text = text_of(bytes);
-    if (!text) fail("", ENOMEM);
-    return text;
-}
-
-static struct operation read_operation(struct bytes request) {
-    struct message message = read_message(request);
-    if (message.malformed || !message.bytes[FILE_TASK_PATH].size) fail("", EBADMSG);
-    return (struct operation){
-        .kind = (enum file_kind)message.numbers[FILE_TASK_KIND],
-        .path = text(message.bytes[FILE_TASK_PATH]),
-        .target = text(message.bytes[FILE_TASK_TARGET]),
-        .mode = (mode_t)message.numbers[FILE_TASK_MODE] & ALL_BITS,
-        .parents = message.numbers[FILE_TASK_PARENTS],
-        .recursive = message.numbers[FILE_TASK_RECURSIVE],
+/* Set the owner, as far as this user may, permissions and time. */
+static void set(void) {
+    int64_t modified = from_zigzag(request.numbers[FILE_REQUEST_MODIFIED_NS]), nanoseconds = modified % SECOND_NS;
+    bool is_before = nanoseconds < 0; /* C divides towards zero; times are divided towards the past */
+    struct timespec times[2] = {
+        {.tv_nsec = UTIME_OMIT},
+        {.tv_sec = modified / SECOND_NS - is_before, .tv_nsec = nanoseconds + is_before * SECOND_NS},
     };
+    uid_t uid = (uid_t)request.numbers[FILE_REQUEST_UID];
+    gid_t gid = (gid_t)request.numbers[FILE_REQUEST_GID];
+    if ((uid || gid) && lchown(request.path, uid, gid)) {}
+    if (!S_ISLNK(asked_mode()) && chmod(request.path, asked_mode() & ALL_BITS)) fail(errno);
+    utimensat(AT_FDCWD, request.path, times, AT_SYMLINK_NOFOLLOW);
 }
 
-static void perform(const struct operation *operation) {
-    switch (operation->kind) {
-    case FILE_KIND_READ: read_file(operation->path); break;
-    case FILE_KIND_WRITE: write_file(operation); break;
-    case FILE_KIND_STAT: tree_stat(operation->path); break;
-    case FILE_KIND_LIST: tree_list(operation->path); break;
-    case FILE_KIND_MAKE_DIR: make_directory(operation); break;
-    case FILE_KIND_REMOVE: remove_path(operation); break;
-    case FILE_KIND_MOVE: move(operation); break;
-    case FILE_KIND_PACK: tree_pack(operation->path); break;
-    case FILE_KIND_UNPACK:
-        if (operation->parents) make_parents(operation->path);
-        tree_unpack(operation->path);
-        break;
-    default: fail(operation->path, ENOSYS);
+/* Going through trees. A path below may be longer than a path may be, so that each directory is entered by its name. */
+
+struct place {
+    dev_t device;
+    ino_t inode;
+};
+
+static struct place here, above[DEEPEST]; /* the current directory, and those that it was entered from */
+static size_t depth;
+static int kept[KEPT] = {AT_FDCWD, AT_FDCWD, AT_FDCWD};
+
+static int kept_number(uint32_t field) {
+    if (request.numbers[field] >= KEPT) fail(EINVAL);
+    return (int)request.numbers[field];
+}
+
+static void say_all(int directory) {
+    struct dirent *entry;
+    struct stat status;
+    DIR *stream = fdopendir(directory);
+    if (!stream) fail(errno);
+    while ((errno = 0, entry = readdir(stream))) {
+        const char *name = entry->d_name;
+        if (!strcmp(name, ".") || !strcmp(name, "..")) continue;
+        if (!fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW)) say_entry(directory, name, &status, name);
+        else if (errno != ENOENT) fail(errno);
+    }
+    if (errno) fail(errno);
+    closedir(stream);
+}
+
+static void enter(void) {
+    int base = kept_number(FILE_REQUEST_KEPT), keep = kept_number(FILE_REQUEST_KEEP);
+    const char *path = *request.path ? request.path : ".";
+    struct stat status;
+    int directory = openat(kept[base], path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | link_flags(O_NOFOLLOW));
+    if (!done(directory >= 0)) return;
+    if (fstat(directory, &status) || fchdir(directory)) fail(errno);
+    if (base || *path == '/') depth = 0;
+    else if (depth == DEEPEST) fail(ENAMETOOLONG);
+    else if (*request.path) above[depth++] = here;
+    here = (struct place){status.st_dev, status.st_ino};
+    say_entry(directory, "", &status, "");
+    if (keep) {
+        if (kept[keep] >= 0) close(kept[keep]);
+        kept[keep] = directory;
+    } else if (request.numbers[FILE_REQUEST_LIST]) {
+        say_all(directory);
+    } else {
+        close(directory);
     }
 }
 
-static bool read_whole(void *to, size_t size) {
-    for (uint8_t *at = to; size;) {
-        ssize_t got = read(0, at, size);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return false;
-        at += got;
-        size -= (size_t)got;
-    }
-    return true;
+/* Go back to where the current directory was entered from. Somebody may have moved it elsewhere. */
+static void leave(void) {
+    struct stat status;
+    if (!depth || chdir("..") || stat(".", &status)) fail(depth ? errno : EINVAL);
+    here = above[--depth];
+    if (here.device != status.st_dev || here.inode != status.st_ino) fail(ESTALE);
 }
 
-/* Wait for a request, which comes behind its size and before the input, and do what it asks for. */
-static void serve_one(void *unused) {
-    uint32_t size;
+static void perform(enum file_kind kind) {
+    const char *path = request.path, *target = request.target;
+    switch (kind) {
+    case FILE_KIND_READ: read_file(); break;
+    case FILE_KIND_WRITE: write_file(); break;
+    case FILE_KIND_STAT: look(); break;
+    case FILE_KIND_MAKE: make(); break;
+    case FILE_KIND_LINK: done(!linkat(kept[kept_number(FILE_REQUEST_KEPT)], target, AT_FDCWD, path, 0)); break;
+    case FILE_KIND_SET: set(); break;
+    case FILE_KIND_UNLINK: done(!unlink(path)); break;
+    case FILE_KIND_REMOVE_DIR: done(!rmdir(path)); break;
+    case FILE_KIND_MOVE: done(!rename(path, target)); break;
+    case FILE_KIND_ENTER: enter(); break;
+    case FILE_KIND_LEAVE: leave(); break;
+    default: fail(ENOSYS);
+    }
+}
+
+static void serve_requests(void *unused) {
     (void)unused;
     raise_oom_score();
     umask(022);
-    /* Touch the memory that an operation needs, which fork(2) leaves to be mapped and copied page by page. */
-    tree_stat("/");
-    drop_output();
-    if (!read_whole(&size, sizeof size)) return; /* there is nothing to do */
-    uint8_t *request = malloc(size + 1);
-    if (!request || !read_whole(request, size)) fail("", ENOMEM);
-    struct operation operation = read_operation((struct bytes){request, size});
-    perform(&operation);
-    flush_output();
-    conclude(0);
+    signal(SIGTERM, clean_up);
+    while (hear_request()) {
+        perform((enum file_kind)request.numbers[FILE_REQUEST_KIND]);
+        say_varint(0);
+    }
 }
 
 /* In the agent */
 
-/* A worker that has no request yet, so that the next operation need not wait for a fork; and until when it is kept. */
-static struct task spare = {.report = -1, .input = -1, .outputs = {-1, -1}};
-static int64_t spare_until;
-
-/* Start a worker for a task; false with an error. */
-static bool start_worker(struct task *task) {
-    int theirs[4] = {-1, -1, -1, -1};
-    bool open = open_pipes(task, true, theirs) && open_report(&task->report, &theirs[3]);
-    pid_t worker = open ? worker_start(&(struct worker){theirs, 4, -1, serve_one, NULL}) : -1;
-    int error = errno;
-    close_all(theirs, 4);
-    errno = error;
-    task->worker = worker < 0 ? 0 : worker;
-    return worker >= 0;
-}
-
-/* Hand the spare worker over to a task. */
-static void take_spare(struct task *task) {
-    task->worker = spare.worker;
-    task->report = spare.report;
-    task->input = spare.input;
-    memcpy(task->outputs, spare.outputs, sizeof spare.outputs);
-    spare = (struct task){.report = -1, .input = -1, .outputs = {-1, -1}};
-}
-
-/* Without its pipes it ends. */
-void files_drop_spare(void) {
-    struct task dropped;
-    take_spare(&dropped);
-    close_all(&dropped.report, 1);
-    close_all(&dropped.input, 1);
-    close_all(dropped.outputs, PIPES);
-}
-
-static bool send_request(struct task *task, struct bytes request) {
-    uint32_t size = (uint32_t)request.size;
-    if (size > MAX_REQUEST) return false;
-    /* It counts as no input. */
-    task->input_taken = -(uint64_t)(sizeof size + size);
-    return task_input(task, (struct bytes){(uint8_t *)&size, sizeof size}, false) && task_input(task, request, false);
-}
-
-void file_start(uint64_t id, struct bytes request) {
-    struct task *task = task_new(id, FILE_OPERATION, read_message(request).numbers[FILE_TASK_WINDOW]);
+void file_worker_start(uint64_t id, struct bytes request_of_host) {
+    int theirs[3] = {-1, -1, -1};
+    struct task *task = task_new(id, FILE_WORKER, read_message(request_of_host).numbers[FILE_WORKER_WINDOW]);
     if (!task) _exit(1);
-    /* The sandbox may have killed it. */
-    if (spare.worker && waitpid(spare.worker, NULL, WNOHANG) != 0) files_drop_spare();
-    if (spare.worker) take_spare(task);
-    else if (!start_worker(task)) {
-        task_end(task, (uint32_t)errno, 0, false);
-        return;
-    }
-    if (!send_request(task, request)) program_kill(task);
+    bool open = open_pipes(task, true, theirs);
+    pid_t worker = open ? worker_start(&(struct worker){theirs, 3, -1, serve_requests, NULL}) : -1;
+    if (worker < 0) task_end(task, (uint32_t)errno, 0, false);
+    else task->worker = worker;
+    close_all(theirs, 3);
 }
 
-void file_report(struct task *task) {
-    int status;
-    ssize_t size = read(task->report, &status, sizeof status);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    close(task->report);
-    task->report = -1;
-    if (size != sizeof status) return; /* it was killed, which is found when it is reaped */
-    task->worker = 0;
-    task_end(task, (uint32_t)status, 0, false);
-}
-
-void file_reaped(struct task *task) {
-    if (task->report >= 0) file_report(task);
-    task_end(task, EINTR, 0, true);
-}
-
-bool file_is_spare(pid_t process) { return process == spare.worker; }
-
-/* Whether an operation has ended since this was last asked: the next one is likely to come soon. */
-static bool operation_has_ended(void) {
-    static uint64_t last;
-    uint64_t before = last;
-    for (struct task *task = tasks; task; task = task->next)
-        if (task->kind == FILE_OPERATION && task->ended_sent && task->id > last) last = task->id;
-    return last > before;
-}
-
-int files_prepare(int timeout) {
-    if (operation_has_ended()) {
-        spare_until = now_ms() + SPARE_MS;
-        if (!spare.worker && !start_worker(&spare)) files_drop_spare();
-    }
-    if (!spare.worker) return timeout;
-    int64_t left = spare_until - now_ms();
-    if (left <= 0) files_drop_spare();
-    else if (timeout < 0 || left < timeout) return (int)left;
-    return timeout;
+void file_worker_ended(struct task *task, int status) {
+    task_end(task, WIFEXITED(status) ? (uint32_t)WEXITSTATUS(status) : EINTR, 0, !WIFEXITED(status));
 }

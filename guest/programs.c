@@ -209,7 +209,7 @@ void program_resize(struct task *task, unsigned rows, unsigned columns) {
 
 void program_kill(struct task *task) {
     if (task->kind == CONNECTION) task_end(task, ECONNABORTED, 0, false);
-    if (task->kind == FILE_OPERATION && task->worker) kill(task->worker, SIGKILL);
+    if (task->kind == FILE_WORKER && task->worker) kill(task->worker, SIGTERM);
     if (task->kind != PROGRAM || !task->worker) return;
     program_report(task);
     task->kill_due = true;
@@ -246,10 +246,9 @@ void programs_reap(void) {
         while (task && task->worker != ended) task = task->next;
         if (WIFSTOPPED(status)) {
             /* A worker of the agent's own has been sent a signal. What programs have started may stand still. */
-            if (task ? !task->grouped : file_is_spare(ended)) kill(ended, SIGCONT);
+            if (task && !task->grouped) kill(ended, SIGCONT);
             continue;
         }
-        if (file_is_spare(ended)) files_drop_spare();
         if (!task) continue;
         task->worker = 0;
         if (task->grouped) {
@@ -258,11 +257,10 @@ void programs_reap(void) {
             settle(task);
             continue;
         }
-        if (task->kind == FILE_OPERATION) file_reaped(task);
+        if (task->kind == FILE_WORKER) file_worker_ended(task, status);
         else program_report(task);
         if (task->ending) continue;
         /* Its supervisor was killed before it could report: what it held together ends with it. */
-        files_drop_spare();
         end_strays(tasks);
         task->program_gone = true;
         task_end(task, 128 + SIGKILL, SIGKILL, true);

@@ -8,7 +8,7 @@ enum {
     TO_GUEST_PING = 3,
     TO_GUEST_HOLD = 4,
     TO_GUEST_RUN = 5,
-    TO_GUEST_FILE = 6,
+    TO_GUEST_FILES = 6,
     TO_GUEST_DIAL = 7,
     TO_GUEST_INPUT = 8,
     TO_GUEST_WINDOW = 9,
@@ -49,13 +49,24 @@ enum {
 };
 
 enum {
-    FILE_TASK_KIND = 1,
-    FILE_TASK_PATH = 2,
-    FILE_TASK_TARGET = 3,
-    FILE_TASK_MODE = 4,
-    FILE_TASK_PARENTS = 5,
-    FILE_TASK_RECURSIVE = 6,
-    FILE_TASK_WINDOW = 7,
+    FILE_WORKER_WINDOW = 1,
+};
+
+enum {
+    FILE_REQUEST_KIND = 1,
+    FILE_REQUEST_PATH = 2,
+    FILE_REQUEST_TARGET = 3,
+    FILE_REQUEST_MODE = 4,
+    FILE_REQUEST_UID = 5,
+    FILE_REQUEST_GID = 6,
+    FILE_REQUEST_MODIFIED_NS = 7,
+    FILE_REQUEST_TOLERATED = 8,
+    FILE_REQUEST_FOLLOW = 9,
+    FILE_REQUEST_WHOLE = 10,
+    FILE_REQUEST_LIST = 11,
+    FILE_REQUEST_KEPT = 12,
+    FILE_REQUEST_KEEP = 13,
+    FILE_REQUEST_ANEW = 14,
 };
 
 enum {
@@ -66,7 +77,9 @@ enum {
     ENTRY_GID = 5,
     ENTRY_MODIFIED_NS = 6,
     ENTRY_LINK = 7,
-    ENTRY_SAME_AS = 8,
+    ENTRY_DEVICE = 8,
+    ENTRY_INODE = 9,
+    ENTRY_NAMES = 10,
 };
 
 enum {
@@ -161,12 +174,14 @@ enum file_kind {
     FILE_KIND_READ = 1,
     FILE_KIND_WRITE = 2,
     FILE_KIND_STAT = 3,
-    FILE_KIND_LIST = 4,
-    FILE_KIND_MAKE_DIR = 5,
-    FILE_KIND_REMOVE = 6,
-    FILE_KIND_MOVE = 7,
-    FILE_KIND_PACK = 8,
-    FILE_KIND_UNPACK = 9,
+    FILE_KIND_MAKE = 4,
+    FILE_KIND_LINK = 5,
+    FILE_KIND_SET = 6,
+    FILE_KIND_UNLINK = 7,
+    FILE_KIND_REMOVE_DIR = 8,
+    FILE_KIND_MOVE = 9,
+    FILE_KIND_ENTER = 10,
+    FILE_KIND_LEAVE = 11,
 };
 
 enum output_stream {

@@ -1,4 +1,4 @@
-/* What the orchestrator asked for and has not forgotten yet: programs, file operations, connections. */
+/* What the orchestrator asked for and has not forgotten yet: programs, workers for files, connections. */
 #ifndef TASKS_H
 #define TASKS_H
 
@@ -15,7 +15,7 @@ enum {
     PIPES = 2,                 /* standard output and error */
 };
 
-enum task_kind { PROGRAM, FILE_OPERATION, CONNECTION };
+enum task_kind { PROGRAM, FILE_WORKER, CONNECTION };
 
 struct task {
     struct task *next;
@@ -23,12 +23,12 @@ struct task {
     enum task_kind kind;
     bool detached;  /* drops output while no orchestrator is connected, and does not wait */
     bool grouped;   /* a program in a cgroup, without a supervisor */
-    pid_t worker;   /* the agent's child: a program or its supervisor, a file operation; 0: none or reaped */
+    pid_t worker;   /* the agent's child: a program or its supervisor, a worker for files; 0: none or reaped */
     int wait_status; /* that of `worker`, once it is reaped */
     pid_t program;  /* a program's first process; 0: it is not there yet */
     bool program_gone; /* it has ended: its process ID may be another one's */
     int executed;   /* says whether a program is executed; -1: that is known */
-    int report;     /* reports of a supervisor or a file operation; -1: none (any more) */
+    int report;     /* reports of a supervisor; -1: none (any more) */
     int input;      /* where input goes; -1: none */
     int outputs[PIPES]; /* -1: ended */
     bool terminal;  /* all three are the master of one */

@@ -17,6 +17,7 @@ import flash_sandbox_guest as guest
 from fake_agent import framed
 
 from flash_sandbox.orchestrator.guest.frames import SYNCHRONISING, FrameReader
+from flash_sandbox.orchestrator.guest.messages import encoded_number
 from flash_sandbox.orchestrator.runtimes.bubblewrap.bwrap import installed_program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -51,6 +52,56 @@ class Result:
     def status(self) -> int:
         return self.ended.status
 
+    @property
+    def entry(self) -> guest.Entry:
+        """The entry that a worker for files has answered."""
+        (entry,) = Answers(self.stdout).entries()
+        return entry
+
+    @property
+    def content(self) -> bytes:
+        """The content of the file that a worker has read."""
+        return Answers(self.stdout).file()[1]
+
+
+@dataclass
+class Answers:
+    """Reads what a worker for files has answered."""
+
+    data: bytes
+    at: int = 0
+
+    def number(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.data[self.at]
+            value |= (byte & 0x7F) << shift
+            self.at, shift = self.at + 1, shift + 7
+            if byte < 0x80:
+                return value
+
+    def bytes(self, size: int) -> bytes:
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def entries(self) -> list[guest.Entry]:
+        """Return the entries of the next answer."""
+        found = []
+        while size := self.number():
+            found.append(guest.Entry.parse(self.bytes(size)))
+        return found
+
+    def file(self) -> tuple[guest.Entry, bytes]:
+        """Return the next answer, that of a READ."""
+        entry, content = guest.Entry.parse(self.bytes(self.number())), bytearray()
+        while True:
+            content += bytes(self.number())
+            size = self.number()
+            content += self.bytes(size)
+            if not size:
+                assert self.number() == 0
+                return entry, bytes(content)
+
 
 @dataclass
 class _Task:
@@ -60,6 +111,18 @@ class _Task:
     sent: int = 0
     pid: int = 0
     ended: guest.Ended | None = None
+
+
+def request(kind: guest.FileKind, path: str | bytes, content: bytes | None = None, **more: Any) -> bytes:
+    """Return a request to a worker for files, with content that follows it."""
+    asked = bytes(guest.FileRequest(kind=kind, path=os.fsencode(path), **more))
+    pieces = b"" if content is None else b"".join(map(piece, (content, b"") if content else (b"",)))
+    return encoded_number(len(asked)) + asked + pieces
+
+
+def piece(data: bytes, skipped: int = 0) -> bytes:
+    """Return a piece of content."""
+    return encoded_number(skipped) + encoded_number(len(data)) + data
 
 
 def payloads(reader: FrameReader, data: bytes) -> list[bytes]:
@@ -140,15 +203,18 @@ class Host:
         """Run a script to its end."""
         return self.run("sh", "-c", script, **options)
 
+    def files(self) -> int:
+        """Start a worker for files and return its number."""
+        task = self.new_task()
+        self.send(task, files=guest.FileWorker(window=WINDOW))
+        return task
+
     def file(
         self, kind: guest.FileKind, path: str | bytes, content: bytes | None = None, **more: Any
     ) -> Result:
-        """Do something to a file."""
-        task = self.new_task()
-        more.setdefault("window", WINDOW)
-        self.send(task, file=guest.FileTask(kind=kind, path=os.fsencode(path), **more))
-        if content is not None:
-            self.write(task, content, end=True)
+        """Do something to a file, with a worker of its own."""
+        task = self.files()
+        self.write(task, request(kind, path, content, **more), end=True)
         return self.finish(task)
 
     def write(self, task: int, data: bytes, *, end: bool = False) -> None:

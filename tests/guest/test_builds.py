@@ -10,7 +10,7 @@ from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
-from agents import ROOT, Host, running_agent
+from agents import ROOT, Answers, Host, running_agent
 
 from hatch_build import MACHINES, compile_agent, zig_compiler
 
@@ -73,15 +73,15 @@ def test_it_ends_all_that_a_program_has_started(foreign: Host) -> None:
         pass
 
 
-def test_it_writes_reads_and_packs_files(foreign: Host) -> None:
+def test_it_writes_and_reads_files(foreign: Host) -> None:
     content = bytes(range(256)) * 2000
-    assert foreign.file(guest.FileKind.WRITE, "/tmp/a/b", content, parents=True, mode=0o640).status == 0
-    assert foreign.file(guest.FileKind.READ, "/tmp/a/b").stdout == content
-    entry = guest.Entry.parse(foreign.file(guest.FileKind.STAT, "/tmp/a/b").stdout)
+    assert foreign.file(guest.FileKind.MAKE, "/tmp/a", mode=0o040755).status == 0
+    assert foreign.file(guest.FileKind.WRITE, "/tmp/a/b", content, mode=0o640).status == 0
+    assert foreign.file(guest.FileKind.READ, "/tmp/a/b").content == content
+    entry = foreign.file(guest.FileKind.STAT, "/tmp/a/b").entry
     assert (entry.size, entry.mode & 0o7777) == (len(content), 0o640)
-    packed = foreign.file(guest.FileKind.PACK, "/tmp/a").stdout
-    assert foreign.file(guest.FileKind.UNPACK, "/tmp/c", packed, parents=True).status == 0
-    assert foreign.file(guest.FileKind.READ, "/tmp/c/b").stdout == content
+    listed = Answers(foreign.file(guest.FileKind.ENTER, "/tmp/a", list=True).stdout).entries()
+    assert [entry.name for entry in listed] == [b"", b"b"]
 
 
 def test_it_connects_to_ports(foreign: Host) -> None:

@@ -37,8 +37,8 @@ def test_an_empty_root_has_files_and_programs(agent: Path, root: Path) -> None:
         (root / name).mkdir()
     with running_agent(agent, root) as host:
         assert host.file(guest.FileKind.WRITE, "/tmp/file", b"content").status == 0
-        assert host.file(guest.FileKind.READ, "/tmp/file").stdout == b"content"
-        assert host.file(guest.FileKind.LIST, "/").status == 0
+        assert host.file(guest.FileKind.READ, "/tmp/file").content == b"content"
+        assert host.file(guest.FileKind.ENTER, "/", list=True).status == 0
         assert host.run("sh").status == 127
         # A static program needs nothing else: the agent is one, and is not PID 1 here.
         started = host.run("/tmp/agent")
@@ -47,8 +47,9 @@ def test_an_empty_root_has_files_and_programs(agent: Path, root: Path) -> None:
 
 def test_without_anything_mounted_there_are_files_and_programs(bare: Host) -> None:
     assert bare.guarded
-    assert bare.file(guest.FileKind.WRITE, "/a/file", b"content", parents=True).status == 0
-    assert bare.file(guest.FileKind.READ, "/a/file").stdout == b"content"
+    assert bare.file(guest.FileKind.MAKE, "/a", mode=0o040755).status == 0
+    assert bare.file(guest.FileKind.WRITE, "/a/file", b"content").status == 0
+    assert bare.file(guest.FileKind.READ, "/a/file").content == b"content"
     assert bare.file(guest.FileKind.READ, "/b").status == errno.ENOENT
     assert bare.run("/attacker", "0", cwd=b"/a", user=b"0").status == 0
     assert bare.run("/attacker", "0", user=b"somebody").ended.not_run == guest.NotRun.USER

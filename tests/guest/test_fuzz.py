@@ -18,9 +18,11 @@ from fake_agent import framed
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from flash_sandbox.orchestrator.guest.messages import encoded_number
+
 _EXAMPLES: Final = 112
 _MESSAGES: Final = 100  # of one example, each of which is sent in nine forms
-_STARTS: Final = ("run", "file", "dial")
+_STARTS: Final = ("run", "files", "dial")
 _BEGIN, _END = b"\xf5", b"\xfa"
 
 Message = tuple[int, tuple[str, Any], bytes]
@@ -43,6 +45,24 @@ _resources = st.integers(0, 20).filter(lambda number: number not in (RLIMIT_AS, 
 _limits = st.builds(guest.ResourceLimit, resource=_resources, value=_numbers)
 _terminals = st.builds(guest.Terminal, rows=st.integers(0, 2**32 - 1), columns=st.integers(0, 100))
 
+_requests = st.lists(
+    st.builds(
+        guest.FileRequest,
+        kind=st.sampled_from(guest.FileKind),
+        path=_paths,
+        target=_paths,
+        mode=st.sampled_from([0, 0o700, 0o7777]) | st.integers(0, 2**32 - 1),
+        modified_ns=st.integers(-(2**63), 2**63 - 1),
+        tolerated=_numbers,
+        follow=st.booleans(),
+        whole=st.booleans(),
+        list=st.booleans(),
+        kept=st.integers(0, 4),
+        keep=st.integers(0, 4),
+    ).map(lambda request: encoded_number(len(bytes(request))) + bytes(request)),
+    max_size=8,
+).map(b"".join)
+
 _BODIES: Final = {
     "run": st.builds(
         guest.Run,
@@ -57,18 +77,9 @@ _BODIES: Final = {
         limits=st.builds(operator.mul, st.lists(_limits, max_size=1), st.sampled_from([1, 20])),
         label=st.binary(max_size=8),
     ),
-    "file": st.builds(
-        guest.FileTask,
-        kind=st.sampled_from(guest.FileKind),
-        path=_paths,
-        target=_paths,
-        mode=st.sampled_from([0, 0o700, 0o7777]),
-        parents=st.booleans(),
-        recursive=st.booleans(),
-        window=_numbers,
-    ),
+    "files": st.builds(guest.FileWorker, window=_numbers),
     "dial": st.builds(guest.Dial, port=st.integers(0, 70_000), path=_paths, window=_numbers),
-    "input": st.builds(guest.Input, data=st.binary(max_size=60), end=st.booleans()),
+    "input": st.builds(guest.Input, data=st.binary(max_size=60) | _requests, end=st.booleans()),
     "window": st.builds(guest.Window, received=_numbers, limit=_numbers, resend=st.booleans()),
     "signal": st.builds(guest.Signal, number=st.integers(0, 70)),
     "resize": st.builds(guest.Resize, rows=st.integers(0, 2**32 - 1), columns=st.integers(0, 100)),

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import io
 import os
+import signal
 import stat
 import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,12 +36,10 @@ from flash_sandbox.errors import (
     statuses_of,
 )
 from flash_sandbox.models import MAX_MESSAGE_BYTES
-from flash_sandbox.orchestrator.guest import files
+from flash_sandbox.orchestrator.guest import file_worker, files, trees
 from flash_sandbox.orchestrator.guest.channel import Channel
-from flash_sandbox.orchestrator.guest.entries import framed_entry
+from flash_sandbox.orchestrator.guest.file_worker import CAUSES
 from flash_sandbox.orchestrator.guest.messages import encoded_number
-
-STDERR = guest.OutputStream.STDERR
 
 
 async def script(channel: Channel, text: str) -> bytes:
@@ -371,6 +370,131 @@ async def test_what_is_packed_is_unpacked_to_the_same(agent: Path) -> None:
         assert await script(channel, look % "/tmp/t") == await script(channel, look % "/tmp/u/v")
 
 
+async def test_what_is_unpacked_takes_the_place_of_what_is_there(agent: Path) -> None:
+    make = "mkdir -p /tmp/there/dir; cd /tmp/there; echo old > file; ln -s /usr link; echo keep > dir/keep"
+    archive = tar(
+        (member("dir", tarfile.DIRTYPE, mode=0o750), b""),
+        (member("file", mode=0o600), b"new"),
+        (member("link", tarfile.DIRTYPE, mode=0o750), b""),
+        (member("link/x"), b"x"),
+        (member("not/there/yet"), b"y"),
+    )
+    async with opened(agent) as channel:
+        await script(channel, make)
+        await files.unpack(channel, "/tmp/there", chunks(archive))
+        look = "cd /tmp/there; cat file dir/keep link/x not/there/yet; stat -c %F link; stat -c %a dir file"
+        assert await script(channel, look) == b"newkeep\nxydirectory\n750\n600\n"
+
+
+async def test_trees_of_any_depth_name_and_mode_are_removed(agent: Path) -> None:
+    make = """
+import os
+os.chdir("/tmp"); os.mkdir("deep"); os.chdir("deep")
+for level in range(300):
+    os.mkdir("x" * 200); os.chdir("x" * 200)
+open("file", "w").close()
+os.chdir("/tmp"); os.mkdir("wide"); os.chdir("wide")
+for name in range(3000): open(bytes([0xff]) + b"\\n%d" % name, "w").close()
+os.makedirs("closed/inner"); os.chmod("closed/inner", 0); os.chmod("closed", 0)
+"""
+    async with opened(agent) as channel:
+        await files.write_file(channel, "/tmp/make", make.encode())
+        await script(channel, "python3 /tmp/make; rm /tmp/make")
+        assert max(map(len, members(await packed(channel, "/tmp/deep")))) == 201 * 300 + 6
+        for name in ("deep", "wide"):
+            await files.remove(channel, f"/tmp/{name}", recursive=True)
+        assert await script(channel, "ls -A /tmp") == b"agent\n"
+
+
+async def test_directories_with_more_names_than_are_kept_are_removed_but_not_packed(
+    agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trees, "_HELD", 50)
+    async with opened(agent) as channel:
+        await script(
+            channel, "mkdir -p /tmp/a/b; cd /tmp/a; seq 120 | xargs touch; cd b; seq 60 | xargs touch"
+        )
+        with pytest.raises(PayloadTooLargeError):
+            await packed(channel, "/tmp/a")
+        await files.remove(channel, "/tmp/a", recursive=True)
+        assert await script(channel, "ls -A /tmp") == b"agent\n"
+
+
+async def test_the_root_is_not_removed_with_all_that_it_holds(agent: Path) -> None:
+    async with opened(agent) as channel:
+        await script(channel, "mkdir /tmp/d; echo > /tmp/d/kept; ln -s / /tmp/root")
+        for path in ("/", "/tmp/..", "/tmp/d/..", "/tmp/d/.", "/tmp/root/"):
+            for recursive in (False, True):
+                with pytest.raises(SandboxFileConflictError, match="cannot be removed"):
+                    await files.remove(channel, path, recursive=recursive)
+        assert await script(channel, "ls /tmp/d") == b"kept\n"
+
+
+async def test_a_move_replaces_a_file_and_no_directory(agent: Path) -> None:
+    async with opened(agent) as channel:
+        await script(channel, "mkdir /tmp/dir; echo one > /tmp/one; echo two > /tmp/two")
+        await files.move(channel, "/tmp/one", "/tmp/two")
+        assert await script(channel, "cat /tmp/two; ls -A /tmp") == b"one\nagent\ndir\ntwo\n"
+        for source, target in (("/tmp/two", "/tmp/dir"), ("/tmp/dir", "/tmp/two")):
+            with pytest.raises(SandboxFileExistsError):
+                await files.move(channel, source, target)
+
+
+async def test_files_of_the_kernel_that_say_no_size_are_read(agent: Path) -> None:
+    async with opened(agent) as channel:
+        assert b"Name:" in await files.read_file(channel, "/proc/1/status")
+        assert list(members(await packed(channel, "/proc/self/status"))) == ["./status"]
+
+
+# A worker is used again.
+
+
+CHILDREN = """
+import os, sys
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    with open(f"/proc/{pid}/stat") as file:
+        parent = file.read().rpartition(")")[2].split()[1]
+    if parent == "1" and int(pid) != os.getppid():
+        print(pid)
+        if sys.argv[1:]: os.kill(int(pid), int(sys.argv[1]))
+"""
+
+
+async def _workers(channel: Channel, number: int | None = None) -> list[bytes]:
+    """Return the workers of the agent that wait, and send each a signal if that is asked."""
+    argv = [b"python3", b"-c", CHILDREN.encode(), *([b"%d" % number] if number else [])]
+    return (await printed(channel.run(guest.Run(argv=argv, env=[b"PATH=/usr/bin:/bin"])))).split()
+
+
+async def test_a_worker_serves_one_operation_after_another(agent: Path) -> None:
+    async with opened(agent) as channel:
+        seen = set()
+        for number in range(5):
+            await files.write_file(channel, "/tmp/file", b"%d" % number)
+            assert await files.read_file(channel, "/tmp/file") == b"%d" % number
+            await files.list_dir(channel, "/tmp")
+            seen |= {*await _workers(channel)}
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_worker_that_waits_may_be_killed_or_stopped(agent: Path, number: signal.Signals) -> None:
+    async with opened(agent) as channel:
+        for _ in range(5):
+            await files.stat(channel, "/tmp")
+            assert await _workers(channel, number)
+            await files.write_file(channel, "/tmp/file", b"content")
+            assert await files.read_file(channel, "/tmp/file") == b"content"
+
+
+async def test_a_worker_that_nobody_needs_ends(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_worker, "_IDLE_SECONDS", 0.1)
+    async with opened(agent) as channel:
+        await asyncio.gather(*(files.stat(channel, "/tmp") for _ in range(10)))
+        while await _workers(channel):
+            pass
+
+
 async def test_one_file_is_packed_under_its_name(agent: Path) -> None:
     async with opened(agent) as channel:
         await script(channel, "cd /tmp; echo content > file; ln -s file link")
@@ -620,16 +744,18 @@ async def test_every_number_is_an_error() -> None:
         assert statuses_of(caught.value)[0] in (400, 403, 404, 409)
         words = caught.value.detail.removeprefix("/x: ")
         assert words not in ("", caught.value.detail)
-        if number in files.CAUSES:
-            assert (caught.value.reason, words) == files.CAUSES[number]
+        if number in CAUSES:
+            assert (caught.value.reason, words) == CAUSES[number]
 
 
 async def test_a_path_that_the_sandbox_reports_is_short_and_printable() -> None:
-    for said in (b"a\n\x1b[31m\xff\xe2\x80\xae", b"x" * 60_000):
+    root, top = guest.Entry(mode=stat.S_IFDIR, inode=1), guest.Entry(mode=stat.S_IFDIR, inode=2)
+    for name in (b"a\n\x1b[31m\xff\xe2\x80\xae", b"x" * 60_000):
+        inner = guest.Entry(name=name, mode=stat.S_IFREG)
         with pytest.raises(ConflictError) as caught:
             await told(
                 lambda channel: files.remove(channel, "/x", recursive=True),
-                {"data": said, "stream": STDERR},
+                {"data": answer(root) + answer(top) + answer(top, inner)},
                 ended(errno.EBUSY),
             )
         assert caught.value.detail.isprintable()
@@ -637,23 +763,68 @@ async def test_a_path_that_the_sandbox_reports_is_short_and_printable() -> None:
         assert caught.value.detail.endswith(": in use")
 
 
+def answer(*entries: guest.Entry) -> bytes:
+    """Return the answer of a worker: entries, and its end."""
+    return b"".join(encoded_number(len(bytes(each))) + bytes(each) for each in entries) + b"\0"
+
+
+def content(*numbers: int | bytes) -> bytes:
+    """Return the answer of a worker that reads a file of three bytes, with this content."""
+    said = (each if isinstance(each, bytes) else encoded_number(each) for each in numbers)
+    return answer(guest.Entry(mode=stat.S_IFREG, size=3))[:-1] + b"".join(said) + b"\0"
+
+
+def _named_file(name: bytes) -> guest.Entry:
+    return guest.Entry(name=name, mode=stat.S_IFREG)
+
+
+def _listed(name: bytes) -> list[dict[str, Any]]:
+    return [{"data": answer(guest.Entry(mode=stat.S_IFDIR), _named_file(name)) + answer(guest.Entry())}, {}]
+
+
+NAMES = (b"", b".", b"..", b"../x", b"/x", b"a/b", b"a\0")
+# What nobody has asked a worker for that reads a file, or looks for a directory first.
+_TOLERATED = {"data": b"\0"}
 LIES: dict[str, tuple[Callable[[Channel], Awaitable[object]], list[dict[str, Any]]]] = {
     "no entry": (lambda channel: files.stat(channel, "/x"), [{}]),
-    "no type": (lambda channel: files.stat(channel, "/x"), [{"data": bytes(guest.Entry(mode=0o644))}, {}]),
-    "mode": (lambda channel: files.stat(channel, "/x"), [{"data": bytes(guest.Entry(mode=2**31))}, {}]),
+    "nothing": (lambda channel: files.stat(channel, "/x"), [{"data": b"\0"}]),
+    "two entries": (
+        lambda channel: files.stat(channel, "/x"),
+        [{"data": answer(guest.Entry(mode=stat.S_IFREG), guest.Entry(mode=stat.S_IFREG))}],
+    ),
+    "no type": (lambda channel: files.stat(channel, "/x"), [{"data": answer(guest.Entry(mode=0o644))}]),
+    "mode": (lambda channel: files.stat(channel, "/x"), [{"data": answer(guest.Entry(mode=2**31))}]),
+    "size": (
+        lambda channel: files.stat(channel, "/x"),
+        [{"data": answer(guest.Entry(mode=stat.S_IFREG, size=2**63))}],
+    ),
+    "number": (lambda channel: files.stat(channel, "/x"), [{"data": b"\xff" * 20}]),
+    "no answer": (lambda channel: files.write_file(channel, "/x", b""), [{}]),
+    "an entry for nothing": (
+        lambda channel: files.make_dir(channel, "/x"),
+        [{"data": answer(guest.Entry(mode=stat.S_IFREG))}],
+    ),
+    **{f"name {name!r}": (lambda channel: files.list_dir(channel, "/x"), _listed(name)) for name in NAMES},
     **{
-        f"name {name!r}": (
-            lambda channel: files.list_dir(channel, "/x"),
-            [{"data": framed_entry(guest.Entry(name=name, mode=stat.S_IFREG))}, {}],
+        f"packed name {name!r}": (
+            lambda channel: packed(channel, "/x"),
+            [_TOLERATED, {"data": answer(guest.Entry(mode=stat.S_IFDIR), _named_file(name))}],
         )
-        for name in (b"", b".", b"..", b"../x", b"/x", b"a/b", b"a\0")
+        for name in NAMES
     },
     "cut short": (
         lambda channel: files.list_dir(channel, "/x"),
-        [{"data": framed_entry(guest.Entry(name=b"a", mode=stat.S_IFREG))[:-1]}, {}],
+        [{"data": answer(guest.Entry(name=b"a", mode=stat.S_IFREG))[:-2]}, {}],
     ),
-    "large": (lambda channel: files.list_dir(channel, "/x"), [{"data": encoded_number(2**40)}, {}]),
-    "no archive": (lambda channel: packed(channel, "/x"), [{"data": b"\xff" * 500}, {}]),
+    "large": (lambda channel: files.list_dir(channel, "/x"), [{"data": encoded_number(2**40)}]),
+    "no archive": (lambda channel: packed(channel, "/x"), [{"data": b"\xff" * 500}]),
+    "too much": (lambda channel: packed(channel, "/x"), [{"data": content(0, 4, b"1234", 0, 0)}]),
+    "too far": (lambda channel: packed(channel, "/x"), [{"data": content(2**62, 0)}]),
+    "too little": (lambda channel: packed(channel, "/x"), [{"data": content(0, 2, b"12", 0, 0)}]),
+    "more behind it": (
+        lambda channel: packed(channel, "/x"),
+        [{"data": content(0, 3, b"123", 0, 0)[:-1] + answer(guest.Entry(mode=stat.S_IFREG))}],
+    ),
     "ends early": (
         lambda channel: files.unpack(channel, "/x", chunks(tar((member("a"), bytes(2**20))))),
         [{}],
@@ -673,15 +844,14 @@ async def test_nonsense_is_an_error(lie: str) -> None:
     [
         lambda channel: files.read_file(channel, "/x"),
         lambda channel: files.list_dir(channel, "/x"),
-        lambda channel: files.stat(channel, "/x"),
     ],
-    ids=["read", "list", "stat"],
+    ids=["read", "list"],
 )
 async def test_answers_without_end_are_not_kept(call: Callable[[Channel], Awaitable[object]]) -> None:
     liar = await Liar().opened()
     calling = asyncio.ensure_future(call(liar.channel))
     await asyncio.sleep(0)
-    data = framed_entry(guest.Entry(name=b"a", mode=stat.S_IFREG)) * 4096
+    data = answer(guest.Entry(name=b"a", mode=stat.S_IFREG))[:-1] * 4096
     offset = limit = 0
     while not calling.done():
         for asked in liar.asked:

@@ -14,7 +14,7 @@ from agents import SANITIZERS, SOURCES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flash_sandbox.orchestrator.guest.entries import framed_entry, parsed_entry
+from flash_sandbox.orchestrator.guest.entries import parsed_entry
 from flash_sandbox.orchestrator.guest.messages import parse, serialize
 from hatch_build import FLAGS
 
@@ -70,16 +70,7 @@ TO_GUEST: Final = {
         ),
         label=some_bytes,
     ),
-    "file": st.builds(
-        guest.FileTask,
-        kind=st.sampled_from(guest.FileKind),
-        path=some_bytes,
-        target=some_bytes,
-        mode=uint32,
-        parents=st.booleans(),
-        recursive=st.booleans(),
-        window=uint64,
-    ),
+    "files": st.builds(guest.FileWorker, window=uint64),
     "dial": st.builds(guest.Dial, port=uint32, path=some_bytes, window=uint64),
     "input": st.builds(guest.Input, data=st.binary(max_size=70_000), end=st.booleans()),
     "window": st.builds(guest.Window, received=uint64, limit=uint64, resend=st.booleans()),
@@ -172,12 +163,14 @@ def test_any_bytes_are_a_message_to_the_host_or_refused(data: bytes) -> None:
         gid=uint32,
         modified_ns=st.integers(-(2**63), 2**63 - 1),
         link=some_bytes,
-        same_as=some_bytes,
+        device=uint64,
+        inode=uint64,
+        names=uint64,
     )
 )
 def test_entries_are_read_as_they_were_written(entry: guest.Entry) -> None:
     assert parsed_entry(bytes(entry)) == entry
-    assert framed_entry(entry).endswith(bytes(entry))
+    assert b"".join(serialize(entry)) == bytes(entry)
 
 
 def test_fields_that_the_host_does_not_know_are_skipped() -> None:

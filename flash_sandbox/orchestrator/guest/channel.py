@@ -41,6 +41,9 @@ class Channel:
         on_failure: Called once, with the reason, when the channel fails.
         on_lost: Called when a stream ends: the tasks wait for another `connect`. None if there is no other
             stream to come: the channel fails.
+
+    Attributes:
+        idle_file_workers: Workers for files that have nothing to do.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Channel:
         on_failure: Callable[[ChannelFailed], None] | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
+        self.idle_file_workers: list[Task] = []
         self._on_failure = on_failure
         self._on_lost = on_lost
         self._write: Callable[[Sequence[bytes]], None] | None = None
@@ -155,10 +159,9 @@ class Channel:
         program.window = WINDOW
         return self._begin(keep, run=program)
 
-    def file(self, operation: guest.FileTask) -> Task:
-        """Begin a file operation."""
-        operation.window = WINDOW
-        return self._begin(file=operation)
+    def files(self) -> Task:
+        """Start a worker for files."""
+        return self._begin(files=guest.FileWorker(window=WINDOW))
 
     def dial(self, *, port: int = 0, path: bytes = b"") -> Task:
         """Connect to a TCP port on the sandbox's loopback interface, or to a Unix socket."""

@@ -1,30 +1,28 @@
-"""The form in which the guest agent sends and takes files: entries, and the content of regular files.
+"""What trees of files are made of, on their way between archives and sandboxes.
 
-An entry is a `guest.Entry` behind its length. In a tree, the content of a regular file follows its entry in
-pieces: how many bytes to skip, how many bytes follow, and these; a piece of no bytes is the last. The agent
-is not trusted: what is kept in memory of what it sends is bounded.
+Neither side is trusted: what is kept in memory of what it sends is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import stat
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Final
 
 import flash_sandbox_guest as guest
 
-from .messages import encoded_number, parse, serialize
+from .messages import parse
 
 __all__ = [
     "CHUNK_BYTES",
+    "MAX_ENTRY",
     "MAX_SIZE",
     "ByteSource",
     "Gathered",
+    "Item",
     "Malformed",
-    "framed_entry",
-    "has_content",
-    "next_entry",
+    "entry_name",
     "parsed_entry",
     "shown",
 ]
@@ -35,7 +33,9 @@ CHUNK_BYTES: Final = 65_536
 MAX_SIZE: Final = 2**63 - 1
 """Bytes of the largest file."""
 
-_MAX_ENTRY: Final = 1 << 20
+MAX_ENTRY: Final = 1 << 20
+"""Bytes of the largest entry."""
+
 _MAX_MODE: Final = 0xFFFF
 _MAX_ID: Final = 2**32 - 1
 _MAX_NUMBER_BITS: Final = 63
@@ -44,6 +44,21 @@ _SHOWN_BYTES: Final = 200
 
 class Malformed(Exception):
     """What came is not what was agreed on; the text says why."""
+
+
+@dataclass(slots=True)
+class Item:
+    """Something in a tree.
+
+    Attributes:
+        entry: What it is; its name is its path below the top of the tree.
+        same_as: Path of an earlier regular file that this is another name of.
+        content: Offsets, and what is there, of a regular file; None for anything else.
+    """
+
+    entry: guest.Entry
+    same_as: bytes = b""
+    content: AsyncIterator[tuple[int, bytes]] | None = None
 
 
 class ByteSource:
@@ -150,20 +165,6 @@ class Gathered:
         return taken
 
 
-async def next_entry(source: ByteSource) -> guest.Entry | None:
-    """Read the next entry; None at the end.
-
-    Raises:
-        Malformed: It is none.
-    """
-    if await source.is_at_end():
-        return None
-    size = await source.number()
-    if size > _MAX_ENTRY:
-        raise Malformed("an entry is too large")
-    return parsed_entry(await source.exactly(size))
-
-
 def parsed_entry(data: bytes) -> guest.Entry:
     """Read an entry.
 
@@ -179,15 +180,15 @@ def parsed_entry(data: bytes) -> guest.Entry:
     return entry
 
 
-def framed_entry(entry: guest.Entry) -> bytes:
-    """Return an entry behind its length."""
-    data = b"".join(serialize(entry))
-    return encoded_number(len(data)) + data
+def entry_name(entry: guest.Entry) -> bytes:
+    """Return the name of something in a directory.
 
-
-def has_content(entry: guest.Entry) -> bool:
-    """Return whether the content of a file follows this entry of a tree."""
-    return stat.S_ISREG(entry.mode) and not entry.same_as
+    Raises:
+        Malformed: There cannot be such a name.
+    """
+    if entry.name in (b"", b".", b"..") or b"/" in entry.name or b"\0" in entry.name:
+        raise Malformed(f"{shown(entry.name)} is no name of a file in a directory")
+    return entry.name
 
 
 def shown(text: bytes) -> str:

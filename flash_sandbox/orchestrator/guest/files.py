@@ -1,42 +1,38 @@
 """The files of a sandbox, by way of its guest agent.
 
 Each operation is done by a process inside the sandbox, so the kernel resolves every path there, whatever the
-sandbox makes of its links meanwhile. What the agent answers is the sandbox's word: it is checked, and it has
-bounds and a deadline.
+sandbox makes of its links meanwhile. What it answers is checked, and has bounds and a deadline.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import os
 import secrets
 import stat as modes
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from operator import itemgetter
+from typing import Final, TypeVar
 
 import flash_sandbox_guest as guest
 
 from ...errors import (
     InvalidArgumentError,
     PayloadTooLargeError,
-    Reason,
     SandboxEndedError,
     SandboxError,
     SandboxFileConflictError,
-    SandboxTimeoutError,
-    error_for,
 )
 from ...models import MAX_MESSAGE_BYTES, FileInfo, FileType
 from ..cancellation import completed
 from .channel import Channel, ChannelFailed
-from .entries import CHUNK_BYTES, ByteSource, Malformed, framed_entry, next_entry, parsed_entry, shown
-from .tar_reader import pack_of_tar
-from .tar_writer import tar_of_pack
+from .entries import ByteSource, Item, Malformed, entry_name, parsed_entry
+from .file_worker import FileWorker, Kind, failure, tolerating, within
+from .tar_reader import MalformedArchive, items_of_tar
+from .tar_writer import tar_of_items
+from .trees import list_tree, remove_tree, unpack_tree
 
 __all__ = [
-    "CAUSES",
     "SECONDS",
     "STALL_SECONDS",
     "TREE_SECONDS",
@@ -65,7 +61,10 @@ STALL_SECONDS: Final = 30.0
 # An entry becomes up to six times as long in JSON, and a client takes 128 MiB.
 _LIST_BYTES: Final = MAX_MESSAGE_BYTES
 _LIST_ENTRIES: Final = 250_000
-_SAID_BYTES: Final = 1024
+_DIRECTORY_MODE: Final = 0o755
+
+_GONE: Final = tolerating(errno.ENOENT)
+_ANYTHING: Final = 2**64 - 1
 
 _TYPES: Final[dict[int, FileType]] = {
     modes.S_IFREG: "file",
@@ -77,92 +76,107 @@ _TYPES: Final[dict[int, FileType]] = {
     modes.S_IFBLK: "block_device",
 }
 
-CAUSES: Final[dict[int, tuple[Reason, str]]] = {
-    errno.ENOENT: (Reason.FILE_NOT_FOUND, "no such file or directory"),
-    errno.EACCES: (Reason.FILE_DENIED, "permission denied"),
-    errno.EPERM: (Reason.FILE_DENIED, "operation not permitted"),
-    errno.EROFS: (Reason.FILE_DENIED, "read-only file system"),
-    errno.EISDIR: (Reason.FILE_CONFLICT, "is a directory"),
-    errno.ENOTDIR: (Reason.FILE_CONFLICT, "not a directory"),
-    errno.EEXIST: (Reason.FILE_EXISTS, "there is one already"),
-    errno.ENOTEMPTY: (Reason.FILE_CONFLICT, "directory not empty"),
-    errno.ELOOP: (Reason.FILE_CONFLICT, "too many levels of links"),
-    errno.EMLINK: (Reason.FILE_CONFLICT, "too many links"),
-    errno.ENOSPC: (Reason.FILE_CONFLICT, "no space left on device"),
-    errno.EDQUOT: (Reason.FILE_CONFLICT, "no space left on device"),
-    errno.EFBIG: (Reason.FILE_CONFLICT, "too large for the file system"),
-    errno.EBUSY: (Reason.FILE_CONFLICT, "in use"),
-    errno.ETXTBSY: (Reason.FILE_CONFLICT, "in use"),
-    errno.ESTALE: (Reason.FILE_CONFLICT, "was changed meanwhile"),
-    errno.EXDEV: (Reason.FILE_CONFLICT, "cannot be moved to another file system"),
-    errno.EIO: (Reason.FILE_CONFLICT, "input/output error"),
-    errno.EAGAIN: (Reason.FILE_CONFLICT, "the sandbox has no room for another process"),
-    errno.ENOMEM: (Reason.FILE_CONFLICT, "the sandbox has no memory left"),
-    errno.EMFILE: (Reason.FILE_CONFLICT, "too many open files"),
-    errno.ENFILE: (Reason.FILE_CONFLICT, "too many open files"),
-    errno.EINTR: (Reason.FILE_CONFLICT, "the process that did it was killed"),
-    errno.ENAMETOOLONG: (Reason.INVALID_ARGUMENT, "a name is too long"),
-}
-"""What the errors of operations mean (errno(3))."""
-
-_INVALID: Final = {
-    guest.FileKind.READ: "is no regular file",
-    guest.FileKind.WRITE: "is no regular file",
-    guest.FileKind.PACK: "is no regular file",
-    guest.FileKind.MOVE: "cannot be moved into itself",
-    guest.FileKind.REMOVE: "cannot be removed",
-}
-"""What EINVAL means."""
+_Work = Callable[[FileWorker], Awaitable[_T]]
 
 
 async def read_file(channel: Channel, path: str) -> bytes:
     """Return the content of a regular file, of up to `MAX_MESSAGE_BYTES`."""
-    async with _within(SECONDS, path):
-        with _operation(channel, guest.FileKind.READ, path) as reading:
-            too_large = f"is larger than {MAX_MESSAGE_BYTES} bytes: download it"
-            return b"".join([piece async for piece in reading.pieces(MAX_MESSAGE_BYTES, too_large)])
+
+    async def read(worker: FileWorker) -> bytes:
+        parts, size = [], 0
+        worker.ask(Kind.READ, path.encode(), follow=True, whole=True)
+        if await worker.first_entry() is None:
+            raise Malformed("it answers nothing")
+        async for _, data in worker.content():
+            size += len(data)
+            if size > MAX_MESSAGE_BYTES:
+                raise PayloadTooLargeError(f"{path}: is larger than {MAX_MESSAGE_BYTES} bytes: download it")
+            parts.append(data)
+        return b"".join(parts)
+
+    return await _do(channel, path, SECONDS, read)
 
 
 async def write_file(
     channel: Channel, path: str, content: bytes, *, mode: int = 0, parents: bool = False
 ) -> None:
     """Replace a file at once; a `mode` of 0 keeps that of the file, or is 0644."""
-    async with _within(SECONDS, path):
-        with _operation(channel, guest.FileKind.WRITE, path, mode=mode, parents=parents) as writing:
-            await writing.write(content, end=True)
-            await writing.succeed()
+
+    async def write(worker: FileWorker) -> None:
+        if parents:
+            _ask_for_parents(worker, path)
+        worker.ask(Kind.WRITE, path.encode(), mode=mode)
+        if content:
+            await worker.write(0, content)
+        await worker.write(0, b"")
+        await worker.settle()
+
+    await _do(channel, path, SECONDS, write)
 
 
 async def stat(channel: Channel, path: str) -> FileInfo:
     """Return what is at a path; of a link the link itself."""
-    async with _within(SECONDS, path):
-        return _info(path, path, await _entry(channel, path))
+    return _info(path, path, await _do(channel, path, SECONDS, lambda worker: _entry(worker, path)))
 
 
 async def list_dir(channel: Channel, path: str) -> tuple[FileInfo, ...]:
     """Return what is in a directory, by name; what is not UTF-8 in a name reads as U+FFFD."""
-    found: list[FileInfo] = []
-    too_large = "holds more files than one message can tell of"
-    async with _within(TREE_SECONDS, path):
-        with _operation(channel, guest.FileKind.LIST, path) as listing:
-            source = ByteSource(listing.pieces(_LIST_BYTES, too_large))
-            while (entry := await next_entry(source)) is not None:
-                if entry.name in (b"", b".", b"..") or b"/" in entry.name:
-                    raise Malformed(f"{shown(entry.name)} is no name of a file in a directory")
-                found.append(_info(path, entry.name.decode("utf-8", "replace"), entry))
-                if len(found) > _LIST_ENTRIES:
-                    raise PayloadTooLargeError(f"{path}: {too_large}")
-    return tuple(found)
+
+    async def list_all(worker: FileWorker) -> list[tuple[bytes, FileInfo]]:
+        found: list[tuple[bytes, FileInfo]] = []
+        size = 0
+        worker.ask(Kind.ENTER, path.encode(), follow=True, list=True)
+        # No worker that waits holds up an unmount.
+        worker.ask(Kind.ENTER, b"/")
+        if await worker.first_entry(2) is None:
+            raise Malformed("it answers nothing")
+        while data := await worker.next_frame():
+            size += len(data)
+            if len(found) == _LIST_ENTRIES or size > _LIST_BYTES:
+                raise PayloadTooLargeError(f"{path}: holds more files than one message can tell of")
+            entry = parsed_entry(data)
+            info = _info(path, entry.name.decode("utf-8", "replace"), entry)
+            found.append((entry_name(entry), info))
+        await worker.result()
+        return found
+
+    found = await _do(channel, path, TREE_SECONDS, list_all)
+    return tuple(info for _, info in sorted(found, key=itemgetter(0)))
 
 
 async def make_dir(channel: Channel, path: str, *, mode: int = 0, parents: bool = False) -> None:
     """Make a directory; a `mode` of 0 is 0755."""
-    await _perform(channel, SECONDS, guest.FileKind.MAKE_DIR, path, mode=mode, parents=parents)
+
+    async def make(worker: FileWorker) -> None:
+        if parents:
+            _ask_for_parents(worker, path)
+            worker.ask(Kind.STAT, path.encode(), follow=True, tolerated=_GONE)
+            there = await worker.result()
+            if there is not None and modes.S_ISDIR(there.mode):
+                return
+        worker.ask(Kind.MAKE, path.encode(), mode=modes.S_IFDIR | (mode or _DIRECTORY_MODE))
+        await worker.settle()
+
+    await _do(channel, path, SECONDS, make)
 
 
 async def remove(channel: Channel, path: str, *, recursive: bool = False) -> None:
     """Remove a file, a link itself, or a directory."""
-    await _perform(channel, TREE_SECONDS, guest.FileKind.REMOVE, path, recursive=recursive)
+
+    async def remove_it(worker: FileWorker) -> None:
+        encoded = path.encode()
+        root, entry = await _entry(worker, "/"), await _entry(worker, path)
+        is_root = (root.device, root.inode) == (entry.device, entry.inode)
+        if is_root or encoded.rpartition(b"/")[2] in (b"", b".", b".."):
+            # Everything would go with it.
+            raise failure(path, errno.EINVAL, Kind.REMOVE_DIR)
+        if recursive and modes.S_ISDIR(entry.mode):
+            await remove_tree(worker, encoded)
+            return
+        worker.ask(Kind.REMOVE_DIR if modes.S_ISDIR(entry.mode) else Kind.UNLINK, encoded)
+        await worker.settle()
+
+    await _do(channel, path, TREE_SECONDS, remove_it)
 
 
 async def move(channel: Channel, source: str, target: str) -> None:
@@ -170,17 +184,30 @@ async def move(channel: Channel, source: str, target: str) -> None:
 
     To another file system it is copied, and removed once the copy is whole and in its place.
     """
-    async with _within(TREE_SECONDS, f"{source} to {target}"):
-        with _operation(channel, guest.FileKind.MOVE, source, target=target.encode()) as moving:
-            ended = await moving.outcome()
-            if ended.status != errno.EXDEV:
-                moving.require_success(ended)
-                return
+
+    async def rename(worker: FileWorker) -> bool:
+        entry = await _entry(worker, source)
+        worker.ask(Kind.STAT, target.encode(), follow=True, tolerated=_ANYTHING)
+        there = await worker.result()
+        if there is not None and modes.S_IFDIR in (modes.S_IFMT(entry.mode), modes.S_IFMT(there.mode)):
+            raise failure(f"{source}: {target}", errno.EEXIST)
+        worker.ask(Kind.MOVE, source.encode(), target=target.encode())
+        try:
+            await worker.settle()
+        except SandboxError:
+            if worker.error != errno.EXDEV:
+                raise
+            return False
+        return True
+
+    async with within(TREE_SECONDS, f"{source} to {target}"):
+        if await _do(channel, source, None, rename):
+            return
         directory = target.rpartition("/")[0] or "/"
         beside = f"{directory.rstrip('/')}/.flash-sandbox-{secrets.token_hex(8)}"
         try:
             await _copy(channel, source, directory, beside)
-            await _perform(channel, SECONDS, guest.FileKind.MOVE, beside, target=target.encode())
+            await _do(channel, beside, None, lambda worker: _rename(worker, beside, target))
         except BaseException:
             with suppress(SandboxError):
                 await completed(remove(channel, beside, recursive=True))
@@ -190,155 +217,109 @@ async def move(channel: Channel, source: str, target: str) -> None:
 
 async def unpack(channel: Channel, path: str, chunks: AsyncIterator[bytes]) -> None:
     """Unpack a tar archive into a directory, as it comes."""
-    with _operation(channel, guest.FileKind.UNPACK, path, parents=True) as unpacking:
+    with _worker(channel, path, STALL_SECONDS) as worker:
+        _ask_for_parents(worker, path)
+        _ask_for_directory(worker, path.encode())
         try:
-            async with aclosing(pack_of_tar(ByteSource(chunks))) as items:
-                async for item in items:
-                    await _in_time(unpacking.write(item), path)
-                    if unpacking.has_ended:
-                        # Before it has all: it has failed.
-                        await unpacking.succeed()
-                        raise _nonsense(path, Malformed("it has not taken the archive"))
-        except Malformed as error:
+            async with aclosing(items_of_tar(ByteSource(chunks))) as items:
+                await unpack_tree(worker, path.encode(), items)
+        except MalformedArchive as error:
             raise InvalidArgumentError(f"{path}: the archive cannot be unpacked: {error}") from error
-        await _in_time(unpacking.write(b"", end=True), path)
-        await _in_time(unpacking.succeed(), path)
 
 
 async def pack(channel: Channel, path: str) -> AsyncGenerator[bytes]:
     """Pack a file or directory into a tar archive, as it is taken."""
-    with _operation(channel, guest.FileKind.PACK, path) as packing:
+    with _worker(channel, path, STALL_SECONDS) as worker:
         async with (
-            aclosing(packing.pieces()) as pieces,
-            aclosing(tar_of_pack(ByteSource(pieces))) as archive,
+            aclosing(list_tree(worker, path.encode())) as items,
+            aclosing(tar_of_items(items)) as archive,
         ):
-            while (chunk := await _in_time(anext(archive, None), path)) is not None:
+            async for chunk in archive:
                 yield chunk
 
 
-class _Operation:
-    """One operation of the agent.
-
-    Args:
-        channel: The channel to the agent.
-        kind: What to do.
-        path: What to do it to.
-        more: More of `guest.FileTask`.
-    """
-
-    def __init__(self, channel: Channel, kind: guest.FileKind, path: str, **more: Any) -> None:
-        self._kind = kind
-        self._path = path
-        self._said = b""
-        self._task = channel.file(guest.FileTask(kind=kind, path=path.encode(), **more))
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has ended."""
-        return self._task.has_ended
-
-    async def write(self, data: bytes, *, end: bool = False) -> None:
-        """Send input; nothing where it has ended."""
-        await self._task.write(data, end=end)
-
-    async def pieces(self, limit: int | None = None, too_large: str = "") -> AsyncGenerator[bytes]:
-        """Yield what it sends, and raise at the end what it failed with."""
-        size = 0
-        async for output in self._task.output():
-            if output.stream == guest.OutputStream.STDERR:
-                self._said = (self._said + output.data)[:_SAID_BYTES]
-                continue
-            size += len(output.data)
-            if limit is not None and size > limit:
-                raise PayloadTooLargeError(f"{self._path}: {too_large}")
-            yield output.data
-        self.require_success(await self._task.ended())
-
-    async def outcome(self) -> guest.Ended:
-        """Wait for its end; what it sends is dropped."""
-        async for output in self._task.output():
-            if output.stream == guest.OutputStream.STDERR:
-                self._said = (self._said + output.data)[:_SAID_BYTES]
-        return await self._task.ended()
-
-    async def succeed(self) -> None:
-        """Wait for its end, and raise what it failed with."""
-        self.require_success(await self.outcome())
-
-    def require_success(self, ended: guest.Ended) -> None:
-        """Raise what it failed with, if it did."""
-        if ended.status == 0:
-            return
-        what = self._path
-        if self._said and self._said != self._path.encode():
-            what += f": {shown(self._said)}"
-        raise _failure(what, self._kind, ended.status)
-
-    def close(self) -> None:
-        """Have it forgotten, and ended where it has not."""
-        self._task.forget()
+async def _do(channel: Channel, path: str, seconds: float | None, work: _Work[_T]) -> _T:
+    """Do something that can be done again if its worker was killed while it was idle."""
+    async with within(seconds, path):
+        while True:
+            with _worker(channel, path) as worker:
+                try:
+                    return await work(worker)
+                except SandboxError:
+                    if not (worker.is_reused and worker.was_killed) or worker.has_answered:
+                        raise
 
 
 @contextmanager
-def _operation(channel: Channel, kind: guest.FileKind, path: str, **more: Any) -> Iterator[_Operation]:
-    """Do something, and give it up where the block is left before its end."""
+def _worker(channel: Channel, path: str, stall_seconds: float | None = None) -> Iterator[FileWorker]:
+    """Have a worker for the length of a block."""
     try:
-        operation = _Operation(channel, kind, path, **more)
+        worker = FileWorker(channel, path, stall_seconds=stall_seconds)
         try:
-            yield operation
+            yield worker
         finally:
-            operation.close()
-    except ChannelFailed as failure:
-        raise SandboxEndedError(f"{path}: {failure}") from failure
+            worker.close()
+    except ChannelFailed as error:
+        raise SandboxEndedError(f"{path}: {error}") from error
     except Malformed as error:
         raise _nonsense(path, error) from error
 
 
-async def _perform(channel: Channel, seconds: float, kind: guest.FileKind, path: str, **more: Any) -> None:
-    async with _within(seconds, path):
-        with _operation(channel, kind, path, **more) as operation:
-            await operation.succeed()
+def _ask_for_parents(worker: FileWorker, path: str) -> None:
+    """Ask for the directories above a path, as far as they are missing."""
+    encoded = path.encode()
+    at = encoded.find(b"/", 1)
+    while at > 0:
+        _ask_for_directory(worker, encoded[:at])
+        at = encoded.find(b"/", at + 1)
 
 
-async def _entry(channel: Channel, path: str) -> guest.Entry:
-    """Return what is at a path."""
-    with _operation(channel, guest.FileKind.STAT, path) as looking:
-        said = b"".join([piece async for piece in looking.pieces(CHUNK_BYTES, "has too long a name")])
-        return parsed_entry(said)
+def _ask_for_directory(worker: FileWorker, path: bytes) -> None:
+    mode, tolerated = modes.S_IFDIR | _DIRECTORY_MODE, tolerating(errno.EEXIST)
+    worker.ask(Kind.MAKE, path, mode=mode, tolerated=tolerated)
+
+
+async def _entry(worker: FileWorker, path: str) -> guest.Entry:
+    """Return what is at a path; of a link the link itself."""
+    worker.ask(Kind.STAT, path.encode())
+    entry = await worker.result()
+    if entry is None:
+        raise Malformed("it answers nothing")
+    return entry
+
+
+async def _rename(worker: FileWorker, path: str, target: str) -> None:
+    worker.ask(Kind.MOVE, path.encode(), target=target.encode())
+    await worker.settle()
 
 
 async def _copy(channel: Channel, source: str, directory: str, copy: str) -> None:
     """Copy a file, a link or a tree, with its owners, to a path in a directory."""
-    entry = await _entry(channel, source)
-    kind = modes.S_IFMT(entry.mode)
-    if kind not in (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK, modes.S_IFIFO):
-        raise _failure(source, guest.FileKind.MOVE, errno.EXDEV)
-    is_tree = kind == modes.S_IFDIR
-    entry.name = b"" if is_tree else copy.rpartition("/")[2].encode()
-    with _operation(channel, guest.FileKind.UNPACK, copy if is_tree else directory) as unpacking:
-        if kind in (modes.S_IFLNK, modes.S_IFIFO):
-            await unpacking.write(framed_entry(entry))
+    with _worker(channel, source) as reader, _worker(channel, copy) as writer:
+        entry = await _entry(reader, source)
+        name = copy.rpartition("/")[2].encode()
+        if modes.S_ISDIR(entry.mode):
+            _ask_for_directory(writer, copy.encode())
+            async with aclosing(list_tree(reader, source.encode())) as items:
+                await unpack_tree(writer, copy.encode(), items)
+        elif modes.S_ISREG(entry.mode):
+            async with aclosing(list_tree(reader, source.encode())) as items:
+                await unpack_tree(writer, directory.encode(), _renamed(items, name))
+        elif modes.S_IFMT(entry.mode) in (modes.S_IFLNK, modes.S_IFIFO):
+            entry.name = name
+            await unpack_tree(writer, directory.encode(), _only(Item(entry)))
         else:
-            with _operation(channel, guest.FileKind.PACK, source) as packing:
-                items = ByteSource(packing.pieces())
-                await next_entry(items)
-                await unpacking.write(framed_entry(entry))
-                while not unpacking.has_ended and (data := await items.some(CHUNK_BYTES)):
-                    await unpacking.write(data)
-        await unpacking.write(b"", end=True)
-        await unpacking.succeed()
+            raise failure(source, errno.EXDEV)
 
 
-def _failure(what: str, kind: guest.FileKind, number: int) -> SandboxError:
-    """Return the error that the number of an error stands for."""
-    reason, words = Reason.FILE_CONFLICT, f"failed with error {number}"
-    if number == errno.EINVAL and kind in _INVALID:
-        words = _INVALID[kind]
-    elif number in CAUSES:
-        reason, words = CAUSES[number]
-    elif number in errno.errorcode:
-        words = os.strerror(number).lower()
-    return error_for(reason, f"{what}: {words}")
+async def _renamed(items: AsyncIterator[Item], name: bytes) -> AsyncIterator[Item]:
+    async for item in items:
+        item.entry.name = name
+        yield item
+
+
+async def _only(item: Item) -> AsyncIterator[Item]:
+    yield item
 
 
 def _info(path: str, name: str, entry: guest.Entry) -> FileInfo:
@@ -359,24 +340,3 @@ def _info(path: str, name: str, entry: guest.Entry) -> FileInfo:
 
 def _nonsense(path: str, error: Exception) -> SandboxFileConflictError:
     return SandboxFileConflictError(f"{path}: the sandbox tells nonsense of it: {error}")
-
-
-@asynccontextmanager
-async def _within(seconds: float, path: str) -> AsyncIterator[None]:
-    """Give an operation up after so many seconds."""
-    bound = asyncio.timeout(seconds)
-    try:
-        async with bound:
-            yield
-    except TimeoutError:
-        if bound.expired():
-            raise SandboxTimeoutError(
-                f"{path}: nothing came of it for {seconds:g} s, so it was given up"
-            ) from None
-        raise
-
-
-async def _in_time(step: Awaitable[_T], path: str) -> _T:
-    """Wait for a step of an archive's way, but not for ever."""
-    async with _within(STALL_SECONDS, path):
-        return await step

@@ -1,4 +1,4 @@
-"""Tar archives of callers, read into the form of the trees that a guest agent unpacks.
+"""Tar archives of callers, read as the items of trees.
 
 It reads ustar, GNU and pax archives, sparse files included. It keeps nothing in memory but the headers of one
 file, and those are bounded.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import flash_sandbox_guest as guest
 
-from .entries import CHUNK_BYTES, MAX_SIZE, ByteSource, Gathered, Malformed, framed_entry, has_content, shown
-from .messages import encoded_number
+from .entries import CHUNK_BYTES, MAX_SIZE, ByteSource, Item, Malformed, shown
 
-__all__ = ["pack_of_tar"]
+__all__ = ["MalformedArchive", "items_of_tar"]
 
 _BLOCK: Final = 512
 _MAX_HEADERS: Final = 1 << 20
@@ -50,52 +50,72 @@ _TIME: Final = re.compile(rb"(-?)([0-9]{1,18})(?:\.([0-9]*))?")
 _DECIMAL: Final = re.compile(rb"[0-9]{1,18}")
 
 
+class MalformedArchive(Malformed):
+    """An archive cannot be unpacked; the text says why."""
+
+
 @dataclass(slots=True)
 class _Member:
     """A file of an archive.
 
     Attributes:
         entry: What it is.
+        same_as: Path of the file that it is another name of.
         stored: How many bytes of its content follow in the archive.
         segments: Where these belong in the file, offset and size each.
-        padded: How many bytes follow in the archive, with what fills the last block.
     """
 
     entry: guest.Entry
+    same_as: bytes = b""
     stored: int = 0
     segments: list[tuple[int, int]] = field(default_factory=list)
 
+    @property
+    def has_content(self) -> bool:
+        """Whether it is a file of its own."""
+        return stat.S_ISREG(self.entry.mode) and not self.same_as
 
-async def pack_of_tar(source: ByteSource) -> AsyncGenerator[bytes]:
-    """Read a tar archive, and yield what the agent unpacks. Owners are not taken over.
+
+async def items_of_tar(source: ByteSource) -> AsyncGenerator[Item]:
+    """Read a tar archive. Owners are not taken over. The content of an item is read before the next one.
 
     Raises:
-        Malformed: It is no tar archive, or has something that cannot be unpacked.
+        MalformedArchive: It is no tar archive, or has something that cannot be unpacked.
     """
-    if await source.is_at_end():
-        raise Malformed("it is empty")
-    members = _TarReader(source)
-    out = Gathered()
-    while (member := await members.next()) is not None:
-        if out.add(framed_entry(member.entry)):
-            yield out.take()
-        at = 0
+    with _malformed_archives():
+        if await source.is_at_end():
+            raise Malformed("it is empty")
+        members = _TarReader(source)
+        while (member := await members.next()) is not None:
+            content = _content(source, member) if member.has_content else None
+            yield Item(member.entry, member.same_as, content)
+            if content is not None:
+                # What nobody has read of it.
+                async for _ in content:
+                    pass
+            await source.skip(-member.stored % _BLOCK)
+        while await source.some(CHUNK_BYTES):
+            pass
+
+
+async def _content(source: ByteSource, member: _Member) -> AsyncGenerator[tuple[int, bytes]]:
+    with _malformed_archives():
         for offset, size in member.segments:
-            out.add(encoded_number(offset - at), encoded_number(size))
-            at = offset + size
-            while size:
-                data = await source.some(size)
+            at, end = offset, offset + size
+            while at < end:
+                data = await source.some(end - at)
                 if not data:
                     raise Malformed("it is cut short")
-                size -= len(data)
-                if out.add(data):
-                    yield out.take()
-        if has_content(member.entry):
-            out.add(encoded_number(member.entry.size - at), encoded_number(0))
-        await source.skip(-member.stored % _BLOCK)
-    yield out.take()
-    while await source.some(CHUNK_BYTES):
-        pass
+                yield at, data
+                at += len(data)
+
+
+@contextmanager
+def _malformed_archives() -> Iterator[None]:
+    try:
+        yield
+    except Malformed as error:
+        raise MalformedArchive(str(error)) from error
 
 
 class _TarReader:
@@ -155,13 +175,12 @@ class _TarReader:
             name=_inside(name),
             mode=mode | (_number(block[100:108]) & 0o7777),
             link=link if kind == _LINK else b"",
-            same_as=_inside(link) if kind == _HARD_LINK else b"",
             modified_ns=_modified(records.get(b"mtime"), block),
         )
-        if (kind == _HARD_LINK and not entry.same_as) or b"\0" in entry.name + link:
+        member = _Member(entry, _inside(link) if kind == _HARD_LINK else b"")
+        if (kind == _HARD_LINK and not member.same_as) or b"\0" in entry.name + link:
             raise Malformed(f"{shown(name)} has a name, or is a link, that there cannot be")
-        member = _Member(entry)
-        if has_content(entry) or kind == _LISTED_DIRECTORY:
+        if member.has_content or kind == _LISTED_DIRECTORY:
             member.stored = _number_of(records[b"size"]) if b"size" in records else _size(block[124:136])
         if kind == _LISTED_DIRECTORY:
             await self._source.skip(member.stored)
@@ -169,7 +188,7 @@ class _TarReader:
             await self._read_old_map(member, block)
         elif any(key.startswith(b"GNU.sparse.") for key in records):
             await self._read_map(member, records)
-        elif has_content(entry):
+        elif member.has_content:
             entry.size = member.stored
             member.segments = [(0, member.stored)] if member.stored else []
         return member

@@ -1,16 +1,14 @@
-"""Tar archives of the trees that a guest agent packs, in the format of GNU tar, which every tar reads."""
+"""Tar archives of trees, in the format of GNU tar, which every tar reads."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
-import flash_sandbox_guest as guest
+from .entries import CHUNK_BYTES, Gathered, Item, Malformed, shown
 
-from .entries import CHUNK_BYTES, ByteSource, Gathered, Malformed, has_content, next_entry, shown
-
-__all__ = ["tar_of_pack"]
+__all__ = ["tar_of_items"]
 
 _BLOCK: Final = 512
 _ZEROS: Final = bytes(CHUNK_BYTES)
@@ -24,55 +22,56 @@ _LONG_LINK: Final = b"K"
 _TYPES: Final = {stat.S_IFREG: b"0", stat.S_IFLNK: b"2", stat.S_IFDIR: _DIRECTORY, stat.S_IFIFO: b"6"}
 
 
-async def tar_of_pack(source: ByteSource) -> AsyncGenerator[bytes]:
-    """Make a tar archive of what the agent packs. Devices and sockets are left out.
+async def tar_of_items(items: AsyncIterator[Item]) -> AsyncGenerator[bytes]:
+    """Make a tar archive of a tree. Devices and sockets are left out.
 
     Raises:
-        Malformed: The agent sends something else, or a name that leads out of the archive.
+        Malformed: An item has a name that leads out of the archive.
     """
     out = Gathered()
     is_first = True
-    while (entry := await next_entry(source)) is not None:
-        size = entry.size if has_content(entry) else 0
-        if out.add(*_headers(entry, size, is_first=is_first)):
+    async for item in items:
+        size = item.entry.size if item.content is not None else 0
+        if out.add(*_headers(item, size, is_first=is_first)):
             yield out.take()
         is_first = False
+        if item.content is None:
+            continue
         at = 0
-        while has_content(entry):
-            skipped, length = await source.number(), await source.number()
-            at += skipped + length
-            if at > size:
-                raise Malformed(f"{shown(entry.name)} has more content than its size")
-            while skipped:
-                if out.add(_ZEROS[:skipped]):
+        async for offset, data in _with_end(item.content, size):
+            while at < offset:
+                zeros = _ZEROS[: offset - at]
+                at += len(zeros)
+                if out.add(zeros):
                     yield out.take()
-                skipped -= min(skipped, CHUNK_BYTES)
-            if not length:
-                break
-            while length:
-                data = await source.some(length)
-                if not data:
-                    raise Malformed("it is cut short")
-                length -= len(data)
-                if out.add(data):
-                    yield out.take()
-        if at != size:
-            raise Malformed(f"{shown(entry.name)} has less content than its size")
+            at += len(data)
+            if out.add(data):
+                yield out.take()
         out.add(_ZEROS[: -size % _BLOCK])
     out.add(_ZEROS[: 2 * _BLOCK])
     yield out.take()
 
 
-def _headers(entry: guest.Entry, size: int, *, is_first: bool) -> list[bytes]:
-    """Return the headers of an entry; none for what no archive holds."""
+async def _with_end(
+    content: AsyncIterator[tuple[int, bytes]], size: int
+) -> AsyncGenerator[tuple[int, bytes]]:
+    """Yield content, and at its end an empty piece, so that a last hole is one before it."""
+    async for piece in content:
+        yield piece
+    yield size, b""
+
+
+def _headers(item: Item, size: int, *, is_first: bool) -> list[bytes]:
+    """Return the headers of an item; none for what no archive holds."""
+    entry = item.entry
     _require_inside(entry.name, is_first)
     kind = _TYPES.get(stat.S_IFMT(entry.mode))
     if kind is None:
         return []
     link = entry.link
-    if entry.same_as:
-        _require_inside(entry.same_as)
-        kind, link = _HARD_LINK, b"./" + entry.same_as
+    if item.same_as:
+        _require_inside(item.same_as)
+        kind, link = _HARD_LINK, b"./" + item.same_as
     if b"\0" in link:
         raise Malformed(f"{shown(entry.name)} is no file that there can be")
     name = b"./" + entry.name + (b"/" if kind == _DIRECTORY and entry.name else b"")

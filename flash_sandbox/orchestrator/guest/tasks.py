@@ -1,4 +1,4 @@
-"""Tasks of a guest agent, as the host sees them: programs, file operations and connections."""
+"""Tasks of a guest agent, as the host sees them: programs, workers for files and connections."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Sender(Protocol):
 
 
 class Task:
-    """A program, a file operation or a connection, as `Channel` began it.
+    """A program, a worker for files or a connection, as `Channel` began it.
 
     Attributes:
         number: Its number, which it keeps for as long as the sandbox lives.

@@ -11,7 +11,8 @@ __all__ = (
     "Ended",
     "Entry",
     "FileKind",
-    "FileTask",
+    "FileRequest",
+    "FileWorker",
     "Forget",
     "FromGuest",
     "Held",
@@ -48,56 +49,66 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 class FileKind(betterproto2.Enum):
     """
-    What a file operation does.
+    What a request to a worker for files asks for.
     """
 
     UNSPECIFIED = 0
 
     READ = 1
     """
-    Send the content of a regular file, followed through links.
+    Send the Entry of a regular file, and its content.
     """
 
     WRITE = 2
     """
-    Replace a regular file by the input, at once.
+    Replace a file, or a link itself, at once by the content that follows. A `mode` of 0 keeps the permissions of a
+    file that is replaced, or else is 0644.
     """
 
     STAT = 3
     """
-    Send the Entry of a path; of a link its own.
+    Send the Entry of a path.
     """
 
-    LIST = 4
+    MAKE = 4
     """
-    Send the Entry of everything in a directory, each behind its length (a varint).
-    """
-
-    MAKE_DIR = 5
-    """
-    Make a directory.
+    Make what `mode` says: a directory, a symbolic link to `target`, or a named pipe.
     """
 
-    REMOVE = 6
+    LINK = 5
     """
-    Remove a path; a link itself.
-    """
-
-    MOVE = 7
-    """
-    Rename a path to `target`, which may be a file but no directory. Between file systems it fails (EXDEV).
+    Make another name of `target`, which lies in the directory `kept`.
     """
 
-    PACK = 8
+    SET = 6
     """
-    Send a directory or file: each Entry behind its length, and behind the Entry of a file its content: pieces of
-    how many bytes to skip (a varint), how many follow (a varint), and these; a piece of no bytes is the last.
+    Set permissions, the time, and an owner that is not 0 as far as is possible.
     """
 
-    UNPACK = 9
+    UNLINK = 7
     """
-    Make what the input says, which has the form of PACK, below a directory. Owners that are not 0 are set as far
-    as is possible. Nothing is made through a link that an entry before has made (ELOOP).
+    Remove anything but a directory.
+    """
+
+    REMOVE_DIR = 8
+    """
+    Remove an empty directory.
+    """
+
+    MOVE = 9
+    """
+    Rename a path to `target`. Between file systems it fails (EXDEV).
+    """
+
+    ENTER = 10
+    """
+    Make a directory the current one, and send its Entry.
+    """
+
+    LEAVE = 11
+    """
+    Go back to the directory that the current one was entered from. It fails where that is no longer the one above it
+    (ESTALE).
     """
 
     @classmethod
@@ -107,12 +118,14 @@ class FileKind(betterproto2.Enum):
             1: "FILE_KIND_READ",
             2: "FILE_KIND_WRITE",
             3: "FILE_KIND_STAT",
-            4: "FILE_KIND_LIST",
-            5: "FILE_KIND_MAKE_DIR",
-            6: "FILE_KIND_REMOVE",
-            7: "FILE_KIND_MOVE",
-            8: "FILE_KIND_PACK",
-            9: "FILE_KIND_UNPACK",
+            4: "FILE_KIND_MAKE",
+            5: "FILE_KIND_LINK",
+            6: "FILE_KIND_SET",
+            7: "FILE_KIND_UNLINK",
+            8: "FILE_KIND_REMOVE_DIR",
+            9: "FILE_KIND_MOVE",
+            10: "FILE_KIND_ENTER",
+            11: "FILE_KIND_LEAVE",
         }
 
     @classmethod
@@ -122,12 +135,14 @@ class FileKind(betterproto2.Enum):
             "FILE_KIND_READ": 1,
             "FILE_KIND_WRITE": 2,
             "FILE_KIND_STAT": 3,
-            "FILE_KIND_LIST": 4,
-            "FILE_KIND_MAKE_DIR": 5,
-            "FILE_KIND_REMOVE": 6,
-            "FILE_KIND_MOVE": 7,
-            "FILE_KIND_PACK": 8,
-            "FILE_KIND_UNPACK": 9,
+            "FILE_KIND_MAKE": 4,
+            "FILE_KIND_LINK": 5,
+            "FILE_KIND_SET": 6,
+            "FILE_KIND_UNLINK": 7,
+            "FILE_KIND_REMOVE_DIR": 8,
+            "FILE_KIND_MOVE": 9,
+            "FILE_KIND_ENTER": 10,
+            "FILE_KIND_LEAVE": 11,
         }
 
 
@@ -258,7 +273,7 @@ class Ended(betterproto2.Message):
 
     status: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
     """
-    Exit status of a program, 128 + N where signal N ended it; errno of a file operation or connection.
+    Exit status of a program, 128 + N where signal N ended it; errno of a worker for files or a connection.
     """
 
     signal: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
@@ -298,7 +313,7 @@ class Entry(betterproto2.Message):
 
     name: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
     """
-    Name in its directory (LIST), path below the packed directory (PACK, UNPACK), or empty (STAT).
+    Name in its directory; empty for what the request names.
     """
 
     mode: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
@@ -322,9 +337,13 @@ class Entry(betterproto2.Message):
     Target of a symbolic link.
     """
 
-    same_as: "bytes" = betterproto2.field(8, betterproto2.TYPE_BYTES)
+    device: "int" = betterproto2.field(8, betterproto2.TYPE_UINT64)
+
+    inode: "int" = betterproto2.field(9, betterproto2.TYPE_UINT64)
+
+    names: "int" = betterproto2.field(10, betterproto2.TYPE_UINT64)
     """
-    Path, below the packed directory, of an earlier entry that this is another name of.
+    How many names it has (st_nlink).
     """
 
 
@@ -332,43 +351,87 @@ default_message_pool.register_message("guest", "Entry", Entry)
 
 
 @dataclass(eq=False, repr=False)
-class FileTask(betterproto2.Message):
-    """
-    A file operation. It runs in a process of its own, as root of the sandbox. Its status is 0 or the number of
-    the error (errno); what it was about is then on the error stream.
-    """
-
+class FileRequest(betterproto2.Message):
     kind: "FileKind" = betterproto2.field(1, betterproto2.TYPE_ENUM, default_factory=lambda: FileKind(0))
 
     path: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    Absolute, or below the current directory; nothing is the current directory (ENTER).
+    """
 
     target: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
-    """
-    Where to move to.
-    """
 
     mode: "int" = betterproto2.field(4, betterproto2.TYPE_UINT32)
     """
-    Permissions of what is made. 0 keeps those of a file that is replaced, else 0644 or, of a directory, 0755.
+    Permissions; with the type (MAKE, SET).
     """
 
-    parents: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    uid: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+
+    gid: "int" = betterproto2.field(6, betterproto2.TYPE_UINT32)
+
+    modified_ns: "int" = betterproto2.field(7, betterproto2.TYPE_SINT64)
     """
-    Whether missing directories are made (WRITE, MAKE_DIR, UNPACK).
+    Last modification, in nanoseconds of Unix time.
     """
 
-    recursive: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    tolerated: "int" = betterproto2.field(8, betterproto2.TYPE_UINT64)
     """
-    Whether a directory goes with all that it holds (REMOVE).
+    Errors after which the worker goes on, having done nothing: bit N for the number N.
     """
 
-    window: "int" = betterproto2.field(7, betterproto2.TYPE_UINT64)
+    follow: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
+    """
+    Whether a link is followed that the path ends in (READ, STAT, ENTER).
+    """
+
+    whole: "bool" = betterproto2.field(10, betterproto2.TYPE_BOOL)
+    """
+    Whether content is sent that is not counted in the file's size, as in /proc (READ).
+    """
+
+    list: "bool" = betterproto2.field(11, betterproto2.TYPE_BOOL)
+    """
+    Whether the Entry of everything in the directory follows its own (ENTER).
+    """
+
+    kept: "int" = betterproto2.field(12, betterproto2.TYPE_UINT32)
+    """
+    Number of a kept directory that `path` (ENTER) or `target` (LINK) lies in; 0 for the current one.
+    """
+
+    keep: "int" = betterproto2.field(13, betterproto2.TYPE_UINT32)
+    """
+    Number to keep the directory under, 1 or 2; 0 for not (ENTER).
+    """
+
+    anew: "bool" = betterproto2.field(14, betterproto2.TYPE_BOOL)
+    """
+    Whether nothing is kept of what is replaced, which may be anything but a directory (WRITE).
+    """
+
+
+default_message_pool.register_message("guest", "FileRequest", FileRequest)
+
+
+@dataclass(eq=False, repr=False)
+class FileWorker(betterproto2.Message):
+    """
+    Start a worker for files: a process of its own, as root of the sandbox.
+
+    Its input is requests, each behind its length (a varint). It answers each in turn: with what the request says, and
+    then with a zero. An Entry is sent behind its length. Content is sent, either way, in pieces: how many bytes to skip
+    (a varint), how many follow (a varint), and these; a piece of no bytes is the last. A request that fails ends the
+    worker, whose status is then the number of the error (errno). At the end of its input it ends with 0.
+    """
+
+    window: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
     """
     Output up to this offset may be sent at once.
     """
 
 
-default_message_pool.register_message("guest", "FileTask", FileTask)
+default_message_pool.register_message("guest", "FileWorker", FileWorker)
 
 
 @dataclass(eq=False, repr=False)
@@ -694,7 +757,7 @@ class ToGuest(betterproto2.Message):
 
     task: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
     """
-    The task that this is about: a program, a file operation or a connection. The orchestrator chooses the
+    The task that this is about: a program, a worker for files or a connection. The orchestrator chooses the
     numbers; each is greater than all before it. 0 is the stream itself.
     """
 
@@ -718,9 +781,9 @@ class ToGuest(betterproto2.Message):
     Start a program.
     """
 
-    file: "FileTask | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True, group="body")
+    files: "FileWorker | None" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, optional=True, group="body")
     """
-    Do something to files.
+    Start a worker for files.
     """
 
     dial: "Dial | None" = betterproto2.field(7, betterproto2.TYPE_MESSAGE, optional=True, group="body")
