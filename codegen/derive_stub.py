@@ -64,6 +64,7 @@ class {stub}:
         channel: Makes the calls.
         serialize: Writes a message.
         parse: Reads a message, given its class.
+        prefix: Goes before the path of each method, for a proxy that routes by paths.
     """
 
     def __init__(
@@ -72,10 +73,12 @@ class {stub}:
         *,
         serialize: Callable[[Any], bytes] = bytes,
         parse: Callable[[Any, bytes], Any] = _parsed,
+        prefix: str = "",
     ) -> None:
         self._channel = channel
         self._serialize = serialize
         self._parse = parse
+        self._prefix = prefix
 '''
 
 _METHOD: Final = '''
@@ -85,7 +88,7 @@ _METHOD: Final = '''
         """
         {doc}
         """
-        call = self._channel.{kind}({route}, self._serialize, partial(self._parse, {answer}))
+        call = self._channel.{kind}(self._prefix + {route}, self._serialize, partial(self._parse, {answer}))
         answered: {returned} = call({message}, timeout=timeout, metadata=metadata)
         return answered
 '''

@@ -35,8 +35,11 @@ _NAMES: Final = {
     "AsyncFileCalls": "FileCalls",
     "AsyncFiles": "Files",
     "AsyncFrames": "Frames",
+    "AsyncGRPCChannel": "GRPCChannel",
     "AsyncGRPCWire": "GRPCWire",
     "AsyncGenerator": "Generator",
+    "AsyncGivenCall": "GivenCall",
+    "AsyncGivenChannel": "GivenChannel",
     "AsyncHTTPClient": "HTTPClient",
     "AsyncHTTPConnections": "HTTPConnections",
     "AsyncHTTPWire": "HTTPWire",
@@ -83,6 +86,7 @@ _WORDS: Final = {
     "an asynchronous": "a synchronous",
     "asynchronous": "synchronous",
     "awaited": "in the thread of the caller",
+    "``grpc.aio.Channel``": "``grpc.Channel``",
     "``httpx.AsyncClient``": "``httpx.Client`` or ``requests.Session``",
 }
 """Likewise for words in a docstring or a comment."""

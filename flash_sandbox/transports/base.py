@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 if TYPE_CHECKING:
     import httpx
     import requests
+    from flash_sandbox_grpc.sync_stub import Channel
 
-__all__ = ["AsyncSession", "AsyncStream", "Metadata", "Session", "Stream"]
+__all__ = [
+    "AsyncGRPCChannel",
+    "AsyncSession",
+    "AsyncStream",
+    "GRPCChannel",
+    "Metadata",
+    "Session",
+    "Stream",
+]
 
 Res = TypeVar("Res")
 
@@ -21,6 +30,12 @@ Session: TypeAlias = "httpx.Client | requests.Session"
 
 AsyncSession: TypeAlias = "httpx.AsyncClient"
 """What makes the connections of an asynchronous HTTP client."""
+
+GRPCChannel: TypeAlias = "Channel"
+"""What makes the calls of a synchronous gRPC client, such as ``grpc.Channel``."""
+
+AsyncGRPCChannel: TypeAlias = "Channel"
+"""What makes the calls of an asynchronous gRPC client, such as ``grpc.aio.Channel``."""
 
 Stream: TypeAlias = Generator[Res, None, None]
 """An answer that comes piece by piece."""

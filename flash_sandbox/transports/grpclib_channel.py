@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 import grpclib.client
 from flash_sandbox_grpc import SandboxServiceStub
+from flash_sandbox_grpc.sync_stub import Metadata
 from grpclib.const import Cardinality
 from grpclib.metadata import Deadline
 from grpclib.protocol import H2Protocol
@@ -135,6 +136,10 @@ class AsyncChannel:
         self.address = address
         self._context = context
 
+    def begin(self, call: Call[Any, Any], metadata: Metadata) -> AsyncStubCall:
+        """Return one attempt of a call."""
+        return AsyncStubCall(self, call, metadata)
+
     async def connected(self) -> _Channel:
         """Return the channel once it is connected.
 
@@ -175,7 +180,7 @@ class AsyncStubCall:
         metadata: Headers that go with it.
     """
 
-    def __init__(self, channel: AsyncChannel, call: Call[Any, Any], metadata: Any) -> None:
+    def __init__(self, channel: AsyncChannel, call: Call[Any, Any], metadata: Metadata) -> None:
         self._channel = channel
         self._call = call
         self._limit: Limit | None = None

@@ -40,10 +40,13 @@ class Channel:
     Args:
         address: Where the server listens.
         context: TLS settings; None for no TLS.
+
+    Attributes:
+        address: Where the server listens.
     """
 
     def __init__(self, address: Address, context: ssl.SSLContext | None) -> None:
-        self._address = address
+        self.address = address
         self._context = context
         self._heads: dict[str, Headers] = {}
         self._idle: list[Connection] = []
@@ -54,21 +57,25 @@ class Channel:
         self._inherited: list[Connection] = []
         self._closed = False
 
-    def head(self, method: str) -> Headers:
-        """Return the headers of every call of a method."""
-        known = self._heads.get(method)
+    def head(self, path: str) -> Headers:
+        """Return the headers of every call of the method at `path`."""
+        known = self._heads.get(path)
         if known is None:
             pairs = [
                 (":method", "POST"),
-                (":scheme", "https" if self._address.tls else "http"),
-                (":path", self._address.prefix + method),
-                (":authority", self._address.authority),
+                (":scheme", "https" if self.address.tls else "http"),
+                (":path", path),
+                (":authority", self.address.authority),
                 ("te", "trailers"),
                 ("content-type", "application/grpc+proto"),
                 ("user-agent", USER_AGENT),
             ]
-            known = self._heads[method] = _encoded(pairs)
+            known = self._heads[path] = _encoded(pairs)
         return known
+
+    def begin(self, call: Call[Any, Any], metadata: Metadata) -> StubCall:
+        """Return one attempt of a call."""
+        return StubCall(self, call, metadata)
 
     @contextmanager
     def connection(self, limit: Limit) -> Iterator[Connection]:
@@ -102,14 +109,14 @@ class Channel:
 
     def _new_one(self, limit: Limit) -> Connection:
         try:
-            connection = Connection(self._address, self._context, limit)
+            connection = Connection(self.address, self._context, limit)
         except SandboxError:
             # One that says that no time is left is an OSError, too.
             raise
         except OSError as error:
             if raised_by_handler(error):
                 raise
-            detail = f"cannot connect to {self._address}: {error}"
+            detail = f"cannot connect to {self.address}: {error}"
             raise SandboxConnectionError(detail) from error
         with self._lock:
             self._busy.add(connection)
@@ -150,7 +157,7 @@ class Channel:
             return
         self.close()
         if not sys.is_finalizing():
-            warnings.warn(f"unclosed client of {self._address}", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(f"unclosed client of {self.address}", ResourceWarning, source=self, stacklevel=2)
 
 
 class StubCall:
@@ -171,7 +178,9 @@ class StubCall:
         self.told: Mapping[str, str] | None = None
         self._channel = channel
         self._call = call
-        stub = SandboxServiceSyncStub(self, serialize=dump_message, parse=parse_answer)
+        stub = SandboxServiceSyncStub(
+            self, serialize=dump_message, parse=parse_answer, prefix=channel.address.prefix
+        )
         self._method = partial(getattr(stub, call.operation.name), metadata=metadata)
         self._connection: Connection | None = None
 

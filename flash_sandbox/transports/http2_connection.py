@@ -92,7 +92,7 @@ class _Encoder(Encoder):
         elif known in self.blocks:
             return self.blocks[known]
         before = (table.resized, next(iter(table.dynamic_entries), None))
-        block = super().encode(known, huffman)
+        block = super().encode(known, huffman=False)
         # A new entry is the first one.
         if before[0] or next(iter(table.dynamic_entries), None) is not before[1]:
             self.blocks.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from h2.frame_buffer import FrameBuffer
-from hyperframe.frame import DataFrame, Frame, GoAwayFrame
+from hyperframe.frame import Frame, GoAwayFrame
 
 __all__ = ["KEEPALIVE_FIELDS", "FrameReader", "describe_briefly"]
 
@@ -41,8 +41,7 @@ class FrameReader(FrameBuffer):
         while isinstance(frame, GoAwayFrame):
             self.goaway = frame
             frame = super().__next__()
-        if isinstance(frame, DataFrame):
-            describe_briefly(frame)
+        describe_briefly(frame)
         return frame
 
 

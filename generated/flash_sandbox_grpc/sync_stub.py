@@ -125,6 +125,7 @@ class SandboxServiceSyncStub:
         channel: Makes the calls.
         serialize: Writes a message.
         parse: Reads a message, given its class.
+        prefix: Goes before the path of each method, for a proxy that routes by paths.
     """
 
     def __init__(
@@ -133,10 +134,12 @@ class SandboxServiceSyncStub:
         *,
         serialize: Callable[[Any], bytes] = bytes,
         parse: Callable[[Any, bytes], Any] = _parsed,
+        prefix: str = "",
     ) -> None:
         self._channel = channel
         self._serialize = serialize
         self._parse = parse
+        self._prefix = prefix
 
     def start_sandbox(
         self, message: StartRequest, *, timeout: float | None = None, metadata: Metadata | None = None
@@ -145,7 +148,9 @@ class SandboxServiceSyncStub:
         Start a sandbox and answer its ID once its main process runs.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/StartSandbox", self._serialize, partial(self._parse, StartResponse)
+            self._prefix + "/sandbox.SandboxService/StartSandbox",
+            self._serialize,
+            partial(self._parse, StartResponse),
         )
         answered: StartResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -157,7 +162,9 @@ class SandboxServiceSyncStub:
         Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/StopSandbox", self._serialize, partial(self._parse, StopResponse)
+            self._prefix + "/sandbox.SandboxService/StopSandbox",
+            self._serialize,
+            partial(self._parse, StopResponse),
         )
         answered: StopResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -169,7 +176,9 @@ class SandboxServiceSyncStub:
         Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/ExecCommand", self._serialize, partial(self._parse, ExecResponse)
+            self._prefix + "/sandbox.SandboxService/ExecCommand",
+            self._serialize,
+            partial(self._parse, ExecResponse),
         )
         answered: ExecResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -181,7 +190,9 @@ class SandboxServiceSyncStub:
         Tell the state of a sandbox.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/GetStatus", self._serialize, partial(self._parse, StatusResponse)
+            self._prefix + "/sandbox.SandboxService/GetStatus",
+            self._serialize,
+            partial(self._parse, StatusResponse),
         )
         answered: StatusResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -193,7 +204,9 @@ class SandboxServiceSyncStub:
         Measure what a sandbox uses at this moment.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/GetMetrics", self._serialize, partial(self._parse, MetricsResponse)
+            self._prefix + "/sandbox.SandboxService/GetMetrics",
+            self._serialize,
+            partial(self._parse, MetricsResponse),
         )
         answered: MetricsResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -209,7 +222,7 @@ class SandboxServiceSyncStub:
         Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/GetMetricsHistory",
+            self._prefix + "/sandbox.SandboxService/GetMetricsHistory",
             self._serialize,
             partial(self._parse, GetMetricsHistoryResponse),
         )
@@ -223,7 +236,9 @@ class SandboxServiceSyncStub:
         Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/SnapshotSandbox", self._serialize, partial(self._parse, SnapshotResponse)
+            self._prefix + "/sandbox.SandboxService/SnapshotSandbox",
+            self._serialize,
+            partial(self._parse, SnapshotResponse),
         )
         answered: SnapshotResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -235,7 +250,9 @@ class SandboxServiceSyncStub:
         Freeze every process of a running sandbox; its memory stays as it is.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/PauseSandbox", self._serialize, partial(self._parse, PauseResponse)
+            self._prefix + "/sandbox.SandboxService/PauseSandbox",
+            self._serialize,
+            partial(self._parse, PauseResponse),
         )
         answered: PauseResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -247,7 +264,9 @@ class SandboxServiceSyncStub:
         Let a paused sandbox run on.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/ResumeSandbox", self._serialize, partial(self._parse, ResumeResponse)
+            self._prefix + "/sandbox.SandboxService/ResumeSandbox",
+            self._serialize,
+            partial(self._parse, ResumeResponse),
         )
         answered: ResumeResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -259,7 +278,7 @@ class SandboxServiceSyncStub:
         List the snapshots in the orchestrator's store, the oldest first.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/ListSnapshots",
+            self._prefix + "/sandbox.SandboxService/ListSnapshots",
             self._serialize,
             partial(self._parse, ListSnapshotsResponse),
         )
@@ -277,7 +296,7 @@ class SandboxServiceSyncStub:
         Remove a snapshot from the orchestrator's store. What was started from it goes on.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/RemoveSnapshot",
+            self._prefix + "/sandbox.SandboxService/RemoveSnapshot",
             self._serialize,
             partial(self._parse, RemoveSnapshotResponse),
         )
@@ -291,7 +310,9 @@ class SandboxServiceSyncStub:
         Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how it ended.
         """
         call = self._channel.unary_stream(
-            "/sandbox.SandboxService/ExecStream", self._serialize, partial(self._parse, ExecFrame)
+            self._prefix + "/sandbox.SandboxService/ExecStream",
+            self._serialize,
+            partial(self._parse, ExecFrame),
         )
         answered: Iterator[ExecFrame] = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -303,7 +324,7 @@ class SandboxServiceSyncStub:
         Start a command in a running sandbox that goes on by itself, and answer its ID.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/StartProcess",
+            self._prefix + "/sandbox.SandboxService/StartProcess",
             self._serialize,
             partial(self._parse, StartProcessResponse),
         )
@@ -317,7 +338,7 @@ class SandboxServiceSyncStub:
         List the processes that exec_stream and start_process began in a sandbox, the oldest first.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/ListProcesses",
+            self._prefix + "/sandbox.SandboxService/ListProcesses",
             self._serialize,
             partial(self._parse, ListProcessesResponse),
         )
@@ -331,7 +352,9 @@ class SandboxServiceSyncStub:
         Wait until a process has ended, and answer what is kept of its output and how it ended.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/WaitProcess", self._serialize, partial(self._parse, ExecResponse)
+            self._prefix + "/sandbox.SandboxService/WaitProcess",
+            self._serialize,
+            partial(self._parse, ExecResponse),
         )
         answered: ExecResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -343,7 +366,9 @@ class SandboxServiceSyncStub:
         Tell what is kept of a process's output and what it prints from then on; the last frame tells how it ended.
         """
         call = self._channel.unary_stream(
-            "/sandbox.SandboxService/FollowProcess", self._serialize, partial(self._parse, ExecFrame)
+            self._prefix + "/sandbox.SandboxService/FollowProcess",
+            self._serialize,
+            partial(self._parse, ExecFrame),
         )
         answered: Iterator[ExecFrame] = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -355,7 +380,7 @@ class SandboxServiceSyncStub:
         Send a signal to a process. SIGKILL ends it with all that it started.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/SignalProcess",
+            self._prefix + "/sandbox.SandboxService/SignalProcess",
             self._serialize,
             partial(self._parse, SignalProcessResponse),
         )
@@ -369,7 +394,9 @@ class SandboxServiceSyncStub:
         Send input to a process that was begun with keep_stdin, or the end of its input.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/WriteStdin", self._serialize, partial(self._parse, WriteStdinResponse)
+            self._prefix + "/sandbox.SandboxService/WriteStdin",
+            self._serialize,
+            partial(self._parse, WriteStdinResponse),
         )
         answered: WriteStdinResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -381,7 +408,7 @@ class SandboxServiceSyncStub:
         Change the size of a process's terminal.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/ResizeProcess",
+            self._prefix + "/sandbox.SandboxService/ResizeProcess",
             self._serialize,
             partial(self._parse, ResizeProcessResponse),
         )
@@ -395,7 +422,9 @@ class SandboxServiceSyncStub:
         Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/RunPython", self._serialize, partial(self._parse, RunPythonResponse)
+            self._prefix + "/sandbox.SandboxService/RunPython",
+            self._serialize,
+            partial(self._parse, RunPythonResponse),
         )
         answered: RunPythonResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -411,7 +440,7 @@ class SandboxServiceSyncStub:
         Tell what the processes in a sandbox find themselves on.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/GetPlatformInfo",
+            self._prefix + "/sandbox.SandboxService/GetPlatformInfo",
             self._serialize,
             partial(self._parse, GetPlatformInfoResponse),
         )
@@ -425,7 +454,9 @@ class SandboxServiceSyncStub:
         Read a file in a sandbox.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/ReadFile", self._serialize, partial(self._parse, ReadFileResponse)
+            self._prefix + "/sandbox.SandboxService/ReadFile",
+            self._serialize,
+            partial(self._parse, ReadFileResponse),
         )
         answered: ReadFileResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -437,7 +468,9 @@ class SandboxServiceSyncStub:
         Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/WriteFile", self._serialize, partial(self._parse, WriteFileResponse)
+            self._prefix + "/sandbox.SandboxService/WriteFile",
+            self._serialize,
+            partial(self._parse, WriteFileResponse),
         )
         answered: WriteFileResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -449,7 +482,7 @@ class SandboxServiceSyncStub:
         Tell what is at a path in a sandbox; a link is told of, not followed.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/Stat", self._serialize, partial(self._parse, StatResponse)
+            self._prefix + "/sandbox.SandboxService/Stat", self._serialize, partial(self._parse, StatResponse)
         )
         answered: StatResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -461,7 +494,9 @@ class SandboxServiceSyncStub:
         List a directory in a sandbox, by name.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/ListDir", self._serialize, partial(self._parse, ListDirResponse)
+            self._prefix + "/sandbox.SandboxService/ListDir",
+            self._serialize,
+            partial(self._parse, ListDirResponse),
         )
         answered: ListDirResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -473,7 +508,9 @@ class SandboxServiceSyncStub:
         Make a directory in a sandbox.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/MakeDir", self._serialize, partial(self._parse, MakeDirResponse)
+            self._prefix + "/sandbox.SandboxService/MakeDir",
+            self._serialize,
+            partial(self._parse, MakeDirResponse),
         )
         answered: MakeDirResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -485,7 +522,9 @@ class SandboxServiceSyncStub:
         Remove what is at a path in a sandbox; a link is removed, not followed.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/Remove", self._serialize, partial(self._parse, RemoveResponse)
+            self._prefix + "/sandbox.SandboxService/Remove",
+            self._serialize,
+            partial(self._parse, RemoveResponse),
         )
         answered: RemoveResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -497,7 +536,7 @@ class SandboxServiceSyncStub:
         Give what is at a path in a sandbox another path, where it takes the place of a file.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/Move", self._serialize, partial(self._parse, MoveResponse)
+            self._prefix + "/sandbox.SandboxService/Move", self._serialize, partial(self._parse, MoveResponse)
         )
         answered: MoveResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -513,7 +552,7 @@ class SandboxServiceSyncStub:
         Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
         """
         call = self._channel.stream_unary(
-            "/sandbox.SandboxService/UploadArchive",
+            self._prefix + "/sandbox.SandboxService/UploadArchive",
             self._serialize,
             partial(self._parse, UploadArchiveResponse),
         )
@@ -531,7 +570,7 @@ class SandboxServiceSyncStub:
         Pack what is at a path in a sandbox into a tar archive.
         """
         call = self._channel.unary_stream(
-            "/sandbox.SandboxService/DownloadArchive",
+            self._prefix + "/sandbox.SandboxService/DownloadArchive",
             self._serialize,
             partial(self._parse, DownloadArchiveChunk),
         )
@@ -545,7 +584,7 @@ class SandboxServiceSyncStub:
         List sandboxes, the oldest first, page by page.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/ListSandboxes",
+            self._prefix + "/sandbox.SandboxService/ListSandboxes",
             self._serialize,
             partial(self._parse, ListSandboxesResponse),
         )
@@ -559,7 +598,9 @@ class SandboxServiceSyncStub:
         Tell what is known of a sandbox.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/GetInfo", self._serialize, partial(self._parse, GetInfoResponse)
+            self._prefix + "/sandbox.SandboxService/GetInfo",
+            self._serialize,
+            partial(self._parse, GetInfoResponse),
         )
         answered: GetInfoResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -571,7 +612,9 @@ class SandboxServiceSyncStub:
         Answer the last of what the main process of a sandbox has printed.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/GetLogs", self._serialize, partial(self._parse, GetLogsResponse)
+            self._prefix + "/sandbox.SandboxService/GetLogs",
+            self._serialize,
+            partial(self._parse, GetLogsResponse),
         )
         answered: GetLogsResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -583,7 +626,9 @@ class SandboxServiceSyncStub:
         Have a sandbox expire so many seconds from now, in place of when it would have.
         """
         call = self._channel.unary_unary(
-            "/sandbox.SandboxService/KeepAlive", self._serialize, partial(self._parse, KeepAliveResponse)
+            self._prefix + "/sandbox.SandboxService/KeepAlive",
+            self._serialize,
+            partial(self._parse, KeepAliveResponse),
         )
         answered: KeepAliveResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
@@ -595,7 +640,7 @@ class SandboxServiceSyncStub:
         Tell what happens to sandboxes, as it happens.
         """
         call = self._channel.unary_stream(
-            "/sandbox.SandboxService/WatchEvents", self._serialize, partial(self._parse, Event)
+            self._prefix + "/sandbox.SandboxService/WatchEvents", self._serialize, partial(self._parse, Event)
         )
         answered: Iterator[Event] = call(message, timeout=timeout, metadata=metadata)
         return answered

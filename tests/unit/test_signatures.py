@@ -30,7 +30,7 @@ METHODS = [
     not in ("start_sandbox", "list_sandboxes", "watch_events", "list_snapshots", "remove_snapshot")
 ]
 OBJECTS: list[tuple[type[Any], type[Any]]] = [(Sandbox, HTTPClient), (AsyncSandbox, AsyncHTTPClient)]
-OF_ONE_TRANSPORT = {"session", "ssl", "metadata"}
+OF_ONE_TRANSPORT = {"session", "ssl", "metadata", "channel"}
 
 
 def parameters(kind: type[Any]) -> dict[str, tuple[object, object, str]]:

@@ -15,7 +15,7 @@ from .sandbox_calls import AsyncSandboxCalls
 if TYPE_CHECKING:
     import ssl as ssl_module
 
-    from ...transports.base import AsyncSession, Metadata
+    from ...transports.base import AsyncGRPCChannel, AsyncSession, Metadata
     from .api import AsyncSandboxAPI
 
 __all__ = ["AsyncHTTPClient", "AsyncSandboxClient", "connect_async"]
@@ -74,6 +74,8 @@ class AsyncSandboxClient(_AsyncClient):
         timeout: Seconds for each whole call, connecting and repeating included; None for no time-out.
         ssl: True for TLS, or its settings; None goes by the address.
         metadata: Headers that go with every call; names in lower case.
+        channel: ``grpc.aio.Channel`` of grpcio that makes the connections, and is not closed. Its target and
+            its TLS settings hold; `address` only names it, and adds its path prefix. None to make one.
         api_key: Key of the orchestrator; None takes that of the environment (FLASH_SANDBOX_API_KEY).
         max_retries: How often a failed call may be repeated, 0 to 100. A command is never run twice.
 
@@ -90,6 +92,7 @@ class AsyncSandboxClient(_AsyncClient):
         *,
         ssl: ssl_module.SSLContext | bool | None = None,
         metadata: Metadata | None = None,
+        channel: AsyncGRPCChannel | None = None,
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
@@ -99,7 +102,7 @@ class AsyncSandboxClient(_AsyncClient):
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)
         key = api_key_or_default(api_key)
-        self._transport = AsyncTransport(AsyncGRPCWire(where, key, ssl, metadata or ()))
+        self._transport = AsyncTransport(AsyncGRPCWire(where, key, ssl, metadata or (), channel))
 
 
 async def connect_async(

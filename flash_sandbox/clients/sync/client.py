@@ -16,7 +16,7 @@ from .sandbox_calls import SandboxCalls
 if TYPE_CHECKING:
     import ssl as ssl_module
 
-    from ...transports.base import Metadata, Session
+    from ...transports.base import GRPCChannel, Metadata, Session
     from .api import SandboxAPI
 
 __all__ = ["HTTPClient", "SandboxClient", "connect"]
@@ -75,6 +75,8 @@ class SandboxClient(_Client):
         timeout: Seconds for each whole call, connecting and repeating included; None for no time-out.
         ssl: True for TLS, or its settings; None goes by the address.
         metadata: Headers that go with every call; names in lower case.
+        channel: ``grpc.sync.Channel`` of grpcio that makes the connections, and is not closed. Its target and
+            its TLS settings hold; `address` only names it, and adds its path prefix. None to make one.
         api_key: Key of the orchestrator; None takes that of the environment (FLASH_SANDBOX_API_KEY).
         max_retries: How often a failed call may be repeated, 0 to 100. A command is never run twice.
 
@@ -91,6 +93,7 @@ class SandboxClient(_Client):
         *,
         ssl: ssl_module.SSLContext | bool | None = None,
         metadata: Metadata | None = None,
+        channel: GRPCChannel | None = None,
         api_key: str | None = None,
         max_retries: int = 2,
     ) -> None:
@@ -100,7 +103,7 @@ class SandboxClient(_Client):
         self._options = CallOptions(timeout, max_retries)
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)
         key = api_key_or_default(api_key)
-        self._transport = Transport(GRPCWire(where, key, ssl, metadata or ()))
+        self._transport = Transport(GRPCWire(where, key, ssl, metadata or (), channel))
 
 
 def connect(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from betterproto2 import Message
 
@@ -20,6 +20,10 @@ from ..retry import lost_stream
 from ..signal_handlers import raised_by_handler
 from .chunks import AsyncChunks
 
+if TYPE_CHECKING:
+    from ..base import AsyncGRPCChannel
+    from ..grpcio_channel import AsyncGivenCall, AsyncGivenChannel
+
 __all__ = ["AsyncGRPCWire"]
 
 Res = TypeVar("Res")
@@ -33,7 +37,10 @@ class AsyncGRPCWire(GRPCBase):
         api_key: Sent as a bearer token; None to send none.
         context: TLS settings; True for the usual ones; None to go by the address.
         metadata: Headers that go with every call.
+        channel: Makes the calls, and is not closed; None to make one.
     """
+
+    _channel: AsyncChannel | AsyncGivenChannel
 
     def __init__(
         self,
@@ -41,9 +48,15 @@ class AsyncGRPCWire(GRPCBase):
         api_key: str | None,
         context: ssl.SSLContext | bool | None = None,
         metadata: Metadata = (),
+        channel: AsyncGRPCChannel | None = None,
     ) -> None:
         super().__init__(address, api_key, context, metadata)
-        self._channel = AsyncChannel(address, self._context)
+        if channel is None:
+            self._channel = AsyncChannel(address, self._context)
+        else:
+            from ..grpcio_channel import AsyncGivenChannel
+
+            self._channel = AsyncGivenChannel(channel, address)
 
     async def call(self, call: Call[Any, Res]) -> Res:
         """Return the answer, within the call's deadline."""
@@ -75,9 +88,9 @@ class AsyncGRPCWire(GRPCBase):
                 return decode_result(call.operation, await made.send(messages))
 
     @contextmanager
-    def _begun(self, call: Call[Any, Any]) -> Iterator[AsyncStubCall]:
+    def _begun(self, call: Call[Any, Any]) -> Iterator[AsyncStubCall | AsyncGivenCall]:
         self._refuse_if_closed()
-        made = AsyncStubCall(self._channel, call, self._metadata_for(call))
+        made = self._channel.begin(call, self._metadata_for(call))
         try:
             yield made
         except Exception as error:
@@ -95,7 +108,7 @@ class AsyncGRPCWire(GRPCBase):
 
 
 async def _messages(
-    first: Message, chunks: AsyncChunks, made: AsyncStubCall
+    first: Message, chunks: AsyncChunks, made: AsyncStubCall | AsyncGivenCall
 ) -> AsyncGenerator[Message, None]:
     """Yield the messages of a request until the server has answered."""
     yield first

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from betterproto2 import Message
 
@@ -21,6 +21,10 @@ from ..retry import lost_stream
 from ..signal_handlers import raised_by_handler
 from .chunks import Chunks
 
+if TYPE_CHECKING:
+    from ..base import GRPCChannel
+    from ..grpcio_channel import GivenCall, GivenChannel
+
 __all__ = ["GRPCWire"]
 
 Res = TypeVar("Res")
@@ -34,7 +38,10 @@ class GRPCWire(GRPCBase):
         api_key: Sent as a bearer token; None to send none.
         context: TLS settings; True for the usual ones; None to go by the address.
         metadata: Headers that go with every call.
+        channel: Makes the calls, and is not closed; None to make one.
     """
+
+    _channel: Channel | GivenChannel
 
     def __init__(
         self,
@@ -42,9 +49,15 @@ class GRPCWire(GRPCBase):
         api_key: str | None,
         context: ssl.SSLContext | bool | None = None,
         metadata: Metadata = (),
+        channel: GRPCChannel | None = None,
     ) -> None:
         super().__init__(address, api_key, context, metadata)
-        self._channel = Channel(address, self._context)
+        if channel is None:
+            self._channel = Channel(address, self._context)
+        else:
+            from ..grpcio_channel import GivenChannel
+
+            self._channel = GivenChannel(channel, address)
 
     def call(self, call: Call[Any, Res]) -> Res:
         """Return the answer, within the call's deadline."""
@@ -76,9 +89,9 @@ class GRPCWire(GRPCBase):
                 return decode_result(call.operation, made.send(messages))
 
     @contextmanager
-    def _begun(self, call: Call[Any, Any]) -> Iterator[StubCall]:
+    def _begun(self, call: Call[Any, Any]) -> Iterator[StubCall | GivenCall]:
         self._refuse_if_closed()
-        made = StubCall(self._channel, call, self._metadata_for(call))
+        made = self._channel.begin(call, self._metadata_for(call))
         try:
             yield made
         except Exception as error:
@@ -95,7 +108,7 @@ class GRPCWire(GRPCBase):
         self._channel.close()
 
 
-def _messages(first: Message, chunks: Chunks, made: StubCall) -> Generator[Message, None]:
+def _messages(first: Message, chunks: Chunks, made: StubCall | GivenCall) -> Generator[Message, None]:
     """Yield the messages of a request until the server has answered."""
     yield first
     message_class: Any = type(first)
