@@ -14,9 +14,10 @@ import httpx
 
 from ..address import Address
 from ..errors import ClientClosedError, InvalidArgumentError
-from .http_pool import AsyncPool, Pool
+from .aio.http_pool import AsyncPool
 from .proxies import proxy_for
 from .retry import Limit
+from .sync.http_pool import Pool
 from .waiting import running_loop, within
 
 __all__ = ["AsyncHTTPConnections", "HTTPConnections", "Owner"]
