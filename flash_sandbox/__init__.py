@@ -5,6 +5,8 @@ The transports' libraries are loaded when a client of that transport is made, no
 
 from __future__ import annotations
 
+import types
+
 from .clients.aio.api import AsyncSandboxAPI
 from .clients.aio.client import AsyncHTTPClient, AsyncSandboxClient, connect_async
 from .clients.aio.commands import AsyncCommands, AsyncProcess
@@ -49,22 +51,33 @@ from .errors import (
     UnsupportedError,
 )
 from .models import (
+    DownloadArchiveChunk,
     Event,
+    EventType,
     ExecFrame,
     ExecResult,
     FileInfo,
+    FileType,
+    FrameType,
     GetLogsResult,
     ListSandboxesResult,
     MetricsPoint,
     MetricsResult,
+    Network,
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
+    SandboxStatus,
+    SandboxType,
     SnapshotInfo,
     SnapshotResult,
+    StartType,
 )
+from .options import NOT_GIVEN, NotGiven, Progress
+from .transports.base import AsyncSession, Metadata, Session
 
 __all__ = [
+    "NOT_GIVEN",
     "Archive",
     "AsyncArchive",
     "AsyncCommands",
@@ -77,6 +90,7 @@ __all__ = [
     "AsyncSandbox",
     "AsyncSandboxAPI",
     "AsyncSandboxClient",
+    "AsyncSession",
     "AtCapacityError",
     "AuthenticationError",
     "CancelledByServerError",
@@ -85,28 +99,36 @@ __all__ = [
     "CommandResult",
     "Commands",
     "ConflictError",
+    "DownloadArchiveChunk",
     "Event",
+    "EventType",
     "Events",
     "ExecFrame",
     "ExecResult",
     "ExecStream",
     "FileInfo",
+    "FileType",
     "Files",
+    "FrameType",
     "Frames",
     "GetLogsResult",
     "HTTPClient",
     "InternalServerError",
     "InvalidArgumentError",
     "ListSandboxesResult",
+    "Metadata",
     "MetricsPoint",
     "MetricsResult",
+    "Network",
     "NotFoundError",
+    "NotGiven",
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "Process",
     "ProcessInfo",
     "ProcessNotFoundError",
+    "Progress",
     "ProtocolError",
     "Reason",
     "RunPythonResult",
@@ -124,9 +146,13 @@ __all__ = [
     "SandboxHTTPError",
     "SandboxInfo",
     "SandboxNotFoundError",
+    "SandboxStatus",
     "SandboxTimeoutError",
+    "SandboxType",
+    "Session",
     "SnapshotInfo",
     "SnapshotResult",
+    "StartType",
     "UnavailableError",
     "UnsupportedError",
     "__version__",
@@ -135,10 +161,10 @@ __all__ = [
 ]
 
 # What a user sees in a traceback is where the user imported it from.
-for _name in __all__:
-    if _name != "__version__":
-        globals()[_name].__module__ = __name__
-del _name
+for _value in [globals().get(name) for name in __all__]:
+    if isinstance(_value, type | types.FunctionType):
+        _value.__module__ = __name__
+del _value
 
 
 def __getattr__(name: str) -> str:

@@ -72,6 +72,11 @@ class Address:
             return "http://localhost/"
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}/"
 
+    @property
+    def url(self) -> str:
+        """Return it as the clients of either transport take it."""
+        return self.base_url if self.unix_path is None else str(self)
+
     def __str__(self) -> str:
         return self.authority + self.prefix if self.unix_path is None else f"unix://{self.unix_path}"
 

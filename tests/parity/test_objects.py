@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,6 +200,25 @@ class TestFiles:
         sandbox.pause()
         with pytest.raises(ConflictError):
             sandbox.files.read("/etc/hostname")
+
+
+@pytest.mark.parametrize("name", ["HTTPClient", "SandboxClient"])
+def test_a_pickled_sandbox_is_used_by_another_process(name: str, orchestrator: Orchestrator) -> None:
+    address = orchestrator.http_address if "HTTP" in name else orchestrator.grpc_address
+    program = (
+        "import pickle, sys\n"
+        "sandbox, process = pickle.load(sys.stdin.buffer)\n"
+        "print(sandbox.run('echo hi').stdout, process.wait().stdout)\n"
+        "sandbox.stop()"
+    )
+    with getattr(flash_sandbox, name)(address=address) as client:
+        sandbox = Sandbox.create(memory_mb=64, client=client)
+        pickled = pickle.dumps((sandbox, sandbox.commands.start("echo started")))
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, input=pickled, capture_output=True, timeout=60, check=False)
+        assert done.stdout == b"hi\n started\n\n", done.stderr
+        with pytest.raises(SandboxNotFoundError):
+            sandbox.status()
 
 
 @pytest.mark.parametrize("name", ["AsyncHTTPClient", "AsyncSandboxClient"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...address import parse_address
 from ...options import CallOptions, api_key_or_default
 from ..disk import AsyncDisk
+from .calls import given
 from .command_calls import AsyncCommandCalls
 from .file_calls import AsyncFileCalls
 from .process_calls import AsyncProcessCalls
@@ -27,6 +28,8 @@ class _AsyncClient(AsyncSandboxCalls, AsyncCommandCalls, AsyncProcessCalls, Asyn
 
 class AsyncHTTPClient(_AsyncClient):
     """Start, use and stop sandboxes over HTTP.
+
+    A pickle of it holds its address and options, but no key and no connection.
 
     Args:
         host: Host name or IP address of the orchestrator.
@@ -58,12 +61,15 @@ class AsyncHTTPClient(_AsyncClient):
         from ...transports.aio.transport import AsyncTransport
 
         self._options = CallOptions(timeout, max_retries)
+        self._unpicklable = tuple(given(session=session))
         where = parse_address(address, host, port)
         self._transport = AsyncTransport(AsyncHTTPWire(where, api_key_or_default(api_key), session))
 
 
 class AsyncSandboxClient(_AsyncClient):
     """Start, use and stop sandboxes over gRPC.
+
+    A pickle of it holds its address and options, but no key and no connection.
 
     Args:
         host: Host name or IP address of the orchestrator.
@@ -100,6 +106,7 @@ class AsyncSandboxClient(_AsyncClient):
         from ...transports.aio.transport import AsyncTransport
 
         self._options = CallOptions(timeout, max_retries)
+        self._unpicklable = tuple(given(ssl=None if isinstance(ssl, bool) else ssl, metadata=metadata))
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)
         key = api_key_or_default(api_key)
         self._transport = AsyncTransport(AsyncGRPCWire(where, key, ssl, metadata or (), channel))

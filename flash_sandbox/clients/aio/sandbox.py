@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
@@ -270,6 +270,10 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
             exc.add_note(f"the sandbox could not be stopped: {error}")
         finally:
             await self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is unpickled has a client of its own, shared with no other sandbox.
+        return vars(self) | {"_client": self._client.with_options(), "_owns_client": True}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self._client!r})"

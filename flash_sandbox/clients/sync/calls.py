@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -31,6 +32,8 @@ class Calls:
 
     _transport: Transport
     _options: CallOptions
+    _unpicklable: Sequence[str] = ()
+    """Arguments of the constructor that a pickle cannot hold, or must not."""
 
     def with_options(
         self, *, timeout: float | NotGiven | None = NOT_GIVEN, max_retries: int | NotGiven = NOT_GIVEN
@@ -60,6 +63,18 @@ class Calls:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __copy__(self) -> Self:
+        return self.with_options()
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        # The key stays here: whoever unpickles the client has one in the environment.
+        if self._unpicklable:
+            given = ", ".join(f"{name}=" for name in self._unpicklable)
+            raise TypeError(f"this {type(self).__name__} cannot be pickled: it was made with {given}")
+        kind: Callable[..., Self] = type(self)
+        options = {"timeout": self._options.timeout, "max_retries": self._options.max_retries}
+        return partial(kind, address=self._transport.address.url, **options), ()
 
     def __repr__(self) -> str:
         options = f"timeout={self._options.timeout}, max_retries={self._options.max_retries}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...address import parse_address
 from ...options import CallOptions, api_key_or_default
 from ..disk import Disk
+from .calls import given
 from .command_calls import CommandCalls
 from .file_calls import FileCalls
 from .process_calls import ProcessCalls
@@ -28,6 +29,8 @@ class _Client(SandboxCalls, CommandCalls, ProcessCalls, FileCalls):
 
 class HTTPClient(_Client):
     """Start, use and stop sandboxes over HTTP.
+
+    A pickle of it holds its address and options, but no key and no connection.
 
     Args:
         host: Host name or IP address of the orchestrator.
@@ -59,12 +62,15 @@ class HTTPClient(_Client):
         from ...transports.sync.transport import Transport
 
         self._options = CallOptions(timeout, max_retries)
+        self._unpicklable = tuple(given(session=session))
         where = parse_address(address, host, port)
         self._transport = Transport(HTTPWire(where, api_key_or_default(api_key), session))
 
 
 class SandboxClient(_Client):
     """Start, use and stop sandboxes over gRPC.
+
+    A pickle of it holds its address and options, but no key and no connection.
 
     Args:
         host: Host name or IP address of the orchestrator.
@@ -101,6 +107,7 @@ class SandboxClient(_Client):
         from ...transports.sync.transport import Transport
 
         self._options = CallOptions(timeout, max_retries)
+        self._unpicklable = tuple(given(ssl=None if isinstance(ssl, bool) else ssl, metadata=metadata))
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)
         key = api_key_or_default(api_key)
         self._transport = Transport(GRPCWire(where, key, ssl, metadata or (), channel))

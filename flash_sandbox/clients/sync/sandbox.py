@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
@@ -278,6 +278,10 @@ class Sandbox(Run, ObjectCalls):
             exc.add_note(f"the sandbox could not be stopped: {error}")
         finally:
             self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is unpickled has a client of its own, shared with no other sandbox.
+        return vars(self) | {"_client": self._client.with_options(), "_owns_client": True}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self._client!r})"
