@@ -46,12 +46,12 @@ class JSONModel:
 
     def __init__(self, generated_class: Any, names: tuple[str, ...], reader: ModelReader) -> None:
         # The generator appends "_" to a name that Python reserves ("type_").
-        known = {attribute.name for attribute in generated_class.__attrs_attrs__}
+        known = {attribute.name for attribute in attrs.fields(generated_class)}
         attributes = [name if name in known else name + "_" for name in names]
         self._generated_class = generated_class
         self._names = names
         # Empty values are left out, but not those that the spec requires.
-        required = {each.name for each in generated_class.__attrs_attrs__ if each.default is attrs.NOTHING}
+        required = {each.name for each in attrs.fields(generated_class) if each.default is attrs.NOTHING}
         self._always_sent = _ALWAYS_SENT | required
         self._attributes = tuple(attributes)
         self._values_of: Callable[[Any], Any] = attrgetter(*attributes) if names else _no_values

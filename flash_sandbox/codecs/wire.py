@@ -9,11 +9,13 @@ threads. This one refuses instead, knows no warnings, and works from the same ge
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args, get_type_hints
 
 import betterproto2
+from betterproto2 import FieldMetadata
 
 __all__ = ["MalformedMessageError", "dump_message", "load_message"]
 
@@ -75,21 +77,24 @@ class _Layout:
     """How one message class is written and read."""
 
     def __init__(self, message_class: type[betterproto2.Message]) -> None:
-        # Public to generated code only, but the one place where field numbers and types stand.
-        described = cast(Any, message_class)._betterproto
+        types = get_type_hints(message_class)
         self.writers: list[tuple[str, bytes, Callable[[Any], bytes]]] = []
         self.readers: dict[int, tuple[str, int, Callable[[Any], Any], bool]] = {}
-        for name, field in sorted(described.meta_by_field_name.items(), key=lambda item: item[1].number):
+        described = (
+            (each.name, FieldMetadata.get(each)) for each in dataclasses.fields(cast(Any, message_class))
+        )
+        for name, field in sorted(described, key=lambda item: item[1].number):
             kind = field.proto_type
             if kind == "message":
-                wire_type, encode, decode = _nested(described.cls_by_field[name])
+                # The type is `Message | None` or `list[Message]`.
+                wire_type, encode, decode = _nested(get_args(types[name])[0])
             elif kind in _TYPES and (kind == "string" or not field.repeated):
                 wire_type, encode, decode = _TYPES[kind]
             else:
                 raise NotImplementedError(f"{message_class.__name__}.{name} is of type {kind}")
             key = _write_varint(field.number << 3 | wire_type)
             self.writers.append((name, key, encode))
-            self.readers[field.number] = (name, wire_type, decode, field.repeated)
+            self.readers[field.number] = (name, wire_type, decode, bool(field.repeated))
 
 
 _LAYOUTS: Final[dict[type[Any], _Layout]] = {}

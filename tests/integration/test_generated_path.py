@@ -2,87 +2,80 @@
 
 from __future__ import annotations
 
-import asyncio
+import fnmatch
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-import flash_sandbox_http
-import httpx
 import pytest
 
-from benchmarks.serving import Serving, serving
-from flash_sandbox import AsyncHTTPClient, HTTPClient
+from flash_sandbox import SandboxAPI
+from flash_sandbox.orchestrator import Orchestrator
 
-HTTP = (flash_sandbox_http, httpx)
+PATHS: Final = {
+    "HTTPClient": {"flash_sandbox_http.api.*.{method}.*", "httpx._client.Client.send"},
+    "AsyncHTTPClient": {"flash_sandbox_http.api.*.{method}.*", "httpx._client.AsyncClient.send"},
+    "SandboxClient": {
+        "flash_sandbox_grpc.sync_stub.SandboxServiceSyncStub.{method}",
+        "h2.connection.H2Connection.send_data",
+        "h2.connection.H2Connection.receive_data",
+    },
+    "AsyncSandboxClient": {
+        "flash_sandbox_grpc.sandbox.SandboxServiceStub.{method}",
+        "grpclib.client.Stream.send_message",
+        "grpclib.client.Stream.recv_message",
+        "h2.connection.H2Connection.send_data",
+        "h2.connection.H2Connection.receive_data",
+    },
+}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Serving]:
-    with serving() as found:
-        yield found
+@pytest.fixture
+def client(connect: Callable[..., SandboxAPI], kind: str, orchestrator: Orchestrator) -> SandboxAPI:
+    return connect(orchestrator.http_address if "HTTP" in kind else orchestrator.grpc_address)
 
 
-@contextmanager
-def called_files(found: set[str]) -> Iterator[None]:
-    """Note the file of every Python function that this thread calls."""
+@pytest.fixture
+def sandbox_id(client: SandboxAPI) -> Iterator[str]:
+    started = client.start_sandbox(memory_mb=64)
+    yield started
+    client.stop_sandbox(started)
+
+
+def functions_of(call: Callable[[], Any]) -> set[str]:
+    """Return the full names of the functions of Python that a call enters in this thread."""
+    entered = set()
 
     def note(frame: FrameType, event: str, _: object) -> None:
         if event == "call":
-            found.add(frame.f_code.co_filename)
+            entered.add(f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}")
 
     sys.setprofile(note)
     try:
-        yield
+        call()
     finally:
         sys.setprofile(None)
+    return entered
 
 
-def of_one_warm_call(client: HTTPClient) -> set[str]:
-    found: set[str] = set()
-    sandbox_id = client.start_sandbox("bubblewrap", "host")
-    try:
-        client.exec_command(sandbox_id, ["true"])
-        with called_files(found):
-            client.exec_command(sandbox_id, ["true"])
-    finally:
-        client.stop_sandbox(sandbox_id)
-    return found
-
-
-async def of_one_warm_async_call(client: AsyncHTTPClient) -> set[str]:
-    found: set[str] = set()
-    sandbox_id = await client.start_sandbox("bubblewrap", "host")
-    try:
-        await client.exec_command(sandbox_id, ["true"])
-        with called_files(found):
-            await client.exec_command(sandbox_id, ["true"])
-    finally:
-        await client.stop_sandbox(sandbox_id)
-    return found
-
-
-def over_http(server: Serving) -> set[str]:
-    with HTTPClient(address=server.http) as client:
-        return of_one_warm_call(client)
-
-
-def over_async_http(server: Serving) -> set[str]:
-    async def call() -> set[str]:
-        async with AsyncHTTPClient(address=server.http) as client:
-            return await of_one_warm_async_call(client)
-
-    return asyncio.run(call())
-
-
-@pytest.mark.parametrize(("call", "packages"), [(over_http, HTTP), (over_async_http, HTTP)])
-def test_a_warm_call_goes_through(
-    server: Serving, call: Callable[[Serving], set[str]], packages: tuple[Any, ...]
+@pytest.mark.parametrize("kind", PATHS, indirect=True)
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("get_status", lambda client, sandbox_id: client.get_status(sandbox_id)),
+        ("exec_command", lambda client, sandbox_id: client.exec_command(sandbox_id, ["true"])),
+        ("exec_stream", lambda client, sandbox_id: list(client.exec_stream(sandbox_id, ["true"]))),
+        (
+            "upload_archive",
+            lambda client, sandbox_id: client.upload_archive(sandbox_id, "/tmp", iter([bytes(1024)])),
+        ),
+    ],
+)
+def test_a_warm_call_goes_through_the_generated_layer(
+    client: SandboxAPI, sandbox_id: str, kind: str, method: str, call: Callable[[SandboxAPI, str], Any]
 ) -> None:
-    files = call(server)
-    for package in packages:
-        folder = str(Path(package.__file__).parent)
-        assert any(file.startswith(folder) for file in files), package.__name__
+    call(client, sandbox_id)
+    entered = functions_of(lambda: call(client, sandbox_id))
+    for pattern in PATHS[kind]:
+        assert fnmatch.filter(entered, pattern.format(method=method)), pattern

@@ -252,3 +252,11 @@ def wait_for_process(door: httpx.Client, sandbox: str, text: str, *, there: bool
 
 def wait_until_no_process(door: httpx.Client, sandbox: str, text: str) -> None:
     wait_for_process(door, sandbox, text, there=False)
+
+
+def test_upgrade_that_is_not_supported_is_ignored_and_fills_no_log(
+    orchestrator: Orchestrator, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"connection": "upgrade", "upgrade": "websocket"}
+    assert httpx.get(f"{orchestrator.http_address}/healthz", headers=headers).status_code == 200
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import socket
 from typing import Any, Final
@@ -115,13 +116,14 @@ class _Protocol(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: an upgrade may be ignored (RFC 9110, 7.8), and the log is not the client's to fill."""
+
+# A stream of bytes that fails is left without its end, since nothing else could tell its client. An upgrade
+# may be ignored (RFC 9110, 7.8), and the log is not the client's to fill.
+_NOT_WORTH_A_LINE: Final = re.compile("without completing response|upgrade request|WebSocket library")
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    # A stream of bytes that fails is left without its end, since nothing else could tell its client.
-    return "without completing response" not in record.getMessage()
+    return _NOT_WORTH_A_LINE.search(record.getMessage()) is None
 
 
 # One line for each malformed request would let a client fill the log.
