@@ -20,6 +20,7 @@ from .clients.sync.files import Files
 from .clients.sync.sandbox import Sandbox
 from .clients.sync.streams import Archive, Events, ExecStream, Frames
 from .errors import (
+    AlreadyExistsError,
     AtCapacityError,
     AuthenticationError,
     CancelledByServerError,
@@ -27,9 +28,12 @@ from .errors import (
     CommandFailedError,
     CommandResult,
     ConflictError,
+    EventsMissedError,
     InternalServerError,
     InvalidArgumentError,
+    NetworkRefusedError,
     NotFoundError,
+    OriginRefusedError,
     OutcomeUnknownError,
     PayloadTooLargeError,
     PermissionDeniedError,
@@ -49,6 +53,7 @@ from .errors import (
     SandboxTimeoutError,
     UnavailableError,
     UnsupportedError,
+    WrongStateError,
 )
 from .models import (
     DownloadArchiveChunk,
@@ -78,6 +83,7 @@ from .transports.base import AsyncSession, Metadata, Session
 
 __all__ = [
     "NOT_GIVEN",
+    "AlreadyExistsError",
     "Archive",
     "AsyncArchive",
     "AsyncCommands",
@@ -103,6 +109,7 @@ __all__ = [
     "Event",
     "EventType",
     "Events",
+    "EventsMissedError",
     "ExecFrame",
     "ExecResult",
     "ExecStream",
@@ -120,8 +127,10 @@ __all__ = [
     "MetricsPoint",
     "MetricsResult",
     "Network",
+    "NetworkRefusedError",
     "NotFoundError",
     "NotGiven",
+    "OriginRefusedError",
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
@@ -155,6 +164,7 @@ __all__ = [
     "StartType",
     "UnavailableError",
     "UnsupportedError",
+    "WrongStateError",
     "__version__",
     "connect",
     "connect_async",

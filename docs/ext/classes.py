@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Iterable
 
 import flash_sandbox
-from flash_sandbox import errors as error_module
 from flash_sandbox import models as model_module
+from flash_sandbox.errors import classes as error_module
 
 __all__ = ["errors", "models"]
 
 
 def errors() -> str:
-    """Return every error class, in the order of `flash_sandbox.errors`."""
+    """Return every error class, in the order of `flash_sandbox.errors.classes`."""
     found = [
         one for one in vars(error_module).values() if isinstance(one, type) and issubclass(one, Exception)
     ]

@@ -203,7 +203,7 @@ def decode_error(
     if exc.status is Status.UNKNOWN and message.startswith(_NOT_GRPC):
         return ProtocolError(f"the answer is not gRPC: {message}", **common)
     return error_for(
-        reason_of_grpc_status(exc.status.name),
+        reason_of_grpc_status(exc.status.name, message),
         message or exc.status.name,
         grpc_status=exc.status.name,
         request_id=request_id,

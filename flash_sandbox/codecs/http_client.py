@@ -199,7 +199,7 @@ def _error(
     if not 400 <= status_code <= 599:
         return ProtocolError(f"unexpected HTTP status {status_code}: {detail}", operation=operation_name)
     return error_for(
-        reason if isinstance(reason, str) and reason else reason_of_status_code(status_code),
+        reason if isinstance(reason, str) and reason else reason_of_status_code(status_code, detail),
         detail,
         status_code=status_code,
         retryable=retryable if isinstance(retryable, bool) else None,

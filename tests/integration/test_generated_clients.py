@@ -74,7 +74,7 @@ def test_http_answers_no_content_to_a_stop(over_http: dict[str, Any]) -> None:
 
 
 def test_http_answers_the_error_schema_once_it_is_stopped(over_http: dict[str, Any]) -> None:
-    assert over_http["gone"] == "not_found"
+    assert over_http["gone"] == "sandbox_not_found"
 
 
 def test_grpc_answers_not_found_once_it_is_stopped(over_grpc: dict[str, Any]) -> None:

@@ -213,7 +213,7 @@ def test_error_of_the_orchestrator_comes_through_whole(client: SandboxAPI, metho
     with pytest.raises(SandboxNotFoundError) as caught:
         getattr(client, method)("unknown")
     error = caught.value
-    assert (error.reason, error.status_code, error.grpc_status) == ("not_found", 404, "NOT_FOUND")
+    assert (error.reason, error.status_code, error.grpc_status) == ("sandbox_not_found", 404, "NOT_FOUND")
     assert "unknown" in error.detail
     assert error.request_id
 

@@ -60,7 +60,11 @@ def test_plain_error_is_the_error_of_its_status(client: SandboxAPI) -> None:
     with pytest.raises(SandboxNotFoundError) as caught:
         client.exec_command("gone", ["true"])
     error = caught.value
-    assert (error.detail, error.reason, error.status_code) == ("sandbox gone not found", "not_found", 404)
+    assert (error.detail, error.reason, error.status_code) == (
+        "sandbox gone not found",
+        "sandbox_not_found",
+        404,
+    )
     assert (error.grpc_status, error.operation, error.request_id) == ("NOT_FOUND", "exec_command", "")
 
 

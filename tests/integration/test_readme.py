@@ -70,7 +70,10 @@ def test_the_grpc_block_prints_what_it_promises(to_this_orchestrator):
     program = next(text for text in PYTHON if "Hello from gRPC!" in text)
     for said, here in to_this_orchestrator.items():
         program = program.replace(said, here)
-    assert run(sys.executable, "-c", program).stdout == "Output: Hello from gRPC!\nnot_found 404 NOT_FOUND\n"
+    assert (
+        run(sys.executable, "-c", program).stdout
+        == "Output: Hello from gRPC!\nsandbox_not_found 404 NOT_FOUND\n"
+    )
 
 
 def test_the_two_commands_are_the_first_two_blocks_and_can_be_made():

@@ -217,7 +217,7 @@ class TestLog:
             transport,
             "get_status",
             "unknown",
-            "not_found",
+            "sandbox_not_found",
         )
 
     def test_neither_bodies_nor_keys_are_logged(self, state_dir: Path, limits: Limits) -> None:

@@ -121,7 +121,7 @@ class TestRequests:
 class TestRequestID:
     def test_a_well_formed_one_is_kept(self, door: httpx.Client) -> None:
         response = door.get("/sandboxes/unknown", headers={"x-request-id": "Mine-1.a_b"})
-        assert error_of(response, 404, "not_found")["request_id"] == "Mine-1.a_b"
+        assert error_of(response, 404, "sandbox_not_found")["request_id"] == "Mine-1.a_b"
 
     @pytest.mark.parametrize("malformed", ["", "two words", "x" * 65, "a;b"])
     def test_another_one_is_replaced(self, door: httpx.Client, malformed: str) -> None:
@@ -163,7 +163,7 @@ class TestBrowser:
     @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1"])
     def test_a_page_of_another_origin_is_refused(self, door: httpx.Client, origin: str) -> None:
         response = door.post("/sandboxes", json={}, headers={"origin": origin})
-        error_of(response, 403, "permission_denied")
+        error_of(response, 403, "origin_refused")
 
     def test_a_page_of_the_same_origin_is_let_in(self, door: httpx.Client) -> None:
         origin = f"http://{door.base_url.host}:{door.base_url.port}"
@@ -181,7 +181,7 @@ class TestBrowser:
     )
     def test_a_name_that_was_made_to_resolve_here_is_refused(self, door: httpx.Client, name: str) -> None:
         response = door.get("/sandboxes/some", headers={"host": f"{name}:{door.base_url.port}"})
-        error_of(response, 403, "permission_denied")
+        error_of(response, 403, "origin_refused")
 
     @pytest.mark.parametrize(
         "host",

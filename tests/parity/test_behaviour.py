@@ -165,7 +165,7 @@ def test_unknown_sandbox_is_not_found(client: SandboxAPI, method: str) -> None:
     with pytest.raises(SandboxNotFoundError) as caught:
         getattr(client, method)("unknown")
     error = caught.value
-    assert (error.reason, error.status_code, error.grpc_status) == ("not_found", 404, "NOT_FOUND")
+    assert (error.reason, error.status_code, error.grpc_status) == ("sandbox_not_found", 404, "NOT_FOUND")
     assert (error.operation, error.retryable) == (method, False)
     assert "unknown" in error.detail
     assert error.request_id

@@ -76,7 +76,7 @@ class TestLine:
         with pytest.raises(SandboxNotFoundError) as caught:
             client.get_status("nope")
         (line,) = lines()
-        assert fields_of(line)["reason"] == "not_found"
+        assert fields_of(line)["reason"] == "sandbox_not_found"
         assert vars(line)["request_id"] == caught.value.request_id != ""
 
     def test_has_the_request_id_of_the_orchestrators(

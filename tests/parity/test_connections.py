@@ -21,10 +21,13 @@ import requests
 import flash_sandbox
 from flash_sandbox import (
     AuthenticationError,
+    NotFoundError,
     SandboxAPI,
     SandboxConnectionError,
     SandboxError,
+    SandboxHTTPError,
     SandboxNotFoundError,
+    UnsupportedError,
 )
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 
@@ -308,3 +311,13 @@ asyncio.run(main())
             command, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
     assert (done.stdout, done.stderr) == ("asked\n", "")
+
+
+def test_an_orchestrator_at_another_path_knows_nothing_of_the_sandbox(
+    connect: Connect, kind: str, orchestrator: Orchestrator
+) -> None:
+    address = orchestrator.http_address if "HTTP" in kind else f"grpc://{orchestrator.grpc_address}"
+    with pytest.raises(SandboxHTTPError) as caught:
+        connect(f"{address}/elsewhere").get_status("a")
+    # gRPC calls it an unknown method.
+    assert type(caught.value) in (NotFoundError, UnsupportedError)

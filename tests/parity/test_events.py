@@ -130,7 +130,7 @@ class TestGoingOn:
         with pytest.raises(ConflictError, match="events may have been missed") as caught:
             client.watch_events("0" * 16 + "-1")
         error = caught.value
-        assert (error.reason, error.status_code, error.grpc_status) == ("aborted", 409, "ABORTED")
+        assert (error.reason, error.status_code, error.grpc_status) == ("events_missed", 409, "ABORTED")
         assert not error.retryable
 
     def test_a_token_that_is_not_given_out_yet_does_too(self, client: SandboxAPI) -> None:

@@ -221,7 +221,7 @@ def test_client_works_again_once_the_server_is_back(connect: Connect, address: s
         broken = False
         with pytest.raises(SandboxError) as caught:
             client.get_status("a")
-        assert caught.value.reason == "not_found"
+        assert caught.value.reason == "sandbox_not_found"
 
 
 def test_command_whose_connection_breaks_runs_once(

@@ -324,7 +324,7 @@ def test_malformed_path_is_refused_before_any_transport(
 def test_unknown_sandbox_is_not_found(client: SandboxAPI, method: str, tmp_path: Path) -> None:
     with pytest.raises(SandboxNotFoundError) as caught:
         OF_A_PATH[method](client, "unknown", "/tmp/file", tmp_path)
-    assert caught.value.reason == Reason.NOT_FOUND
+    assert caught.value.reason == Reason.SANDBOX_NOT_FOUND
 
 
 @pytest.mark.parametrize("method", OF_A_PATH)

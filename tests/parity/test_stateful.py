@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from quartet import CLIENTS, Failure, failure_of, quartet
 
 from flash_sandbox import (
+    AlreadyExistsError,
     ConflictError,
     InvalidArgumentError,
     ProcessNotFoundError,
@@ -29,6 +30,7 @@ from flash_sandbox import (
     SandboxFileNotFoundError,
     SandboxNotFoundError,
     UnsupportedError,
+    WrongStateError,
 )
 from flash_sandbox.orchestrator import running_orchestrator
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
@@ -380,7 +382,7 @@ class Machine(RuleBasedStateMachine):
         sandbox = self.chosen(choice)
         if sandbox.name:
             failure = self.fails("start_sandbox", name=sandbox.name)
-            assert (failure.kind, failure.reason) == (ConflictError, "already_exists")
+            assert (failure.kind, failure.reason) == (AlreadyExistsError, "already_exists")
 
     @has_sandbox
     @rule(client=clients, choice=choices)
@@ -416,7 +418,7 @@ class Machine(RuleBasedStateMachine):
             assert len(set(results.values())) == 1
             assert (results[client].stdout, results[client].exit_code) == (process.received, 0)
             failure = self.fails("write_stdin", sandbox.id, process.id, "more")
-            assert (failure.kind, failure.detail) == (ConflictError, "the process has ended")
+            assert (failure.kind, failure.detail) == (WrongStateError, "the process has ended")
 
     @has_sandbox
     @rule(choice=choices)
@@ -510,7 +512,7 @@ class Machine(RuleBasedStateMachine):
     def ask_for_what_is_gone(self, choice: int, method: str) -> None:
         sandbox_id = self.gone[choice % len(self.gone)]
         failure = self.fails(method, sandbox_id, *self.more_arguments(method))
-        assert (failure.kind, failure.reason) == (SandboxNotFoundError, "not_found")
+        assert (failure.kind, failure.reason) == (SandboxNotFoundError, "sandbox_not_found")
         assert (failure.status_code, failure.grpc_status) == (404, "NOT_FOUND")
         assert failure.detail == f"there is no sandbox {sandbox_id}"
 
@@ -571,7 +573,7 @@ class Machine(RuleBasedStateMachine):
         how = ": its main process ended with exit status 0" if sandbox.state == "stopped" else ""
         detail = f"sandbox {sandbox.id} is {sandbox.state}{how}; this needs a sandbox that is {wanted}"
         assert failure == Failure(
-            ConflictError, "wrong_state", 409, "FAILED_PRECONDITION", detail, False, method, None
+            WrongStateError, "wrong_state", 409, "FAILED_PRECONDITION", detail, False, method, None
         )
 
     def fails(self, method: str, *arguments: Any, **options: Any) -> Failure:

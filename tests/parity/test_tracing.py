@@ -165,7 +165,7 @@ class TestCall:
         name = "http.response.status_code" if transport == "http" else "rpc.response.status_code"
         for span in (mine, theirs):
             told = attributes_of(span)
-            assert told["error.type"] == "not_found"
+            assert told["error.type"] == "sandbox_not_found"
             assert told[name] == (404 if transport == "http" else "NOT_FOUND")
             assert told["flash_sandbox.request.id"] == caught.value.request_id
         # What a caller does wrong is no error of the server.
@@ -295,7 +295,7 @@ class TestStream:
             client.exec_stream("nope", "true")
         mine, theirs = spans.pair("exec_stream")
         assert_joined(mine, theirs)
-        assert {attributes_of(span)["error.type"] for span in (mine, theirs)} == {"not_found"}
+        assert {attributes_of(span)["error.type"] for span in (mine, theirs)} == {"sandbox_not_found"}
 
     def test_of_a_request_is_one_trace(
         self, spans: Spans, client: SandboxAPI, sandbox_id: str, tmp_path: Path

@@ -22,11 +22,15 @@ def test_every_reason_has_one_row() -> None:
 
 
 def test_every_class_but_the_bases_has_a_row() -> None:
-    assert {row.error for row in TABLE} == set(CLASSES) - {
-        SandboxError,
-        errors.SandboxHTTPError,
-        errors.NotFoundError,
-    }
+    assert {row.error for row in TABLE} == set(CLASSES) - {SandboxError, errors.SandboxHTTPError}
+
+
+@pytest.mark.parametrize("base", [errors.PermissionDeniedError, errors.NotFoundError, errors.ConflictError])
+def test_a_base_is_the_class_of_what_a_status_alone_tells(base: type[SandboxError]) -> None:
+    (status_code,) = {row.status_code for row in TABLE if row.error is base}
+    assert status_code is not None
+    assert type(errors.error_for("from_the_future", "", status_code=status_code)) is base
+    assert type(errors.error_for(errors.reason_of_status_code(status_code), "")) is base
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.reason)
@@ -71,14 +75,53 @@ def test_an_error_that_no_server_reported_has_no_status(kind: type[SandboxError]
     assert (error.status_code, error.grpc_status) == (None, None)
 
 
-def test_what_is_not_found_has_siblings() -> None:
-    kinds = (errors.SandboxNotFoundError, errors.ProcessNotFoundError, errors.SandboxFileNotFoundError)
-    assert all(kind.__bases__[0] is errors.NotFoundError for kind in kinds)
+@pytest.mark.parametrize(
+    ("base", "kinds"),
+    [
+        (
+            errors.NotFoundError,
+            (errors.SandboxNotFoundError, errors.ProcessNotFoundError, errors.SandboxFileNotFoundError),
+        ),
+        (
+            errors.PermissionDeniedError,
+            (errors.NetworkRefusedError, errors.OriginRefusedError, errors.SandboxFilePermissionError),
+        ),
+        (
+            errors.ConflictError,
+            (
+                errors.WrongStateError,
+                errors.AlreadyExistsError,
+                errors.EventsMissedError,
+                errors.SandboxEndedError,
+                errors.SandboxFileConflictError,
+            ),
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_says_more_than_a_base_are_siblings_below_it(
+    base: type[SandboxError], kinds: tuple[type[SandboxError], ...]
+) -> None:
+    assert {kind for kind in CLASSES if kind.__bases__[0] is base} == set(kinds)
+
+
+@pytest.mark.parametrize("said", ["sandbox a not found", "no such sandbox: a", "Sandbox a does not exist"])
+def test_an_answer_without_a_reason_that_names_a_sandbox_is_of_an_older_orchestrator(said: str) -> None:
+    reasons = (errors.reason_of_status_code(404, said), errors.reason_of_grpc_status("NOT_FOUND", said))
+    assert reasons == (Reason.SANDBOX_NOT_FOUND, Reason.SANDBOX_NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    "said", ["", "404 page not found", "HTTP 404 Not Found", "/sandboxes/a: nothing there"]
+)
+def test_an_answer_without_a_reason_that_names_no_sandbox_does_not_say_what_is_not_there(said: str) -> None:
+    reasons = (errors.reason_of_status_code(404, said), errors.reason_of_grpc_status("NOT_FOUND", said))
+    assert reasons == (Reason.NOT_FOUND, Reason.NOT_FOUND)
 
 
 def test_unknown_reason_falls_back_to_the_status_and_keeps_its_name() -> None:
     error = errors.error_for("from_the_future", "", status_code=404)
-    assert (type(error), error.reason) == (errors.SandboxNotFoundError, "from_the_future")
+    assert (type(error), error.reason) == (errors.NotFoundError, "from_the_future")
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
@@ -119,4 +162,4 @@ def test_long_detail_is_cut_and_says_so() -> None:
 
 def test_every_error_is_exported() -> None:
     assert {kind.__name__ for kind in CLASSES} <= set(flash_sandbox.__all__)
-    assert {kind.__name__ for kind in CLASSES} | {"CommandResult", "Reason"} == set(errors.__all__)
+    assert {kind.__name__ for kind in CLASSES} | {"CommandResult", "Reason"} <= set(errors.__all__)

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
-from ...errors import ConflictError, InvalidArgumentError, UnavailableError
+from ...errors import InvalidArgumentError, UnavailableError, WrongStateError
 from ..linux.id_range import IdRange
 from ..linux.tree_walk import Entry, TreeChanged, open_file, walk
 from .extraction import OPAQUE, OPAQUE_XATTR, OVERLAY_XATTRS, WHITEOUT, XATTR_HEADER, Extraction, Whiteouts
@@ -52,7 +52,7 @@ def pack_layer(layer: Path, target: Path, owners: IdRange | None = None) -> None
 
     Raises:
         UnavailableError: If the disk has not got the room.
-        ConflictError: If the layer is not at rest, or holds what no snapshot can: a path of more than
+        WrongStateError: If the layer is not at rest, or holds what no snapshot can: a path of more than
             `MAX_DEPTH` directories or `MAX_PATH_BYTES`, or a file of more than 100,000 holes.
     """
     partial = target.with_name(target.name + ".partial")
@@ -65,7 +65,7 @@ def pack_layer(layer: Path, target: Path, owners: IdRange | None = None) -> None
         finally:
             partial.unlink(missing_ok=True)
     except TreeChanged as error:
-        raise ConflictError(f"the sandbox changed its files while they were saved: {error}") from error
+        raise WrongStateError(f"the sandbox changed its files while they were saved: {error}") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise _refused(
@@ -128,8 +128,8 @@ def _write(layer: Path, descriptor: int, owners: IdRange | None) -> None:
         os.fsync(file.fileno())
 
 
-def _refused(what: str) -> ConflictError:
-    return ConflictError(f"the sandbox cannot be saved: it has {what}")
+def _refused(what: str) -> WrongStateError:
+    return WrongStateError(f"the sandbox cannot be saved: it has {what}")
 
 
 def _require_room(layer: Path, store: Path) -> None:

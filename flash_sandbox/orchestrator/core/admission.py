@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from ...errors import AtCapacityError, InvalidArgumentError, PermissionDeniedError, Reason
+from ...errors import AtCapacityError, InvalidArgumentError, NetworkRefusedError
 from ...models import MAX_TTL_SECONDS, NETWORKS, Network
 
 __all__ = ["Admission"]
@@ -47,12 +47,11 @@ class Admission:
             raise ValueError("there must be room for at least 1 sandbox")
 
     def require_network(self, network: str) -> None:
-        """Raise PermissionDeniedError where the operator lets no sandbox have that network."""
+        """Raise NetworkRefusedError where the operator lets no sandbox have that network."""
         if self.max_network == "none" and network != "none":
-            raise PermissionDeniedError(
+            raise NetworkRefusedError(
                 f"this orchestrator gives no sandbox a {network} network; its operator may allow it with "
                 f"--max-network bridge",
-                reason=Reason.NETWORK_REFUSED,
             )
 
     def require_ttl(self, ttl_seconds: float) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from ...errors import ConflictError, InvalidArgumentError, Reason, UnavailableError
+from ...errors import EventsMissedError, InvalidArgumentError, UnavailableError
 from ...models import Event, EventType
 
 __all__ = ["KEPT_EVENTS", "EventLog"]
@@ -61,7 +61,7 @@ class EventLog:
 
         Raises:
             InvalidArgumentError: The token is malformed.
-            ConflictError: Events after the token are not kept any more, or they were another orchestrator's.
+            EventsMissedError: Events after the token are not kept any more, or were another orchestrator's.
             UnavailableError: The orchestrator is shutting down.
         """
         position = self._position(token)
@@ -99,10 +99,9 @@ class EventLog:
             raise _missed(f"only the last {self._kept} events are kept")
 
 
-def _missed(why: str) -> ConflictError:
+def _missed(why: str) -> EventsMissedError:
     # The same token is refused again: what helps is to look anew.
-    return ConflictError(
+    return EventsMissedError(
         f"events may have been missed: {why}; list the sandboxes and watch anew, without a token",
-        reason=Reason.ABORTED,
         retryable=False,
     )

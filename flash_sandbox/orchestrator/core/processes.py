@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from ...errors import ConflictError, ProcessNotFoundError, SandboxError
+from ...errors import ProcessNotFoundError, SandboxError, WrongStateError
 from ...models import ExecFrame, ExecResult, ProcessInfo
 from ..guest.guest import Adopted, Guest
 from ..guest.output import BoundedBytes
@@ -79,9 +79,9 @@ class Process:
         return self._tty
 
     def require_running(self) -> Execution:
-        """Return the program; raise ConflictError if it has ended."""
+        """Return the program; raise WrongStateError if it has ended."""
         if not self.running or self.execution is None:
-            raise ConflictError("the process has ended")
+            raise WrongStateError("the process has ended")
         return self.execution
 
     async def frames(self, running: AbstractAsyncContextManager[Execution]) -> AsyncGenerator[ExecFrame]:

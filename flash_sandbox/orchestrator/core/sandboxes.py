@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, cast
 
-from ...errors import ConflictError, Reason, SandboxNotFoundError
+from ...errors import AlreadyExistsError, SandboxNotFoundError, WrongStateError
 from ...models import EventType, GetLogsResult, SandboxInfo, SandboxStatus, SandboxType, StartRequest
 from ..guest.guest import Guest
 from ..runtimes.base import Runtime
@@ -94,16 +94,16 @@ class Sandbox:
 
     @property
     def guest(self) -> Guest:
-        """Its guest agent; raise ConflictError if it has none any more."""
+        """Its guest agent; raise WrongStateError if it has none any more."""
         if self.agent is None:
-            raise ConflictError(f"sandbox {self.id} has no guest agent")
+            raise WrongStateError(f"sandbox {self.id} has no guest agent")
         return self.agent
 
     def require(self, *states: State) -> None:
-        """Raise ConflictError, which names the state and its cause, unless it is one of `states`."""
+        """Raise WrongStateError, which names the state and its cause, unless it is one of `states`."""
         if self.state not in states:
             wanted, how = " or ".join(states), self._how_it_ended()
-            raise ConflictError(
+            raise WrongStateError(
                 f"sandbox {self.id} is {self.state}{how}; this needs a sandbox that is {wanted}"
             )
 
@@ -217,10 +217,10 @@ class Registry:
             yield self._sandboxes[self._places[index][1]]
 
     def require_free(self, name: str) -> None:
-        """Raise ConflictError where a sandbox that is there has that name."""
+        """Raise AlreadyExistsError where a sandbox that is there has that name."""
         other = self._by_name.get(name)
         if other is not None:
-            raise ConflictError(f"sandbox {other.id} is named {name!r}", reason=Reason.ALREADY_EXISTS)
+            raise AlreadyExistsError(f"sandbox {other.id} is named {name!r}")
 
     def with_key(self, idempotency_key: str) -> Sandbox | None:
         """Return the sandbox whose start carried `idempotency_key`, if there is one."""

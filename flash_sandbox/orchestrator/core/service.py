@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Any, Final, cast
 
 from ...errors import (
-    ConflictError,
+    AlreadyExistsError,
     InternalServerError,
     InvalidArgumentError,
     Reason,
@@ -210,7 +210,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         """Start a sandbox and return its ID once its main process runs.
 
         A start that carries the idempotency key of a sandbox that is still there answers with that
-        sandbox's ID; ConflictError where the two ask for different things. Cancelling undoes the start
+        sandbox's ID; AlreadyExistsError where the two ask for different things. Cancelling undoes the start
         unless another caller with the same key waits for it.
         """
         if self._closed:
@@ -236,9 +236,8 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             task.add_done_callback(retrieve)
             self._starts[sandbox.id] = _Start(task)
         elif sandbox.request != self._filled_in(request, sandbox.runtime, sandbox.request):
-            raise ConflictError(
+            raise AlreadyExistsError(
                 "the idempotency key was used to start another sandbox with a different request",
-                reason=Reason.ALREADY_EXISTS,
             )
         await self._started(sandbox)
         return StartResult(sandbox.id)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from ...errors import AuthenticationError, PermissionDeniedError
+from ...errors import AuthenticationError, OriginRefusedError
 from .peers import Socket, user_of_peer
 
 __all__ = ["Gatekeeper", "require_safe_bind"]
@@ -84,7 +84,7 @@ class Gatekeeper:
             raise AuthenticationError("the API key is wrong")
 
     def check_browser(self, host: str | None, origin: str | None, site: str | None = None) -> None:
-        """Raise PermissionDeniedError for what only a web page of another origin would send.
+        """Raise OriginRefusedError for what only a web page of another origin would send.
 
         Such a page may make a browser call a port on this machine. Browsers then tell so themselves, in
         `site`, the header ``Sec-Fetch-Site`` (Fetch Metadata Request Headers), and that of the page itself
@@ -98,17 +98,17 @@ class Gatekeeper:
                 host is None or urlsplit(origin).netloc.lower() != host.lower()
             )
         if is_foreign:
-            raise PermissionDeniedError("a web page of another origin may not call the orchestrator")
+            raise OriginRefusedError("a web page of another origin may not call the orchestrator")
         self.check_host(host)
 
     def check_host(self, host: str | None) -> None:
-        """Raise PermissionDeniedError for a ``Host`` that is not this orchestrator's.
+        """Raise OriginRefusedError for a ``Host`` that is not this orchestrator's.
 
         It is that of a web page whose own name was made to resolve to this machine (DNS rebinding), which
         so has the same origin.
         """
         if not self._any_host and host and not self._is_ours(host):
-            raise PermissionDeniedError(
+            raise OriginRefusedError(
                 "without an API key the orchestrator answers only to an IP address, localhost, or what "
                 "--allow-host names, as Host"
             )

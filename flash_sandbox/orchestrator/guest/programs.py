@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Literal
 
-from ...errors import ConflictError, InternalServerError
+from ...errors import InternalServerError, WrongStateError
 from ...models import ExecResult
 from ..cancellation import completed
 from .output import BoundedBytes
@@ -163,7 +163,7 @@ class Execution:
 
         async def feed() -> None:
             # A program that has ended, or with its channel, takes none.
-            with suppress(ConflictError, ChannelFailed):
+            with suppress(WrongStateError, ChannelFailed):
                 await self._write(data, end=end)
 
         if not data:
@@ -180,7 +180,7 @@ class Execution:
         """Write to its input, as fast as it reads, and end the input if that is asked.
 
         Raises:
-            ConflictError: It has ended, or takes no (more) input.
+            WrongStateError: It has ended, or takes no (more) input.
         """
         if self._beginning is not None:
             await asyncio.wait({self._beginning})
@@ -189,7 +189,7 @@ class Execution:
     async def _write(self, data: bytes, *, end: bool) -> None:
         self._require_running()
         if not self._takes_input:
-            raise ConflictError("the process takes no input")
+            raise WrongStateError("the process takes no input")
         async with self._writing:
             sent = await self._task.write(data, end=end)
         if not sent:
@@ -200,7 +200,7 @@ class Execution:
         """Send a signal to its first process.
 
         Raises:
-            ConflictError: It has ended.
+            WrongStateError: It has ended.
         """
         self._require_running()
         self._task.signal(number)
@@ -209,7 +209,7 @@ class Execution:
         """End it with everything that it started.
 
         Raises:
-            ConflictError: It has ended.
+            WrongStateError: It has ended.
         """
         self._require_running()
         self._task.kill()
@@ -218,7 +218,7 @@ class Execution:
         """Change the size of its terminal.
 
         Raises:
-            ConflictError: It has ended.
+            WrongStateError: It has ended.
         """
         self._require_running()
         self._task.resize(size.rows, size.columns)
@@ -231,4 +231,4 @@ class Execution:
 
     def _require_running(self) -> None:
         if self._task.has_ended:
-            raise ConflictError("the process has ended")
+            raise WrongStateError("the process has ended")

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ...errors import ConflictError
+from ...errors import WrongStateError
 from .limits import Limits, Usage
 from .memory_watch import MemoryWatch, Watched, all_pids, memory_of, namespace_of
 
@@ -105,12 +105,12 @@ class ProcessTree:
         """Stop every process, and those that they made meanwhile, until none runs.
 
         Raises:
-            ConflictError: If one goes on and on, which a timer of its own can have it do.
+            WrongStateError: If one goes on and on, which a timer of its own can have it do.
         """
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         while running := [pid for pid in self._pids() if _state(pid) not in "TtZX"]:
             if asyncio.get_running_loop().time() > deadline:
-                raise ConflictError("the sandbox's processes do not stay stopped, and here is no cgroup")
+                raise WrongStateError("the sandbox's processes do not stay stopped, and here is no cgroup")
             _send(running, signal.SIGSTOP)
             await asyncio.sleep(0.001)
 

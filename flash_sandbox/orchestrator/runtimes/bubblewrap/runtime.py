@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ....errors import (
-    ConflictError,
     InternalServerError,
     InvalidArgumentError,
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
+    WrongStateError,
 )
 from ....models import DEFAULT_SHM_MB, GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ...archives import layers
@@ -407,7 +407,7 @@ class BubblewrapRuntime:
         """Return the stream to the agent of the sandbox, which ends with it."""
         stream = self._sandbox(sandbox_id).stream
         if stream is None or stream.fileno() < 0:
-            raise ConflictError(f"the stream to the agent of sandbox {sandbox_id} is in use")
+            raise WrongStateError(f"the stream to the agent of sandbox {sandbox_id} is in use")
         descriptor = stream.detach()
         return AgentStream(descriptor, descriptor)
 
@@ -443,8 +443,8 @@ class BubblewrapRuntime:
         """Write what the paused sandbox holds to the store, and what its start asked for.
 
         Raises:
-            ConflictError: If its processes run meanwhile, as without a cgroup they can have themselves do, or
-                if it holds what no snapshot can.
+            WrongStateError: If its processes run meanwhile, as without a cgroup they can have themselves do,
+                or if it holds what no snapshot can.
         """
         sandbox = self._sandbox(sandbox_id)
         upper, image = sandbox.layer / "upper", sandbox.root.image
@@ -459,7 +459,7 @@ class BubblewrapRuntime:
             if sandbox.group.runs() == before:
                 return SnapshotResult(snapshot_path=str(path))
             await asyncio.to_thread(self._snapshots.remove, str(path), self.name)
-        raise ConflictError(
+        raise WrongStateError(
             "the sandbox's processes ran while it was saved, and here is no cgroup to hold them"
         )
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
-from ....errors import PermissionDeniedError, Reason
+from ....errors import NetworkRefusedError
 from ...cancellation import completed
 from ..egress import Egress
 from .api import Engine, EngineError, EngineMissing
@@ -60,7 +60,7 @@ class Bridge:
         """Return the name of the network, once what sandboxes on it may not reach is out of their reach.
 
         Raises:
-            PermissionDeniedError: If that is not possible here.
+            NetworkRefusedError: If that is not possible here.
             EngineError: If the engine refuses.
             EngineMissing: If the engine cannot be reached.
         """
@@ -84,7 +84,7 @@ class Bridge:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.ready()
-            except (PermissionDeniedError, EngineError, EngineMissing) as error:
+            except (NetworkRefusedError, EngineError, EngineMissing) as error:
                 if not told:
                     self._event("network unguarded", detail=str(error))
                 told = True
@@ -139,9 +139,8 @@ class Bridge:
         return found
 
 
-def _refused(why: str) -> PermissionDeniedError:
-    return PermissionDeniedError(
+def _refused(why: str) -> NetworkRefusedError:
+    return NetworkRefusedError(
         "a bridge network would reach this host, its neighbours and its cloud's metadata, and nothing can "
         f"keep it from that: {why}; the operator may allow all of that with --allow-network any",
-        reason=Reason.NETWORK_REFUSED,
     )

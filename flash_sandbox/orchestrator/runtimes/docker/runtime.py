@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from ....errors import (
-    ConflictError,
     InternalServerError,
     InvalidArgumentError,
     PermissionDeniedError,
@@ -27,6 +26,7 @@ from ....errors import (
     SandboxError,
     SandboxNotFoundError,
     UnavailableError,
+    WrongStateError,
 )
 from ....models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
 from ...cancellation import completed
@@ -479,7 +479,7 @@ class DockerRuntime:
     def _live(self, sandbox_id: str) -> GuestContainer:
         live = self._sandbox(sandbox_id).live
         if live is None:
-            raise ConflictError(f"the processes of {self.name} sandbox {sandbox_id} have been ended")
+            raise WrongStateError(f"the processes of {self.name} sandbox {sandbox_id} have been ended")
         return live
 
     @asynccontextmanager
@@ -493,7 +493,7 @@ class DockerRuntime:
             raise UnavailableError(missing.detail) from missing
         except EngineError as error:
             if error.status in (404, 409):
-                raise ConflictError(f"Docker Engine: {error.message}") from error
+                raise WrongStateError(f"Docker Engine: {error.message}") from error
             raise InternalServerError(f"Docker Engine: {error.message}") from error
 
 
