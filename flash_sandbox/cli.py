@@ -179,6 +179,14 @@ def serve(
     warm_image: Annotated[
         str, typer.Option(help="That image.", metavar="IMAGE", show_default="the host's /usr")
     ] = "",
+    end_sandboxes: Annotated[
+        bool,
+        typer.Option(
+            "--end-sandboxes",
+            help="At its end, end docker, gvisor and firecracker sandboxes, too; otherwise the next one on "
+            "the same state directory goes on with them.",
+        ),
+    ] = False,
     api_key: Annotated[
         str | None,
         typer.Option(
@@ -238,6 +246,7 @@ def serve(
         "firecracker_runtime": firecracker_runtime,
         "warm": warm,
         "warm_image": warm_image,
+        "end_sandboxes": end_sandboxes,
         "api_key": api_key or None,
         "insecure": insecure,
         "no_key": no_key,

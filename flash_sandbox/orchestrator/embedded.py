@@ -14,6 +14,7 @@ from typing import Final, Self, TypedDict, Unpack
 
 from ..models import Network
 from .core.admission import Admission
+from .core.json_records import move_json_records
 from .core.service import SandboxService
 from .core.snapshot_expiry import expiring_snapshots
 from .doors.auth import Gatekeeper, require_safe_bind
@@ -28,6 +29,7 @@ from .doors.request_log import LogFormat, RequestLog
 from .runtimes.base import Runtime
 from .runtimes.catalogue import Limits, all_runtimes
 from .runtimes.egress import Egress
+from .state.database import Database
 from .state.directory import state_directory
 
 __all__ = ["Orchestrator", "OrchestratorOptions", "new_event_loop", "running_orchestrator"]
@@ -58,6 +60,7 @@ class OrchestratorOptions(TypedDict, total=False):
     firecracker_runtime: str
     warm: int
     warm_image: str
+    end_sandboxes: bool
     api_key: str | None
     insecure: bool
     no_key: bool
@@ -97,6 +100,8 @@ class Orchestrator:
         warm: How many bubblewrap sandboxes are kept ready for starts that ask for `warm_image`, and nothing
             else but a name, labels and a time to live.
         warm_image: That image; empty for the default one.
+        end_sandboxes: Whether docker, gvisor and firecracker sandboxes end with it, too; otherwise the next
+            orchestrator on `state_dir` goes on with them.
         api_key: Key that callers must carry; None for none: only processes of this process's own user, and
             of root, may call then, by the loopback interface.
         insecure: Listen beyond loopback also without a key, and let everybody in.
@@ -139,6 +144,7 @@ class Orchestrator:
         firecracker_runtime: str = "",
         warm: int = 0,
         warm_image: str = "",
+        end_sandboxes: bool = True,
         api_key: str | None = None,
         insecure: bool = False,
         no_key: bool = False,
@@ -164,6 +170,7 @@ class Orchestrator:
         self._firecracker_runtime = firecracker_runtime
         self._warm = warm
         self._warm_image = warm_image
+        self._end_sandboxes = end_sandboxes
         self._api_key = api_key
         self._insecure = insecure
         self._gatekeeper = Gatekeeper(api_key, insecure=insecure, no_key=no_key, hosts=hosts)
@@ -178,10 +185,14 @@ class Orchestrator:
             # Bound first: what cannot listen need not start.
             http_socket = stack.enter_context(self._bind(self._ports[0]))
             grpc_socket = stack.enter_context(self._bind(self._ports[1]))
+            is_kept = self.state_dir is not None
             self.state_dir = await stack.enter_async_context(state_directory(self.state_dir))
-            service = SandboxService(self._runtimes(self.state_dir), admission, self._log.event)
+            database = Database(self.state_dir if is_kept else None, event=self._log.event)
+            stack.callback(database.close)
+            await move_json_records(self.state_dir, database)
+            service = SandboxService(self._runtimes(self.state_dir), admission, database, self._log.event)
             await service.open()
-            stack.push_async_callback(service.close)
+            stack.push_async_callback(service.close, end_sandboxes=self._end_sandboxes or not is_kept)
             await stack.enter_async_context(
                 expiring_snapshots(service, self._max_snapshot_age, self._log.event)
             )

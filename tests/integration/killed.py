@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from outlived import kept_from
+
+from flash_sandbox.orchestrator.runtimes.base import Kept
+
 PROGRAM: Final = Path(__file__).with_name("programs") / "killed_at.py"
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -19,12 +23,12 @@ class Told:
     """What was acknowledged before the kill.
 
     Attributes:
-        sandboxes: Those that were started and not asked to stop.
+        kept: Those that were started and not asked to stop, by ID.
         snapshots: Those that were made and not asked to be removed.
         removed: The snapshots that were removed.
     """
 
-    sandboxes: frozenset[str]
+    kept: dict[str, Kept]
     snapshots: frozenset[str]
     removed: frozenset[str]
 
@@ -32,7 +36,7 @@ class Told:
 async def killed(state_dir: Path, kind: str, place: str, image: str, name: str, point: str) -> Told:
     """Run the program `killed_at` until it is killed; the arguments are its own."""
     arguments = (str(state_dir), kind, place, image, name, point)
-    places = [ROOT, ROOT / "generated", PROGRAM.parents[1]]
+    places = [ROOT, ROOT / "generated", PROGRAM.parents[1], PROGRAM.parents[2]]
     path = os.pathsep.join([*map(str, places), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path}
     # To a file: of a pipe the end would come only with the last process that holds it.
@@ -48,8 +52,9 @@ async def killed(state_dir: Path, kind: str, place: str, image: str, name: str, 
     for line in said.splitlines():
         step, _, what = line.partition(" ")
         steps.setdefault(step, set()).add(what)
+    started = map(kept_from, steps.get("started", set()))
     return Told(
-        sandboxes=frozenset(steps.get("started", set()) - steps.get("stopping", set())),
+        kept={one.id: one for one in started if one.id not in steps.get("stopping", set())},
         snapshots=frozenset(steps.get("snapshot", set()) - steps.get("removing", set())),
         removed=frozenset(steps.get("removed", set())),
     )

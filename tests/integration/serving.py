@@ -16,12 +16,14 @@ from pathlib import Path
 def serving(state_dir: Path, docker_host: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run ``flash-sandbox serve`` and yield the process and the address of its HTTP front door.
 
+    It ends its sandboxes, unless it is killed.
+
     Args:
         state_dir: Its state directory.
         docker_host: Address of the engine that it uses.
     """
     command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", "best-effort"]
-    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir)]
+    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir), "--end-sandboxes"]
     environment = os.environ | {"DOCKER_HOST": docker_host}
     log = state_dir.with_name(f"{state_dir.name}.log")
     with (

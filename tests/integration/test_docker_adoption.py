@@ -16,28 +16,30 @@ from serving import kill, owner, serving
 
 from flash_sandbox import ConflictError, HTTPClient
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.runtimes.base import Adopted
+from flash_sandbox.orchestrator.runtimes.base import Kept
 from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
 
 REQUEST = StartRequest(image=IMAGE, memory_mb=64, network="none")
 
 
 @asynccontextmanager
-async def runtime_on(state_dir: Path, host: str) -> AsyncIterator[tuple[DockerRuntime, dict[str, Adopted]]]:
-    """Open a runtime and yield it with what it adopts; what it has is removed at the end."""
+async def runtime_on(
+    state_dir: Path, host: str, *kept: Kept
+) -> AsyncIterator[tuple[DockerRuntime, dict[str, str]]]:
+    """Open a runtime and yield it with the states of what it adopts; what it has is removed at the end."""
     runtime = DockerRuntime(state_dir, host=host)
-    adopted: dict[str, Adopted] = {}
+    adopted: dict[str, str] = {}
 
     async def adopt() -> bool:
         adoption = await runtime.adopt()
-        adopted.update({one.id: one for one in adoption.sandboxes})
+        adopted.update(adoption.states)
         return adoption.complete
 
     async def adopt_the_rest() -> None:
         while not await adopt():
             await asyncio.sleep(0.05)
 
-    await runtime.open()
+    await runtime.open(kept)
     adopting = None if await adopt() else asyncio.create_task(adopt_the_rest())
     try:
         yield runtime, adopted
@@ -74,34 +76,9 @@ def test_what_ran_and_what_was_paused_goes_on_after_a_kill(
         ] == [paused]
 
 
-@pytest.mark.parametrize("change", [{"of_tomorrow": 1}, {"request": {"of_tomorrow": 1}}], ids=str)
-def test_a_container_whose_record_another_version_wrote_is_left_alone_and_told_of(
-    docker_engine: DockerEngine, tmp_path: Path, change: dict[str, object]
+def test_a_graceful_end_leaves_no_container_if_that_is_asked(
+    docker_engine: DockerEngine, tmp_path: Path
 ) -> None:
-    with serving(tmp_path, docker_engine.host) as (process, address), HTTPClient(address=address) as client:
-        sandbox_id = client.start_sandbox("docker", IMAGE, memory_mb=64)
-        snapshot = client.snapshot_sandbox(sandbox_id).snapshot_path
-        kill(process)
-    record = tmp_path / "containers/docker" / f"{sandbox_id}.json"
-    manifest = Path(f"{snapshot}.json")
-    original = (record.read_text(), manifest.read_text())
-    record.write_text(json.dumps(json.loads(original[0]) | change))
-    manifest.write_text(json.dumps(json.loads(original[1]) | {"of_tomorrow": 1}))
-    with serving(tmp_path, docker_engine.host) as (process, address), HTTPClient(address=address) as client:
-        assert client.list_sandboxes().sandboxes == ()
-        client.stop_sandbox(client.start_sandbox("docker", IMAGE, memory_mb=64))
-        process.terminate()
-        process.wait()
-    log = tmp_path.with_name(f"{tmp_path.name}.log").read_text()
-    assert (sandbox_id in log, manifest.name in log) == (True, True)
-    record.write_text(original[0])
-    manifest.write_text(original[1])
-    with serving(tmp_path, docker_engine.host) as (_, address), HTTPClient(address=address) as client:
-        assert client.get_status(sandbox_id) == "paused"
-        client.stop_sandbox(client.start_sandbox("docker", snapshot_path=snapshot, memory_mb=64))
-
-
-def test_a_graceful_end_leaves_no_container(docker_engine: DockerEngine, tmp_path: Path) -> None:
     with serving(tmp_path, docker_engine.host) as (process, address), HTTPClient(address=address) as client:
         client.start_sandbox("docker", IMAGE, memory_mb=64)
         process.terminate()
@@ -127,15 +104,13 @@ async def test_it_happens_later_where_the_engine_is_away(docker_engine: DockerEn
     first = DockerRuntime(tmp_path, host=docker_engine.host)
     await first.open()
     await first.adopt()
-    await begin(first, "one", REQUEST, idempotency_key="key")
+    kept = Kept("one", REQUEST, await first.create("one", REQUEST))
+    assert kept.created.image == IMAGE
     alias = tmp_path / "alias.sock"
-    async with runtime_on(tmp_path, f"unix://{alias}") as (_, adopted):
+    async with runtime_on(tmp_path, f"unix://{alias}", kept) as (_, adopted):
         assert adopted == {}
         alias.symlink_to(docker_engine.host.removeprefix("unix://"))
-        await until(lambda: "one" in adopted)
-        one = adopted["one"]
-        assert (one.request, one.state, one.idempotency_key) == (REQUEST, "running", "key")
-        assert one.created.image == IMAGE
+        await until(lambda: adopted == {"one": "running"})
     await first.close()
 
 
@@ -153,9 +128,9 @@ async def test_one_that_has_ended_meanwhile_is_removed(docker_engine: DockerEngi
     first = DockerRuntime(tmp_path, host=docker_engine.host)
     await first.open()
     await first.adopt()
-    await begin(first, "one", REQUEST)
+    kept = Kept("one", REQUEST, await first.create("one", REQUEST))
     docker_engine.call("POST", "/containers/flash-sandbox-one/kill")
-    async with runtime_on(tmp_path, docker_engine.host) as (_, adopted):
+    async with runtime_on(tmp_path, docker_engine.host, kept) as (_, adopted):
         assert (adopted, docker_engine.containers(owner=owner(tmp_path))) == ({}, [])
     await first.close()
 
@@ -169,8 +144,8 @@ async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
 ) -> None:
     state_dir = tmp_path / "state"
     told = await killed(state_dir, "docker", docker_engine.host, IMAGE, "one", str(point))
-    async with runtime_on(state_dir, docker_engine.host) as (runtime, adopted):
-        assert told.sandboxes <= set(adopted)
+    async with runtime_on(state_dir, docker_engine.host, *told.kept.values()) as (runtime, adopted):
+        assert adopted.keys() == told.kept.keys()
         assert {
             container["Labels"]["flash-sandbox.sandbox"]
             for container in docker_engine.containers(owner=owner(state_dir))

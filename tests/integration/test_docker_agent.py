@@ -239,33 +239,6 @@ class TestAKilledOrchestrator:
             client.stop_sandbox(sandbox_id)
         assert refused.refusals
 
-    async def test_a_container_of_an_older_version_is_left_alone_and_told_of(
-        self, docker_engine: DockerEngine, tmp_path: Path
-    ) -> None:
-        async with opened(tmp_path, docker_engine.host):
-            pass
-        labels = {"flash-sandbox.owner": owner(tmp_path), "flash-sandbox.sandbox": "old"}
-        body = {"Image": IMAGE, "Cmd": ["sleep", "1000"], "Labels": labels}
-        container = docker_engine.call(
-            "POST", "/containers/create", params={"name": "flash-sandbox-old"}, json=body
-        )["Id"]
-        docker_engine.call("POST", f"/containers/{container}/start")
-        record = tmp_path / "containers/docker/old.json"
-        record.write_text(json.dumps({"id": "old", "request": {}, "image": IMAGE}))
-        events: list[dict[str, object]] = []
-        runtime = DockerRuntime(
-            tmp_path, host=docker_engine.host, event=lambda name, **fields: events.append(fields)
-        )
-        await runtime.open()
-        adopted = (await runtime.adopt()).sandboxes
-        await runtime.close()
-        assert docker_engine.call("GET", f"/containers/{container}/json")["State"]["Running"]
-        assert (adopted, record.exists()) == ([], True)
-        assert "docker cp" in str(events[-1]["detail"])
-        docker_engine.call("DELETE", f"/containers/{container}", params={"force": "true"})
-        async with opened(tmp_path, docker_engine.host):
-            assert not record.exists()
-
 
 class Intruder:
     """Connects to a socket as often as it can, and shows what the agent does not have.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import resource
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +15,12 @@ from typing import Any
 import pytest
 from every_runtime import Runtime
 from inside import wait_until
-from served import Serving, serve
+from served import serve
 from test_serve import processes_with
 
 from flash_sandbox import ConflictError, HTTPClient, SandboxAPI, SandboxClient, SandboxNotFoundError
 from flash_sandbox.models import Event
 from flash_sandbox.orchestrator.linux.cgroups import CgroupV1, CgroupV2
-from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 KEPT_OUTPUT = 64 * 1024
 PRINTING = "echo printed; exec tail -f /dev/null"
@@ -163,100 +160,6 @@ class TestEvents:
             assert [event.type for event in found][-2:] == ["out_of_memory", "stopped"]
 
 
-@dataclass(frozen=True)
-class Survivor:
-    """A runtime whose sandboxes outlive their orchestrator."""
-
-    type: str
-    image: str
-    environment: dict[str, str]
-    state_dir: Path
-
-    @contextmanager
-    def serving(self) -> Iterator[tuple[Serving, HTTPClient]]:
-        """Run an orchestrator; what it has is removed at the end, unless it was killed."""
-        options = {"limits": "best-effort", "environment": self.environment}
-        with serve(self.state_dir, **options) as serving, HTTPClient(address=serving.http) as client:
-            yield serving, client
-            serving.process.terminate()
-            serving.process.wait(20)
-
-    def start(self, client: HTTPClient, **options: Any) -> str:
-        return client.start_sandbox(self.type, self.image, memory_mb=128, **options)
-
-
-def kill(serving: Serving) -> None:
-    serving.process.send_signal(signal.SIGKILL)
-    serving.process.wait()
-
-
-@pytest.fixture(params=["docker", "gvisor"])
-def survivor(request: pytest.FixtureRequest, need, tmp_path: Path) -> Survivor:
-    if request.param == "docker":
-        engine = request.getfixturevalue("docker_engine")
-        return Survivor("docker", "busybox:latest", {"DOCKER_HOST": engine.host}, tmp_path / "state")
-    found = asyncio.run(GvisorRuntime(tmp_path).check())
-    need("gvisor", None if found.available else found.detail)
-    return Survivor("gvisor", "host", {}, tmp_path / "state")
-
-
-class TestAfterAKill:
-    def test_complaint_5_a_restart_loses_no_sandbox_and_nothing_known_of_it(self, survivor: Survivor) -> None:
-        with survivor.serving() as (serving, client):
-            one = survivor.start(client, name="kept", labels={"a": "b"}, ttl_seconds=600)
-            client.keep_alive(one, 300)
-            other = survivor.start(client)
-            known = [client.get_info(one), client.get_info(other)]
-            kill(serving)
-        with survivor.serving() as (_, client):
-            assert list(client.list_sandboxes().sandboxes) == known
-            assert client.exec_command(one, ["echo", "on it goes"]).stdout == "on it goes\n"
-            with pytest.raises(ConflictError, match="named 'kept'"):
-                survivor.start(client, name="kept")
-
-    def test_a_deadline_is_kept(self, survivor: Survivor) -> None:
-        with survivor.serving() as (serving, client):
-            prolonged = survivor.start(client, ttl_seconds=5)
-            client.keep_alive(prolonged, 600)
-            due = survivor.start(client, ttl_seconds=600)
-            overdue = survivor.start(client, ttl_seconds=600)
-            client.keep_alive(overdue, 0.5)
-            deadline = client.keep_alive(due, 5)
-            kill(serving)
-        time.sleep(0.5)
-        with survivor.serving() as (_, client):
-            at_least = time.time()
-            wait_until(lambda: is_gone(client, overdue), "the end of what was due meanwhile", 2)
-            while not is_gone(client, due):
-                assert time.time() < max(deadline, at_least) + 2
-            assert time.time() >= deadline
-            assert client.get_status(prolonged) == "running"
-
-    def test_what_is_kept_after_its_end_is_kept(self, survivor: Survivor) -> None:
-        with survivor.serving() as (serving, client):
-            one = survivor.start(client, command=["sh", "-c", PRINTING])
-            wait_until(lambda: client.get_logs(one).output, "its output")
-            client.stop_sandbox(one, cleanup=False)
-            kill(serving)
-        with survivor.serving() as (_, client):
-            assert client.get_status(one) == "stopped"
-            assert client.get_logs(one).output == b"printed\n"
-            client.keep_alive(one, 0.2)
-            wait_until(lambda: is_gone(client, one), "its end")
-
-    def test_what_was_printed_meanwhile_is_not_lost(self, survivor: Survivor) -> None:
-        script = "n=0; while [ $n -lt 40 ]; do n=$((n+1)); echo line $n; sleep 0.05; done; " + PRINTING
-        with survivor.serving() as (serving, client):
-            one = survivor.start(client, command=["sh", "-c", script])
-            wait_until(lambda: b"line 3\n" in client.get_logs(one).output, "some output")
-            kill(serving)
-        time.sleep(0.5)
-        with survivor.serving() as (_, client):
-            wait_until(lambda: client.get_logs(one).output.endswith(b"printed\n"), "the rest of it")
-            expected = "".join(f"line {number}\n" for number in range(1, 41)) + "printed\n"
-            assert client.get_logs(one).text == expected
-
-
 @pytest.fixture
 def many(request: pytest.FixtureRequest) -> int:
     """Tell how many sandboxes are many: a thousand take half a minute to start."""
@@ -309,7 +212,8 @@ def test_many_are_each_gone_within_two_seconds_of_their_deadline_and_none_before
         list(pool.map(start, range(many)))
         took = time.time() - began
         wait_until(lambda: len(watcher.removed) >= many // 2, "half of them to be gone", 60 + spread)
-        kill(serving)
+        serving.process.kill()
+        serving.process.wait()
         killed = time.time()
         wait_until(lambda: not processes_with("sleep\x004750"), "the end of the others", 2)
         following.result()

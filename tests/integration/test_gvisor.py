@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -573,37 +572,10 @@ class TestAfterAKill:
         assert client.get_logs(sandbox_id).output == b"last\n"
         client.stop_sandbox(sandbox_id)
 
-    def test_a_sandbox_whose_record_another_version_wrote_is_left_alone_and_told_of(self, state_dir):
-        with (
-            serve(state_dir, limits="enforce") as serving,
-            HTTPClient(address=serving.http, timeout=60) as client,
-        ):
-            sandbox_id = client.start_sandbox("gvisor", "host", ["sh", "-c", COUNTER])
-            serving.process.send_signal(signal.SIGKILL)
-            serving.process.wait()
-        record = state_dir / "gvisor" / "sandboxes" / sandbox_id / "record.json"
-        original = record.read_text()
-        record.write_text(json.dumps(json.loads(original) | {"of_tomorrow": 1}))
-        with (
-            serve(state_dir, limits="enforce") as serving,
-            HTTPClient(address=serving.http, timeout=60) as client,
-        ):
-            assert client.list_sandboxes().sandboxes == ()
-            client.stop_sandbox(client.start_sandbox("gvisor", "host"))
-            assert f"{record} cannot be read" in serving.log.read_text()
-        record.write_text(original)
-        with (
-            serve(state_dir, limits="enforce") as serving,
-            HTTPClient(address=serving.http, timeout=60) as client,
-        ):
-            assert count(client, sandbox_id) > 0
-            client.stop_sandbox(sandbox_id)
-            assert_nothing_left(sandbox_id, state_dir)
-
     def test_a_half_made_sandbox_is_removed(self, killed_and_followed, state_dir):
         def prepare(client: HTTPClient) -> str:
             sandbox_id = client.start_sandbox("gvisor", "host")
-            (state_dir / "gvisor" / "sandboxes" / sandbox_id / "record.json").unlink()
+            (state_dir / "state.db").unlink()
             return sandbox_id
 
         _, sandbox_id = killed_and_followed(prepare)
@@ -619,14 +591,13 @@ OWN = "gvisor/sandboxes/*"
         ("start", OWN, True),
         ("start", f"{OWN}/config.json", True),
         ("start", f"{OWN}/pid", True),
-        ("start", f"{OWN}/record.json", True),
         ("snapshot", f"{OWN}/saved.partial", True),
         ("snapshot", f"{OWN}/saved.partial/checkpoint.img", True),
         ("snapshot", f"{OWN}/saved", True),
         ("snapshot", "snapshots/*.checkpoint", True),
         ("resume", f"{OWN}/pid", True),
         ("resume", f"{OWN}/saved", False),
-        ("stop", f"{OWN}/record.json", False),
+        ("stop", OWN, False),
     ],
 )
 def test_a_kill_at_any_point_leaves_a_sandbox_whole_or_nothing_of_it(

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
+from typing import Any, Literal
 
 import flash_sandbox_guest as guest
 import pytest
 from fake_agent import FakeAgent
+from outlived import leave
 
 from flash_sandbox.errors import (
     CancelledByServerError,
@@ -29,7 +32,6 @@ from flash_sandbox.errors import (
 )
 from flash_sandbox.models import (
     ExecRequest,
-    GetLogsResult,
     PauseRequest,
     ResumeRequest,
     SignalProcessRequest,
@@ -41,7 +43,9 @@ from flash_sandbox.models import (
     StatusRequest,
     StopRequest,
     WaitProcessRequest,
+    WatchEventsRequest,
 )
+from flash_sandbox.orchestrator.core import rows
 from flash_sandbox.orchestrator.core.service import SandboxService
 from flash_sandbox.orchestrator.doors.call import Call
 from flash_sandbox.orchestrator.doors.calls import Calls
@@ -49,7 +53,7 @@ from flash_sandbox.orchestrator.doors.request_log import RequestLog
 from flash_sandbox.orchestrator.guest.guest import Defaults
 from flash_sandbox.orchestrator.guest.streams import AgentStream
 from flash_sandbox.orchestrator.linux.limits import Usage
-from flash_sandbox.orchestrator.runtimes.base import Adopted, Adoption, Availability, Created
+from flash_sandbox.orchestrator.runtimes.base import Adoption, Availability, Created, Kept
 from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
 
 UNTIL_KILLED = ("until", "killed")
@@ -71,7 +75,8 @@ class SteppedRuntime:
         self.nothing_runs = asyncio.Event()
         self.answer: Callable[[FakeAgent, guest.ToGuest], bool] = lambda agent, message: False
         self.failing: dict[str, Exception] = {}
-        self.outlived: list[Adopted] = []
+        self.outlived: dict[str, Literal["running", "paused", "stopped"]] = {}
+        self.kept: list[Kept] = []
         self.killed = 0
         self._held: dict[str, asyncio.Event] = {}
         self._reached: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -104,27 +109,21 @@ class SteppedRuntime:
         await self._step("check")
         return Availability(self.name, True, "stepped")
 
-    async def open(self) -> None:
+    async def open(self, kept: Sequence[Kept] = ()) -> None:
         await self._step("open")
+        self.kept = list(kept)
 
     async def adopt(self) -> Adoption:
         await self._step("adopt")
         for adopted in self.outlived:
-            self.sandboxes[adopted.id] = FakeAgent(self._told, has_main=True)
-            self.agents.append(self.sandboxes[adopted.id])
+            self.sandboxes[adopted] = FakeAgent(self._told, has_main=True)
+            self.agents.append(self.sandboxes[adopted])
         return Adoption(self.outlived)
 
-    async def close(self) -> None:
+    async def close(self, *, end_sandboxes: bool = True) -> None:
         await self._step("close")
 
-    async def create(
-        self,
-        sandbox_id: str,
-        request: StartRequest,
-        *,
-        idempotency_key: str = "",
-        created_at: float = 0.0,
-    ) -> Created:
+    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
         await self._step("start")
         self.sandboxes[sandbox_id] = FakeAgent(self._told)
         self.agents.append(self.sandboxes[sandbox_id])
@@ -176,12 +175,6 @@ class SteppedRuntime:
     async def oom_kills(self, sandbox_id: str) -> int:
         await self._step("oom_kills")
         return self.killed
-
-    async def keep(self, sandbox_id: str, expires_at: float) -> None:
-        await self._step("keep")
-
-    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
-        pass
 
     async def halt(self, sandbox_id: str) -> None:
         await self._step("halt")
@@ -561,11 +554,22 @@ class TestCalls:
             await calls.perform(call, None, asyncio.Event().wait)
 
 
+def outlived(
+    service: SandboxService,
+    runtime: SteppedRuntime,
+    sandbox_id: str,
+    state: Literal["running", "paused"] = "running",
+    **more: Any,
+) -> None:
+    leave(service, runtime, CREATED, sandbox_id, state, **more)
+    runtime.outlived[sandbox_id] = state
+
+
 class TestAdoption:
     async def test_a_sandbox_that_outlived_its_orchestrator_goes_on(
         self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
-        runtime.outlived = [Adopted("old", StartRequest(), "running", CREATED)]
+        outlived(service, runtime, "old")
         await service.open()
         assert await state(service, "old") == "running"
         assert (await service.exec_command(ExecRequest("old", ("true",)))).stdout == "done"
@@ -573,7 +577,7 @@ class TestAdoption:
         assert not runtime.sandboxes
 
     async def test_its_end_is_heard_of(self, service: SandboxService, runtime: SteppedRuntime) -> None:
-        runtime.outlived = [Adopted("old", StartRequest(), "paused", CREATED)]
+        outlived(service, runtime, "old", "paused")
         await service.open()
         assert await state(service, "old") == "paused"
         runtime.nothing_runs.set()
@@ -586,26 +590,35 @@ class TestAdoption:
             agent.hang_up()
             return True
 
-        runtime.outlived = [Adopted("old", StartRequest(), "running", CREATED)]
+        outlived(service, runtime, "old")
         runtime.answer = hang_up
         await service.open()
         await status_is(service, "old", "stopped")
         await service.stop_sandbox(StopRequest("old"))
         assert [step for step in runtime.steps if step in ("halt", "stop")] == ["halt", "stop"]
 
-    async def test_one_whose_start_was_not_completed_is_removed(
+    async def test_the_runtime_is_told_of_no_start_that_was_not_completed_and_of_no_removal_that_was_begun(
         self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
-        def forget_main(agent: FakeAgent, message: guest.ToGuest) -> bool:
-            if message.hello is not None:
-                agent.say(welcome=guest.Welcome(nonce=message.hello.nonce, version=1))
-            return message.hello is not None
-
-        runtime.outlived = [Adopted("old", StartRequest(), "running", CREATED)]
-        runtime.answer = forget_main
+        for state in ("creating", "error"):
+            leave(service, runtime, CREATED, state, state)
+        leave(service, runtime, CREATED, "half-removed")
+        service.database.note(rows.removing("half-removed"))
+        leave(service, runtime, CREATED, "ended", "stopped", StartRequest(memory_mb=7))
         await service.open()
+        assert runtime.kept == [Kept("ended", StartRequest(memory_mb=7), CREATED, halted=True)]
+
+    async def test_one_that_is_gone_is_told_of_as_removed(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        leave(service, runtime, CREATED, "old")
+        async with aclosing(service.watch_events(WatchEventsRequest())) as events:
+            await anext(events)
+            await service.open()
+            assert (await anext(events)).type == "removed"
         with pytest.raises(SandboxNotFoundError):
             await state(service, "old")
+        assert list(rows.read(service.database)) == []
 
     async def test_all_are_gone_on_with_at_the_same_time(
         self, service: SandboxService, runtime: SteppedRuntime
@@ -622,7 +635,8 @@ class TestAdoption:
             return True
 
         names = [f"old-{number}" for number in range(20)]
-        runtime.outlived = [Adopted(name, StartRequest(), "running", CREATED) for name in names]
+        for name in names:
+            outlived(service, runtime, name)
         runtime.answer = answer_all_at_once
         await service.open()
         assert [await state(service, name) for name in names] == ["running"] * 20
@@ -631,7 +645,7 @@ class TestAdoption:
         self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
         request = StartRequest(network="none")
-        runtime.outlived = [Adopted("old", request, "running", CREATED, idempotency_key="key")]
+        outlived(service, runtime, "old", request=request, idempotency_key="key")
         await service.open()
         assert (await service.start_sandbox(request, "key")).id == "old"
 

@@ -16,6 +16,7 @@ from flash_sandbox.models import Event
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.core.events import EventLog
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
+from flash_sandbox.orchestrator.state.database import Database
 
 Connect = Callable[..., SandboxAPI]
 
@@ -161,10 +162,10 @@ def test_the_end_of_an_orchestrator_is_told_at_once_and_not_waited_for(
 
 
 class TestLog:
-    """The ring itself, of three events."""
+    """The log itself, of three events."""
 
     async def test_one_that_reads_slowly_is_told_that_it_has_missed_some(self) -> None:
-        log = EventLog(3)
+        log = EventLog(Database(), 3)
         async with aclosing(log.watch("")) as slow, aclosing(log.watch("")) as quick:
             for events in (slow, quick):
                 assert (await anext(events)).type == "watching"
@@ -175,7 +176,7 @@ class TestLog:
                 await anext(slow)
 
     async def test_what_is_still_kept_is_told(self) -> None:
-        log = EventLog(3)
+        log = EventLog(Database(), 3)
         async with aclosing(log.watch("")) as events:
             await anext(events)
             for number in range(3):
@@ -183,7 +184,7 @@ class TestLog:
             assert [(await anext(events)).id for _ in range(3)] == ["s0", "s1", "s2"]
 
     async def test_a_token_that_is_too_old_is_refused(self) -> None:
-        log = EventLog(3)
+        log = EventLog(Database(), 3)
         tokens = []
         async with aclosing(log.watch("")) as events:
             tokens.append((await anext(events)).token)
@@ -197,7 +198,7 @@ class TestLog:
                 await anext(events)
 
     async def test_the_first_frame_comes_though_nothing_happens(self) -> None:
-        log = EventLog()
+        log = EventLog(Database())
         log.add("created", "before")
         async with aclosing(log.watch("")) as events:
             first = await anext(events)
@@ -209,7 +210,7 @@ class TestLog:
             assert (await waiting).id == "after"
 
     async def test_all_who_watch_are_told_the_same(self) -> None:
-        log = EventLog()
+        log = EventLog(Database())
 
         async def read() -> list[str]:
             async with aclosing(log.watch("")) as events:

@@ -12,14 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash_sandbox import InvalidArgumentError, Reason
-from flash_sandbox.models import GetLogsResult, StartRequest
-from flash_sandbox.orchestrator.guest.guest import Defaults
+from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.linux.limits import Limits
 from flash_sandbox.orchestrator.runtimes.docker.api import Engine, EngineMissing, EngineVersion
 from flash_sandbox.orchestrator.runtimes.docker.attached_agents import StdoutFrames
 from flash_sandbox.orchestrator.runtimes.docker.containers import Container, usage_of_engine
 from flash_sandbox.orchestrator.runtimes.docker.pull import checked_name
-from flash_sandbox.orchestrator.runtimes.docker.records import AgentRecord, Record, Records
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=20)
 
@@ -234,58 +232,3 @@ class TestContainers:
 
     def test_there_are_no_annotations_unless_asked_for(self) -> None:
         assert not {"Annotations", "Runtime"} & container("x").body()["HostConfig"].keys()
-
-
-class TestRecords:
-    @pytest.fixture
-    def records(self, tmp_path: Path) -> Records:
-        records = Records(tmp_path)
-        records.open()
-        return records
-
-    def test_what_is_kept_is_read_by_the_next(self, records: Records, tmp_path: Path) -> None:
-        agent = AgentRecord("dialled", Defaults({"A": "1"}, "/root", "1:2"), ("a", "b"), "00ff")
-        request = StartRequest("docker", "alpine", ("a", "b"), 5, 0.5)
-        record = Record("one", request, "alpine", "key", agent=agent)
-        records.add(record)
-        again = Records(tmp_path)
-        again.open()
-        assert (again.read(), again.owner) == (({"one": record}, {}), records.owner)
-
-    def test_a_record_is_for_its_owner_alone(self, records: Records, tmp_path: Path) -> None:
-        records.add(Record("one", StartRequest(), "alpine"))
-        assert (tmp_path / "one.json").stat().st_mode & 0o777 == 0o600
-
-    def test_a_log_is_read_and_goes_with_its_record(self, records: Records) -> None:
-        log = GetLogsResult(b"a\xffb", 7)
-        records.add(Record("one", StartRequest(), "alpine"))
-        records.add_log("one", log)
-        assert records.read_log("one") == log
-        records.remove("one")
-        assert records.read_log("one") == GetLogsResult()
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "",
-            "{",
-            "[]",
-            '{"id": "one"}',
-            '{"id": "one", "request": {"type": 1}, "image": ""}',
-            '{"id": "one", "request": {}, "image": "", "of_tomorrow": 1}',
-            '{"id": "one", "request": {"of_tomorrow": 1}, "image": ""}',
-            '{"id": "one", "request": {}, "image": "", "agent": {"link": "attached"}}',
-            '{"id": "one", "request": {}, "image": "", "agent": {"link": "of_tomorrow", "defaults": '
-            '{"environment": {}}}}',
-            '{"id": "one", "request": {}, "image": "", "agent": {"link": "dialled", "secret": "x", '
-            '"defaults": {"environment": {}}}}',
-        ],
-    )
-    def test_one_that_cannot_be_read_stays_and_is_told_of(
-        self, records: Records, tmp_path: Path, text: str
-    ) -> None:
-        (tmp_path / "one.json").write_text(text)
-        found, unreadable = records.read()
-        assert (found, list(unreadable)) == ({}, ["one"])
-        assert str(tmp_path / "one.json") in unreadable["one"]
-        assert (tmp_path / "one.json").read_text() == text

@@ -5,54 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flash_sandbox.errors import InvalidArgumentError
-from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.images import records as image_records
 from flash_sandbox.orchestrator.images.manifests import ImageConfig
 from flash_sandbox.orchestrator.images.store import ImageStore
-from flash_sandbox.orchestrator.runtimes.gvisor.records import (
-    Record,
-    UnreadableRecord,
-    read_record,
-    write_record,
-)
 from flash_sandbox.orchestrator.snapshots.store import Snapshots
 from flash_sandbox.orchestrator.state.directory import StateDirError, state_directory
-
-UNREADABLE = ["", "{", "[]", "{}", '{"request": {"of_tomorrow": 1}, "chain": "sha256:abc"}']
-
-
-@pytest.mark.parametrize("text", UNREADABLE)
-def test_a_record_of_gvisors_that_cannot_be_read_is_no_missing_one(tmp_path: Path, text: str) -> None:
-    assert read_record(tmp_path) is None
-    (tmp_path / "record.json").write_text(text)
-    with pytest.raises(UnreadableRecord) as caught:
-        read_record(tmp_path)
-    assert caught.value.chain == ("sha256:abc" if "abc" in text else "")
-    assert (tmp_path / "record.json").read_text() == text
-
-
-def test_a_record_of_gvisors_with_a_field_of_tomorrow_cannot_be_read(tmp_path: Path) -> None:
-    record = Record("one", StartRequest(), "", "host", "", "sha256:abc", "/lower", {"A": "a"}, "/")
-    write_record(tmp_path, record)
-    assert read_record(tmp_path) == record
-    (tmp_path / "record.json").write_text(json.dumps(asdict(record) | {"of_tomorrow": 1}))
-    with pytest.raises(UnreadableRecord, match="of_tomorrow"):
-        read_record(tmp_path)
-
-
-def test_a_gvisor_sandbox_without_an_agent_is_named_with_what_can_be_done(tmp_path: Path) -> None:
-    record = {"request": {}, "pipes": ["pipe:[1]"], "chain": "sha256:abc"}
-    (tmp_path / "record.json").write_text(json.dumps(record))
-    with pytest.raises(UnreadableRecord, match=r"older version .* or end it with runsc delete") as caught:
-        read_record(tmp_path)
-    assert caught.value.chain == "sha256:abc"
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from ...errors import SandboxNotFoundError
 from ...models import EventType
 from ..cancellation import completed
 from ..runtimes.base import unwritten
+from ..state.database import Database, Statement
+from . import rows
 from .admission import Admission
 from .events import EventLog
 from .processes import Process
@@ -29,12 +31,16 @@ class ServiceCore:
 
     Args:
         admission: What the operator lets every start have.
+        database: What outlives this orchestrator.
         log: Writes a line of the log: a name, and fields by name.
     """
 
-    def __init__(self, admission: Admission, log: Callable[..., None] = unwritten) -> None:
+    def __init__(
+        self, admission: Admission, database: Database, log: Callable[..., None] = unwritten
+    ) -> None:
         self.registry = Registry()
-        self.events = EventLog()
+        self.database = database
+        self.events = EventLog(database)
         self._admission = admission
         self._log = log
         self._background: set[asyncio.Task[Any]] = set()
@@ -61,6 +67,7 @@ class ServiceCore:
             sandbox.watcher.cancel()
         if sandbox.telling is not None:
             await settle({sandbox.telling})
+        await self._note(sandbox, rows.removing(sandbox.id))
         await end_guest(sandbox)
         try:
             await sandbox.runtime.stop(sandbox.id)
@@ -71,8 +78,14 @@ class ServiceCore:
                 sandbox.tell("failed", f"it could not be stopped: {error}")
             raise
         self.registry.remove(sandbox)
-        for event in (*why, "removed"):
+        for event in why:
             sandbox.tell(event)
+        sandbox.tell("removed", "", rows.ended(sandbox.id))
+
+    async def _note(self, sandbox: Sandbox, *statements: Statement) -> None:
+        """Note what the next orchestrator must know of a sandbox, if it can outlive this one."""
+        if sandbox.runtime.capabilities.outlives:
+            await self.database.note(*statements)
 
     async def _complete(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Run `work` to its end, also where the caller is cancelled meanwhile."""
@@ -100,7 +113,6 @@ async def open_guest(sandbox: Sandbox) -> None:
 
 async def freeze(sandbox: Sandbox) -> None:
     """Freeze what runs in a running sandbox, whose lock is held, and tell of it."""
-    await sandbox.runtime.keep_log(sandbox.id, sandbox.log)
     if sandbox.runtime.capabilities.snapshots_agent:
         # A snapshot must not hold anything that is on its way to the agent: every copy would read it.
         await sandbox.guest.hold()
@@ -114,7 +126,8 @@ async def freeze(sandbox: Sandbox) -> None:
     sandbox.require(State.RUNNING)
     sandbox.guest.channel.is_frozen = True
     sandbox.state = State.PAUSED
-    sandbox.tell("paused")
+    # The next orchestrator cannot ask a frozen agent for the log.
+    await sandbox.tell("paused", "", rows.log(sandbox))
 
 
 async def thaw(sandbox: Sandbox) -> None:

@@ -25,6 +25,7 @@ from ...models import (
     ListSandboxesResult,
     WatchEventsRequest,
 )
+from . import rows
 from .base import ServiceCore
 from .expiry import Expiry
 from .sandboxes import Sandbox, State
@@ -87,8 +88,13 @@ class ListingOperations(ServiceCore):
 
     async def _keep_until(self, sandbox: Sandbox, deadline: float) -> None:
         """Have a sandbox expire at `deadline`, also where another orchestrator goes on with it."""
-        await sandbox.runtime.keep(sandbox.id, deadline)
-        sandbox.expires_at = deadline
+        before, sandbox.expires_at = sandbox.expires_at, deadline
+        try:
+            if sandbox.runtime.capabilities.outlives:
+                await self.database.write(rows.changed(sandbox))
+        except BaseException:
+            sandbox.expires_at = before
+            raise
         self._expiry.expect(sandbox)
 
     async def _expire(self, sandbox: Sandbox) -> None:

@@ -15,7 +15,9 @@ from typing import Final, cast
 from ...errors import AlreadyExistsError, SandboxNotFoundError, WrongStateError
 from ...models import EventType, GetLogsResult, SandboxInfo, SandboxStatus, SandboxType, StartRequest
 from ..guest.guest import Guest
-from ..runtimes.base import Runtime
+from ..runtimes.base import Created, Runtime
+from ..state.database import Statement
+from . import rows
 from .events import EventLog
 from .history import History
 from .processes import Processes
@@ -51,7 +53,7 @@ class Sandbox:
         request: What was asked for.
         idempotency_key: Key that its start carried; empty for none.
         state: Where it is in its life.
-        image: The image that it really runs; empty until it has been started.
+        created: What its runtime has returned; None until then.
         exit_code: Exit status of its main process, once that has ended by itself.
         lock: Held while its state is being changed.
         processes: What `exec_stream` and `start_process` began in it.
@@ -60,7 +62,7 @@ class Sandbox:
         kept_log: The last output of its main process, as an orchestrator before recorded it.
         created_at: When it was started, in seconds of Unix time.
         expires_at: When it expires, in seconds of Unix time; 0 for never.
-        events: Where what happens to it is told; None for nowhere.
+        events: Where what happens to it is told.
         oom_kills: How often the kernel is known to have ended a process of it for want of memory.
         telling: Tells of the end of its main process, while that takes.
         cpu_reading: When its CPU time was last asked for, in seconds of `time.monotonic`, and what it was.
@@ -69,10 +71,11 @@ class Sandbox:
 
     runtime: Runtime
     request: StartRequest
+    events: EventLog
     idempotency_key: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(10))
     state: State = State.CREATING
-    image: str = ""
+    created: Created | None = None
     exit_code: int | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     processes: Processes = field(default_factory=Processes)
@@ -81,7 +84,6 @@ class Sandbox:
     kept_log: GetLogsResult = field(default_factory=GetLogsResult)
     created_at: float = field(default_factory=time.time)
     expires_at: float = 0.0
-    events: EventLog | None = None
     oom_kills: int = 0
     telling: asyncio.Task[None] | None = None
     cpu_reading: tuple[float, float] | None = None
@@ -130,10 +132,18 @@ class Sandbox:
         """Tell whether it has expired at `now`, in seconds of Unix time."""
         return 0 < self.expires_at <= now
 
-    def tell(self, type: EventType, detail: str = "") -> None:
-        """Tell those who watch that something has happened to it."""
-        if self.events is not None:
-            self.events.add(type, self.id, detail)
+    def tell(self, type: EventType, detail: str = "", *more: Statement) -> asyncio.Future[bool]:
+        """Tell those who watch that something has happened to it, and note its state.
+
+        Args:
+            type: What has happened.
+            detail: More about it.
+            more: What is noted instead of its state.
+
+        Returns:
+            What `Database.note` does.
+        """
+        return self.events.add(type, self.id, detail, *(more or [rows.changed(self)]))
 
     @property
     def status(self) -> SandboxStatus:
@@ -148,7 +158,7 @@ class Sandbox:
             name=request.name,
             status=self.status,
             type=cast(SandboxType, self.runtime.name),
-            image=self.image or request.image,
+            image=self.created.image if self.created is not None else request.image,
             command=request.command,
             labels=request.labels,
             memory_mb=request.memory_mb,

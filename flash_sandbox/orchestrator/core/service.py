@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final, cast
+from typing import Final
 
 from ...errors import (
     AlreadyExistsError,
-    InternalServerError,
     InvalidArgumentError,
     Reason,
     RuntimeUnavailableError,
-    SandboxError,
     UnavailableError,
     UnsupportedError,
 )
 from ...models import (
-    EventType,
     ListSnapshotsRequest,
     ListSnapshotsResult,
     PauseRequest,
@@ -46,24 +40,23 @@ from ...models import (
     StopRequest,
     StopResult,
 )
-from ..cancellation import completed, done_before, is_being_cancelled
-from ..guest.guest import KILLED, Guest
+from ..cancellation import completed, is_being_cancelled
 from ..runtimes.base import Created, Runtime, unwritten
 from ..runtimes.catalogue import AUTO_ORDER, OPTIONS
+from ..state.database import Database
+from . import rows
 from .admission import Admission
+from .adoption import AdoptionOperations, unless_ended
 from .base import end_guest, freeze, open_guest, retrieve, settle, thaw
-from .defaults import filled_in
 from .expiry import Expiry
 from .files import FileOperations
-from .listing import ListingOperations
 from .metrics import MetricsOperations
-from .programs import ProcessOperations, require_user
+from .programs import ProcessOperations
 from .sandboxes import Sandbox, State
 
 __all__ = ["SandboxService"]
 
 _NO_LIMITS: Final = Admission()
-_ADOPT_SECONDS: Final = (0.5, 30.0)
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
 
 
@@ -75,7 +68,7 @@ class _Start:
     waiters: int = 0
 
 
-class SandboxService(ProcessOperations, FileOperations, ListingOperations, MetricsOperations):
+class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, MetricsOperations):
     """Start, use and stop sandboxes.
 
     Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.
@@ -83,6 +76,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
     Args:
         runtimes: What runs sandboxes, by the `type` of a start.
         admission: What the operator lets every start have.
+        database: What outlives this orchestrator; None for nothing.
         log: Writes a line of the log: a name, and fields by name.
     """
 
@@ -90,13 +84,15 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         self,
         runtimes: Mapping[str, Runtime],
         admission: Admission = _NO_LIMITS,
+        database: Database | None = None,
         log: Callable[..., None] = unwritten,
     ) -> None:
-        super().__init__(admission, log)
+        super().__init__(admission, database or Database(), log)
         self._runtimes = dict(runtimes)
         self._auto: Runtime | None = None
         self._starts: dict[str, _Start] = {}
         self._expiry = Expiry(self.registry, self._expire, self._watch_memory, log)
+        self._kept = {}
         self._adopting: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -105,14 +101,15 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
 
         Where a runtime refuses, those that were opened are closed, and its error is raised.
         """
+        self._read_kept()
         opened: list[Runtime] = []
         try:
             for runtime in self._runtimes.values():
-                await runtime.open()
+                await self._open(runtime)
                 opened.append(runtime)
         except BaseException:
             for runtime in reversed(opened):
-                await runtime.close()
+                await runtime.close(end_sandboxes=False)
             raise
         for runtime in opened:
             if not await self._adopt(runtime):
@@ -120,62 +117,11 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         self._expiry.open()
         self._sampling = asyncio.create_task(self._sample_for_ever())
 
-    async def _adopt(self, runtime: Runtime) -> bool:
-        """Go on with the sandboxes that outlived their orchestrator; tell whether those are all."""
-        adoption = await runtime.adopt()
-        going_on = []
-        for adopted in adoption.sandboxes:
-            sandbox = Sandbox(
-                runtime,
-                # An older orchestrator wrote down no more than it knew of.
-                self._filled_in(adopted.request, runtime, None),
-                adopted.idempotency_key,
-                id=adopted.id,
-                state=State(adopted.state),
-                image=adopted.created.image,
-                created_at=adopted.created_at or time.time(),
-                # One whose start was not completed has none yet.
-                expires_at=adopted.expires_at or self._admission.deadline(adopted.request.ttl_seconds),
-                events=self.events,
-                kept_log=adopted.log,
-            )
-            self.registry.add(sandbox)
-            self._expiry.expect(sandbox)
-            sandbox.tell(cast(EventType, sandbox.state.value), "it outlived the orchestrator before")
-            if sandbox.state is not State.STOPPED:
-                going_on.append(self._go_on(sandbox, adopted.created))
-        await asyncio.gather(*going_on)
-        return adoption.complete
+    async def close(self, *, end_sandboxes: bool = True) -> None:
+        """Complete what is under way, and close the runtimes. Twice does no more.
 
-    async def _adopt_later(self, runtime: Runtime) -> None:
-        """Adopt the rest, once what runs them can be reached again."""
-        pause, longest = _ADOPT_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            if await self._adopt(runtime):
-                return
-            pause = min(pause * 2, longest)
-
-    async def _go_on(self, sandbox: Sandbox, created: Created) -> None:
-        """Go on with an adopted sandbox; if its agent cannot be reached, end it and keep what it holds."""
-        sandbox.agent = self._guest_of(sandbox, created)
-        if sandbox.state is State.PAUSED:
-            # The agent is frozen, too: `thaw` connects to it.
-            sandbox.agent.channel.is_frozen = True
-        else:
-            try:
-                await _unless_ended(sandbox, open_guest(sandbox))
-            except SandboxError as error:
-                sandbox.agent.give_up(str(error))
-            else:
-                if created.command and not sandbox.agent.has_main:
-                    self._log("sandbox removed", sandbox=sandbox.id, error="its start had not been completed")
-                    await self._stop(sandbox)
-                    return
-        sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.agent))
-
-    async def close(self) -> None:
-        """Stop every sandbox, complete what is under way, close the runtimes. Twice does no more."""
+        Without `end_sandboxes`, those that outlive an orchestrator are left to the next one.
+        """
         if self._closed:
             return
         self._closed = True
@@ -190,12 +136,15 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         await self._expiry.close()
         await settle(self._background)
 
-        async def stop(sandbox: Sandbox) -> None:
-            async with self._room_for_ends:
-                await self._stop(sandbox)
+        async def end(sandbox: Sandbox) -> None:
+            if end_sandboxes or not sandbox.runtime.capabilities.outlives:
+                async with self._room_for_ends:
+                    await self._stop(sandbox)
+            else:
+                await self._let_go(sandbox)
 
-        outcomes = await asyncio.gather(*map(stop, self.registry), return_exceptions=True)
-        closing = (runtime.close() for runtime in self._runtimes.values())
+        outcomes = await asyncio.gather(*map(end, self.registry), return_exceptions=True)
+        closing = (runtime.close(end_sandboxes=end_sandboxes) for runtime in self._runtimes.values())
         outcomes += await asyncio.gather(*closing, return_exceptions=True)
         # What an engine that is away still holds, it is made to remove when an orchestrator finds it again.
         failures = [
@@ -227,11 +176,12 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
         if sandbox is None:
             self._admission.require_ttl(request.ttl_seconds)
             self.registry.require_free(request.name)
+            self.database.require_room()
             # Nothing is waited for until it is registered: so starts at the same time are counted, too.
             self._admission.require_room(len(self.registry))
-            sandbox = Sandbox(runtime, request, idempotency_key, events=self.events)
+            sandbox = Sandbox(runtime, request, self.events, idempotency_key)
             self.registry.add(sandbox)
-            sandbox.tell("created")
+            sandbox.tell("created", "", rows.added(sandbox))
             task = asyncio.create_task(self._start(sandbox))
             task.add_done_callback(retrieve)
             self._starts[sandbox.id] = _Start(task)
@@ -325,14 +275,6 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
         return request
 
-    def _filled_in(
-        self, request: StartRequest, runtime: Runtime, origin: StartRequest | None
-    ) -> StartRequest:
-        options = runtime.capabilities.options
-        network = self._admission.default_network
-        filled = filled_in(request, options, network, origin if request.snapshot_path else None)
-        return replace(filled, user=require_user(runtime, filled.user))
-
     async def _best_runtime(self) -> Runtime:
         if self._auto is not None:
             return self._auto
@@ -354,7 +296,7 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
             except BaseException as error:
                 sandbox.state = State.ERROR
                 self.registry.remove(sandbox)
-                sandbox.tell("failed", str(error) or "it was given up")
+                sandbox.tell("failed", str(error) or "it was given up", rows.ended(sandbox.id))
                 raise
             finally:
                 self._starts.pop(sandbox.id, None)
@@ -366,62 +308,20 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Start what a sandbox is to run; its time begins once that runs."""
-        created = await sandbox.runtime.create(
-            sandbox.id,
-            sandbox.request,
-            idempotency_key=sandbox.idempotency_key,
-            created_at=sandbox.created_at,
-        )
-        sandbox.image = created.image
+        runtime = sandbox.runtime
+        sandbox.created = await runtime.create(sandbox.id, sandbox.request)
         try:
-            sandbox.agent = self._guest_of(sandbox, created)
-            await _unless_ended(sandbox, _begin(sandbox, created))
-            deadline = self._admission.deadline(sandbox.request.ttl_seconds)
-            if deadline:
-                await self._keep_until(sandbox, deadline)
+            sandbox.agent = self._guest_of(sandbox)
+            await unless_ended(sandbox, _begin(sandbox, sandbox.created))
+            sandbox.expires_at = self._admission.deadline(sandbox.request.ttl_seconds)
+            self._expiry.expect(sandbox)
+            if runtime.capabilities.outlives:
+                # From here on the next orchestrator goes on with it.
+                await self.database.write(rows.started(sandbox))
         except BaseException:
             await completed(end_guest(sandbox))
-            await completed(sandbox.runtime.stop(sandbox.id))
+            await completed(runtime.stop(sandbox.id))
             raise
-
-    def _guest_of(self, sandbox: Sandbox, created: Created) -> Guest:
-        runtime = sandbox.runtime
-        return Guest(
-            sandbox.id,
-            partial(runtime.stream, sandbox.id),
-            created.defaults,
-            partial(runtime.oom_kills, sandbox.id),
-            reconnects=created.reconnects,
-        )
-
-    async def _watch(self, sandbox: Sandbox, guest: Guest) -> None:
-        """End a sandbox once its main process has ended, or nothing runs in it any more."""
-        ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
-        try:
-            ends: set[asyncio.Future[Any]] = {ended, guest.main_exit}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ended.cancel()
-        self._note_end(sandbox, guest)
-        async with sandbox.lock:
-            if sandbox in self.registry and sandbox.state is State.STOPPED:
-                # What runs it may be away. Its main process has ended in any case.
-                with suppress(SandboxError, OSError):
-                    await self._end_processes(sandbox)
-
-    def _note_end(self, sandbox: Sandbox, guest: Guest) -> None:
-        """Take note that the main process of a sandbox has ended, or its agent."""
-        code = guest.main_exit.result() if guest.main_exit.done() else KILLED
-        if sandbox.main_process_ended(code):
-            if guest.failure is not None:
-                self._log("guest agent failed", sandbox=sandbox.id, error=str(guest.failure))
-            self._tell_later(sandbox)
-
-    async def _end_processes(self, sandbox: Sandbox) -> None:
-        """End every process of a sandbox, whose lock is held, and keep what it holds."""
-        await end_guest(sandbox)
-        await sandbox.runtime.keep_log(sandbox.id, sandbox.log)
-        await sandbox.runtime.halt(sandbox.id)
 
     async def _started(self, sandbox: Sandbox) -> None:
         start = self._starts.get(sandbox.id)
@@ -464,6 +364,12 @@ class SandboxService(ProcessOperations, FileOperations, ListingOperations, Metri
                 raise
             sandbox.tell("stopped", "its processes were ended")
 
+    async def _let_go(self, sandbox: Sandbox) -> None:
+        """Leave a sandbox, with all that runs in it, to the next orchestrator."""
+        if sandbox.watcher is not None:
+            sandbox.watcher.cancel()
+        await end_guest(sandbox)
+
     async def _pause(self, sandbox_id: str) -> None:
         async with self._locked(sandbox_id) as sandbox:
             sandbox.require(State.RUNNING)
@@ -491,14 +397,3 @@ async def _begin(sandbox: Sandbox, created: Created) -> None:
         await guest.start_main(created.command)
     elif created.defaults.user:
         await guest.require_user()
-
-
-async def _unless_ended(sandbox: Sandbox, work: Coroutine[Any, Any, None]) -> None:
-    """Do what needs the guest agent of a sandbox; give it up if nothing runs in the sandbox any more."""
-    ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
-    try:
-        if not await done_before(work, ended):
-            raise InternalServerError("the sandbox ended while it was being started")
-    finally:
-        ended.cancel()
-        await completed(asyncio.wait({ended}))

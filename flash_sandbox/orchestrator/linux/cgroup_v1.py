@@ -109,9 +109,9 @@ class HierarchyV1:
             for owner in found:
                 end_leftover(owner)
 
-    def close(self) -> None:
-        """Remove the (empty) cgroup of this orchestrator."""
-        for family in self._families.values():
+    def close(self, *, keep: bool = False) -> None:
+        """Remove the (empty) cgroup of this orchestrator, or keep it for the next one."""
+        for family in self._families.values() if not keep else ():
             files.remove_tree(family / self._owner)
             with suppress(OSError):
                 family.rmdir()

@@ -106,11 +106,12 @@ class HierarchyV2:
             for owner in found:
                 end_leftover(owner)
 
-    def close(self) -> None:
-        """Remove the (empty) cgroup of this orchestrator."""
-        files.remove_tree(self._owner)
-        with suppress(OSError):
-            self._family.rmdir()
+    def close(self, *, keep: bool = False) -> None:
+        """Remove the (empty) cgroup of this orchestrator, or keep it for the next one."""
+        if not keep:
+            files.remove_tree(self._owner)
+            with suppress(OSError):
+                self._family.rmdir()
         self._held.release()
 
 

@@ -42,8 +42,8 @@ class Hierarchy(Protocol):
     def remove_leftovers(self) -> None:
         """End and remove what orchestrators that are gone have left."""
 
-    def close(self) -> None:
-        """Remove the (empty) cgroup of this orchestrator."""
+    def close(self, *, keep: bool = False) -> None:
+        """Remove the (empty) cgroup of this orchestrator, or keep it for the next one."""
 
 
 def find_hierarchy(family: str = FAMILY, owner: str = "") -> Hierarchy:

@@ -6,17 +6,17 @@ can cross a process boundary. Failures are the errors of `flash_sandbox.errors`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from ...models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ...models import SnapshotInfo, SnapshotResult, StartRequest
 from ..guest.guest import Defaults
 from ..guest.streams import AgentStream
 from ..linux.limits import Usage
 from .capabilities import Capabilities
 
-__all__ = ["Adopted", "Adoption", "Availability", "Created", "Missing", "Runtime", "unwritten"]
+__all__ = ["Adoption", "Availability", "Created", "Kept", "Missing", "Runtime", "unwritten"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,37 +61,31 @@ class Created:
         defaults: What its programs have unless a call says otherwise.
         command: The main process to start; empty if it idles, or goes on with what a snapshot holds.
         reconnects: Whether `Runtime.stream` can give another stream when one has broken.
+        details: What the runtime needs to go on with it after a restart, by names of its own.
     """
 
     image: str
     defaults: Defaults
     command: tuple[str, ...] = ()
     reconnects: bool = False
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
-    """A sandbox that outlived the orchestrator that created it.
+class Kept:
+    """A sandbox that an orchestrator before has started.
 
     Attributes:
         id: Its ID.
         request: What its start asked for.
-        state: Whether its processes run, are frozen, or were ended by `Runtime.halt`.
         created: What `Runtime.create` returned.
-        idempotency_key: Key that its start carried; empty for none.
-        created_at: When it was started, in seconds of Unix time; 0 if that is not known.
-        expires_at: When it expires, as `Runtime.keep` was given it; 0 for never.
-        log: The last output of its main process, as `Runtime.keep_log` was given it.
+        halted: Whether its processes were ended, or were about to be, and it is kept to be looked at.
     """
 
     id: str
     request: StartRequest
-    state: Literal["running", "paused", "stopped"]
     created: Created
-    idempotency_key: str = ""
-    created_at: float = 0.0
-    expires_at: float = 0.0
-    log: GetLogsResult = field(default_factory=GetLogsResult)
+    halted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +93,12 @@ class Adoption:
     """The sandboxes that outlived their orchestrator.
 
     Attributes:
-        sandboxes: Those that were found by this call.
+        states: Those that were found by this call, by ID: whether their processes run, are frozen, or have
+            ended and were halted before.
         complete: Whether that is all: False if what runs them cannot be reached now.
     """
 
-    sandboxes: Sequence[Adopted] = ()
+    states: Mapping[str, Literal["running", "paused", "stopped"]] = field(default_factory=dict)
     complete: bool = True
 
 
@@ -116,34 +111,29 @@ class Runtime(Protocol):
     async def check(self) -> Availability:
         """Tell whether this host can run such sandboxes, and what to do where it cannot."""
 
-    async def open(self) -> None:
+    async def open(self, kept: Sequence[Kept] = ()) -> None:
         """Make ready. Called once, first.
 
-        What an orchestrator that was killed left behind is removed, unless `adopt` can go on with it. Does
-        not fail where the host lacks the runtime: `start` does.
+        What an orchestrator before left behind is removed, but not `kept`: those are for `adopt`. Does not
+        fail where the host lacks the runtime: `start` does.
         """
 
     async def adopt(self) -> Adoption:
-        """Find the sandboxes that outlived their orchestrator; remove those that cannot be gone on with.
+        """Find the kept sandboxes that are still there; remove those that cannot be gone on with.
 
         Called after `open`, again and again until the answer is complete. Does not fail.
         """
 
-    async def close(self) -> None:
-        """End what is still there and release everything. Called once, last."""
+    async def close(self, *, end_sandboxes: bool = True) -> None:
+        """Release everything. Called once, last.
 
-    async def create(
-        self,
-        sandbox_id: str,
-        request: StartRequest,
-        *,
-        idempotency_key: str = "",
-        created_at: float = 0.0,
-    ) -> Created:
+        Without `end_sandboxes`, those that outlive an orchestrator go on.
+        """
+
+    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
         """Create a sandbox and return once its guest agent runs.
 
-        Leaves nothing behind if that fails or is cancelled. `idempotency_key` and `created_at` (seconds of
-        Unix time) are for the next orchestrator, if sandboxes outlive this one.
+        Leaves nothing behind if that fails or is cancelled.
         """
 
     async def stream(self, sandbox_id: str) -> AgentStream:
@@ -185,18 +175,6 @@ class Runtime(Protocol):
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of it for want of memory, as far as is known."""
-
-    async def keep(self, sandbox_id: str, expires_at: float) -> None:
-        """Record when the sandbox expires, in seconds of Unix time, for the next orchestrator.
-
-        The core ends it then. Does nothing if sandboxes end with the orchestrator.
-        """
-
-    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
-        """Record the last output of the main process, for an orchestrator that cannot ask the guest agent.
-
-        Does nothing if sandboxes end with the orchestrator.
-        """
 
     async def halt(self, sandbox_id: str) -> None:
         """End every process of the sandbox, be it paused or not, and keep what it holds. `stop` follows."""

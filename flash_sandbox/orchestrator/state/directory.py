@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import secrets
 import tempfile
 import threading
 import time
@@ -17,7 +18,7 @@ import platformdirs
 
 from ..linux.user_ids import remove_any_tree
 
-__all__ = ["StateDirError", "default_image_store", "default_state_dir", "state_directory"]
+__all__ = ["StateDirError", "default_image_store", "default_state_dir", "owner_name", "state_directory"]
 
 # A sandbox may leave programs with the set-user-ID bit in its layer: nobody else is to reach them.
 _MODE: Final = 0o700
@@ -52,6 +53,21 @@ def default_image_store() -> Path | None:
         store.parent.mkdir(mode=_MODE, parents=True, exist_ok=True)
         store.mkdir(mode=_MODE, exist_ok=True)
     return store if os.access(store, os.R_OK | os.W_OK | os.X_OK) else None
+
+
+def owner_name(directory: Path) -> str:
+    """Return the random name of what a runtime keeps outside of its directory; made the first time.
+
+    Args:
+        directory: The runtime's directory, made where it is missing.
+    """
+    directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
+    path = directory / "owner"
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_text(secrets.token_hex(16))
+        partial.rename(path)
+    return path.read_text()
 
 
 @asynccontextmanager

@@ -13,18 +13,20 @@ import asyncio
 import importlib
 import inspect
 import itertools
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from inside import begin, run_in
+from inside import reach, run_in
 
 from flash_sandbox.models import StartRequest
-from flash_sandbox.orchestrator.runtimes.base import Runtime
+from flash_sandbox.orchestrator.runtimes.base import Kept, Runtime
 from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
 from flash_sandbox.orchestrator.runtimes.docker.api import Engine
 from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
@@ -91,20 +93,25 @@ def die_around_function(moment: str, module: str, name: str, number: int) -> Non
     setattr(owner, last, counted)
 
 
+async def start(runtime: Runtime, sandbox_id: str, request: StartRequest) -> None:
+    """Create a sandbox, which has no main process, and tell what the next runtime must know of it."""
+    created = await runtime.create(sandbox_id, request)
+    await reach(runtime, sandbox_id, created)
+    print("started", json.dumps(asdict(Kept(sandbox_id, request, created))), flush=True)
+
+
 async def main(runtime: Runtime, image: str, name: str) -> None:
     """Do every kind of step once."""
     first, second = f"first-{name}", f"second-{name}"
     await runtime.open()
     await runtime.adopt()
-    await begin(runtime, first, StartRequest(image=image, memory_mb=64))
-    print("started", first, flush=True)
+    await start(runtime, first, StartRequest(image=image, memory_mb=64))
     await run_in(runtime, first, "sh", "-c", "echo kept > /file")
     await runtime.pause(first)
     path = (await runtime.snapshot(first, StartRequest())).snapshot_path
     print("snapshot", path, flush=True)
     await runtime.resume(first)
-    await begin(runtime, second, StartRequest(snapshot_path=path, memory_mb=64))
-    print("started", second, flush=True)
+    await start(runtime, second, StartRequest(snapshot_path=path, memory_mb=64))
     print("stopping", second, flush=True)
     await runtime.stop(second)
     print("removing", path, flush=True)

@@ -27,7 +27,7 @@ from ....errors import (
     SandboxNotFoundError,
     WrongStateError,
 )
-from ....models import DEFAULT_SHM_MB, GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ....models import DEFAULT_SHM_MB, SnapshotInfo, SnapshotResult, StartRequest
 from ...archives import layers
 from ...cancellation import completed
 from ...guest.greeting import Greeting
@@ -44,7 +44,7 @@ from ...linux.user_ids import UserIds
 from ...linux.users import UserPool, missing_capabilities, user_pool
 from ...snapshots.store import Snapshot, Snapshots
 from ...state.trash import Trash
-from ..base import Adoption, Availability, Created, unwritten
+from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bwrap
 from .host import check_host
@@ -127,8 +127,8 @@ class BubblewrapRuntime:
         """Tell whether this host can run such sandboxes, and what to do where it cannot."""
         return await asyncio.to_thread(check_host, self.name)
 
-    async def open(self) -> None:
-        """Make ready: remove what an orchestrator that was killed left behind.
+    async def open(self, kept: Sequence[Kept] = ()) -> None:
+        """Make ready: remove what an orchestrator that was killed left behind. None is kept.
 
         Raises:
             RuntimeUnavailableError: If limits are to be enforced and this host gives no cgroup.
@@ -174,7 +174,7 @@ class BubblewrapRuntime:
         except bwrap.BubblewrapMissing as error:
             raise RuntimeUnavailableError(str(error)) from error
 
-    async def close(self) -> None:
+    async def close(self, *, end_sandboxes: bool = True) -> None:
         """End what is still there and release everything."""
         await self._warm.close()
         for sandbox_id in list(self._sandboxes):
@@ -200,14 +200,7 @@ class BubblewrapRuntime:
 
     # Start
 
-    async def create(
-        self,
-        sandbox_id: str,
-        request: StartRequest,
-        *,
-        idempotency_key: str = "",
-        created_at: float = 0.0,
-    ) -> Created:
+    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
         """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
         sandbox = await self._take_warm(sandbox_id, request)
         if sandbox is None:
@@ -474,12 +467,6 @@ class BubblewrapRuntime:
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""
         return self._sandbox(sandbox_id).group.oom_kills()
-
-    async def keep(self, sandbox_id: str, expires_at: float) -> None:
-        """Do nothing: these sandboxes die with their orchestrator."""
-
-    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
-        """Do nothing: these sandboxes end with their orchestrator."""
 
     # The end
 

@@ -97,7 +97,7 @@ class FirecrackerRuntime(DockerRuntime):
                 f"{_ANNOTATING} on (Docker Engine 24); this one speaks {version}"
             )
         annotations = {
-            _ANNOTATIONS[option]: await asyncio.to_thread(self._kept, option, path)
+            _ANNOTATIONS[option]: await asyncio.to_thread(self._copied, option, path)
             for option, path in asked.items()
         }
         return replace(container, oci_runtime=oci_runtime, annotations=annotations)
@@ -115,7 +115,7 @@ class FirecrackerRuntime(DockerRuntime):
             "install Kata Containers and register kata-fc in /etc/docker/daemon.json; it needs /dev/kvm",
         )
 
-    def _kept(self, option: str, path: str) -> str:
+    def _copied(self, option: str, path: str) -> str:
         """Return a copy of a file, which must be in a directory that the operator named.
 
         A copy, because Kata opens it by its name, and somebody may exchange it meanwhile. The guest can read

@@ -6,6 +6,7 @@ import asyncio
 import platform
 import secrets
 from collections.abc import Container as Collection
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,18 +22,19 @@ from ...images.main_command import main_command
 from ...images.manifests import DEFAULT_PATH, ImageConfig
 from ...linux import privileges
 from ...linux.cgroups import limit_tcp_buffers
+from ..base import Created
 from .agent_links import AgentLink, AttachedLink, DialledLink
 from .agent_sockets import remove_directories, remove_directory
 from .api import Engine, EngineMissing
 from .containers import Container, hostname, on_this_host
 from .guest_container import GuestContainer
 from .lifecycle import Running, create, remove, start
-from .records import AgentRecord
 
-__all__ = ["GuestContainers"]
+__all__ = ["REDIALS_WITH", "GuestContainers"]
 
 _SECRET_BYTES: Final = 32
-# What Docker Engine gives processes whose image says nothing of it.
+REDIALS_WITH: Final = "redials_with"
+"""Name of what an agent shows when it dials again, in hexadecimal; an attached agent has none."""
 
 
 class GuestContainers:
@@ -54,8 +56,10 @@ class GuestContainers:
         # None: that is not known yet.
         self._dials: bool | None = None if may_dial else False
 
-    async def start(self, container: Container, config: ImageConfig) -> tuple[GuestContainer, AgentRecord]:
-        """Start a container; leave nothing behind if that fails.
+    async def start(self, container: Container, config: ImageConfig) -> tuple[GuestContainer, Created]:
+        """Start a container, and return what is to be known of it but its image's name.
+
+        Leaves nothing behind if that fails.
 
         Args:
             container: What is asked of the engine.
@@ -68,18 +72,18 @@ class GuestContainers:
             InternalServerError: The agent cannot be reached, or has more privileges than it should.
         """
         defaults = _defaults(container.sandbox_id, container.request, config)
-        agent = AgentRecord("attached", defaults, main_command(container.request, config))
+        created = Created("", defaults, main_command(container.request, config), reconnects=True)
         if self._dials is not False:
-            dialled = replace(agent, link="dialled", secret=secrets.token_hex(_SECRET_BYTES))
+            dialled = replace(created, details={REDIALS_WITH: secrets.token_hex(_SECRET_BYTES)})
             try:
-                return await self._start(container, dialled)
+                return await self._start(container, dialled), dialled
             except SandboxError:
                 if self._dials:
                     raise
-        return await self._start(container, agent)
+        return await self._start(container, created), created
 
     def adopt(
-        self, sandbox_id: str, container_id: str, running: Running, agent: AgentRecord
+        self, sandbox_id: str, container_id: str, running: Running, details: Mapping[str, str]
     ) -> GuestContainer:
         """Go on with a container that an orchestrator before has started.
 
@@ -87,12 +91,12 @@ class GuestContainers:
             sandbox_id: ID of the sandbox.
             container_id: Full ID of the container.
             running: What is known of it.
-            agent: What was kept of its agent.
+            details: Those of what `start` returned.
 
         Raises:
             OSError: The agent's socket cannot be made.
         """
-        link = self._link(sandbox_id, agent)
+        link = self._link(sandbox_id, details)
         link.resume(container_id, running.init)
         return GuestContainer(self._engine, container_id, running, link)
 
@@ -116,20 +120,20 @@ class GuestContainers:
         """Remove what the agents of all other sandboxes needed."""
         await asyncio.to_thread(remove_directories, self._directory, sandboxes)
 
-    def _link(self, sandbox_id: str, agent: AgentRecord) -> AgentLink:
-        if agent.link == "attached":
+    def _link(self, sandbox_id: str, details: Mapping[str, str]) -> AgentLink:
+        if REDIALS_WITH not in details:
             return AttachedLink(self._engine)
-        return DialledLink(self._directory / sandbox_id, bytes.fromhex(agent.secret))
+        return DialledLink(self._directory / sandbox_id, bytes.fromhex(details[REDIALS_WITH]))
 
-    async def _start(self, container: Container, agent: AgentRecord) -> tuple[GuestContainer, AgentRecord]:
-        link = self._link(container.sandbox_id, agent)
+    async def _start(self, container: Container, created: Created) -> GuestContainer:
+        link = self._link(container.sandbox_id, created.details)
         try:
             live = await self._launch(container, link)
         except BaseException:
             await completed(self.give_up(container.sandbox_id, container.name, link))
             raise
-        self._dials = agent.link == "dialled"
-        return live, agent
+        self._dials = bool(created.details)
+        return live
 
     async def _launch(self, container: Container, link: AgentLink) -> GuestContainer:
         """Make and start a container, and wait until its agent can be reached."""

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ....errors import (
     InternalServerError,
@@ -28,14 +28,15 @@ from ....errors import (
     UnavailableError,
     WrongStateError,
 )
-from ....models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ....models import SnapshotInfo, SnapshotResult, StartRequest
 from ...cancellation import completed
 from ...guest.program import AgentMissing, agent_program
 from ...guest.streams import AgentStream
 from ...images.store import DEFAULT_REGISTRIES
 from ...linux.limits import Limits, Usage
 from ...snapshots.store import Snapshots
-from ..base import Adopted, Adoption, Availability, Created, unwritten
+from ...state.directory import owner_name
+from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from ..egress import INTERNET, Egress
 from .api import Engine, EngineError, EngineMissing
@@ -46,7 +47,6 @@ from .guest_containers import GuestContainers
 from .image_configs import ImageConfigs
 from .lifecycle import Running, halt, remove, running_container
 from .pull import Event, Puller, checked_name
-from .records import Record, Records
 from .snapshots import SnapshotImages
 
 __all__ = ["DockerRuntime"]
@@ -57,7 +57,8 @@ _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
 
 @dataclass(slots=True)
 class _Sandbox:
-    record: Record
+    request: StartRequest
+    image: str
     container: str
     running: Running
     # None for one whose processes have been ended.
@@ -111,10 +112,11 @@ class DockerRuntime:
         self._bridge: Bridge | None = None
         self._event = event
         self._puller = Puller(self._engine, registries, event)
-        self._records = Records(state_dir / "containers" / self.name)
+        self._directory = state_dir / "containers" / self.name
+        self._owner = ""
         self._guests = GuestContainers(
             self._engine,
-            state_dir / "containers" / self.name / "agents",
+            self._directory / "agents",
             may_dial=self.shares_kernel and self._engine.is_local,
         )
         self._configs = ImageConfigs(self._engine)
@@ -123,8 +125,9 @@ class DockerRuntime:
         )
         self._sandboxes: dict[str, _Sandbox] = {}
         self._starting: set[str] = set()
-        # Found again, and not reported yet.
-        self._found: list[Adopted] = []
+        # Not looked for yet; found again, and not reported yet.
+        self._kept: dict[str, Kept] = {}
+        self._found: dict[str, Literal["running", "paused", "stopped"]] = {}
         self._recovery = asyncio.Lock()
         self._recovered = False
         self._cpus = 0
@@ -157,20 +160,24 @@ class DockerRuntime:
     async def _describe(self, engine: Engine, info: Mapping[str, Any]) -> str:
         return f"Docker Engine {info.get('ServerVersion', '')} at {engine.host}"
 
-    async def open(self) -> None:
+    async def open(self, kept: Sequence[Kept] = ()) -> None:
         """Make ready. Needs no engine."""
-        await asyncio.to_thread(self._records.open)
-        self._bridge = Bridge(self._engine, self._egress, self._records.owner, self._is_bridged, self._event)
+        self._kept = {one.id: one for one in kept}
+        self._owner = await asyncio.to_thread(owner_name, self._directory)
+        self._bridge = Bridge(self._engine, self._egress, self._owner, self._is_bridged, self._event)
         await asyncio.to_thread(self._images.open)
 
-    async def close(self) -> None:
-        """End what is still there and release everything."""
+    async def close(self, *, end_sandboxes: bool = True) -> None:
+        """Release everything; without `end_sandboxes` containers go on, and the network with them."""
         async with AsyncExitStack() as stack:
             # The connection last, and whatever fails before.
             stack.push_async_callback(self._engine.close)
             if self._bridge is not None:
                 stack.push_async_callback(self._bridge.close)
-            for sandbox_id in list(self._sandboxes):
+            for sandbox_id, sandbox in list(self._sandboxes.items()):
+                if not end_sandboxes:
+                    await sandbox.let_go()
+                    continue
                 with suppress(SandboxError):
                     await self.stop(sandbox_id)
 
@@ -181,44 +188,32 @@ class DockerRuntime:
         try:
             await self._recover()
         except (EngineMissing, EngineError):
-            records, unreadable = self._records.read()
-            if records or unreadable:
+            if self._kept:
                 return Adoption(complete=False)
-        found, self._found = self._found, []
+        found, self._found = self._found, {}
         return Adoption(found)
 
     async def _recover(self) -> None:
-        """Adopt what has a record and is alive, and remove the rest of what bears this owner's name."""
+        """Adopt what is kept and alive, and remove the rest of what bears this owner's name."""
         async with self._recovery:
             if self._recovered:
                 return
             info = await self._engine.call("GET", "/info")
             self._cpus = int(info.get("NCPU") or 0)
             self._guests.machine = str(info.get("Architecture") or platform.machine())
-            records, unreadable = await asyncio.to_thread(self._records.read)
-            for sandbox_id, why in unreadable.items():
-                self._event("sandbox not adopted", sandbox=sandbox_id, runtime=self.name, detail=why)
-            ours = json.dumps({"label": [f"{Labels.OWNER}={self._records.owner}"]})
-            query = {"all": "true", "filters": ours}
-            listed = await self._engine.call("GET", "/containers/json", query=query)
-            left: set[str] = set()
-            for container in listed:
+            query = {"all": "true", "filters": json.dumps({"label": [f"{Labels.OWNER}={self._owner}"]})}
+            for container in await self._engine.call("GET", "/containers/json", query=query):
                 sandbox_id = str(container["Labels"].get(Labels.SANDBOX, ""))
-                if sandbox_id in self._sandboxes.keys() | self._starting | unreadable.keys():
+                if sandbox_id in self._sandboxes.keys() | self._starting:
                     continue
-                record, is_alive = records.get(sandbox_id), container["State"] in ("running", "paused")
-                if record and (record.halted or (record.agent and is_alive)):
-                    await self._adopt_one(record, str(container["Id"]), container["State"])
-                elif record and is_alive:
-                    self._leave(record)
-                    left.add(sandbox_id)
+                kept = self._kept.get(sandbox_id)
+                if kept is not None and (kept.halted or container["State"] in ("running", "paused")):
+                    await self._adopt_one(kept, str(container["Id"]), container["State"])
                 else:
-                    self._records.remove(sandbox_id)
                     await remove(self._engine, str(container["Id"]))
-            for sandbox_id in records.keys() - self._sandboxes.keys() - left:
-                self._records.remove(sandbox_id)
-            await self._guests.keep({*self._sandboxes, *self._starting, *unreadable})
-            await self._images.collect(self._records.owner)
+            self._kept.clear()
+            await self._guests.keep({*self._sandboxes, *self._starting})
+            await self._images.collect(self._owner)
             if self._is_bridged():
                 await self._guard()
             self._recovered = True
@@ -226,7 +221,7 @@ class DockerRuntime:
     def _is_bridged(self) -> bool:
         """Tell whether a sandbox has a network, or may be about to."""
         sandboxes = self._sandboxes.values()
-        return bool(self._starting) or any(one.record.request.network == "bridge" for one in sandboxes)
+        return bool(self._starting) or any(one.request.network == "bridge" for one in sandboxes)
 
     async def _guard(self) -> None:
         """Put the rules back that adopted sandboxes had, in case somebody removed them meanwhile."""
@@ -235,45 +230,27 @@ class DockerRuntime:
         except PermissionDeniedError as error:
             self._event("network unguarded", runtime=self.name, detail=error.detail)
 
-    def _leave(self, record: Record) -> None:
-        """Leave a container of an older version alone, and say what can be done about it."""
-        self._event(
-            "sandbox not adopted",
-            sandbox=record.id,
-            runtime=self.name,
-            detail="an older version started it, without an agent: it runs on, but cannot be used any more; "
-            f"save its files with docker cp, then docker rm --force flash-sandbox-{record.id}",
-        )
-
-    async def _adopt_one(self, record: Record, container_id: str, state: str) -> None:
-        if record.halted and state != "exited":
+    async def _adopt_one(self, kept: Kept, container_id: str, state: str) -> None:
+        if kept.halted and state != "exited":
             await halt(self._engine, container_id)
         running = running_container(await self._engine.call("GET", f"/containers/{container_id}/json"))
-        sandbox = _Sandbox(record, container_id, running)
-        self._sandboxes[record.id] = sandbox
-        if record.agent is not None and not record.halted:
-            sandbox.live = self._guests.adopt(record.id, container_id, running, record.agent)
-        log = await asyncio.to_thread(self._records.read_log, record.id)
-        adopted = record.adopted(state, log)
-        self._found.append(adopted)
-        self._event("sandbox adopted", sandbox=record.id, runtime=self.name, state=adopted.state)
+        sandbox = _Sandbox(kept.request, kept.created.image, container_id, running)
+        if not kept.halted:
+            sandbox.live = self._guests.adopt(kept.id, container_id, running, kept.created.details)
+        self._sandboxes[kept.id] = sandbox
+        self._found[kept.id] = "stopped" if kept.halted else "paused" if state == "paused" else "running"
+        self._event("sandbox adopted", sandbox=kept.id, runtime=self.name, state=self._found[kept.id])
 
     # Start
 
-    async def create(
-        self,
-        sandbox_id: str,
-        request: StartRequest,
-        *,
-        idempotency_key: str = "",
-        created_at: float = 0.0,
-    ) -> Created:
+    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
         """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
         self._starting.add(sandbox_id)
-        record = Record(sandbox_id, request, "", idempotency_key, created_at)
         try:
             await self._recover()
-            sandbox = await self._begin(record)
+            async with self._image(request) as (started_from, image):
+                container = await self._container(sandbox_id, request, started_from)
+                live, agent = await self._guests.start(container, await self._configs.of(started_from))
         except AgentMissing as missing:
             raise RuntimeUnavailableError(str(missing)) from missing
         except EngineMissing as missing:
@@ -283,23 +260,8 @@ class DockerRuntime:
             raise InternalServerError(f"Docker Engine: {error.message}") from error
         finally:
             self._starting.discard(sandbox_id)
-        self._sandboxes[sandbox_id] = sandbox
-        return sandbox.record.created()
-
-    async def _begin(self, record: Record) -> _Sandbox:
-        live = None
-        try:
-            async with self._image(record.request) as (started_from, image):
-                container = await self._container(record.id, record.request, started_from)
-                live, agent = await self._guests.start(container, await self._configs.of(started_from))
-            record = replace(record, image=image, agent=agent)
-            # From here on the next orchestrator goes on with it.
-            self._records.add(record)
-        except BaseException:
-            if live is not None:
-                await completed(self._guests.give_up(record.id, live.id, live))
-            raise
-        return _Sandbox(record, live.id, live.running, live)
+        self._sandboxes[sandbox_id] = _Sandbox(request, image, live.id, live.running, live)
+        return replace(agent, image=image)
 
     @asynccontextmanager
     async def _image(self, request: StartRequest) -> AsyncIterator[tuple[str, str]]:
@@ -315,7 +277,7 @@ class DockerRuntime:
     async def _container(self, sandbox_id: str, request: StartRequest, image: str) -> Container:
         """Return what is asked of the engine."""
         labels = {
-            Labels.OWNER: self._records.owner,
+            Labels.OWNER: self._owner,
             Labels.RUNTIME: self.name,
             Labels.SANDBOX: sandbox_id,
         }
@@ -406,9 +368,9 @@ class DockerRuntime:
             path = await self._images.commit(
                 sandbox.container,
                 start,
-                sandbox.record.image,
+                sandbox.image,
                 sandbox.running.image_digest,
-                self._records.owner,
+                self._owner,
             )
         return SnapshotResult(snapshot_path=path)
 
@@ -435,27 +397,12 @@ class DockerRuntime:
             inspected = await self._engine.call("GET", f"/containers/{sandbox.container}/json")
         return int(bool(inspected["State"].get("OOMKilled")))
 
-    async def keep(self, sandbox_id: str, expires_at: float) -> None:
-        """Write down when the sandbox expires."""
-        self._note(self._sandbox(sandbox_id), expires_at=expires_at)
-
-    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
-        """Write down the last output of the main process."""
-        await asyncio.to_thread(self._records.add_log, sandbox_id, log)
-
-    def _note(self, sandbox: _Sandbox, **changes: Any) -> None:
-        record = replace(sandbox.record, **changes)
-        self._records.replace(record)
-        sandbox.record = record
-
     # The end
 
     async def halt(self, sandbox_id: str) -> None:
         """End every process of the sandbox, and keep its container."""
         sandbox = self._sandbox(sandbox_id)
         await sandbox.let_go()
-        # First, so that the next orchestrator goes on with it, and does not take it for one that has ended.
-        self._note(sandbox, halted=True)
         async with self._engine_errors():
             await completed(halt(self._engine, sandbox.container))
 
@@ -463,10 +410,9 @@ class DockerRuntime:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""
         sandbox = self._sandbox(sandbox_id)
         await sandbox.let_go()
-        self._records.remove(sandbox_id)
         async with self._engine_errors():
             await self._guests.remove(sandbox_id, sandbox.container)
-            if sandbox.record.request.snapshot_path:
+            if sandbox.request.snapshot_path:
                 await self._images.let_go(sandbox.running.image_digest)
         self._sandboxes.pop(sandbox_id, None)
 

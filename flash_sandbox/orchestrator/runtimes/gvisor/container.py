@@ -1,15 +1,14 @@
 """One container of gVisor: started, restored, paused, saved and ended, with its cgroup and its guest agent.
 
-Its directory is the OCI bundle, with the record of it, and with its checkpoint while it has no process::
+Its directory is the OCI bundle, with its checkpoint while it has no process::
 
     config.json    the bundle
     agent          the guest agent's program: the one that its memory is of
     rootfs/        where it has its image, for runsc alone, if others could exchange that meanwhile
-    record.json    what the next orchestrator must know
     to-agent       the pipes to and from the agent, see `agent_pipes`
     from-agent
-    output.N       the last output of its main process, while nobody can ask the agent; N bytes came before it
     saved/         the checkpoint of a sandbox that is paused since it was snapshot, and has no process
+    saved.old/     what is left of one that it has gone on from
 """
 
 from __future__ import annotations
@@ -18,13 +17,11 @@ import asyncio
 import fcntl
 import json
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final
+from typing import Final, Literal
 
 from ....errors import InternalServerError
-from ....models import GetLogsResult
 from ...guest.streams import AgentStream
 from ...linux.cgroups import CgroupV1, CgroupV2
 from ...linux.limits import Usage
@@ -32,17 +29,20 @@ from ...linux.tree_walk import remove_tree
 from .agent_pipes import AgentPipes
 from .bundle import knowing_its_memory, mounting_root
 from .orphans import ProcessEnd, adopting_orphans, reap
-from .records import Phase, Record, has_record, remove_record, write_record
 from .runsc import Runsc, RunscError, joining, then_renaming
 from .unprivileged import showing
 
-__all__ = ["Container"]
+__all__ = ["Container", "Phase"]
+
+Phase = Literal["running", "paused", "saving", "saved", "halted"]
+"""Where a container is: ``saved`` is one that lies in a checkpoint and has no process, ``halted`` one whose
+processes were ended, and that is kept to be looked at."""
 
 _SAVED: Final = "saved"
 _SAVING: Final = "saved.partial"
+_RESUMED: Final = "saved.old"
 _LOCK: Final = "saving.lock"
 _PID_FILE: Final = "pid"
-_OUTPUT: Final = "output."
 _LOCK_SECONDS: Final = 60.0
 
 
@@ -53,44 +53,41 @@ class Container:
         runsc: The program that runs it.
         directory: Its directory, which is its bundle.
         group: Its cgroup.
-        record: What is known of it.
+        lower: Where its image is.
 
     Attributes:
         runsc: The program that runs it.
+        phase: Where it is.
         end: The end of gVisor's kernel; None while there is no process.
     """
 
-    def __init__(self, runsc: Runsc, directory: Path, group: CgroupV1 | CgroupV2, record: Record) -> None:
+    def __init__(self, runsc: Runsc, directory: Path, group: CgroupV1 | CgroupV2, lower: str) -> None:
         self.runsc = runsc
         self.directory = directory
         self.group = group
-        self.record = record
+        self.phase: Phase = "running"
         self.end: ProcessEnd | None = None
         self.last_pids = 0
+        self._lower = lower
         self._pipes = AgentPipes(directory)
         self._noted = asyncio.Event()
 
     @property
     def id(self) -> str:
         """Its ID, for runsc as for everybody."""
-        return self.record.id
-
-    @property
-    def phase(self) -> Phase:
-        """Where it is."""
-        return self.record.phase
+        return self.directory.name
 
     # Its start
 
     async def start(self) -> None:
         """Start the agent."""
         await self._launch("run")
-        self._note(phase="running")
+        self._enter("running")
 
     async def restore(self, checkpoint: Path) -> None:
         """Start from a checkpoint: with the processes, their memory and the files of that moment."""
         await self._launch("restore", f"--image-path={checkpoint}")
-        self._note(phase="running")
+        self._enter("running")
 
     async def _launch(self, verb: str, *options: str) -> None:
         pid_file = self.directory / _PID_FILE
@@ -103,7 +100,7 @@ class Container:
                 *options,
                 self.id,
                 prefix=[
-                    *mounting_root(self.directory, self.record.lower),
+                    *mounting_root(self.directory, self._lower),
                     *joining(self.group.join_files),
                     *knowing_its_memory(self.directory),
                     *showing(self.directory),
@@ -126,20 +123,20 @@ class Container:
         except OSError as error:
             raise InternalServerError("the sandbox ended while its agent was being reached") from error
 
-    async def attach(self) -> bool:
+    async def attach(self, *, halted: bool) -> bool:
         """Go on with a container that another orchestrator has started; tell whether it can be.
 
         What was being saved when that one was killed is waited for.
+
+        Args:
+            halted: Whether it was to be halted.
         """
-        if self.phase == "saving":
-            await asyncio.to_thread(self._await_saving)
-            self._note(phase="saved" if (self.directory / _SAVED).exists() else "running")
-        if self.phase == "halted":
+        await asyncio.to_thread(self._await_saving)
+        await asyncio.to_thread(remove_tree, self.directory / _RESUMED)
+        if halted or (self.directory / _SAVED).is_dir():
+            self.phase = "halted" if halted else "saved"
             await self._end_processes()
             return True
-        if self.phase == "saved":
-            await self._end_processes()
-            return (self.directory / _SAVED).is_dir()
         try:
             status = json.loads(await self.runsc.run("state", self.id))
             if status["status"] not in ("running", "paused") or status["pid"] not in self.group.processes:
@@ -147,7 +144,7 @@ class Container:
             self.end = ProcessEnd(status["pid"])
         except (RunscError, ValueError, KeyError, ProcessLookupError):
             return False
-        self._note(phase=status["status"])
+        self._enter(status["status"])
         return True
 
     async def wait(self) -> None:
@@ -169,7 +166,7 @@ class Container:
         """Stop every process in it. Nothing may be on its way to or from the agent then."""
         self._pipes.note_quiet()
         await self.runsc.run("pause", self.id)
-        self._note(phase="paused")
+        self._enter("paused")
 
     async def resume(self) -> None:
         """Let every process run on; from its checkpoint, where it lies in one. Idempotent."""
@@ -177,7 +174,7 @@ class Container:
             await self._resume_saved()
         elif self.phase == "paused":
             await self.runsc.run("resume", self.id)
-            self._note(phase="running")
+            self._enter("running")
 
     async def _resume_saved(self) -> None:
         saved = self.directory / _SAVED
@@ -186,7 +183,9 @@ class Container:
         except BaseException:
             await self._end_processes()
             raise
-        remove_tree(saved)
+        # Its memory is another one from now on.
+        resumed = saved.rename(self.directory / _RESUMED)
+        await asyncio.to_thread(remove_tree, resumed)
 
     async def save(self) -> Path:
         """Write a paused container into a checkpoint, and return its directory. No process is left."""
@@ -198,7 +197,7 @@ class Container:
         remove_tree(saving)
         saving.mkdir(mode=0o700)
         previous = self.phase
-        self._note(phase="saving")
+        self._enter("saving")
         try:
             with (self.directory / _LOCK).open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,7 +211,7 @@ class Container:
                 )
         except BaseException:
             if not saved.exists():
-                self._note(phase=previous)
+                self._enter(previous)
                 remove_tree(saving)
                 raise
             await self._settle_saved()
@@ -221,7 +220,7 @@ class Container:
         return saved
 
     async def _settle_saved(self) -> None:
-        self._note(phase="saved")
+        self._enter("saved")
         await self._end_processes()
 
     async def processes(self) -> int:
@@ -238,35 +237,20 @@ class Container:
         """Read from its cgroup what it uses, gVisor's kernel included."""
         return self.group.usage()
 
-    def kept_log(self) -> GetLogsResult:
-        """Return what `keep_log` wrote down."""
-        kept = {int(file.suffix[1:]): file for file in self.directory.glob(f"{_OUTPUT}*")}
-        return GetLogsResult(kept[max(kept)].read_bytes(), max(kept)) if kept else GetLogsResult()
-
-    def keep_log(self, log: GetLogsResult) -> None:
-        """Write down the last output of the main process."""
-        before = list(self.directory.glob(f"{_OUTPUT}*"))
-        file = self.directory / f"{_OUTPUT}{log.dropped}"
-        file.write_bytes(log.output)
-        for older in before:
-            if older != file:
-                older.unlink()
-
-    def keep(self, expires_at: float) -> None:
-        """Write down when it expires, unless its end has begun."""
-        if has_record(self.directory):
-            self._note(expires_at=expires_at)
-
     # Its end
+
+    def let_go(self) -> None:
+        """Leave it to the next orchestrator."""
+        if self.end is not None:
+            self.end.close()
 
     async def halt(self) -> None:
         """End every process, in whatever state it is, and keep its directory."""
-        self._note(phase="halted")
+        self._enter("halted")
         await self._end_processes()
 
     async def destroy(self) -> None:
         """End it and remove all that it held, in whatever state it is."""
-        remove_record(self.directory)
         await self._end_processes()
         await self.group.remove()
         await asyncio.to_thread(remove_tree, self.directory)
@@ -291,7 +275,6 @@ class Container:
                     return
                 sleep(0.01)
 
-    def _note(self, **changes: object) -> None:
-        self.record = replace(self.record, **changes)  # type: ignore[arg-type]
-        write_record(self.directory, self.record)
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
         self._noted.set()

@@ -8,7 +8,6 @@ same state directory goes on with them.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import secrets
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from ....errors import (
     InternalServerError,
@@ -27,23 +26,23 @@ from ....errors import (
     SandboxError,
     SandboxNotFoundError,
 )
-from ....models import GetLogsResult, SnapshotInfo, SnapshotResult, StartRequest
+from ....models import SnapshotInfo, SnapshotResult, StartRequest
 from ...archives.supplied import write_supplied
+from ...guest.guest import Defaults
 from ...guest.program import AgentMissing, agent_program
 from ...guest.streams import AgentStream
 from ...images.main_command import main_command
 from ...images.rootfs import HOST, Images, RootFilesystem
-from ...images.trees import Lease
 from ...linux import cgroups
 from ...linux.limits import MIB, Limits, Usage
 from ...linux.tree_walk import remove_tree
 from ...snapshots.store import Snapshot, Snapshots
-from ..base import Adopted, Adoption, Availability, Created, Missing, unwritten
+from ...state.directory import owner_name
+from ..base import Adoption, Availability, Created, Kept, Missing, unwritten
 from ..bubblewrap.bwrap import environment
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bundle
 from .container import Container
-from .records import Record, UnreadableRecord, read_record
 from .runsc import Runsc, RunscError
 from .unprivileged import give_away
 
@@ -58,6 +57,8 @@ _LEAST_MEMORY_MB: Final = 24
 _AGENT_MODE: Final = 0o555
 # Of what an orchestrator before has left: each costs a program and an answer.
 _ADOPTED_AT_ONCE: Final = 8
+# Of its image: its digest, what it goes by in the store, where it is; empty where it has none.
+_DETAILS: Final = ("digest", "chain", "lower")
 
 
 @dataclass(slots=True)
@@ -109,8 +110,8 @@ class GvisorRuntime:
         self._host_root: RootFilesystem | None = None
         self._found: tuple[tuple[object, ...], Runsc] | None = None
         self._sandboxes: dict[str, _Sandbox] = {}
-        # Of each sandbox whose record cannot be read: what keeps its image, as far as that is known.
-        self._left_alone: list[Lease | None] = []
+        self._kept: dict[str, Kept] = {}
+        self._starting: set[str] = set()
 
     # What this host can do
 
@@ -142,8 +143,9 @@ class GvisorRuntime:
             self._found = (version, Runsc.find(self._own / "runsc"))
         return self._found[1]
 
-    async def open(self) -> None:
+    async def open(self, kept: Sequence[Kept] = ()) -> None:
         """Make ready. Sandboxes that an orchestrator left behind are seen to by `adopt`."""
+        self._kept = {one.id: one for one in kept}
         if os.geteuid() != 0:
             return
         await asyncio.to_thread(self._prepare)
@@ -152,7 +154,7 @@ class GvisorRuntime:
         for directory in (self._own, self._bundles, self._roots, self._own / "runsc"):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(cgroups.CgroupError):
-            self._hierarchy = cgroups.find_hierarchy(_FAMILY, self._owner())
+            self._hierarchy = cgroups.find_hierarchy(_FAMILY, owner_name(self._own))
         for log in (self._own / "runsc").glob("log-*"):
             log.unlink()
         with suppress(AgentMissing):
@@ -171,66 +173,53 @@ class GvisorRuntime:
             partial.chmod(_AGENT_MODE)
             partial.rename(copy)
 
-    def _owner(self) -> str:
-        """Return the name of this state directory's cgroup, the same for each orchestrator that uses it."""
-        path = self._own / "owner"
-        if not path.exists():
-            # Earlier versions named it by the path, which a directory in another mount namespace may share.
-            by_path = hashlib.sha256(os.fsencode(self._state_dir)).hexdigest()[:32]
-            path.write_text(by_path if any(self._bundles.iterdir()) else secrets.token_hex(16))
-        return path.read_text()
-
     async def adopt(self) -> Adoption:
         """Find the sandboxes that outlived their orchestrator; remove what else is left."""
         if os.geteuid() != 0 or self._hierarchy is None:
-            return Adoption()
-        directories = sorted(self._bundles.iterdir())
-        if not directories:
-            self._remove_unused_roots(set())
-            return Adoption()
+            return Adoption(complete=not self._kept)
+        known = self._sandboxes.keys() | self._starting
+        directories = [path for path in sorted(self._bundles.iterdir()) if path.name not in known]
         try:
-            runsc = await asyncio.to_thread(self._find)
+            runsc = await asyncio.to_thread(self._find) if directories else None
         except Missing:
-            # Without the program nothing is known of them: the next orchestrator may have it.
-            return Adoption()
+            # Without the program nothing is known of them: it may come back.
+            return Adoption(complete=not self._kept)
         room = asyncio.Semaphore(_ADOPTED_AT_ONCE)
         hierarchy = self._hierarchy
 
-        async def adopt(directory: Path) -> Adopted | None:
+        async def adopt(directory: Path) -> bool:
+            assert runsc is not None
             async with room:
                 with suppress(SandboxError, OSError):
-                    try:
-                        return await self._adopt_one(runsc, hierarchy, directory)
-                    except UnreadableRecord as error:
-                        self._leave_alone(directory, error)
-                return None
+                    await self._adopt_one(runsc, hierarchy, directory)
+                    return True
+            return directory.name not in self._kept
 
-        found = await asyncio.gather(*map(adopt, directories))
-        if not self._left_alone:
-            self._remove_unused_roots({one.container.record.lower for one in self._sandboxes.values()})
-        return Adoption([one for one in found if one is not None])
+        complete = all(await asyncio.gather(*map(adopt, directories)))
+        if complete:
+            self._kept.clear()
+            roots = [self._host_root, *(one.root for one in self._sandboxes.values())]
+            self._remove_unused_roots({str(root.lower) for root in roots if root is not None})
+        found = [path.name for path in directories if path.name in self._sandboxes]
+        return Adoption({one: _state_of(self._sandboxes[one].container) for one in found}, complete)
 
-    async def _adopt_one(self, runsc: Runsc, hierarchy: cgroups.Hierarchy, directory: Path) -> Adopted | None:
-        group = hierarchy.find(directory.name)
-        record = read_record(directory)
-        half_made = Record(directory.name, StartRequest(), "", "", "", "", "", {}, "/")
-        container = Container(runsc, directory, group, record or half_made)
-        lease = self._images.hold(record.chain) if record and record.chain else None
-        if record is None or (record.chain and lease is None) or not await container.attach():
-            await container.destroy()
-            if lease is not None:
-                lease.release()
-            return None
-        root = RootFilesystem(
-            record.image, Path(record.lower), digest=record.digest, chain=record.chain, lease=lease
-        )
-        self._sandboxes[record.id] = _Sandbox(container, root)
-        return container.record.adopted(container.kept_log())
-
-    def _leave_alone(self, directory: Path, error: UnreadableRecord) -> None:
-        """Keep a sandbox of which this version knows nothing, with what it may stand on."""
-        self._event("sandbox not adopted", sandbox=directory.name, runtime=self.name, detail=str(error))
-        self._left_alone.append(self._images.hold(error.chain) if error.chain else None)
+    async def _adopt_one(self, runsc: Runsc, hierarchy: cgroups.Hierarchy, directory: Path) -> None:
+        group, kept = hierarchy.find(directory.name), self._kept.get(directory.name)
+        details = kept.created.details if kept is not None else dict.fromkeys(_DETAILS, "")
+        digest, chain, lower = (details[name] for name in _DETAILS)
+        container = Container(runsc, directory, group, lower)
+        lease = self._images.hold(chain) if chain else None
+        has_image = not chain or lease is not None
+        image = kept.created.image if kept is not None else ""
+        root = RootFilesystem(image, Path(lower), digest=digest, chain=chain, lease=lease)
+        try:
+            if kept is not None and has_image and await container.attach(halted=kept.halted):
+                self._sandboxes[kept.id] = _Sandbox(container, root)
+            else:
+                await container.destroy()
+        finally:
+            if directory.name not in self._sandboxes:
+                root.release()
 
     def _remove_unused_roots(self, used: set[str]) -> None:
         for root in self._roots.iterdir():
@@ -238,27 +227,21 @@ class GvisorRuntime:
                 with suppress(OSError):
                     remove_tree(root)
 
-    async def close(self) -> None:
-        """End what is still there and release everything."""
-        for sandbox_id in list(self._sandboxes):
+    async def close(self, *, end_sandboxes: bool = True) -> None:
+        """Release everything; without `end_sandboxes` sandboxes go on."""
+        for sandbox_id, sandbox in list(self._sandboxes.items()):
+            if not end_sandboxes:
+                sandbox.container.let_go()
+                sandbox.root.release()
+                continue
             with suppress(SandboxError):
                 await self.stop(sandbox_id)
-        for lease in self._left_alone:
-            if lease is not None:
-                lease.release()
         if self._hierarchy is not None:
-            self._hierarchy.close()
+            self._hierarchy.close(keep=not end_sandboxes)
 
     # Start
 
-    async def create(
-        self,
-        sandbox_id: str,
-        request: StartRequest,
-        *,
-        idempotency_key: str = "",
-        created_at: float = 0.0,
-    ) -> Created:
+    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
         """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
         try:
             runsc = await asyncio.to_thread(self._find)
@@ -275,39 +258,35 @@ class GvisorRuntime:
             if snapshot:
                 self._require_restorable(runsc, request, snapshot)
             root = await self._root(snapshot.image_for(request.image) if snapshot else request.image)
-            record = Record(
-                sandbox_id,
-                request,
-                idempotency_key,
-                root.image,
-                root.digest,
-                root.chain,
-                str(root.lower),
-                environment(sandbox_id, root.config, request.env),
-                root.working_dir,
-                main_command(request, root.config),
-                created_at=created_at,
-            )
-            container = Container(runsc, self._bundles / sandbox_id, self._hierarchy.find(sandbox_id), record)
+            group = self._hierarchy.find(sandbox_id)
+            container = Container(runsc, self._bundles / sandbox_id, group, str(root.lower))
+            self._starting.add(sandbox_id)
             try:
-                await self._launch(self._hierarchy, container, root, snapshot)
+                await self._launch(self._hierarchy, container, request, root, snapshot)
             except BaseException as error:
                 await asyncio.shield(container.destroy())
                 root.release()
                 if isinstance(error, RunscError):
                     raise InternalServerError(f"gVisor did not start the sandbox: {error}") from error
                 raise
-        self._sandboxes[sandbox_id] = _Sandbox(container, root)
-        return record.created()
+            else:
+                self._sandboxes[sandbox_id] = _Sandbox(container, root)
+            finally:
+                self._starting.discard(sandbox_id)
+        defaults = Defaults(environment(sandbox_id, root.config, request.env), root.working_dir, request.user)
+        # Of a sandbox that was started from a snapshot, the main process may have ended before.
+        command = () if snapshot else main_command(request, root.config)
+        values = (root.digest, root.chain, str(root.lower))
+        return Created(root.image, defaults, command, details=dict(zip(_DETAILS, values, strict=True)))
 
     async def _launch(
         self,
         hierarchy: cgroups.Hierarchy,
         container: Container,
+        request: StartRequest,
         root: RootFilesystem,
         snapshot: Snapshot | None,
     ) -> None:
-        request = container.record.request
         if snapshot and root.digest != snapshot.manifest.image_digest:
             raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
         container.directory.mkdir(mode=0o700)
@@ -389,17 +368,15 @@ class GvisorRuntime:
 
     async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
         """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards."""
-        container = self._sandbox(sandbox_id).container
+        sandbox = self._sandbox(sandbox_id)
         with _reported():
-            saved = await container.save()
-        return SnapshotResult(
-            snapshot_path=str(await asyncio.to_thread(self._store, container, start, saved))
-        )
+            saved = await sandbox.container.save()
+        return SnapshotResult(snapshot_path=str(await asyncio.to_thread(self._store, sandbox, start, saved)))
 
-    def _store(self, container: Container, start: StartRequest, saved: Path) -> Path:
-        record = container.record
+    def _store(self, sandbox: _Sandbox, start: StartRequest, saved: Path) -> Path:
+        container, root = sandbox.container, sandbox.root
         version = container.runsc.version
-        writing = self._snapshots.writing(self.name, record.image, record.digest, start=start, runsc=version)
+        writing = self._snapshots.writing(self.name, root.image, root.digest, start=start, runsc=version)
         with writing as (files, path):
             for file in saved.iterdir():
                 # Written once and never again: the sandbox and the snapshot can share it.
@@ -420,14 +397,6 @@ class GvisorRuntime:
         """Tell how often the kernel has ended a process of gVisor's, which ends the sandbox."""
         return self._sandbox(sandbox_id).container.group.oom_kills()
 
-    async def keep(self, sandbox_id: str, expires_at: float) -> None:
-        """Write down when the sandbox expires."""
-        self._sandbox(sandbox_id).container.keep(expires_at)
-
-    async def keep_log(self, sandbox_id: str, log: GetLogsResult) -> None:
-        """Write down the last output of the main process."""
-        self._sandbox(sandbox_id).container.keep_log(log)
-
     # The end
 
     async def halt(self, sandbox_id: str) -> None:
@@ -446,6 +415,12 @@ class GvisorRuntime:
         if sandbox is None:
             raise SandboxNotFoundError(f"no sandbox {sandbox_id!r}")
         return sandbox
+
+
+def _state_of(container: Container) -> Literal["running", "paused", "stopped"]:
+    if container.phase == "halted":
+        return "stopped"
+    return "running" if container.phase == "running" else "paused"
 
 
 @contextmanager

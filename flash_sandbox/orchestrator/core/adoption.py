@@ -1,0 +1,164 @@
+"""Following a sandbox until its end, be it of this orchestrator or of one before that it outlived."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, cast
+
+from ...errors import InternalServerError, SandboxError
+from ...models import EventType, StartRequest
+from ..cancellation import completed, done_before
+from ..guest.guest import KILLED, Guest
+from ..runtimes.base import Runtime
+from . import rows
+from .base import end_guest, open_guest
+from .defaults import filled_in
+from .listing import ListingOperations
+from .programs import require_user
+from .rows import Row
+from .sandboxes import Sandbox, State
+
+__all__ = ["AdoptionOperations", "unless_ended"]
+
+_ADOPT_SECONDS: Final = (0.5, 30.0)
+
+
+class AdoptionOperations(ListingOperations):
+    """Adopt sandboxes, and take note of their ends; a part of `SandboxService`."""
+
+    _runtimes: Mapping[str, Runtime]
+    # By ID: those that no runtime has found yet, nor said to be gone.
+    _kept: dict[str, Row]
+
+    def _read_kept(self) -> None:
+        """Read which sandboxes an orchestrator before has left, and take note of the end of the others."""
+        for row in rows.read(self.database):
+            runtime = self._runtimes.get(row.runtime)
+            if runtime is None:
+                continue
+            if row.kept() is not None and runtime.capabilities.outlives:
+                self._kept[row.id] = row
+            else:
+                self.events.add("removed", row.id, "the orchestrator before has ended", rows.ended(row.id))
+
+    async def _open(self, runtime: Runtime) -> None:
+        kept = [row.kept() for row in self._kept.values() if row.runtime == runtime.name]
+        await runtime.open([one for one in kept if one is not None])
+
+    async def _adopt(self, runtime: Runtime) -> bool:
+        """Go on with the sandboxes that outlived their orchestrator; tell whether those are all."""
+        adoption = await runtime.adopt()
+        going_on = []
+        for sandbox_id, state in adoption.states.items():
+            row = self._kept.pop(sandbox_id)
+            sandbox = Sandbox(
+                runtime,
+                # An older version knew fewer options.
+                self._filled_in(row.request, runtime, None),
+                self.events,
+                row.idempotency_key,
+                id=row.id,
+                state=State(state),
+                created=row.created,
+                exit_code=row.exit_code,
+                created_at=row.created_at,
+                expires_at=row.expires_at,
+                kept_log=row.log,
+            )
+            self.registry.add(sandbox)
+            self._expiry.expect(sandbox)
+            sandbox.tell(cast(EventType, sandbox.state.value), "it outlived the orchestrator before")
+            if sandbox.state is not State.STOPPED:
+                going_on.append(self._go_on(sandbox))
+        await asyncio.gather(*going_on)
+        if adoption.complete:
+            for row in [row for row in self._kept.values() if row.runtime == runtime.name]:
+                del self._kept[row.id]
+                self.events.add("removed", row.id, "it ended while no orchestrator ran", rows.ended(row.id))
+        return adoption.complete
+
+    async def _adopt_later(self, runtime: Runtime) -> None:
+        """Adopt the rest, once what runs them can be reached again."""
+        pause, longest = _ADOPT_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            if await self._adopt(runtime):
+                return
+            pause = min(pause * 2, longest)
+
+    async def _go_on(self, sandbox: Sandbox) -> None:
+        """Go on with an adopted sandbox; if its agent cannot be reached, end it and keep what it holds."""
+        sandbox.agent = self._guest_of(sandbox)
+        if sandbox.state is State.PAUSED:
+            # The agent is frozen, too: `thaw` connects to it.
+            sandbox.agent.channel.is_frozen = True
+        else:
+            try:
+                await unless_ended(sandbox, open_guest(sandbox))
+            except SandboxError as error:
+                sandbox.agent.give_up(str(error))
+        sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.agent))
+
+    def _filled_in(
+        self, request: StartRequest, runtime: Runtime, origin: StartRequest | None
+    ) -> StartRequest:
+        options = runtime.capabilities.options
+        network = self._admission.default_network
+        filled = filled_in(request, options, network, origin if request.snapshot_path else None)
+        return replace(filled, user=require_user(runtime, filled.user))
+
+    def _guest_of(self, sandbox: Sandbox) -> Guest:
+        runtime, created = sandbox.runtime, sandbox.created
+        assert created is not None
+        return Guest(
+            sandbox.id,
+            partial(runtime.stream, sandbox.id),
+            created.defaults,
+            partial(runtime.oom_kills, sandbox.id),
+            reconnects=created.reconnects,
+        )
+
+    async def _watch(self, sandbox: Sandbox, guest: Guest) -> None:
+        """End a sandbox once its main process has ended, or nothing runs in it any more."""
+        ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
+        try:
+            ends: set[asyncio.Future[Any]] = {ended, guest.main_exit}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        self._note_end(sandbox, guest)
+        async with sandbox.lock:
+            if sandbox in self.registry and sandbox.state is State.STOPPED:
+                # What runs it may be away. Its main process has ended in any case.
+                with suppress(SandboxError, OSError):
+                    await self._end_processes(sandbox)
+
+    def _note_end(self, sandbox: Sandbox, guest: Guest) -> None:
+        """Take note that the main process of a sandbox has ended, or its agent."""
+        code = guest.main_exit.result() if guest.main_exit.done() else KILLED
+        if sandbox.main_process_ended(code):
+            if guest.failure is not None:
+                self._log("guest agent failed", sandbox=sandbox.id, error=str(guest.failure))
+            self._tell_later(sandbox)
+
+    async def _end_processes(self, sandbox: Sandbox) -> None:
+        """End every process of a sandbox, whose lock is held, and keep what it holds."""
+        await end_guest(sandbox)
+        # First, so that the next orchestrator does not take it for one that has ended by itself.
+        await self._note(sandbox, rows.log(sandbox))
+        await sandbox.runtime.halt(sandbox.id)
+
+
+async def unless_ended(sandbox: Sandbox, work: Coroutine[Any, Any, None]) -> None:
+    """Do what needs the guest agent of a sandbox; give it up if nothing runs in the sandbox any more."""
+    ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
+    try:
+        if not await done_before(work, ended):
+            raise InternalServerError("the sandbox ended while it was being started")
+    finally:
+        ended.cancel()
+        await completed(asyncio.wait({ended}))

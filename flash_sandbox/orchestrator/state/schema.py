@@ -1,0 +1,39 @@
+"""The tables of the state database, as migrations: each makes its version of the one before."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["MIGRATIONS"]
+
+_SANDBOXES_AND_EVENTS: Final = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO facts VALUES ('event_log', lower(hex(randomblob(8))));
+
+CREATE TABLE sandboxes (
+    id TEXT PRIMARY KEY,
+    runtime TEXT NOT NULL,
+    request TEXT NOT NULL,              -- JSON
+    idempotency_key TEXT NOT NULL,      -- empty for none
+    state TEXT NOT NULL,                -- as the service core names it, or 'removing'
+    created TEXT,                       -- JSON: what the runtime returned; NULL until the start is complete
+    created_at REAL NOT NULL,           -- seconds of Unix time, as all times
+    expires_at REAL NOT NULL DEFAULT 0, -- 0 for never
+    exit_code INTEGER,                  -- NULL until the main process has ended by itself
+    log BLOB NOT NULL DEFAULT x'',      -- last output of the main process, once its processes have ended
+    log_dropped INTEGER NOT NULL DEFAULT 0,
+    ended_at REAL NOT NULL DEFAULT 0    -- 0 for one that was not removed
+);
+CREATE INDEX sandboxes_by_end ON sandboxes (ended_at);
+
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY,
+    type TEXT NOT NULL,
+    sandbox TEXT NOT NULL,
+    at REAL NOT NULL,
+    detail TEXT NOT NULL
+);
+"""
+
+MIGRATIONS: Final = (_SANDBOXES_AND_EVENTS,)
+"""SQL by version: the first makes version 1. One that was released never changes."""

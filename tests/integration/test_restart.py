@@ -1,0 +1,231 @@
+"""What was acknowledged is there after an orchestrator has ended, by a kill or by SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inside import wait_until
+from served import Serving, serve
+
+from flash_sandbox import ConflictError, HTTPClient, SandboxAPI, SandboxNotFoundError
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
+
+PRINTING = "echo printed; exec tail -f /dev/null"
+
+
+Kind = tuple[str, str, dict[str, str]]
+"""Name of a runtime, an image of it, and variables of the orchestrator."""
+
+
+def is_gone(client: SandboxAPI, sandbox_id: str) -> bool:
+    with suppress(SandboxNotFoundError):
+        client.get_status(sandbox_id)
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """A runtime whose sandboxes outlive their orchestrator.
+
+    Attributes:
+        type: Name of the runtime.
+        image: What sandboxes are started from.
+        environment: Variables of the orchestrator.
+        state_dir: State directory of all orchestrators.
+        signal: What ends them.
+    """
+
+    type: str
+    image: str
+    environment: dict[str, str]
+    state_dir: Path
+    signal: signal.Signals
+
+    @contextmanager
+    def serving(self, *arguments: str) -> Iterator[tuple[Serving, HTTPClient]]:
+        """Run an orchestrator."""
+        options: dict[str, Any] = {"limits": "best-effort", "environment": self.environment}
+        with (
+            serve(self.state_dir, *arguments, **options) as serving,
+            HTTPClient(address=serving.http) as client,
+        ):
+            yield serving, client
+
+    @contextmanager
+    def last(self) -> Iterator[HTTPClient]:
+        """Run an orchestrator that ends all sandboxes at its end."""
+        with self.serving("--end-sandboxes") as (serving, client):
+            try:
+                yield client
+            finally:
+                serving.process.terminate()
+                serving.process.wait(20)
+
+    def start(self, client: HTTPClient, **options: Any) -> str:
+        return client.start_sandbox(self.type, self.image, memory_mb=128, **options)
+
+    def end(self, serving: Serving) -> None:
+        """End an orchestrator."""
+        serving.process.send_signal(self.signal)
+        serving.process.wait(20)
+
+
+@pytest.fixture(params=["docker", "gvisor"])
+def kind(request: pytest.FixtureRequest, need: Callable[..., None], tmp_path: Path) -> Kind:
+    if request.param == "docker":
+        engine = request.getfixturevalue("docker_engine")
+        return "docker", "busybox:latest", {"DOCKER_HOST": engine.host}
+    found = asyncio.run(GvisorRuntime(tmp_path).check())
+    need("gvisor", None if found.available else found.detail)
+    return "gvisor", "host", {}
+
+
+@pytest.fixture(params=["SIGKILL", "SIGTERM"])
+def survivor(request: pytest.FixtureRequest, kind: Kind, tmp_path: Path) -> Survivor:
+    return Survivor(*kind, tmp_path / "state", signal.Signals[request.param])
+
+
+class TestAfterTheEnd:
+    def test_complaint_5_a_restart_loses_no_sandbox_and_nothing_known_of_it(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            one = survivor.start(client, name="kept", labels={"a": "b"}, ttl_seconds=600)
+            client.keep_alive(one, 300)
+            other = survivor.start(client)
+            known = [client.get_info(one), client.get_info(other)]
+            survivor.end(serving)
+        with survivor.last() as client:
+            assert list(client.list_sandboxes().sandboxes) == known
+            assert client.exec_command(one, ["echo", "on it goes"]).stdout == "on it goes\n"
+            with pytest.raises(ConflictError, match="named 'kept'"):
+                survivor.start(client, name="kept")
+
+    def test_a_deadline_is_kept(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            prolonged = survivor.start(client, ttl_seconds=5)
+            client.keep_alive(prolonged, 600)
+            due = survivor.start(client, ttl_seconds=600)
+            overdue = survivor.start(client, ttl_seconds=600)
+            client.keep_alive(overdue, 0.5)
+            deadline = client.keep_alive(due, 5)
+            survivor.end(serving)
+        time.sleep(0.5)
+        with survivor.last() as client:
+            at_least = time.time()
+            wait_until(lambda: is_gone(client, overdue), "the end of what was due meanwhile", 2)
+            while not is_gone(client, due):
+                assert time.time() < max(deadline, at_least) + 2
+            assert time.time() >= deadline
+            assert client.get_status(prolonged) == "running"
+
+    def test_what_is_kept_after_its_end_is_kept(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            one = survivor.start(client, command=["sh", "-c", PRINTING])
+            wait_until(lambda: client.get_logs(one).output, "its output")
+            client.stop_sandbox(one, cleanup=False)
+            survivor.end(serving)
+        with survivor.last() as client:
+            assert client.get_status(one) == "stopped"
+            assert client.get_logs(one).output == b"printed\n"
+            client.keep_alive(one, 0.2)
+            wait_until(lambda: is_gone(client, one), "its end")
+
+    def test_what_was_printed_meanwhile_is_not_lost(self, survivor: Survivor) -> None:
+        script = "n=0; while [ $n -lt 40 ]; do n=$((n+1)); echo line $n; sleep 0.05; done; " + PRINTING
+        with survivor.serving() as (serving, client):
+            one = survivor.start(client, command=["sh", "-c", script])
+            wait_until(lambda: b"line 3\n" in client.get_logs(one).output, "some output")
+            survivor.end(serving)
+        time.sleep(0.5)
+        with survivor.last() as client:
+            wait_until(lambda: client.get_logs(one).output.endswith(b"printed\n"), "the rest of it")
+            expected = "".join(f"line {number}\n" for number in range(1, 41)) + "printed\n"
+            assert client.get_logs(one).text == expected
+
+    def test_programs_go_on(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            one = survivor.start(client)
+            echo = client.start_process(one, ["cat"], keep_stdin=True)
+            client.write_stdin(one, echo, b"before\n")
+            wait_until(lambda: printed(client, one, echo) == b"before\n", "its output")
+            ended = client.start_process(one, ["sh", "-c", "echo last words; exit 3"])
+            client.wait_process(one, ended)
+            survivor.end(serving)
+        with survivor.last() as client:
+            client.write_stdin(one, echo, b"after\n", end=True)
+            assert client.wait_process(one, echo).stdout == "before\nafter\n"
+            result = client.wait_process(one, ended)
+            assert (result.stdout, result.exit_code) == ("last words\n", 3)
+
+    def test_a_paused_one_stays_paused(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            paused, saved = survivor.start(client), survivor.start(client)
+            client.pause_sandbox(paused)
+            client.snapshot_sandbox(saved)
+            survivor.end(serving)
+        with survivor.last() as client:
+            for one in (paused, saved):
+                assert client.get_status(one) == "paused"
+                client.resume_sandbox(one)
+                assert client.exec_command(one, ["echo", "on"]).stdout == "on\n"
+
+    def test_a_start_that_is_repeated_finds_the_sandbox_of_the_first(self, survivor: Survivor) -> None:
+        start = {"type": survivor.type, "image": survivor.image, "memory_mb": 128}
+        with survivor.serving() as (serving, client):
+            one = start_with_key(serving, start)
+            survivor.end(serving)
+        with survivor.serving("--end-sandboxes") as (serving, client):
+            assert start_with_key(serving, start) == one
+            assert [info.id for info in client.list_sandboxes().sandboxes] == [one]
+            serving.process.terminate()
+            serving.process.wait(20)
+
+    def test_events_are_one_sequence(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            with client.watch_events() as events:
+                one = survivor.start(client)
+                seen = [next(events), next(events)]
+            client.pause_sandbox(one)
+            client.resume_sandbox(one)
+            survivor.end(serving)
+        with survivor.last() as client:
+            with client.watch_events(seen[-1].token) as events:
+                seen += [next(events) for _ in range(3)]
+                client.stop_sandbox(one)
+                seen.append(next(events))
+            told = ["created", "running", "paused", "running", "running", "removed"]
+            assert [(event.type, event.id) for event in seen] == [(type, one) for type in told]
+            places = [int(event.token.rpartition("-")[2]) for event in seen]
+            assert places == list(range(places[0], places[0] + len(seen)))
+
+
+def test_serve_ends_its_sandboxes_if_that_is_asked(survivor: Survivor) -> None:
+    with survivor.serving("--end-sandboxes") as (serving, client):
+        survivor.start(client)
+        serving.process.terminate()
+        assert serving.process.wait(20) == 0
+    with survivor.last() as client:
+        assert client.list_sandboxes().sandboxes == ()
+
+
+def start_with_key(serving: Serving, fields: dict[str, object]) -> str:
+    """Start a sandbox with an idempotency key, as a client repeats a start whose answer was lost."""
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "one-start"}
+    request = urllib.request.Request(f"{serving.http}/sandboxes", json.dumps(fields).encode(), headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return str(json.load(answer)["id"])
+
+
+def printed(client: HTTPClient, sandbox: str, process: str) -> bytes:
+    with client.follow_process(sandbox, process, follow=False) as frames:
+        return b"".join(frame.data for frame in frames)
