@@ -80,7 +80,7 @@ class ServiceCore:
         self.registry.remove(sandbox)
         for event in why:
             sandbox.tell(event)
-        sandbox.tell("removed", "", rows.ended(sandbox.id))
+        await sandbox.told("removed", "", rows.ended(sandbox.id))
 
     async def _note(self, sandbox: Sandbox, *statements: Statement) -> None:
         """Note what the next orchestrator must know of a sandbox, if it can outlive this one."""
@@ -127,7 +127,7 @@ async def freeze(sandbox: Sandbox) -> None:
     sandbox.guest.channel.is_frozen = True
     sandbox.state = State.PAUSED
     # The next orchestrator cannot ask a frozen agent for the log.
-    await sandbox.tell("paused", "", rows.log(sandbox))
+    await sandbox.told("paused", "", rows.log(sandbox))
 
 
 async def thaw(sandbox: Sandbox) -> None:
@@ -138,7 +138,7 @@ async def thaw(sandbox: Sandbox) -> None:
         await open_guest(sandbox)
     if sandbox.state is State.PAUSED:
         sandbox.state = State.RUNNING
-        sandbox.tell("running")
+        await sandbox.told("running")
 
 
 async def settle(tasks: set[asyncio.Task[Any]]) -> None:

@@ -150,6 +150,12 @@ class Sandbox:
         """What clients call its state."""
         return self.state.value
 
+    async def told(self, type: EventType, detail: str = "", *more: Statement) -> None:
+        """Do what `tell` does; return once it may be acknowledged."""
+        told = self.tell(type, detail, *more)
+        if self.runtime.capabilities.outlives:
+            await told
+
     def info(self) -> SandboxInfo:
         """Return what is known of it."""
         request = self.request

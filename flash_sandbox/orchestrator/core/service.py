@@ -301,10 +301,10 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
             finally:
                 self._starts.pop(sandbox.id, None)
             sandbox.state = State.RUNNING
-            sandbox.tell("running")
             if sandbox.guest.main_exit.done():
                 self._note_end(sandbox, sandbox.guest)
             sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.guest))
+            await sandbox.told("running")
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Start what a sandbox is to run; its time begins once that runs."""
@@ -362,7 +362,7 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
                 sandbox.state = State.ERROR
                 sandbox.tell("failed", f"it could not be stopped: {error}")
                 raise
-            sandbox.tell("stopped", "its processes were ended")
+            await sandbox.told("stopped", "its processes were ended")
 
     async def _let_go(self, sandbox: Sandbox) -> None:
         """Leave a sandbox, with all that runs in it, to the next orchestrator."""
