@@ -79,7 +79,7 @@ from .models import (
     StartType,
 )
 from .options import NOT_GIVEN, NotGiven, Progress
-from .transports.base import AsyncSession, Metadata, Session
+from .transports.base import AsyncGRPCChannel, AsyncSession, GRPCChannel, Metadata, Session
 
 __all__ = [
     "NOT_GIVEN",
@@ -91,6 +91,7 @@ __all__ = [
     "AsyncExecStream",
     "AsyncFiles",
     "AsyncFrames",
+    "AsyncGRPCChannel",
     "AsyncHTTPClient",
     "AsyncProcess",
     "AsyncSandbox",
@@ -118,6 +119,7 @@ __all__ = [
     "Files",
     "FrameType",
     "Frames",
+    "GRPCChannel",
     "GetLogsResult",
     "HTTPClient",
     "InternalServerError",

@@ -7,6 +7,7 @@ import pickle
 import ssl
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import requests
@@ -47,6 +48,7 @@ def test_tls_is_kept(kind: Any) -> None:
         (AsyncHTTPClient(session=httpx.AsyncClient()), "session"),
         (SandboxClient(ssl=ssl.create_default_context()), "ssl"),
         (AsyncSandboxClient(metadata={"authorization": "Bearer the-secret"}), "metadata"),
+        (SandboxClient(channel=grpc.insecure_channel("localhost:1")), "channel"),
     ],
 )
 def test_one_that_was_made_with_more_is_refused_by_its_name(client: Any, argument: str) -> None:

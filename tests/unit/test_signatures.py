@@ -80,8 +80,8 @@ def test_constructors_are_documented_in_the_same_words(kind: type[Any], other: t
     ours, theirs = documented(kind), documented(other)
     assert ours.keys() == parameters(kind).keys()
     differ = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
-    # The port and the schemes are HTTP's or gRPC's; each half has sessions of its own.
-    assert differ <= {"port", "address", "session"}
+    # The port and the schemes are HTTP's or gRPC's; each half has sessions and channels of its own.
+    assert differ <= {"port", "address", "session", "channel"}
 
 
 @pytest.mark.parametrize(("object_form", "client"), OBJECTS)

@@ -106,7 +106,8 @@ class AsyncSandboxClient(_AsyncClient):
         from ...transports.aio.transport import AsyncTransport
 
         self._options = CallOptions(timeout, max_retries)
-        self._unpicklable = tuple(given(ssl=None if isinstance(ssl, bool) else ssl, metadata=metadata))
+        settings = None if isinstance(ssl, bool) else ssl
+        self._unpicklable = tuple(given(ssl=settings, metadata=metadata, channel=channel))
         where = parse_address(address, host, port, tls=None if ssl is None else bool(ssl), grpc=True)
         key = api_key_or_default(api_key)
         self._transport = AsyncTransport(AsyncGRPCWire(where, key, ssl, metadata or (), channel))
