@@ -324,7 +324,11 @@ def test_http_answer_whose_items_do_not_fit_is_a_protocol_error(item: str) -> No
 def test_http_query_carries_any_path() -> None:
     call = encode_request(REMOVE_SNAPSHOT, RemoveSnapshotRequest("/a b/\u20ac?&=#%"))
     assert (call.method, call.content) == ("DELETE", b"")
-    assert call.url.raw_path == b"/snapshots?snapshot_path=%2Fa+b%2F%E2%82%AC%3F%26%3D%23%25"
+    # httpx 0.27 writes a space as %20, later versions as +.
+    assert (
+        call.url.raw_path.replace(b"%20", b"+")
+        == b"/snapshots?snapshot_path=%2Fa+b%2F%E2%82%AC%3F%26%3D%23%25"
+    )
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1])

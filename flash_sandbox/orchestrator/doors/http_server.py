@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import socket
 from typing import Any, Final
@@ -117,15 +116,11 @@ class _Protocol(H11Protocol):
         self.transport.close()
 
 
-# A stream of bytes that fails is left without its end, since nothing else could tell its client. An upgrade
-# may be ignored (RFC 9110, 7.8), and the log is not the client's to fill.
-_NOT_WORTH_A_LINE: Final = re.compile("without completing response|upgrade request|WebSocket library")
-
-
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    return _NOT_WORTH_A_LINE.search(record.getMessage()) is None
+    # A stream of bytes that fails is left without its end, since nothing else could tell its client.
+    return "without completing response" not in record.getMessage()
 
 
-# One line for each malformed request would let a client fill the log.
+# One line for each malformed request, or upgrade that is ignored (RFC 9110, 7.8), would let a client fill it.
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
