@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
 
 import flash_sandbox
+from codegen import openapi
 from flash_sandbox import models as model_module
 from flash_sandbox.errors import classes as error_module
 
-__all__ = ["errors", "models"]
+__all__ = ["errors", "models", "words"]
+
+_ROOT: Final = Path(__file__).parents[2]
 
 
 def errors() -> str:
@@ -24,6 +29,15 @@ def models() -> str:
     """Return every model that a call returns, in the order of `flash_sandbox.models`."""
     found = [one for one in vars(model_module).values() if dataclasses.is_dataclass(one)]
     return _documented([one for one in found if isinstance(one, type)], "members")
+
+
+def words() -> str:
+    """Return every type whose values are names, in the order of the specs."""
+    parts = (
+        f".. py:data:: {word.name}\n\n   {word.doc} {', '.join(f'``{value}``' for value in word.values)}.\n\n"
+        for word in openapi.load(_ROOT).words
+    )
+    return f"```{{eval-rst}}\n.. currentmodule:: flash_sandbox\n\n{''.join(parts)}```"
 
 
 def _documented(classes: Iterable[type], *options: str) -> str:

@@ -132,8 +132,8 @@ class StartRequest(StartRequestBehaviour):
     """What `start_sandbox` asks for.
 
     Attributes:
-        type: Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto (also when
-            empty) for the best one that the host has.
+        type: Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto for the best one
+            that the host has. Empty is auto.
         image: Image to start from; what names one depends on the runtime. Empty is the runtime's default.
         command: Main process and its arguments. Empty has the sandbox idle until it is stopped, whatever the
             image says; see image_command.
@@ -143,13 +143,15 @@ class StartRequest(StartRequestBehaviour):
             engine's.
         initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. Empty is the
             engine's.
-        snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. Empty is none.
-        mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. Empty is none.
+        snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. Empty is no snapshot.
+        mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. Empty is no
+            file.
         network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the host).
             Empty is the snapshot's, or the orchestrator's default.
-        name: Name that the sandbox can be found by, of the same form as an ID. Empty is none.
+        name: Name that the sandbox can be found by, of the same form as an ID. Empty is no name.
         labels: Labels that the sandbox can be found by, each NAME=value.
-        ttl_seconds: Seconds after which the sandbox expires and is removed. 0 is the snapshot's, or never.
+        ttl_seconds: Seconds after which the sandbox expires and is removed, at most ten years. 0 is the
+            snapshot's, or never.
         pids: Most processes and threads, 16 to 4194304. 0 is the snapshot's, or 512.
         shm_mb: Size of /dev/shm in MiB, 1 to 2147483647. 0 is the snapshot's, or 64.
         env: Variables of every process of the sandbox besides the image's, each NAME=value. Those of the
@@ -578,7 +580,7 @@ class RemoveSnapshotRequest:
     """What `remove_snapshot` asks for.
 
     Attributes:
-        snapshot_path: Snapshot to remove, as snapshot_sandbox answered it.
+        snapshot_path: Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
     """
 
     snapshot_path: str
@@ -919,7 +921,7 @@ class RunPythonRequest:
 
     Attributes:
         id: ID of the sandbox.
-        code: Python code, not empty.
+        code: Python code, not empty, at most 8 MiB.
     """
 
     id: str
@@ -1028,8 +1030,8 @@ class WriteFileRequest:
         id: ID of the sandbox.
         path: Path of the file in the sandbox, absolute. A link at its end is replaced, not followed.
         content: What the file is to hold, at most 8 MiB; upload_archive takes files of any size.
-        mode: Permissions of the file, 0 to 4095 (octal 7777). 0 keeps those of the file that is replaced, or
-            is octal 644 for a new one. Its owner is kept where whoever writes may.
+        mode: Permissions of the file, at most 4095 (octal 7777). 0 keeps those of the file that is replaced,
+            or is octal 644 for a new one. Its owner is kept where whoever writes may.
         parents: Whether to make the directories that the path lacks.
     """
 
@@ -1115,7 +1117,7 @@ class ListDirRequest(_LikeReadFileRequest):
 
     Attributes:
         id: ID of the sandbox.
-        path: Path of a directory in the sandbox, absolute.
+        path: Path of a directory in the sandbox, absolute. Links are followed.
     """
 
     __slots__ = ()
@@ -1142,7 +1144,7 @@ class MakeDirRequest:
     Attributes:
         id: ID of the sandbox.
         path: Path of the directory in the sandbox, absolute.
-        mode: Permissions of the directory, 0 to 4095 (octal 7777). 0 is octal 755.
+        mode: Permissions of the directory, at most 4095 (octal 7777). 0 is octal 755.
         parents: Whether to make the directories that the path lacks, and to leave one that is there.
     """
 
@@ -1247,7 +1249,7 @@ class DownloadArchiveRequest(_LikeReadFileRequest):
 
     Attributes:
         id: ID of the sandbox.
-        path: Path of a file or directory in the sandbox, absolute.
+        path: Path of a file or directory in the sandbox, absolute. A link is followed.
     """
 
     __slots__ = ()

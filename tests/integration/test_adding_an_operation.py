@@ -89,7 +89,14 @@ CLIENT: Final = '''\
     async def echo(
         self, sandbox_id: str, text: str, *, times: int = 1, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> str:
-        """Return a text so many times."""
+        """Return a text so many times.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            text: The text.
+            times: How many times, at most 10.
+            timeout: Seconds for the whole call.
+        """
         request = models.EchoRequest(sandbox_id, text, times)
         return (await self._perform(operations.ECHO, request, timeout)).text
 

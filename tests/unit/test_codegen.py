@@ -15,6 +15,7 @@ import pytest
 
 from codegen import __main__ as cli
 from codegen import facade, layers, models, openapi, parity, protobuf, tools, tree, wire
+from codegen.arguments import described_otherwise
 from codegen.vocabulary import SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -435,6 +436,29 @@ def test_a_field_that_both_specs_add_is_an_attribute_that_is_described_and_check
     assert "        why: Why it ends.\n" in found
     assert '    why: str = ""\n' in found
     assert 'argument("why", self.why)' in found
+
+
+def wrong_arguments(root: Path) -> list[str]:
+    (root / "flash_sandbox").symlink_to(ROOT / "flash_sandbox")
+    return described_otherwise(root, openapi.load(root))
+
+
+def test_an_argument_that_is_described_otherwise_than_its_field_is_named_with_its_place(edit: Edit) -> None:
+    (found,) = wrong_arguments(edit("openapi.yaml", "Number of the signal, 1 to 64.", "Its number."))
+    assert re.match(
+        r"flash_sandbox/clients/aio/process_calls\.py:\d+: "
+        r"signal of signal_process must begin with 'Its number\.', as specs/openapi\.yaml:\d+ does$",
+        found,
+    )
+
+
+def test_what_zero_means_in_a_spec_is_what_none_means_in_the_clients(edit: Edit) -> None:
+    found = wrong_arguments(edit("openapi.yaml", "4194304. 0 is the snapshot's", "4194304. 0 is the host's"))
+    assert [text.split()[1:4] for text in found] == [
+        ["pids", "of", "create"],
+        ["pids", "of", "start_sandbox"],
+    ]
+    assert all("4194304. None is the host's, or 512." in text for text in found)
 
 
 # What a spec may not say

@@ -36,14 +36,16 @@ class AsyncCommandCalls(AsyncCalls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
-            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
-                know no other than root.
-            stdin: Its input, at most 8 MiB; a text is sent as UTF-8.
-            max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
-                many were dropped.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, at most 8 MiB. A text is sent as UTF-8.
+            max_output_bytes: Bytes of each output stream that are kept, at most 33554432. The result tells
+                how many were dropped.
             limit: Seconds that it may take; then it is ended with all that it started, and the result has
                 what it printed until then. None for any time. Where it is left out, `timeout` is the limit.
             timeout: Seconds for the whole call; None for no time-out. Where it is left out, the client's, or
@@ -96,14 +98,17 @@ class AsyncCommandCalls(AsyncCalls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
-            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
-                know no other than root.
-            stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
-            keep_stdin: Whether more input may come, until its end is sent, too.
-            tty: Whether it gets a terminal for all of its streams, which more input may always come to.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
+            keep_stdin: Whether more input may come, by write_stdin.
+            tty: Whether the command gets a terminal for all of its streams. More input may always come to
+                that.
             rows: Rows of the terminal, 1 to 65535.
             columns: Columns of the terminal, 1 to 65535.
             limit: Seconds that it may take; then it is ended with all that it started. None for any time.
@@ -145,14 +150,17 @@ class AsyncCommandCalls(AsyncCalls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
-            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
-                know no other than root.
-            stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
-            keep_stdin: Whether more input may come, until its end is sent, too.
-            tty: Whether it gets a terminal for all of its streams, which more input may always come to.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
+            keep_stdin: Whether more input may come, by write_stdin.
+            tty: Whether the command gets a terminal for all of its streams. More input may always come to
+                that.
             rows: Rows of the terminal, 1 to 65535.
             columns: Columns of the terminal, 1 to 65535.
             limit: Seconds that it may take; then it is ended with all that it started. None for any time.
@@ -185,8 +193,8 @@ class AsyncCommandCalls(AsyncCalls):
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
-            offset: Bytes printed before, of both streams together, that are not wanted; to go on, `offset` of
-                the last frame that was seen and the length of its `data`.
+            offset: Where to begin: bytes printed before, of both streams together. What is not kept any more
+                is left out. To go on: `offset` of the last frame that was seen, and the length of its `data`.
             follow: False to end with what has been printed so far.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 

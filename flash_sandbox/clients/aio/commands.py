@@ -36,14 +36,16 @@ class AsyncRun(Delegate):
         """Run a command and return what it printed and how it ended.
 
         Args:
-            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
-            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
-                know no other than root.
-            stdin: Its input, at most 8 MiB; a text is sent as UTF-8.
-            max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
-                many were dropped.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, at most 8 MiB. A text is sent as UTF-8.
+            max_output_bytes: Bytes of each output stream that are kept, at most 33554432. The result tells
+                how many were dropped.
             limit: Seconds that it may take; then it is ended with all that it started, and the result has
                 what it printed until then. None for any time.
             check: True raises CommandFailedError where it does not end by itself with status 0.
@@ -149,14 +151,17 @@ class AsyncCommands(AsyncRun):
         It ends with the sandbox. The last MiB of its output is kept.
 
         Args:
-            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
-            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
-                know no other than root.
-            stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
-            keep_stdin: Whether more input may come, until its end is sent, too.
-            tty: Whether it gets a terminal for all of its streams, which more input may always come to.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
+            keep_stdin: Whether more input may come, by write_stdin.
+            tty: Whether the command gets a terminal for all of its streams. More input may always come to
+                that.
             rows: Rows of the terminal, 1 to 65535.
             columns: Columns of the terminal, 1 to 65535.
             limit: Seconds that it may take; then it is ended with all that it started. None for any time.

@@ -58,30 +58,35 @@ class AsyncSandboxCalls(AsyncCalls):
         """Start a sandbox and return its ID once its main process runs.
 
         Args:
-            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also None)
-                for the best one that the orchestrator's host has.
-            image: Image to start from; None is the runtime's default.
-            command: Main process and its arguments; None has the sandbox idle until it is stopped, whatever
-                the image says.
-            memory_mb: Memory limit in MiB, 1 to 2**31 - 1; None is the snapshot's, or 512.
-            cpu_cores: CPU limit in cores, above 0 and at most 1024; None is the snapshot's, or 1.
-            kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
-            initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
-            snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
-            mem_file_path: Memory file of that snapshot, where the runtime keeps one.
-            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
-                the snapshot's, or the orchestrator's default.
-            name: Name that it can be found by, of the same form as an ID.
-            labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
-            ttl_seconds: Seconds after which it expires and is removed, at most ten years; None is the
-                snapshot's, or never.
-            pids: Most processes and threads, 16 to 2**22; None is the snapshot's, or 512.
-            shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; None is the snapshot's, or 64.
-            env: Variables of every process besides the image's: names and values, or texts ``NAME=value``.
-                Those of the snapshot stay where none of these has their name.
-            user: User that the main process runs as, and each command that names none: a name, ``UID`` or
-                ``UID:GID``; None is the snapshot's, or the runtime's default. Some know no other than root.
-            image_command: True runs the image's own command as the main process.
+            type: Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto for the best
+                one that the host has. None is auto.
+            image: Image to start from; what names one depends on the runtime. None is the runtime's default.
+            command: Main process and its arguments. None has the sandbox idle until it is stopped, whatever
+                the image says; see image_command.
+            memory_mb: Memory limit in MiB, 1 to 2147483647. None is the snapshot's, or 512.
+            cpu_cores: CPU limit in cores, above 0 and at most 1024. None is the snapshot's, or 1.
+            kernel_image: Path of a guest kernel on the orchestrator's host. Firecracker only. None is the
+                engine's.
+            initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. None is the
+                engine's.
+            snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. None is no snapshot.
+            mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. None is no
+                file.
+            network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
+                host). None is the snapshot's, or the orchestrator's default.
+            name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
+            labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
+            ttl_seconds: Seconds after which the sandbox expires and is removed, at most ten years. None is
+                the snapshot's, or never.
+            pids: Most processes and threads, 16 to 4194304. None is the snapshot's, or 512.
+            shm_mb: Size of /dev/shm in MiB, 1 to 2147483647. None is the snapshot's, or 64.
+            env: Variables of every process of the sandbox besides the image's, each NAME=value. Those of the
+                snapshot stay where none of these has their name. Or a mapping of names to values.
+            user: User that the main process runs as, and each command that names none: a name, UID or
+                UID:GID; which can be given depends on the runtime. None is the snapshot's, or the runtime's
+                default.
+            image_command: Whether the main process is the image's own command. Refused where a command is
+                given, too, or the image has none.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -182,8 +187,8 @@ class AsyncSandboxCalls(AsyncCalls):
             sandbox_id: ID of the sandbox.
             since: Only samples after this moment, in seconds of Unix time, such as `at` of the last point
                 that was seen; None for all that are kept.
-            max_points: Most points to return, 1 to 720; where there are more samples, some are left out
-                evenly, but never the last one. None for all.
+            max_points: Most points to answer, 1 to 720; where there are more samples, some are left out
+                evenly, but never the last one. None is all.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -253,11 +258,12 @@ class AsyncSandboxCalls(AsyncCalls):
         """Return a page of the sandboxes that there are, the oldest first.
 
         Args:
-            status: Only sandboxes in this state; None for all.
-            type: Only sandboxes of this runtime; None for all.
-            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
             page_size: Most sandboxes that a page holds, 1 to 1000.
-            page_token: Where to go on: `next_page_token` of the page before; None for the first page.
+            page_token: Where to go on: next_page_token of the page before. None is the first page.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -279,9 +285,10 @@ class AsyncSandboxCalls(AsyncCalls):
         """Yield each of the sandboxes that there are, the oldest first, page by page.
 
         Args:
-            status: Only sandboxes in this state; None for all.
-            type: Only sandboxes of this runtime; None for all.
-            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
             timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
                 out.
 
@@ -333,7 +340,7 @@ class AsyncSandboxCalls(AsyncCalls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            ttl: Seconds, above 0 and at most ten years.
+            ttl: Seconds from now after which it expires, above 0.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -349,8 +356,8 @@ class AsyncSandboxCalls(AsyncCalls):
         """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
 
         Args:
-            token: Where to go on: `token` of the last event that was seen, so that none is missed; None for
-                what happens from now on.
+            token: Where to go on: the token of the last event that was seen. None is what happens from now
+                on.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -379,7 +386,7 @@ class AsyncSandboxCalls(AsyncCalls):
         """Remove a snapshot from the orchestrator's store. What was started from it goes on.
 
         Args:
-            snapshot_path: Snapshot to remove, as `snapshot_sandbox` or `list_snapshots` returned it.
+            snapshot_path: Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:

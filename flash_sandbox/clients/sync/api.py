@@ -66,30 +66,35 @@ class SandboxAPI(Protocol):
         """Start a sandbox and return its ID once its main process runs.
 
         Args:
-            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also None)
-                for the best one that the orchestrator's host has.
-            image: Image to start from; None is the runtime's default.
-            command: Main process and its arguments; None has the sandbox idle until it is stopped, whatever
-                the image says.
-            memory_mb: Memory limit in MiB, 1 to 2**31 - 1; None is the snapshot's, or 512.
-            cpu_cores: CPU limit in cores, above 0 and at most 1024; None is the snapshot's, or 1.
-            kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
-            initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
-            snapshot_path: Snapshot to start from, as `snapshot_sandbox` returned it.
-            mem_file_path: Memory file of that snapshot, where the runtime keeps one.
-            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
-                the snapshot's, or the orchestrator's default.
-            name: Name that it can be found by, of the same form as an ID.
-            labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
-            ttl_seconds: Seconds after which it expires and is removed, at most ten years; None is the
-                snapshot's, or never.
-            pids: Most processes and threads, 16 to 2**22; None is the snapshot's, or 512.
-            shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; None is the snapshot's, or 64.
-            env: Variables of every process besides the image's: names and values, or texts ``NAME=value``.
-                Those of the snapshot stay where none of these has their name.
-            user: User that the main process runs as, and each command that names none: a name, ``UID`` or
-                ``UID:GID``; None is the snapshot's, or the runtime's default. Some know no other than root.
-            image_command: True runs the image's own command as the main process.
+            type: Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto for the best
+                one that the host has. None is auto.
+            image: Image to start from; what names one depends on the runtime. None is the runtime's default.
+            command: Main process and its arguments. None has the sandbox idle until it is stopped, whatever
+                the image says; see image_command.
+            memory_mb: Memory limit in MiB, 1 to 2147483647. None is the snapshot's, or 512.
+            cpu_cores: CPU limit in cores, above 0 and at most 1024. None is the snapshot's, or 1.
+            kernel_image: Path of a guest kernel on the orchestrator's host. Firecracker only. None is the
+                engine's.
+            initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. None is the
+                engine's.
+            snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. None is no snapshot.
+            mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. None is no
+                file.
+            network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
+                host). None is the snapshot's, or the orchestrator's default.
+            name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
+            labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
+            ttl_seconds: Seconds after which the sandbox expires and is removed, at most ten years. None is
+                the snapshot's, or never.
+            pids: Most processes and threads, 16 to 4194304. None is the snapshot's, or 512.
+            shm_mb: Size of /dev/shm in MiB, 1 to 2147483647. None is the snapshot's, or 64.
+            env: Variables of every process of the sandbox besides the image's, each NAME=value. Those of the
+                snapshot stay where none of these has their name. Or a mapping of names to values.
+            user: User that the main process runs as, and each command that names none: a name, UID or
+                UID:GID; which can be given depends on the runtime. None is the snapshot's, or the runtime's
+                default.
+            image_command: Whether the main process is the image's own command. Refused where a command is
+                given, too, or the image has none.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -163,8 +168,8 @@ class SandboxAPI(Protocol):
             sandbox_id: ID of the sandbox.
             since: Only samples after this moment, in seconds of Unix time, such as `at` of the last point
                 that was seen; None for all that are kept.
-            max_points: Most points to return, 1 to 720; where there are more samples, some are left out
-                evenly, but never the last one. None for all.
+            max_points: Most points to answer, 1 to 720; where there are more samples, some are left out
+                evenly, but never the last one. None is all.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -232,11 +237,12 @@ class SandboxAPI(Protocol):
         """Return a page of the sandboxes that there are, the oldest first.
 
         Args:
-            status: Only sandboxes in this state; None for all.
-            type: Only sandboxes of this runtime; None for all.
-            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
             page_size: Most sandboxes that a page holds, 1 to 1000.
-            page_token: Where to go on: `next_page_token` of the page before; None for the first page.
+            page_token: Where to go on: next_page_token of the page before. None is the first page.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -256,9 +262,10 @@ class SandboxAPI(Protocol):
         """Yield each of the sandboxes that there are, the oldest first, page by page.
 
         Args:
-            status: Only sandboxes in this state; None for all.
-            type: Only sandboxes of this runtime; None for all.
-            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
             timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
                 out.
 
@@ -301,7 +308,7 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            ttl: Seconds, above 0 and at most ten years.
+            ttl: Seconds from now after which it expires, above 0.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -316,8 +323,8 @@ class SandboxAPI(Protocol):
         """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
 
         Args:
-            token: Where to go on: `token` of the last event that was seen, so that none is missed; None for
-                what happens from now on.
+            token: Where to go on: the token of the last event that was seen. None is what happens from now
+                on.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -341,7 +348,7 @@ class SandboxAPI(Protocol):
         """Remove a snapshot from the orchestrator's store. What was started from it goes on.
 
         Args:
-            snapshot_path: Snapshot to remove, as `snapshot_sandbox` or `list_snapshots` returned it.
+            snapshot_path: Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -367,14 +374,16 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
-            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
-                know no other than root.
-            stdin: Its input, at most 8 MiB; a text is sent as UTF-8.
-            max_output_bytes: Bytes of each output stream that are kept, at most 32 MiB; the result tells how
-                many were dropped.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, at most 8 MiB. A text is sent as UTF-8.
+            max_output_bytes: Bytes of each output stream that are kept, at most 33554432. The result tells
+                how many were dropped.
             limit: Seconds that it may take; then it is ended with all that it started, and the result has
                 what it printed until then. None for any time. Where it is left out, `timeout` is the limit.
             timeout: Seconds for the whole call; None for no time-out. Where it is left out, the client's, or
@@ -415,14 +424,17 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
-            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
-                know no other than root.
-            stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
-            keep_stdin: Whether more input may come, until its end is sent, too.
-            tty: Whether it gets a terminal for all of its streams, which more input may always come to.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
+            keep_stdin: Whether more input may come, by write_stdin.
+            tty: Whether the command gets a terminal for all of its streams. More input may always come to
+                that.
             rows: Rows of the terminal, 1 to 65535.
             columns: Columns of the terminal, 1 to 65535.
             limit: Seconds that it may take; then it is ended with all that it started. None for any time.
@@ -458,14 +470,17 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            command: Command and its arguments, at least one element; a text is run by ``/bin/sh``.
-            env: Variables that it has besides the sandbox's own: names and values, or texts ``NAME=value``.
-            cwd: Directory in the sandbox to run in, absolute; None is the sandbox's own.
-            user: User to run as: a name, ``UID`` or ``UID:GID``; None is the main process's. Some runtimes
-                know no other than root.
-            stdin: Its input, or the beginning of it, at most 8 MiB; a text is sent as UTF-8.
-            keep_stdin: Whether more input may come, until its end is sent, too.
-            tty: Whether it gets a terminal for all of its streams, which more input may always come to.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
+            keep_stdin: Whether more input may come, by write_stdin.
+            tty: Whether the command gets a terminal for all of its streams. More input may always come to
+                that.
             rows: Rows of the terminal, 1 to 65535.
             columns: Columns of the terminal, 1 to 65535.
             limit: Seconds that it may take; then it is ended with all that it started. None for any time.
@@ -493,8 +508,8 @@ class SandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
-            offset: Bytes printed before, of both streams together, that are not wanted; to go on, `offset` of
-                the last frame that was seen and the length of its `data`.
+            offset: Where to begin: bytes printed before, of both streams together. What is not kept any more
+                is left out. To go on: `offset` of the last frame that was seen, and the length of its `data`.
             follow: False to end with what has been printed so far.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
@@ -587,7 +602,7 @@ class SandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
-            signal: Name, such as ``TERM`` or ``SIGTERM``, or number, 1 to 64.
+            signal: Number of the signal, 1 to 64. Or its name, such as ``TERM`` or ``SIGTERM``.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -612,7 +627,7 @@ class SandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
-            data: What it is to read, at most 8 MiB; a text is sent as UTF-8.
+            data: What it is to read, at most 8 MiB. A text is sent as UTF-8.
             end: Whether its input ends with that.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -638,8 +653,8 @@ class SandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
-            rows: Rows, 1 to 65535.
-            columns: Columns, 1 to 65535.
+            rows: Rows of the terminal, 1 to 65535.
+            columns: Columns of the terminal, 1 to 65535.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -662,7 +677,7 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the file in the sandbox, absolute. A link is followed.
+            path: Path of a file in the sandbox, absolute. Links are followed.
             max_bytes: Most bytes that the file may hold, 0 to 2**63 - 1; None for no bound but that of 8 MiB.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -691,10 +706,11 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the file in the sandbox, absolute. A link to a file is replaced, not followed.
-            content: What it is to hold, at most 8 MiB; a text is written as UTF-8. `upload` takes any size.
-            mode: Its permissions, 1 to 0o7777; None keeps those of the file that is replaced, or is 0o644 for
-                a new one. Its owner is kept where what runs in the sandbox may do so.
+            path: Path of the file in the sandbox, absolute. A link at its end is replaced, not followed.
+            content: What the file is to hold, at most 8 MiB; upload_archive takes files of any size. A text
+                is sent as UTF-8.
+            mode: Permissions of the file, at most 4095 (octal 7777). None keeps those of the file that is
+                replaced, or is octal 644 for a new one. Its owner is kept where whoever writes may.
             parents: Whether to make the directories that the path lacks.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -736,7 +752,7 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the directory in the sandbox, absolute. A link is followed.
+            path: Path of a directory in the sandbox, absolute. Links are followed.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -764,7 +780,7 @@ class SandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             path: Path of the directory in the sandbox, absolute.
-            mode: Its permissions, 1 to 0o7777.
+            mode: Permissions of the directory, at most 4095 (octal 7777).
             parents: Whether to make the directories that the path lacks, and to leave one that is there.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -791,7 +807,8 @@ class SandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             path: Path in the sandbox, absolute.
-            recursive: Whether a directory goes with all that it holds; else only an empty one goes.
+            recursive: Whether to remove a directory with all that it holds. Otherwise only an empty one is
+                removed.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -816,8 +833,9 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            source: Its path in the sandbox, absolute.
-            target: Its new path in the sandbox, absolute: that of itself, not of the directory to put it in.
+            source: Path in the sandbox, absolute.
+            target: Its new path in the sandbox, absolute. That is the path of itself, not of the directory to
+                put it in.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -915,7 +933,7 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the directory in the sandbox, absolute; made where it is not there.
+            path: Directory in the sandbox to unpack into, absolute; made where it is not there.
             chunks: The bytes of the archive, in pieces of any size.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
@@ -941,7 +959,7 @@ class SandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the file or directory in the sandbox, absolute. A link is followed.
+            path: Path of a file or directory in the sandbox, absolute. A link is followed.
             max_bytes: Most bytes that the archive may have, 0 to 2**63 - 1; None for no bound.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 

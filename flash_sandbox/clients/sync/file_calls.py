@@ -40,7 +40,7 @@ class FileCalls(Calls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the file in the sandbox, absolute. A link is followed.
+            path: Path of a file in the sandbox, absolute. Links are followed.
             max_bytes: Most bytes that the file may hold, 0 to 2**63 - 1; None for no bound but that of 8 MiB.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -73,10 +73,11 @@ class FileCalls(Calls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the file in the sandbox, absolute. A link to a file is replaced, not followed.
-            content: What it is to hold, at most 8 MiB; a text is written as UTF-8. `upload` takes any size.
-            mode: Its permissions, 1 to 0o7777; None keeps those of the file that is replaced, or is 0o644 for
-                a new one. Its owner is kept where what runs in the sandbox may do so.
+            path: Path of the file in the sandbox, absolute. A link at its end is replaced, not followed.
+            content: What the file is to hold, at most 8 MiB; upload_archive takes files of any size. A text
+                is sent as UTF-8.
+            mode: Permissions of the file, at most 4095 (octal 7777). None keeps those of the file that is
+                replaced, or is octal 644 for a new one. Its owner is kept where whoever writes may.
             parents: Whether to make the directories that the path lacks.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -126,7 +127,7 @@ class FileCalls(Calls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the directory in the sandbox, absolute. A link is followed.
+            path: Path of a directory in the sandbox, absolute. Links are followed.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -155,7 +156,7 @@ class FileCalls(Calls):
         Args:
             sandbox_id: ID of the sandbox.
             path: Path of the directory in the sandbox, absolute.
-            mode: Its permissions, 1 to 0o7777.
+            mode: Permissions of the directory, at most 4095 (octal 7777).
             parents: Whether to make the directories that the path lacks, and to leave one that is there.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -183,7 +184,8 @@ class FileCalls(Calls):
         Args:
             sandbox_id: ID of the sandbox.
             path: Path in the sandbox, absolute.
-            recursive: Whether a directory goes with all that it holds; else only an empty one goes.
+            recursive: Whether to remove a directory with all that it holds. Otherwise only an empty one is
+                removed.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -209,8 +211,9 @@ class FileCalls(Calls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            source: Its path in the sandbox, absolute.
-            target: Its new path in the sandbox, absolute: that of itself, not of the directory to put it in.
+            source: Path in the sandbox, absolute.
+            target: Its new path in the sandbox, absolute. That is the path of itself, not of the directory to
+                put it in.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -328,7 +331,7 @@ class FileCalls(Calls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the directory in the sandbox, absolute; made where it is not there.
+            path: Directory in the sandbox to unpack into, absolute; made where it is not there.
             chunks: The bytes of the archive, in pieces of any size.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
@@ -355,7 +358,7 @@ class FileCalls(Calls):
 
         Args:
             sandbox_id: ID of the sandbox.
-            path: Path of the file or directory in the sandbox, absolute. A link is followed.
+            path: Path of a file or directory in the sandbox, absolute. A link is followed.
             max_bytes: Most bytes that the archive may have, 0 to 2**63 - 1; None for no bound.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 

@@ -62,7 +62,7 @@ class ProcessCalls(Calls):
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
-            signal: Name, such as ``TERM`` or ``SIGTERM``, or number, 1 to 64.
+            signal: Number of the signal, 1 to 64. Or its name, such as ``TERM`` or ``SIGTERM``.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -88,7 +88,7 @@ class ProcessCalls(Calls):
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
-            data: What it is to read, at most 8 MiB; a text is sent as UTF-8.
+            data: What it is to read, at most 8 MiB. A text is sent as UTF-8.
             end: Whether its input ends with that.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -115,8 +115,8 @@ class ProcessCalls(Calls):
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
-            rows: Rows, 1 to 65535.
-            columns: Columns, 1 to 65535.
+            rows: Rows of the terminal, 1 to 65535.
+            columns: Columns of the terminal, 1 to 65535.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:

@@ -103,29 +103,33 @@ class Sandbox(Run, ObjectCalls):
         """Start a sandbox and return it once its main process runs.
 
         Args:
-            image: Image to start from; None is the runtime's default.
-            command: Main process and its arguments; None has the sandbox idle until it is stopped, whatever
-                the image says.
-            type: Runtime: ``bubblewrap``, ``docker``, ``gvisor``, ``firecracker``, or ``auto`` (also None)
-                for the best one that the orchestrator's host has.
-            memory_mb: Memory limit in MiB, 1 to 2**31 - 1; None is the snapshot's, or 512.
-            cpu_cores: CPU limit in cores, above 0 and at most 1024; None is the snapshot's, or 1.
-            pids: Most processes and threads, 16 to 2**22; None is the snapshot's, or 512.
-            shm_mb: Size of ``/dev/shm`` in MiB, 1 to 2**31 - 1; None is the snapshot's, or 64.
-            network: ``none`` (nothing but its own loopback) or ``bridge`` (out through the host); None is
-                the snapshot's, or the orchestrator's default.
-            env: Variables of every process besides the image's: names and values, or texts ``NAME=value``.
-                Those of the snapshot stay where none of these has their name.
-            user: User that the main process runs as, and each command that names none: a name, ``UID`` or
-                ``UID:GID``; None is the snapshot's, or the runtime's default. Some know no other than root.
-            name: Name that it can be found by, of the same form as an ID.
-            labels: Labels that it can be found by: names and values, or texts ``NAME=value``.
-            ttl: Seconds after which it expires and is removed, at most ten years; None is the snapshot's, or
-                never.
+            image: Image to start from; what names one depends on the runtime. None is the runtime's default.
+            command: Main process and its arguments. None has the sandbox idle until it is stopped, whatever
+                the image says; see image_command.
+            type: Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto for the best
+                one that the host has. None is auto.
+            memory_mb: Memory limit in MiB, 1 to 2147483647. None is the snapshot's, or 512.
+            cpu_cores: CPU limit in cores, above 0 and at most 1024. None is the snapshot's, or 1.
+            pids: Most processes and threads, 16 to 4194304. None is the snapshot's, or 512.
+            shm_mb: Size of /dev/shm in MiB, 1 to 2147483647. None is the snapshot's, or 64.
+            network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
+                host). None is the snapshot's, or the orchestrator's default.
+            env: Variables of every process of the sandbox besides the image's, each NAME=value. Those of the
+                snapshot stay where none of these has their name. Or a mapping of names to values.
+            user: User that the main process runs as, and each command that names none: a name, UID or
+                UID:GID; which can be given depends on the runtime. None is the snapshot's, or the runtime's
+                default.
+            name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
+            labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
+            ttl: Seconds after which the sandbox expires and is removed, at most ten years. None is the
+                snapshot's, or never.
             snapshot: Snapshot to start from, or its path.
-            image_command: True runs the image's own command as the main process.
-            kernel_image: Guest kernel on the orchestrator's host (Firecracker only).
-            initrd_path: Initial RAM disk on the orchestrator's host (Firecracker only).
+            image_command: Whether the main process is the image's own command. Refused where a command is
+                given, too, or the image has none.
+            kernel_image: Path of a guest kernel on the orchestrator's host. Firecracker only. None is the
+                engine's.
+            initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. None is the
+                engine's.
             client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
@@ -204,9 +208,10 @@ class Sandbox(Run, ObjectCalls):
         """Yield each of the sandboxes that there are, the oldest first; see the clients' `sandboxes`, too.
 
         Args:
-            status: Only sandboxes in this state; None for all.
-            type: Only sandboxes of this runtime; None for all.
-            labels: Only sandboxes that have each of these labels: names and values, or texts ``NAME=value``.
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
             client: Performs the calls, and is not closed; None for one of each sandbox's own.
             timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
                 out.

@@ -121,7 +121,7 @@ class DownloadArchiveRequest(betterproto2.Message):
 
     path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Path of a file or directory in the sandbox, absolute.
+    Path of a file or directory in the sandbox, absolute. A link is followed.
     """
 
 
@@ -639,7 +639,7 @@ class ListDirRequest(betterproto2.Message):
 
     path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Path of a directory in the sandbox, absolute.
+    Path of a directory in the sandbox, absolute. Links are followed.
     """
 
 
@@ -763,7 +763,7 @@ class MakeDirRequest(betterproto2.Message):
 
     mode: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
     """
-    Permissions of the directory, 0 to 4095 (octal 7777). 0 is octal 755.
+    Permissions of the directory, at most 4095 (octal 7777). 0 is octal 755.
     """
 
     parents: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
@@ -1082,7 +1082,7 @@ default_message_pool.register_message("sandbox", "RemoveResponse", RemoveRespons
 class RemoveSnapshotRequest(betterproto2.Message):
     snapshot_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Snapshot to remove, as snapshot_sandbox answered it.
+    Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
     """
 
 
@@ -1159,7 +1159,7 @@ class RunPythonRequest(betterproto2.Message):
 
     code: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Python code, not empty.
+    Python code, not empty, at most 8 MiB.
     """
 
 
@@ -1507,7 +1507,7 @@ default_message_pool.register_message("sandbox", "StartProcessResponse", StartPr
 class StartRequest(betterproto2.Message):
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto (also when empty) for the best one that the host has.
+    Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto for the best one that the host has. Empty is auto.
     """
 
     image: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1542,12 +1542,12 @@ class StartRequest(betterproto2.Message):
 
     snapshot_path: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
-    Snapshot to start from, as snapshot_sandbox answered it. Empty is none.
+    Snapshot to start from, as snapshot_sandbox answered it. Empty is no snapshot.
     """
 
     mem_file_path: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    Memory file of that snapshot, where the runtime captures memory apart. Empty is none.
+    Memory file of that snapshot, where the runtime captures memory apart. Empty is no file.
     """
 
     network: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
@@ -1557,7 +1557,7 @@ class StartRequest(betterproto2.Message):
 
     name: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
     """
-    Name that the sandbox can be found by, of the same form as an ID. Empty is none.
+    Name that the sandbox can be found by, of the same form as an ID. Empty is no name.
     """
 
     labels: "list[str]" = betterproto2.field(102, betterproto2.TYPE_STRING, repeated=True)
@@ -1567,7 +1567,7 @@ class StartRequest(betterproto2.Message):
 
     ttl_seconds: "float" = betterproto2.field(103, betterproto2.TYPE_DOUBLE)
     """
-    Seconds after which the sandbox expires and is removed. 0 is the snapshot's, or never.
+    Seconds after which the sandbox expires and is removed, at most ten years. 0 is the snapshot's, or never.
     """
 
     pids: "int" = betterproto2.field(104, betterproto2.TYPE_INT64)
@@ -1763,7 +1763,7 @@ class WriteFileRequest(betterproto2.Message):
 
     mode: "int" = betterproto2.field(100, betterproto2.TYPE_INT32)
     """
-    Permissions of the file, 0 to 4095 (octal 7777). 0 keeps those of the file that is replaced, or is
+    Permissions of the file, at most 4095 (octal 7777). 0 keeps those of the file that is replaced, or is
     octal 644 for a new one. Its owner is kept where whoever writes may.
     """
 

@@ -16,7 +16,7 @@ class MakeDirRequest:
     """
     Attributes:
         path (str): Path of the directory in the sandbox, absolute.
-        mode (int | Unset): Permissions of the directory, 0 to 4095 (octal 7777). 0 is octal 755. Default: 0.
+        mode (int | Unset): Permissions of the directory, at most 4095 (octal 7777). 0 is octal 755. Default: 0.
         parents (bool | Unset): Whether to make the directories that the path lacks, and to leave one that is there.
             Default: False.
     """

@@ -13,7 +13,7 @@ T = TypeVar("T", bound="RunPythonRequest")
 class RunPythonRequest:
     """
     Attributes:
-        code (str): Python code, not empty.
+        code (str): Python code, not empty, at most 8 MiB.
     """
 
     code: str

@@ -15,8 +15,8 @@ T = TypeVar("T", bound="StartRequest")
 class StartRequest:
     """
     Attributes:
-        type_ (str | Unset): Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto (also when
-            empty) for the best one that the host has. Default: ''.
+        type_ (str | Unset): Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto for the
+            best one that the host has. Empty is auto. Default: ''.
         image (str | Unset): Image to start from; what names one depends on the runtime. Empty is the runtime's default.
             Default: ''.
         command (list[str] | Unset): Main process and its arguments. Empty has the sandbox idle until it is stopped,
@@ -28,17 +28,17 @@ class StartRequest:
             engine's. Default: ''.
         initrd_path (str | Unset): Path of an initial RAM disk on the orchestrator's host. Firecracker only. Empty is
             the engine's. Default: ''.
-        snapshot_path (str | Unset): Snapshot to start from, as snapshot_sandbox answered it. Empty is none. Default:
-            ''.
-        mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Empty is
-            none. Default: ''.
+        snapshot_path (str | Unset): Snapshot to start from, as snapshot_sandbox answered it. Empty is no snapshot.
+            Default: ''.
+        mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Empty is no
+            file. Default: ''.
         network (str | Unset): Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
             host). Empty is the snapshot's, or the orchestrator's default. Default: ''.
-        name (str | Unset): Name that the sandbox can be found by, of the same form as an ID. Empty is none. Default:
+        name (str | Unset): Name that the sandbox can be found by, of the same form as an ID. Empty is no name. Default:
             ''.
         labels (list[str] | Unset): Labels that the sandbox can be found by, each NAME=value.
-        ttl_seconds (float | Unset): Seconds after which the sandbox expires and is removed. 0 is the snapshot's, or
-            never. Default: 0.0.
+        ttl_seconds (float | Unset): Seconds after which the sandbox expires and is removed, at most ten years. 0 is the
+            snapshot's, or never. Default: 0.0.
         pids (int | Unset): Most processes and threads, 16 to 4194304. 0 is the snapshot's, or 512. Default: 0.
         shm_mb (int | Unset): Size of /dev/shm in MiB, 1 to 2147483647. 0 is the snapshot's, or 64. Default: 0.
         env (list[str] | Unset): Variables of every process of the sandbox besides the image's, each NAME=value. Those

@@ -17,8 +17,8 @@ class WriteFileRequest:
     Attributes:
         path (str): Path of the file in the sandbox, absolute. A link at its end is replaced, not followed.
         content (str): What the file is to hold, at most 8 MiB; upload_archive takes files of any size.
-        mode (int | Unset): Permissions of the file, 0 to 4095 (octal 7777). 0 keeps those of the file that is replaced,
-            or is octal 644 for a new one. Its owner is kept where whoever writes may. Default: 0.
+        mode (int | Unset): Permissions of the file, at most 4095 (octal 7777). 0 keeps those of the file that is
+            replaced, or is octal 644 for a new one. Its owner is kept where whoever writes may. Default: 0.
         parents (bool | Unset): Whether to make the directories that the path lacks. Default: False.
     """
 
