@@ -54,7 +54,7 @@ class AsyncCommandCalls(AsyncCalls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxEndedError: The sandbox ended while the command ran.
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxTimeoutError: No answer came within the client's time-out, or within a few seconds after
@@ -116,7 +116,7 @@ class AsyncCommandCalls(AsyncCalls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -168,7 +168,7 @@ class AsyncCommandCalls(AsyncCalls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             OutcomeUnknownError: The connection was lost; the command may have been started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -221,7 +221,7 @@ class AsyncCommandCalls(AsyncCalls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             UnsupportedError: There is no Python interpreter in it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -239,7 +239,7 @@ class AsyncCommandCalls(AsyncCalls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.GetPlatformInfoRequest(sandbox_id)

@@ -55,7 +55,7 @@ class AsyncRun(Delegate):
         Raises:
             CommandFailedError: It failed, and `check` is True; the error has the result.
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxEndedError: The sandbox ended while the command ran.
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxTimeoutError: No answer came within `timeout`. The command is ended with all that it
@@ -169,7 +169,7 @@ class AsyncCommands(AsyncRun):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             OutcomeUnknownError: The connection was lost; the command may have been started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """

@@ -67,7 +67,7 @@ class AsyncProcessCalls(AsyncCalls):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.SignalProcessRequest(sandbox_id, process_id, signal)  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ class AsyncProcessCalls(AsyncCalls):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.WriteStdinRequest(sandbox_id, process_id, data, end)  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ class AsyncProcessCalls(AsyncCalls):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.ResizeProcessRequest(sandbox_id, process_id, rows, columns)

@@ -189,7 +189,7 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is in a state in which this cannot be done.
+            WrongStateError: The sandbox is in a state in which this cannot be done.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -205,7 +205,7 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -219,7 +219,7 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not paused.
+            WrongStateError: The sandbox is not paused.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -328,7 +328,7 @@ class SandboxAPI(Protocol):
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
-            ConflictError: What happened after `token` is not known any more.
+            EventsMissedError: What happened after `token` is not known any more.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -392,7 +392,7 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxEndedError: The sandbox ended while the command ran.
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxTimeoutError: No answer came within the client's time-out, or within a few seconds after
@@ -442,7 +442,7 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -488,7 +488,7 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             OutcomeUnknownError: The connection was lost; the command may have been started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -534,7 +534,7 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             UnsupportedError: There is no Python interpreter in it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -551,7 +551,7 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -608,7 +608,7 @@ class SandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -634,7 +634,7 @@ class SandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -660,7 +660,7 @@ class SandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -685,7 +685,7 @@ class SandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
             SandboxFileConflictError: It is no regular file.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read it.
             PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -718,7 +718,7 @@ class SandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such directory.
             SandboxFileConflictError: What is there is no regular file.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -736,7 +736,7 @@ class SandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is nothing at the path.
             SandboxFileConflictError: The path leads through what is no directory.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not look there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -759,7 +759,7 @@ class SandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such directory.
             SandboxFileConflictError: It is no directory.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not look there.
             PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -788,7 +788,7 @@ class SandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such directory.
             SandboxFileExistsError: There is something already.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -815,7 +815,7 @@ class SandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is nothing at the path.
             SandboxFileConflictError: It is a directory that is not empty.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not remove it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -842,7 +842,7 @@ class SandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
             SandboxFileConflictError: There is a directory already.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not do that.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -874,7 +874,7 @@ class SandboxAPI(Protocol):
             OSError: There is no such file or directory on this machine, or it cannot be read.
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileConflictError: Something else is there.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             OutcomeUnknownError: The connection was lost; any part may have been copied.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -913,7 +913,7 @@ class SandboxAPI(Protocol):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
             SandboxFileConflictError: It is neither a file nor a directory, or here a link is in the way.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came.
             SandboxConnectionError: It broke off.
@@ -940,7 +940,7 @@ class SandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileConflictError: Something else is there.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             InvalidArgumentError: It is no tar archive.
             OutcomeUnknownError: The connection was lost; any part may have been unpacked.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -966,7 +966,7 @@ class SandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came; raised by the archive, too.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.

@@ -55,7 +55,7 @@ class CommandCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxEndedError: The sandbox ended while the command ran.
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxTimeoutError: No answer came within the client's time-out, or within a few seconds after
@@ -117,7 +117,7 @@ class CommandCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -169,7 +169,7 @@ class CommandCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             OutcomeUnknownError: The connection was lost; the command may have been started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -222,7 +222,7 @@ class CommandCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             UnsupportedError: There is no Python interpreter in it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -240,7 +240,7 @@ class CommandCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.GetPlatformInfoRequest(sandbox_id)

@@ -48,7 +48,7 @@ class FileCalls(Calls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
             SandboxFileConflictError: It is no regular file.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read it.
             PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -85,7 +85,7 @@ class FileCalls(Calls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such directory.
             SandboxFileConflictError: What is there is no regular file.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -110,7 +110,7 @@ class FileCalls(Calls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is nothing at the path.
             SandboxFileConflictError: The path leads through what is no directory.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not look there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -134,7 +134,7 @@ class FileCalls(Calls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such directory.
             SandboxFileConflictError: It is no directory.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not look there.
             PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -164,7 +164,7 @@ class FileCalls(Calls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such directory.
             SandboxFileExistsError: There is something already.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -192,7 +192,7 @@ class FileCalls(Calls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is nothing at the path.
             SandboxFileConflictError: It is a directory that is not empty.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not remove it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -220,7 +220,7 @@ class FileCalls(Calls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
             SandboxFileConflictError: There is a directory already.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not do that.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
@@ -253,7 +253,7 @@ class FileCalls(Calls):
             OSError: There is no such file or directory on this machine, or it cannot be read.
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileConflictError: Something else is there.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             OutcomeUnknownError: The connection was lost; any part may have been copied.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -298,7 +298,7 @@ class FileCalls(Calls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
             SandboxFileConflictError: It is neither a file nor a directory, or here a link is in the way.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came.
             SandboxConnectionError: It broke off.
@@ -338,7 +338,7 @@ class FileCalls(Calls):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileConflictError: Something else is there.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             InvalidArgumentError: It is no tar archive.
             OutcomeUnknownError: The connection was lost; any part may have been unpacked.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
@@ -365,7 +365,7 @@ class FileCalls(Calls):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             SandboxFileNotFoundError: There is no such file in it.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came; raised by the archive, too.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.

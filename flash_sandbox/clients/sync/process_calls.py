@@ -68,7 +68,7 @@ class ProcessCalls(Calls):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.SignalProcessRequest(sandbox_id, process_id, signal)  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ class ProcessCalls(Calls):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.WriteStdinRequest(sandbox_id, process_id, data, end)  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ class ProcessCalls(Calls):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
-            ConflictError: The process has ended, or does not take this.
+            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.ResizeProcessRequest(sandbox_id, process_id, rows, columns)

@@ -209,7 +209,7 @@ class SandboxCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is in a state in which this cannot be done.
+            WrongStateError: The sandbox is in a state in which this cannot be done.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         return self._perform(operations.SNAPSHOT_SANDBOX, models.SnapshotRequest(sandbox_id), timeout)
@@ -225,7 +225,7 @@ class SandboxCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not running.
+            WrongStateError: The sandbox is not running.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         self._perform(operations.PAUSE_SANDBOX, models.PauseRequest(sandbox_id), timeout)
@@ -239,7 +239,7 @@ class SandboxCalls(Calls):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
-            ConflictError: The sandbox is not paused.
+            WrongStateError: The sandbox is not paused.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         self._perform(operations.RESUME_SANDBOX, models.ResumeRequest(sandbox_id), timeout)
@@ -358,7 +358,7 @@ class SandboxCalls(Calls):
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
-            ConflictError: What happened after `token` is not known any more.
+            EventsMissedError: What happened after `token` is not known any more.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.WatchEventsRequest("" if token is None else token)
