@@ -244,36 +244,6 @@ static void read_file(void) {
     close(file);
 }
 
-/* The new file lies beside the old one until it is whole, and then takes its place and keeps its permissions and
- * owner. A link is replaced, not followed. */
-static void write_file(void) {
-    static char temporary[PATH_MAX + 32];
-    const char *path = request.path, *slash = strrchr(path, '/');
-    struct stat old;
-    bool is_there = !lstat(path, &old), keeps = is_there && S_ISREG(old.st_mode) && !request.numbers[FILE_REQUEST_ANEW];
-    if (is_there && S_ISDIR(old.st_mode)) fail(EISDIR);
-    if (is_there && !keeps && !S_ISLNK(old.st_mode) && !request.numbers[FILE_REQUEST_ANEW]) fail(EINVAL);
-    snprintf(temporary, sizeof temporary, "%.*s.flash-sandbox-%d", slash ? (int)(slash + 1 - path) : 0, path, getpid());
-    if (unlink(temporary)) {} /* of one with this process ID that was killed */
-    int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (file < 0) fail(errno);
-    unfinished = temporary;
-    hear_content(file);
-    mode_t mode = asked_mode() ? asked_mode() : keeps ? old.st_mode : FILE_MODE;
-    if (keeps && fchown(file, old.st_uid, old.st_gid)) {} /* as far as this user may */
-    if (fchmod(file, mode & ALL_BITS) || rename(temporary, path)) fail(errno);
-    unfinished = NULL;
-    close(file);
-}
-
-static void make(void) {
-    mode_t mode = asked_mode();
-    if (S_ISLNK(mode)) done(!symlink(request.target, request.path));
-    else if (S_ISFIFO(mode)) done(!mkfifo(request.path, mode & ALL_BITS));
-    else if (!S_ISDIR(mode)) fail(EINVAL);
-    else if (done(!mkdir(request.path, 0700)) && chmod(request.path, mode & ALL_BITS)) fail(errno);
-}
-
 /* Set the owner, as far as this user may, permissions and time. */
 static void set(void) {
     int64_t modified = from_zigzag(request.numbers[FILE_REQUEST_MODIFIED_NS]), nanoseconds = modified % SECOND_NS;
@@ -287,6 +257,50 @@ static void set(void) {
     if ((uid || gid) && lchown(request.path, uid, gid)) {}
     if (!S_ISLNK(asked_mode()) && chmod(request.path, asked_mode() & ALL_BITS)) fail(errno);
     utimensat(AT_FDCWD, request.path, times, AT_SYMLINK_NOFOLLOW);
+}
+
+/* Make a file with the content that follows. Until it is finished, it goes with the worker. */
+static int write_new(const char *path) {
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0) fail(errno);
+    unfinished = path;
+    hear_content(file);
+    return file;
+}
+
+/* The new file lies beside the old one until it is whole, and then takes its place and keeps its permissions and
+ * owner. A link is replaced, not followed. */
+static void replace_file(void) {
+    static char temporary[PATH_MAX + 32];
+    const char *path = request.path, *slash = strrchr(path, '/');
+    struct stat old;
+    bool is_there = !lstat(path, &old), keeps = is_there && S_ISREG(old.st_mode);
+    if (is_there && S_ISDIR(old.st_mode)) fail(EISDIR);
+    if (is_there && !keeps && !S_ISLNK(old.st_mode)) fail(EINVAL);
+    snprintf(temporary, sizeof temporary, "%.*s.flash-sandbox-%d", slash ? (int)(slash + 1 - path) : 0, path, getpid());
+    if (unlink(temporary)) {} /* of one with this process ID that was killed */
+    int file = write_new(temporary);
+    mode_t mode = asked_mode() ? asked_mode() : keeps ? old.st_mode : FILE_MODE;
+    if (keeps && fchown(file, old.st_uid, old.st_gid)) {} /* as far as this user may */
+    if (fchmod(file, mode & ALL_BITS) || rename(temporary, path)) fail(errno);
+    unfinished = NULL;
+    close(file);
+}
+
+/* There need not be room for both files. */
+static void write_anew(void) {
+    if (unlink(request.path) && errno != ENOENT) fail(errno);
+    close(write_new(request.path));
+    set();
+    unfinished = NULL;
+}
+
+static void make(void) {
+    mode_t mode = asked_mode();
+    if (S_ISLNK(mode)) done(!symlink(request.target, request.path));
+    else if (S_ISFIFO(mode)) done(!mkfifo(request.path, mode & ALL_BITS));
+    else if (!S_ISDIR(mode)) fail(EINVAL);
+    else if (done(!mkdir(request.path, 0700)) && chmod(request.path, mode & ALL_BITS)) fail(errno);
 }
 
 /* Going through trees. A path below may be longer than a path may be, so that each directory is entered by its name. */
@@ -354,7 +368,7 @@ static void perform(enum file_kind kind) {
     const char *path = request.path, *target = request.target;
     switch (kind) {
     case FILE_KIND_READ: read_file(); break;
-    case FILE_KIND_WRITE: write_file(); break;
+    case FILE_KIND_WRITE: request.numbers[FILE_REQUEST_ANEW] ? write_anew() : replace_file(); break;
     case FILE_KIND_STAT: look(); break;
     case FILE_KIND_MAKE: make(); break;
     case FILE_KIND_LINK: done(!linkat(kept[kept_number(FILE_REQUEST_KEPT)], target, AT_FDCWD, path, 0)); break;

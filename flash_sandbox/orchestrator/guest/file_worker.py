@@ -62,6 +62,7 @@ _INVALID: Final = {
 }
 """What EINVAL means."""
 
+_MAX_OWED: Final = 256
 _SENT_TOGETHER: Final = 32_768
 _MAX_IDLE: Final = 4
 _IDLE_SECONDS: Final = 5.0
@@ -182,6 +183,11 @@ class FileWorker:
         while len(self._owed) > owed:
             await self._answer()
 
+    async def keep_up(self) -> None:
+        """Wait for answers where many are owed."""
+        if len(self._owed) > _MAX_OWED:
+            await self.settle(_MAX_OWED // 2)
+
     async def result(self) -> guest.Entry | None:
         """Return the entry that answers the last request; None if that tolerated an error.
 
@@ -196,7 +202,8 @@ class FileWorker:
 
     async def first_entry(self, behind: int = 1) -> guest.Entry | None:
         """Return the first entry of the answer to the last request, or to one some requests before it."""
-        await self._send()
+        if self._unsent:
+            await self._send()
         await self.settle(behind)
         return await self.next_entry()
 

@@ -11,6 +11,8 @@ import stat
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 import flash_sandbox_guest as guest
@@ -25,9 +27,6 @@ _GONE: Final = tolerating(errno.ENOENT)
 _EXCHANGED: Final = tolerating(
     errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO
 )
-
-_OWED: Final = 256
-"""Requests that may wait for their answers."""
 
 _AHEAD: Final = 16
 """Files that are asked for before they are needed."""
@@ -44,7 +43,7 @@ class _Level:
 
     Attributes:
         path: Its path below the top of the tree.
-        waiting: What is still to be gone through: names, and entries not read yet.
+        waiting: What is still to be gone through: names, and the entries of all but files of one name.
         is_cut: Whether it holds more.
         asked: How many of the first ones have been asked for.
     """
@@ -99,14 +98,17 @@ class _Walk:
             if self._held + len(found) == _HELD or size > _LIST_BYTES:
                 level.is_cut = True
             else:
-                found.append((entry_name(parsed_entry(data)), data))
-        level.waiting = deque(sorted(found))
+                entry = parsed_entry(data)
+                is_plain = stat.S_ISREG(entry.mode) and entry.names == 1
+                found.append((entry_name(entry), b"" if is_plain else data))
+        level.waiting = deque(sorted(found, key=itemgetter(0)))
         self._held += len(found)
 
-    def next(self) -> guest.Entry:
-        """Take the next entry of the current directory."""
+    def next(self) -> tuple[bytes, guest.Entry]:
+        """Take the next name of the current directory, and what it is."""
         self._held -= 1
-        return parsed_entry(self.levels[-1].waiting.popleft()[1])
+        name, data = self.levels[-1].waiting.popleft()
+        return name, parsed_entry(data) if data else guest.Entry(mode=stat.S_IFREG)
 
     def leave(self) -> None:
         """Go back to the directory above."""
@@ -122,11 +124,11 @@ async def remove_tree(worker: FileWorker, path: bytes) -> None:
     while walk.levels:
         level = walk.levels[-1]
         if level.waiting:
-            entry = walk.next()
+            name, entry = walk.next()
             if stat.S_ISDIR(entry.mode):
-                await walk.enter(entry.name, tolerated=_GONE)
+                await walk.enter(name, tolerated=_GONE)
             else:
-                worker.ask(Kind.UNLINK, entry.name, what=level.below(entry.name), tolerated=_GONE)
+                worker.ask(Kind.UNLINK, name, what=level.below(name), tolerated=_GONE)
         elif level.is_cut:
             await walk.again()
         else:
@@ -134,7 +136,7 @@ async def remove_tree(worker: FileWorker, path: bytes) -> None:
             if walk.levels:
                 name = level.path.rpartition(b"/")[2]
                 worker.ask(Kind.REMOVE_DIR, name, what=level.path, tolerated=_GONE)
-        await worker.settle(_OWED)
+        await worker.keep_up()
     worker.ask(Kind.ENTER, b"/", take=_ignore)
     worker.ask(Kind.REMOVE_DIR, path)
     await worker.settle()
@@ -174,11 +176,11 @@ async def list_tree(worker: FileWorker, path: bytes) -> AsyncGenerator[Item]:
 
 
 def _ask_ahead(worker: FileWorker, level: _Level) -> None:
-    """Ask for the next files of a directory, up to a directory or a file with several names."""
-    while level.asked < min(len(level.waiting), _AHEAD):
-        name, data = level.waiting[level.asked]
-        entry = parsed_entry(data)
-        if not stat.S_ISREG(entry.mode) or entry.names > 1:
+    """Ask for the next files of a directory, up to anything else."""
+    if level.asked > _AHEAD // 2:
+        return
+    for name, data in islice(level.waiting, level.asked, _AHEAD):
+        if data:
             break
         worker.ask(Kind.READ, name, what=level.below(name), tolerated=_EXCHANGED)
         level.asked += 1
@@ -187,19 +189,19 @@ def _ask_ahead(worker: FileWorker, level: _Level) -> None:
 async def _next_item(worker: FileWorker, walk: _Walk, linked: dict[tuple[int, int], bytes]) -> Item | None:
     """Return the next item of the current directory; None where it was exchanged."""
     level = walk.levels[-1]
-    entry: guest.Entry | None = walk.next()
-    assert entry is not None
-    name, path = entry.name, level.below(entry.name)
-    if stat.S_ISDIR(entry.mode):
+    name, listed = walk.next()
+    path = level.below(name)
+    entry: guest.Entry | None = None
+    if stat.S_ISDIR(listed.mode):
         entry = await walk.enter(name, tolerated=_EXCHANGED)
-    elif not stat.S_ISREG(entry.mode):
-        entry = None if stat.S_ISSOCK(entry.mode) else entry
+    elif not stat.S_ISREG(listed.mode):
+        entry = None if stat.S_ISSOCK(listed.mode) else listed
     else:
         if level.asked:
             level.asked -= 1
-        elif first := linked.get((entry.device, entry.inode)):
-            entry.name = path
-            return Item(entry, same_as=first)
+        elif first := linked.get((listed.device, listed.inode)):
+            listed.name = path
+            return Item(listed, same_as=first)
         else:
             worker.ask(Kind.READ, name, what=path, tolerated=_EXCHANGED)
         entry = await worker.first_entry(level.asked + 1)
@@ -240,7 +242,7 @@ async def unpack_tree(worker: FileWorker, path: bytes, items: AsyncIterator[Item
     unpacking = _Unpacking(worker)
     async for item in items:
         await unpacking.add(item)
-        await worker.settle(_OWED)
+        await worker.keep_up()
     await unpacking.finish()
     await worker.settle()
 
@@ -278,7 +280,6 @@ class _Unpacking:
         self._below.pop(name, None)
         if item.content is not None:
             await self._write(name or b".", entry, item.content)
-            self._set(name, entry)
             return
         self._worker.ask(Kind.UNLINK, name or b".", what=entry.name, tolerated=_GONE)
         if item.same_as:
@@ -301,7 +302,7 @@ class _Unpacking:
             elif place.entry is not None:
                 await self._go(path[:-1], b"/".join(path))
                 self._set(path[-1] if path else b".", place.entry)
-                await self._worker.settle(_OWED)
+                await self._worker.keep_up()
 
     @property
     def _below(self) -> dict[bytes, _Place]:
@@ -322,21 +323,24 @@ class _Unpacking:
         self, name: bytes, entry: guest.Entry, content: AsyncIterator[tuple[int, bytes]]
     ) -> None:
         at = 0
-        self._worker.ask(Kind.WRITE, name, what=entry.name, mode=0o600, anew=True)
+        self._set(name, entry, Kind.WRITE, anew=True)
         async for offset, data in content:
             await self._worker.write(offset - at, data)
             at = offset + len(data)
         await self._worker.write(entry.size - at, b"")
 
-    def _set(self, name: bytes, entry: guest.Entry) -> None:
+    def _set(
+        self, name: bytes, entry: guest.Entry, kind: guest.FileKind = Kind.SET, *, anew: bool = False
+    ) -> None:
         self._worker.ask(
-            Kind.SET,
+            kind,
             name,
             what=entry.name,
             mode=entry.mode,
             uid=entry.uid,
             gid=entry.gid,
             modified_ns=entry.modified_ns,
+            anew=anew,
         )
 
     async def _go(self, path: Sequence[bytes], what: bytes) -> None:

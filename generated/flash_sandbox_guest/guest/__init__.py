@@ -62,7 +62,7 @@ class FileKind(betterproto2.Enum):
     WRITE = 2
     """
     Replace a file, or a link itself, at once by the content that follows. A `mode` of 0 keeps the permissions of a
-    file that is replaced, or else is 0644.
+    file that is replaced, or else is 0644. With `anew`, remove anything but a directory first, and SET then.
     """
 
     STAT = 3
@@ -407,7 +407,7 @@ class FileRequest(betterproto2.Message):
 
     anew: "bool" = betterproto2.field(14, betterproto2.TYPE_BOOL)
     """
-    Whether nothing is kept of what is replaced, which may be anything but a directory (WRITE).
+    Whether nothing is kept of what is replaced (WRITE).
     """
 
 
