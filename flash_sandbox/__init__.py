@@ -57,6 +57,7 @@ from .errors import (
 )
 from .models import (
     DownloadArchiveChunk,
+    EndCause,
     Event,
     EventType,
     ExecFrame,
@@ -107,6 +108,7 @@ __all__ = [
     "Commands",
     "ConflictError",
     "DownloadArchiveChunk",
+    "EndCause",
     "Event",
     "EventType",
     "Events",

@@ -179,6 +179,10 @@ def serve(
     warm_image: Annotated[
         str, typer.Option(help="That image.", metavar="IMAGE", show_default="the host's /usr")
     ] = "",
+    keep_ended: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds for which is told of a sandbox that has ended.", metavar="SECONDS"),
+    ] = 3600,
     end_sandboxes: Annotated[
         bool,
         typer.Option(
@@ -247,6 +251,7 @@ def serve(
         "warm": warm,
         "warm_image": warm_image,
         "end_sandboxes": end_sandboxes,
+        "keep_ended": keep_ended,
         "api_key": api_key or None,
         "insecure": insecure,
         "no_key": no_key,

@@ -106,6 +106,7 @@ from .messages import (
     WriteStdinResult,
 )
 from .words import (
+    EndCause,
     EventType,
     FileType,
     FrameType,
@@ -137,6 +138,7 @@ __all__ = [
     "NETWORKS",
     "DownloadArchiveChunk",
     "DownloadArchiveRequest",
+    "EndCause",
     "Event",
     "EventType",
     "ExecFrame",

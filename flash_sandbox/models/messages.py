@@ -41,6 +41,7 @@ from .checks import (
 )
 from .limits import NETWORKS
 from .words import (
+    EndCause,
     EventType,
     FileType,
     FrameType,
@@ -1302,7 +1303,7 @@ class SandboxInfo:
     Attributes:
         id: ID of the sandbox.
         name: Name that its start gave it; empty for none.
-        status: State of the sandbox: creating, running, paused, stopped or error.
+        status: State of the sandbox: creating, running, paused, stopped, error or ended.
         type: Runtime that runs it.
         image: Image that it runs.
         command: Main process and its arguments, as its start gave them.
@@ -1318,6 +1319,8 @@ class SandboxInfo:
         env: Variables of every process besides the image's, each NAME=value.
         user: User that the main process and commands run as; empty for the runtime's default.
         image_command: Whether its main process is the image's own command.
+        ended_at: When it ended, in seconds of Unix time; 0 for a sandbox that is there.
+        end_cause: Why it ended; empty for a sandbox that has not.
     """
 
     id: str = ""
@@ -1338,6 +1341,8 @@ class SandboxInfo:
     env: tuple[str, ...] = ()
     user: str = ""
     image_command: bool = False
+    ended_at: float = 0.0
+    end_cause: EndCause | Literal[""] = ""
 
     def __post_init__(self) -> None:
         text("id", self.id)
@@ -1358,6 +1363,8 @@ class SandboxInfo:
         object.__setattr__(self, "env", texts("env", self.env))
         text("user", self.user)
         boolean("image_command", self.image_command)
+        object.__setattr__(self, "ended_at", number("ended_at", self.ended_at))
+        text("end_cause", self.end_cause)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 __all__ = [
+    "EndCause",
     "EventType",
     "FileType",
     "FrameType",
@@ -21,8 +22,11 @@ SandboxType: TypeAlias = Literal["bubblewrap", "docker", "gvisor", "firecracker"
 StartType: TypeAlias = Literal["auto", "bubblewrap", "docker", "gvisor", "firecracker"]
 """Runtime that a sandbox is started by; auto is the best one that the host has."""
 
-SandboxStatus: TypeAlias = Literal["creating", "running", "paused", "stopped", "error"]
+SandboxStatus: TypeAlias = Literal["creating", "running", "paused", "stopped", "error", "ended"]
 """State of a sandbox."""
+
+EndCause: TypeAlias = Literal["exited", "out_of_memory", "stopped", "expired", "shutdown", "lost"]
+"""Why a sandbox ended."""
 
 Network: TypeAlias = Literal["none", "bridge"]
 """Network of a sandbox."""

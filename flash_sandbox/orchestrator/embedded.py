@@ -15,7 +15,7 @@ from typing import Final, Self, TypedDict, Unpack
 from ..models import Network
 from .core.admission import Admission
 from .core.json_records import move_json_records
-from .core.service import SandboxService
+from .core.service import KEEP_ENDED_SECONDS, SandboxService
 from .core.snapshot_expiry import expiring_snapshots
 from .doors.auth import Gatekeeper, require_safe_bind
 from .doors.calls import Calls
@@ -61,6 +61,7 @@ class OrchestratorOptions(TypedDict, total=False):
     warm: int
     warm_image: str
     end_sandboxes: bool
+    keep_ended: float
     api_key: str | None
     insecure: bool
     no_key: bool
@@ -102,6 +103,7 @@ class Orchestrator:
         warm_image: That image; empty for the default one.
         end_sandboxes: Whether docker, gvisor and firecracker sandboxes end with it, too; otherwise the next
             orchestrator on `state_dir` goes on with them.
+        keep_ended: Seconds for which `get_info` and `get_logs` tell of a sandbox that has ended.
         api_key: Key that callers must carry; None for none: only processes of this process's own user, and
             of root, may call then, by the loopback interface.
         insecure: Listen beyond loopback also without a key, and let everybody in.
@@ -145,6 +147,7 @@ class Orchestrator:
         warm: int = 0,
         warm_image: str = "",
         end_sandboxes: bool = True,
+        keep_ended: float = KEEP_ENDED_SECONDS,
         api_key: str | None = None,
         insecure: bool = False,
         no_key: bool = False,
@@ -171,6 +174,7 @@ class Orchestrator:
         self._warm = warm
         self._warm_image = warm_image
         self._end_sandboxes = end_sandboxes
+        self._keep_ended = keep_ended
         self._api_key = api_key
         self._insecure = insecure
         self._gatekeeper = Gatekeeper(api_key, insecure=insecure, no_key=no_key, hosts=hosts)
@@ -190,7 +194,9 @@ class Orchestrator:
             database = Database(self.state_dir if is_kept else None, event=self._log.event)
             stack.callback(database.close)
             await move_json_records(self.state_dir, database)
-            service = SandboxService(self._runtimes(self.state_dir), admission, database, self._log.event)
+            service = SandboxService(
+                self._runtimes(self.state_dir), admission, database, self._keep_ended, self._log.event
+            )
             await service.open()
             stack.push_async_callback(service.close, end_sandboxes=self._end_sandboxes or not is_kept)
             await stack.enter_async_context(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from served import Serving, serve
 
 from flash_sandbox import ConflictError, HTTPClient, SandboxAPI, SandboxNotFoundError
 from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
+from flash_sandbox.orchestrator.state.schema import MIGRATIONS
 
 PRINTING = "echo printed; exec tail -f /dev/null"
 
@@ -207,6 +209,69 @@ class TestAfterTheEnd:
             assert [(event.type, event.id) for event in seen] == [(type, one) for type in told]
             places = [int(event.token.rpartition("-")[2]) for event in seen]
             assert places == list(range(places[0], places[0] + len(seen)))
+
+    def test_what_ended_before_is_told_of(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            exited = survivor.start(client, command=["sh", "-c", "echo last; exit 5"])
+            wait_until(lambda: client.get_status(exited) == "stopped", "its end")
+            client.stop_sandbox(exited)
+            stopped = survivor.start(client)
+            client.stop_sandbox(stopped)
+            known = list(client.sandboxes(status="ended"))
+            survivor.end(serving)
+        with survivor.last() as client:
+            assert list(client.sandboxes(status="ended")) == known
+            assert [(info.exit_code, info.end_cause) for info in known] == [(5, "exited"), (0, "stopped")]
+            assert client.get_logs(exited).output == b"last\n"
+
+    def test_a_database_of_the_version_before_is_gone_on_with(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            one = survivor.start(client, name="kept", ttl_seconds=600)
+            info = client.get_info(one)
+            survivor.end(serving)
+        make_first_version(survivor.state_dir)
+        with survivor.last() as client:
+            assert client.get_info(one) == info
+            assert client.exec_command(one, ["echo", "on"]).stdout == "on\n"
+
+
+def make_first_version(state_dir: Path) -> None:
+    """Make the database of a state directory what version 1 of its schema would have written."""
+    with closing(sqlite3.connect(state_dir / "state.db")) as database:
+        tables = ("facts", "sandboxes", "events")
+        content = {table: database.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+        names = {
+            table: [row[1] for row in database.execute(f"PRAGMA table_info({table})")] for table in tables
+        }
+    for path in state_dir.glob("state.db*"):
+        path.unlink()
+    with closing(sqlite3.connect(state_dir / "state.db")) as database:
+        database.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1; DELETE FROM facts")
+        for table in tables:
+            kept = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+            places = [names[table].index(name) for name in kept]
+            marks = ", ".join("?" * len(kept))
+            rows = [[row[place] for place in places] for row in content[table]]
+            database.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+        database.commit()
+
+
+@pytest.mark.parametrize(("number", "cause"), [(signal.SIGKILL, "shutdown"), (signal.SIGTERM, "shutdown")])
+def test_bubblewrap_sandboxes_end_with_their_orchestrator_and_are_told_of(
+    limits: str, tmp_path: Path, number: signal.Signals, cause: str
+) -> None:
+    with serve(tmp_path / "state", limits=limits) as serving, HTTPClient(address=serving.http) as client:
+        with client.watch_events() as events:
+            one = client.start_sandbox("bubblewrap", "host", memory_mb=64, name="gone")
+            token = [next(events), next(events)][-1].token
+        serving.process.send_signal(number)
+        serving.process.wait(20)
+    with serve(tmp_path / "state", limits=limits) as serving, HTTPClient(address=serving.http) as client:
+        info = client.get_info(one)
+        assert (info.status, info.end_cause, info.name, info.image) == ("ended", cause, "gone", "host")
+        assert client.list_sandboxes().sandboxes == ()
+        with client.watch_events(token) as events:
+            assert next(events).type == "removed"
 
 
 def test_serve_ends_its_sandboxes_if_that_is_asked(survivor: Survivor) -> None:

@@ -24,7 +24,7 @@ ttls = st.floats(0, models.MAX_TTL_SECONDS, exclude_min=True)
 
 sandboxes = st.builds(
     models.SandboxInfo,
-    **dict.fromkeys(("id", "name", "status", "type", "image", "network", "user"), texts),
+    **dict.fromkeys(("id", "name", "status", "type", "image", "network", "user", "end_cause"), texts),
     command=st.lists(texts, max_size=4).map(tuple),
     labels=st.lists(texts, max_size=4).map(tuple),
     env=st.lists(texts, max_size=4).map(tuple),
@@ -33,6 +33,7 @@ sandboxes = st.builds(
     cpu_cores=doubles,
     created_at=doubles,
     expires_at=doubles,
+    ended_at=doubles,
     exit_code=int32,
 )
 

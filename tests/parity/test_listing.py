@@ -265,7 +265,7 @@ class TestKeptAfterItsEnd:
         client.stop_sandbox(kept, cleanup=False)
         client.stop_sandbox(kept)
         with pytest.raises(SandboxNotFoundError):
-            client.get_info(kept)
+            client.get_status(kept)
 
     def test_a_paused_one_can_be_kept_too(self, client: SandboxAPI, sandbox_id: str) -> None:
         client.snapshot_sandbox(sandbox_id)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
 from ...errors import InternalServerError, SandboxError
-from ...models import EventType, StartRequest
+from ...models import EndCause, EventType
 from ..cancellation import completed, done_before
 from ..guest.guest import KILLED, Guest
 from ..runtimes.base import Runtime
@@ -18,7 +17,6 @@ from . import rows
 from .base import end_guest, open_guest
 from .defaults import filled_in
 from .listing import ListingOperations
-from .programs import require_user
 from .rows import Row
 from .sandboxes import Sandbox, State
 
@@ -42,8 +40,11 @@ class AdoptionOperations(ListingOperations):
                 continue
             if row.kept() is not None and runtime.capabilities.outlives:
                 self._kept[row.id] = row
+            elif row.state == State.CREATING:
+                why = "the orchestrator ended while it was being started"
+                self.events.add("failed", row.id, why, rows.removed(row.id))
             else:
-                self.events.add("removed", row.id, "the orchestrator before has ended", rows.ended(row.id))
+                self._note_missing(row, "stopped" if row.state == rows.REMOVING else "shutdown")
 
     async def _open(self, runtime: Runtime) -> None:
         kept = [row.kept() for row in self._kept.values() if row.runtime == runtime.name]
@@ -54,21 +55,7 @@ class AdoptionOperations(ListingOperations):
         adoption = await runtime.adopt()
         going_on = []
         for sandbox_id, state in adoption.states.items():
-            row = self._kept.pop(sandbox_id)
-            sandbox = Sandbox(
-                runtime,
-                # An older version knew fewer options.
-                self._filled_in(row.request, runtime, None),
-                self.events,
-                row.idempotency_key,
-                id=row.id,
-                state=State(state),
-                created=row.created,
-                exit_code=row.exit_code,
-                created_at=row.created_at,
-                expires_at=row.expires_at,
-                kept_log=row.log,
-            )
+            sandbox = self._sandbox_of(self._kept.pop(sandbox_id), State(state))
             self.registry.add(sandbox)
             self._expiry.expect(sandbox)
             sandbox.tell(cast(EventType, sandbox.state.value), "it outlived the orchestrator before")
@@ -78,8 +65,34 @@ class AdoptionOperations(ListingOperations):
         if adoption.complete:
             for row in [row for row in self._kept.values() if row.runtime == runtime.name]:
                 del self._kept[row.id]
-                self.events.add("removed", row.id, "it ended while no orchestrator ran", rows.ended(row.id))
+                self._note_missing(row, "lost")
         return adoption.complete
+
+    def _sandbox_of(self, row: Row, state: State) -> Sandbox:
+        runtime = self._runtimes[row.runtime]
+        sandbox = Sandbox(
+            runtime,
+            # An older version knew fewer options.
+            filled_in(row.request, runtime.capabilities.options, self._admission.default_network),
+            self.events,
+            row.idempotency_key,
+            id=row.id,
+            state=state,
+            created=row.created,
+            exit_code=row.exit_code,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            kept_log=row.log,
+        )
+        if state is State.STOPPED:
+            sandbox.end("stopped" if row.exit_code is None else "exited")
+        return sandbox
+
+    def _note_missing(self, row: Row, cause: EndCause) -> None:
+        """Take note of the end of a sandbox that is not there any more."""
+        sandbox = self._sandbox_of(row, State.RUNNING if row.exit_code is None else State.STOPPED)
+        sandbox.end(cause)
+        sandbox.tell("removed", "it is gone since the orchestrator before", rows.ended(sandbox))
 
     async def _adopt_later(self, runtime: Runtime) -> None:
         """Adopt the rest, once what runs them can be reached again."""
@@ -102,14 +115,6 @@ class AdoptionOperations(ListingOperations):
             except SandboxError as error:
                 sandbox.agent.give_up(str(error))
         sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.agent))
-
-    def _filled_in(
-        self, request: StartRequest, runtime: Runtime, origin: StartRequest | None
-    ) -> StartRequest:
-        options = runtime.capabilities.options
-        network = self._admission.default_network
-        filled = filled_in(request, options, network, origin if request.snapshot_path else None)
-        return replace(filled, user=require_user(runtime, filled.user))
 
     def _guest_of(self, sandbox: Sandbox) -> Guest:
         runtime, created = sandbox.runtime, sandbox.created
@@ -141,6 +146,7 @@ class AdoptionOperations(ListingOperations):
         """Take note that the main process of a sandbox has ended, or its agent."""
         code = guest.main_exit.result() if guest.main_exit.done() else KILLED
         if sandbox.main_process_ended(code):
+            sandbox.end("exited" if guest.failure is None else "lost")
             if guest.failure is not None:
                 self._log("guest agent failed", sandbox=sandbox.id, error=str(guest.failure))
             self._tell_later(sandbox)

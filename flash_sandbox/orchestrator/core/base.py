@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from ...errors import SandboxNotFoundError
-from ...models import EventType
+from ...models import EndCause
 from ..cancellation import completed
 from ..runtimes.base import unwritten
 from ..state.database import Database, Statement
 from . import rows
 from .admission import Admission
+from .ended import EndedSandboxes
 from .events import EventLog
 from .processes import Process
 from .sandboxes import Registry, Sandbox, State
@@ -32,15 +33,21 @@ class ServiceCore:
     Args:
         admission: What the operator lets every start have.
         database: What outlives this orchestrator.
+        keep_ended: Seconds for which is told of a sandbox that has ended.
         log: Writes a line of the log: a name, and fields by name.
     """
 
     def __init__(
-        self, admission: Admission, database: Database, log: Callable[..., None] = unwritten
+        self,
+        admission: Admission,
+        database: Database,
+        keep_ended: float,
+        log: Callable[..., None] = unwritten,
     ) -> None:
         self.registry = Registry()
         self.database = database
         self.events = EventLog(database)
+        self.ended = EndedSandboxes(database, keep_ended)
         self._admission = admission
         self._log = log
         self._background: set[asyncio.Task[Any]] = set()
@@ -53,14 +60,14 @@ class ServiceCore:
             # It may have been stopped while this waited.
             yield self.registry.get(sandbox_id)
 
-    async def _stop(self, sandbox: Sandbox) -> None:
+    async def _stop(self, sandbox: Sandbox, cause: EndCause = "stopped") -> None:
         async with sandbox.lock:
             if sandbox not in self.registry:
                 raise SandboxNotFoundError(f"there is no sandbox {sandbox.id}")
-            await self._end(sandbox)
+            await self._end(sandbox, cause)
 
-    async def _end(self, sandbox: Sandbox, *why: EventType) -> None:
-        """End and remove a sandbox, whose lock is held, and tell of it, as `why` first."""
+    async def _end(self, sandbox: Sandbox, cause: EndCause) -> None:
+        """End and remove a sandbox, whose lock is held, and tell of it."""
         failed_before = sandbox.state is State.ERROR
         sandbox.state = State.STOPPED
         if sandbox.watcher is not None:
@@ -78,9 +85,10 @@ class ServiceCore:
                 sandbox.tell("failed", f"it could not be stopped: {error}")
             raise
         self.registry.remove(sandbox)
-        for event in why:
-            sandbox.tell(event)
-        await sandbox.told("removed", "", rows.ended(sandbox.id))
+        sandbox.end(cause)
+        if cause == "expired":
+            sandbox.tell("expired")
+        await sandbox.told("removed", "", rows.ended(sandbox))
 
     async def _note(self, sandbox: Sandbox, *statements: Statement) -> None:
         """Note what the next orchestrator must know of a sandbox, if it can outlive this one."""

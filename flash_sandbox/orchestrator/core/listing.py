@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from itertools import islice
 from typing import Final
@@ -23,6 +23,7 @@ from ...models import (
     KeepAliveResult,
     ListSandboxesRequest,
     ListSandboxesResult,
+    SandboxInfo,
     WatchEventsRequest,
 )
 from . import rows
@@ -46,26 +47,28 @@ class ListingOperations(ServiceCore):
     async def list_sandboxes(self, request: ListSandboxesRequest) -> ListSandboxesResult:
         """Tell what is known of each sandbox that has what is asked for, the oldest first, a page of them."""
         size = request.page_size or DEFAULT_PAGE_SIZE
-        wanted = set(request.labels)
-        matching = (
-            sandbox
-            for sandbox in self.registry.after(_place_of(request.page_token))
-            if request.status in ("", sandbox.state)
-            and request.type in ("", sandbox.runtime.name)
-            and wanted.issubset(sandbox.request.labels)
-        )
-        found = list(islice(matching, size + 1))
-        page, more = found[:size], len(found) > size
-        token = _token_of(page[-1]) if more else ""
-        return ListSandboxesResult(tuple(sandbox.info() for sandbox in page), token)
+        place, wanted = _place_of(request.page_token), set(request.labels)
+        known: Iterator[SandboxInfo]
+        if request.status == "ended":
+            known = self.ended.after(place)
+        else:
+            found = self.registry.after(place)
+            known = (one.info() for one in found if request.status in ("", one.state))
+        matching = (one for one in known if request.type in ("", one.type) and wanted.issubset(one.labels))
+        page = tuple(islice(matching, size + 1))
+        token = _token_of(page[size - 1]) if len(page) > size else ""
+        return ListSandboxesResult(page[:size], token)
 
     async def get_info(self, request: GetInfoRequest) -> GetInfoResult:
-        """Tell what is known of a sandbox."""
-        return GetInfoResult(self.registry.get(request.id).info())
+        """Tell what is known of a sandbox, also for a while after its end."""
+        sandbox = self.registry.find(request.id)
+        return GetInfoResult(self.ended.info(request.id) if sandbox is None else sandbox.info())
 
     async def get_logs(self, request: GetLogsRequest) -> GetLogsResult:
-        """Tell the last of what the main process of a sandbox has printed."""
-        sandbox = self.registry.get(request.id)
+        """Tell the last of what the main process of a sandbox has printed, also for a while after its end."""
+        sandbox = self.registry.find(request.id)
+        if sandbox is None:
+            return self.ended.log(request.id)
         sandbox.require(State.RUNNING, State.PAUSED, State.STOPPED)
         return sandbox.log
 
@@ -122,8 +125,9 @@ class ListingOperations(ServiceCore):
                 limit = sandbox.request.memory_mb
                 sandbox.tell("out_of_memory", f"a process was ended: the limit is {limit} MiB")
 
-    async def _watch_memory(self) -> None:
-        """Look for processes that were ended for want of memory and that nobody waits for."""
+    async def _sweep(self) -> None:
+        """Forget what ended long ago; look for processes ended for want of memory that nobody waits for."""
+        self.ended.purge()
         for number, sandbox in enumerate(self.registry):
             counts = sandbox.runtime.capabilities.counts_oom_kills
             if counts and sandbox.state is State.RUNNING:
@@ -132,8 +136,8 @@ class ListingOperations(ServiceCore):
                 await asyncio.sleep(0)
 
 
-def _token_of(sandbox: Sandbox) -> str:
-    return f"{sandbox.created_at.hex()}-{sandbox.id}"
+def _token_of(info: SandboxInfo) -> str:
+    return f"{info.created_at.hex()}-{info.id}"
 
 
 def _place_of(token: str) -> tuple[float, str]:

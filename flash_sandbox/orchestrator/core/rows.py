@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ...errors import SandboxError
@@ -17,9 +18,11 @@ from ..state.directory import StateDirError
 if TYPE_CHECKING:
     from .sandboxes import Sandbox
 
-__all__ = ["Row", "added", "changed", "ended", "log", "read", "removing", "started"]
+__all__ = ["REMOVING", "Row", "added", "changed", "ended", "log", "read", "removed", "removing", "started"]
 
-_REMOVING: Final = "removing"
+REMOVING: Final = "removing"
+"""State of a sandbox whose removal has begun."""
+
 _COLUMNS: Final = (
     "id, runtime, request, idempotency_key, state, created, created_at, expires_at, exit_code, "
     "log, log_dropped"
@@ -108,9 +111,10 @@ def added(sandbox: Sandbox) -> Statement:
 def started(sandbox: Sandbox) -> Statement:
     """Return what notes all that the next orchestrator must know to go on with a sandbox that runs."""
     assert sandbox.created is not None
+    state = "running" if sandbox.state == "creating" else sandbox.state
     return (
-        "UPDATE sandboxes SET state = 'running', created = ?, expires_at = ? WHERE id = ?",
-        (json.dumps(asdict(sandbox.created)), sandbox.expires_at, sandbox.id),
+        "UPDATE sandboxes SET state = ?, created = ?, expires_at = ? WHERE id = ?",
+        (state, json.dumps(asdict(sandbox.created)), sandbox.expires_at, sandbox.id),
     )
 
 
@@ -133,11 +137,21 @@ def log(sandbox: Sandbox) -> Statement:
 
 def removing(sandbox_id: str) -> Statement:
     """Return what notes that a sandbox is about to be removed: nobody goes on with it."""
-    return ("UPDATE sandboxes SET state = ? WHERE id = ?", (_REMOVING, sandbox_id))
+    return ("UPDATE sandboxes SET state = ? WHERE id = ?", (REMOVING, sandbox_id))
 
 
-def ended(sandbox_id: str) -> Statement:
-    """Return what notes that a sandbox has been removed."""
+def ended(sandbox: Sandbox) -> Statement:
+    """Return what notes that a sandbox has been removed, with what is told of it for a while."""
+    kept, info = sandbox.log, replace(sandbox.info(), status="ended")
+    return (
+        "UPDATE sandboxes SET state = 'ended', idempotency_key = '', created = NULL, ended_at = ?, info = ?, "
+        "log = ?, log_dropped = ? WHERE id = ?",
+        (time.time(), json.dumps(asdict(info)), kept.output, kept.dropped, sandbox.id),
+    )
+
+
+def removed(sandbox_id: str) -> Statement:
+    """Return what removes a sandbox of which nothing is told any more."""
     return ("DELETE FROM sandboxes WHERE id = ?", (sandbox_id,))
 
 

@@ -10,11 +10,19 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from ...errors import AlreadyExistsError, SandboxNotFoundError, WrongStateError
-from ...models import EventType, GetLogsResult, SandboxInfo, SandboxStatus, SandboxType, StartRequest
-from ..guest.guest import Guest
+from ...models import (
+    EndCause,
+    EventType,
+    GetLogsResult,
+    SandboxInfo,
+    SandboxStatus,
+    SandboxType,
+    StartRequest,
+)
+from ..guest.guest import KILLED, Guest
 from ..runtimes.base import Created, Runtime
 from ..state.database import Statement
 from . import rows
@@ -55,6 +63,8 @@ class Sandbox:
         state: Where it is in its life.
         created: What its runtime has returned; None until then.
         exit_code: Exit status of its main process, once that has ended by itself.
+        cause: Why it has ended; empty until then.
+        ended_at: When it has ended, in seconds of Unix time; 0 until then.
         lock: Held while its state is being changed.
         processes: What `exec_stream` and `start_process` began in it.
         agent: Its guest agent, once that runs.
@@ -77,6 +87,8 @@ class Sandbox:
     state: State = State.CREATING
     created: Created | None = None
     exit_code: int | None = None
+    cause: EndCause | Literal[""] = ""
+    ended_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     processes: Processes = field(default_factory=Processes)
     agent: Guest | None = None
@@ -178,7 +190,22 @@ class Sandbox:
             env=request.env,
             user=request.user,
             image_command=request.image_command,
+            ended_at=self.ended_at,
+            end_cause=self.end_cause,
         )
+
+    def end(self, cause: EndCause) -> None:
+        """Note why it has ended, unless something else has ended it before."""
+        self.cause = self.cause or cause
+        self.ended_at = self.ended_at or time.time()
+
+    @property
+    def end_cause(self) -> EndCause | Literal[""]:
+        """Why it has ended; empty for one that has not."""
+        # What the kernel has ended for want of memory was no less killed by it where the agent was it.
+        if self.cause in ("exited", "lost") and self.oom_kills and self.exit_code == KILLED:
+            return "out_of_memory"
+        return self.cause
 
     def main_process_ended(self, exit_code: int) -> bool:
         """Note that the main process ended by itself, with `exit_code`; tell whether that has stopped it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
@@ -48,13 +48,17 @@ from . import rows
 from .admission import Admission
 from .adoption import AdoptionOperations, unless_ended
 from .base import end_guest, freeze, open_guest, retrieve, settle, thaw
+from .defaults import filled_in
 from .expiry import Expiry
 from .files import FileOperations
 from .metrics import MetricsOperations
-from .programs import ProcessOperations
+from .programs import ProcessOperations, require_user
 from .sandboxes import Sandbox, State
 
-__all__ = ["SandboxService"]
+__all__ = ["KEEP_ENDED_SECONDS", "SandboxService"]
+
+KEEP_ENDED_SECONDS: Final = 3600.0
+"""For how long is told of a sandbox that has ended, unless the operator says otherwise."""
 
 _NO_LIMITS: Final = Admission()
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
@@ -77,6 +81,7 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
         runtimes: What runs sandboxes, by the `type` of a start.
         admission: What the operator lets every start have.
         database: What outlives this orchestrator; None for nothing.
+        keep_ended: Seconds for which is told of a sandbox that has ended.
         log: Writes a line of the log: a name, and fields by name.
     """
 
@@ -85,13 +90,14 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
         runtimes: Mapping[str, Runtime],
         admission: Admission = _NO_LIMITS,
         database: Database | None = None,
+        keep_ended: float = KEEP_ENDED_SECONDS,
         log: Callable[..., None] = unwritten,
     ) -> None:
-        super().__init__(admission, database or Database(), log)
+        super().__init__(admission, database or Database(), keep_ended, log)
         self._runtimes = dict(runtimes)
         self._auto: Runtime | None = None
         self._starts: dict[str, _Start] = {}
-        self._expiry = Expiry(self.registry, self._expire, self._watch_memory, log)
+        self._expiry = Expiry(self.registry, self._expire, self._sweep, log)
         self._kept = {}
         self._adopting: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -139,7 +145,7 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
         async def end(sandbox: Sandbox) -> None:
             if end_sandboxes or not sandbox.runtime.capabilities.outlives:
                 async with self._room_for_ends:
-                    await self._stop(sandbox)
+                    await self._stop(sandbox, "shutdown")
             else:
                 await self._let_go(sandbox)
 
@@ -275,6 +281,14 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
             raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
         return request
 
+    def _filled_in(
+        self, request: StartRequest, runtime: Runtime, origin: StartRequest | None
+    ) -> StartRequest:
+        options = runtime.capabilities.options
+        network = self._admission.default_network
+        filled = filled_in(request, options, network, origin if request.snapshot_path else None)
+        return replace(filled, user=require_user(runtime, filled.user))
+
     async def _best_runtime(self) -> Runtime:
         if self._auto is not None:
             return self._auto
@@ -296,7 +310,7 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
             except BaseException as error:
                 sandbox.state = State.ERROR
                 self.registry.remove(sandbox)
-                sandbox.tell("failed", str(error) or "it was given up", rows.ended(sandbox.id))
+                sandbox.tell("failed", str(error) or "it was given up", rows.removed(sandbox.id))
                 raise
             finally:
                 self._starts.pop(sandbox.id, None)
@@ -304,7 +318,7 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
             if sandbox.guest.main_exit.done():
                 self._note_end(sandbox, sandbox.guest)
             sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.guest))
-            await sandbox.told("running")
+            await sandbox.told("running", "", rows.started(sandbox))
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Start what a sandbox is to run; its time begins once that runs."""
@@ -354,6 +368,7 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
             if sandbox.state is State.STOPPED:
                 return
             sandbox.state = State.STOPPED
+            sandbox.end("stopped")
             if sandbox.watcher is not None:
                 sandbox.watcher.cancel()
             try:

@@ -35,5 +35,10 @@ CREATE TABLE events (
 );
 """
 
-MIGRATIONS: Final = (_SANDBOXES_AND_EVENTS,)
+_ENDED_SANDBOXES: Final = """
+ALTER TABLE sandboxes ADD COLUMN info TEXT NOT NULL DEFAULT '';  -- JSON: what is told of one that has ended
+CREATE INDEX ended_sandboxes ON sandboxes (created_at, id) WHERE ended_at > 0;
+"""
+
+MIGRATIONS: Final = (_SANDBOXES_AND_EVENTS, _ENDED_SANDBOXES)
 """SQL by version: the first makes version 1. One that was released never changes."""

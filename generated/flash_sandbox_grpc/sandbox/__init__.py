@@ -1254,7 +1254,7 @@ class SandboxInfo(betterproto2.Message):
 
     status: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    State of the sandbox: creating, running, paused, stopped or error.
+    State of the sandbox: creating, running, paused, stopped, error or ended.
     """
 
     type: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -1330,6 +1330,16 @@ class SandboxInfo(betterproto2.Message):
     image_command: "bool" = betterproto2.field(18, betterproto2.TYPE_BOOL)
     """
     Whether its main process is the image's own command.
+    """
+
+    ended_at: "float" = betterproto2.field(19, betterproto2.TYPE_DOUBLE)
+    """
+    When it ended, in seconds of Unix time; 0 for a sandbox that is there.
+    """
+
+    end_cause: "str" = betterproto2.field(20, betterproto2.TYPE_STRING)
+    """
+    Why it ended; empty for a sandbox that has not.
     """
 
 

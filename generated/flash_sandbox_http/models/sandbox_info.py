@@ -16,7 +16,7 @@ class SandboxInfo:
     Attributes:
         id (str): ID of the sandbox.
         name (str): Name that its start gave it; empty for none.
-        status (str): State of the sandbox: creating, running, paused, stopped or error.
+        status (str): State of the sandbox: creating, running, paused, stopped, error or ended.
         type_ (str): Runtime that runs it.
         image (str): Image that it runs.
         command (list[str]): Main process and its arguments, as its start gave them.
@@ -32,6 +32,8 @@ class SandboxInfo:
         env (list[str]): Variables of every process besides the image's, each NAME=value.
         user (str): User that the main process and commands run as; empty for the runtime's default.
         image_command (bool): Whether its main process is the image's own command.
+        ended_at (float): When it ended, in seconds of Unix time; 0 for a sandbox that is there.
+        end_cause (str): Why it ended; empty for a sandbox that has not.
     """
 
     id: str
@@ -52,6 +54,8 @@ class SandboxInfo:
     env: list[str]
     user: str
     image_command: bool
+    ended_at: float
+    end_cause: str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,6 +95,10 @@ class SandboxInfo:
 
         image_command = self.image_command
 
+        ended_at = self.ended_at
+
+        end_cause = self.end_cause
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -113,6 +121,8 @@ class SandboxInfo:
                 "env": env,
                 "user": user,
                 "image_command": image_command,
+                "ended_at": ended_at,
+                "end_cause": end_cause,
             }
         )
 
@@ -157,6 +167,10 @@ class SandboxInfo:
 
         image_command = d.pop("image_command")
 
+        ended_at = d.pop("ended_at")
+
+        end_cause = d.pop("end_cause")
+
         sandbox_info = cls(
             id=id,
             name=name,
@@ -176,6 +190,8 @@ class SandboxInfo:
             env=env,
             user=user,
             image_command=image_command,
+            ended_at=ended_at,
+            end_cause=end_cause,
         )
 
         sandbox_info.additional_properties = d
