@@ -30,9 +30,11 @@ from typing import Any, Protocol
 
 from .sandbox import {names}
 
-__all__ = ("Channel", "Metadata", "{stub}")
+__all__ = ("Channel", "Metadata", "Parse", "Serialize", "{stub}")
 
 Metadata = Sequence[tuple[str, str | bytes]]
+Parse = Callable[[bytes], Any]
+Serialize = Callable[[Any], bytes]
 
 
 class Channel(Protocol):
@@ -41,10 +43,7 @@ class Channel(Protocol):
 
 _METHOD_OF_CHANNEL: Final = '''
     def {kind}(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
+        self, method: str, request_serializer: Serialize, response_deserializer: Parse
     ) -> Callable[..., Any]:
         """Return a function that makes a call, given its {message}, `timeout` and `metadata`."""
         ...
@@ -71,7 +70,7 @@ class {stub}:
         self,
         channel: Channel,
         *,
-        serialize: Callable[[Any], bytes] = bytes,
+        serialize: Serialize = bytes,
         parse: Callable[[Any, bytes], Any] = _parsed,
         prefix: str = "",
     ) -> None:

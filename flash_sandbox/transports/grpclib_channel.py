@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final, TypeVar, cast
 
 import grpclib.client
@@ -21,7 +21,6 @@ from ..address import Address
 from ..codecs.grpc import CLIENT_CODEC, ErrorDetailsCodec
 from ..errors import ClientClosedError, ProtocolError, SandboxConnectionError
 from .call import Call
-from .grpc_streams import Received
 from .grpclib_connection import Protocol
 from .grpclib_stream import Stream, WireDeadline
 from .http2_connection import NOT_HTTP2
@@ -32,6 +31,8 @@ __all__ = ["AsyncChannel", "AsyncStubCall"]
 
 T = TypeVar("T")
 
+# Messages of a stream that are taken from the connection ahead of the reader.
+_AHEAD: Final = 8
 _DETAILS_CODEC: Final = ErrorDetailsCodec()
 
 
@@ -199,12 +200,20 @@ class AsyncStubCall:
     async def stream(self, message: Any) -> AsyncGenerator[Any, None]:
         """Yield the messages of the answer to a message."""
         running_loop()
-        received: Received[Any] = Received()
+        received: asyncio.Queue[Any] = asyncio.Queue(_AHEAD)
         task = asyncio.create_task(self._receive(message, received))
         try:
-            while batch := await within(self._call.limit, received.take):
-                for each in batch:
-                    yield each
+            while True:
+                got = (
+                    await within(self._call.limit, received.get)
+                    if received.empty()
+                    else received.get_nowait()
+                )
+                if isinstance(got, Exception):
+                    raise got
+                if got is None:
+                    return
+                yield got
         finally:
             task.cancel()
             await asyncio.wait({task})
@@ -236,8 +245,8 @@ class AsyncStubCall:
             raise ProtocolError("the answer has no message")
         return message
 
-    async def _receive(self, message: Any, received: Received[Any]) -> None:
-        """Hand over what is answered, or why it is not."""
+    async def _receive(self, message: Any, received: asyncio.Queue[Any]) -> None:
+        """Hand over what is answered, and then None, or the error."""
         try:
             self._open = await self._channel.connected()
             async with aclosing(self._method(message)) as answers:
@@ -245,11 +254,13 @@ class AsyncStubCall:
                     await received.put(answer)
             if not self._concluded:
                 raise lost_stream(self._call.operation)
-            received.finish(None)
+            await received.put(None)
         except Exception as error:
-            received.finish(error)
-        except BaseException as error:
-            received.finish(ClientClosedError(f"the stream was given up: {error!r}"))
+            await received.put(error)
+        except asyncio.CancelledError as error:
+            # Nobody reads any more, or the event loop ends.
+            with suppress(asyncio.QueueFull):
+                received.put_nowait(ClientClosedError(f"the stream was given up: {error!r}"))
             raise
 
     def request(

@@ -50,15 +50,18 @@ class Stream(grpclib.client.Stream[Any, Any]):
     """One call.
 
     Attributes:
-        sent: Whether any of the request may have reached the server.
         half: The HTTP/2 stream, once there is one.
         limit: How long each of its steps may take; None for as long as it takes.
     """
 
-    sent = False
     limit: Limit | None = None
     half: Half | None = None
     concluded = False
+
+    @property
+    def sent(self) -> bool:
+        """Tell whether any of the request may have reached the server."""
+        return self.half is not None and self.half.id is not None
 
     @property
     def told(self) -> Mapping[str, Any] | None:
@@ -78,7 +81,6 @@ class Stream(grpclib.client.Stream[Any, Any]):
             await super().send_request(end=end)
         finally:
             BEGINNING.reset(token)
-        self.sent = True
 
     async def send_message(self, message: Any, *, end: bool = False) -> None:
         """Send a message, the last one where `end` is true."""

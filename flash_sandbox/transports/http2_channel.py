@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from flash_sandbox_grpc.sync_stub import Metadata, SandboxServiceSyncStub
+from flash_sandbox_grpc.sync_stub import Metadata, Parse, SandboxServiceSyncStub, Serialize
 from grpclib.metadata import USER_AGENT, encode_timeout
 
 from ..address import Address
@@ -51,8 +51,8 @@ class Channel:
         self._heads: dict[str, Headers] = {}
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
-        self._lock = threading.Lock()
-        self._room = threading.Semaphore(MOST_CONNECTIONS)
+        self._changed = threading.Condition()
+        self._taken = 0
         self._process = os.getpid()
         self._inherited: list[Connection] = []
         self._closed = False
@@ -77,25 +77,32 @@ class Channel:
         """Return one attempt of a call."""
         return StubCall(self, call, metadata)
 
-    @contextmanager
-    def connection(self, limit: Limit) -> Iterator[Connection]:
-        """Have a connection that no other call uses, once there may be another one."""
+    def acquire(self, limit: Limit) -> Connection:
+        """Return a connection that no other call uses, once there may be another one; `release` it."""
         self._leave_the_parent()
-        room = self._room
-        if not room.acquire(timeout=limit.remaining()):
-            raise limit.passed()
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._taken < MOST_CONNECTIONS, limit.remaining()):
+                raise limit.passed()
+            self._taken += 1
         try:
-            connection = self._idle_one(limit) or self._new_one(limit)
-            try:
-                yield connection
-            finally:
-                self._release(connection)
-        finally:
-            room.release()
+            return self._idle_one(limit) or self._new_one(limit)
+        except BaseException:
+            self._untake()
+            raise
+
+    def release(self, connection: Connection) -> None:
+        """Keep a connection for the next call, or close it."""
+        self._put_back(connection)
+        self._untake()
+
+    def _untake(self) -> None:
+        with self._changed:
+            self._taken -= 1
+            self._changed.notify()
 
     def _idle_one(self, limit: Limit) -> Connection | None:
         while True:
-            with self._lock:
+            with self._changed:
                 if self._closed:
                     raise ClientClosedError("the client was closed")
                 if not self._idle:
@@ -105,7 +112,7 @@ class Channel:
             connection.limit = limit
             if connection.still_open():
                 return connection
-            self._release(connection)
+            self._put_back(connection)
 
     def _new_one(self, limit: Limit) -> Connection:
         try:
@@ -118,12 +125,12 @@ class Channel:
                 raise
             detail = f"cannot connect to {self.address}: {error}"
             raise SandboxConnectionError(detail) from error
-        with self._lock:
+        with self._changed:
             self._busy.add(connection)
         return connection
 
-    def _release(self, connection: Connection) -> None:
-        with self._lock:
+    def _put_back(self, connection: Connection) -> None:
+        with self._changed:
             self._busy.discard(connection)
             kept = connection.idle and not self._closed and len(self._idle) < MOST_IDLE
             if kept:
@@ -136,8 +143,8 @@ class Channel:
             # After a fork the connections belong to the parent. They are kept, untouched, and so is the
             # lock, which a thread of the parent may have held.
             self._inherited += [*self._idle, *self._busy]
-            self._idle, self._busy, self._lock = [], set(), threading.Lock()
-            self._room = threading.Semaphore(MOST_CONNECTIONS)
+            self._idle, self._busy = [], set()
+            self._changed, self._taken = threading.Condition(), 0
             self._process = os.getpid()
 
     def close(self) -> None:
@@ -145,7 +152,7 @@ class Channel:
         self._closed = True
         if self._process != os.getpid():
             return
-        with self._lock:
+        with self._changed:
             idle, self._idle = self._idle, []
             for connection in self._busy:
                 connection.abort()
@@ -202,30 +209,24 @@ class StubCall:
         return self._connection is not None and self._connection.is_answered()
 
     def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
+        self, method: str, request_serializer: Serialize, response_deserializer: Parse
     ) -> Callable[..., Any]:
         """Return a function that makes a call of `method`; see `grpc.Channel`."""
 
-        def call(message: Any, *, timeout: float | None, metadata: Metadata) -> Any:
-            with self._begun(method, metadata, timeout) as connection:
+        def call(message: Any, **options: Any) -> Any:
+            with self._begun(method, **options) as connection:
                 _send(connection, request_serializer(message), end=True)
                 return Answer(connection, self._call).only(response_deserializer)
 
         return call
 
     def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
+        self, method: str, request_serializer: Serialize, response_deserializer: Parse
     ) -> Callable[..., Any]:
         """Return a function that makes a call whose answer is a stream."""
 
-        def call(message: Any, *, timeout: float | None, metadata: Metadata) -> Iterator[Any]:
-            with self._begun(method, metadata, timeout) as connection:
+        def call(message: Any, **options: Any) -> Iterator[Any]:
+            with self._begun(method, **options) as connection:
                 _send(connection, request_serializer(message), end=True)
                 answer = Answer(connection, self._call)
                 while (data := answer.receive()) is not None:
@@ -234,15 +235,12 @@ class StubCall:
         return call
 
     def stream_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
+        self, method: str, request_serializer: Serialize, response_deserializer: Parse
     ) -> Callable[..., Any]:
         """Return a function that makes a call whose request is a stream."""
 
-        def call(messages: Iterable[Any], *, timeout: float | None, metadata: Metadata) -> Any:
-            with self._begun(method, metadata, timeout) as connection:
+        def call(messages: Iterable[Any], **options: Any) -> Any:
+            with self._begun(method, **options) as connection:
                 for message in messages:
                     _send(connection, request_serializer(message))
                 if connection.headers is None:
@@ -252,20 +250,22 @@ class StubCall:
         return call
 
     @contextmanager
-    def _begun(self, method: str, metadata: Metadata, timeout: float | None) -> Iterator[Connection]:
+    def _begun(self, path: str, metadata: Metadata, timeout: float | None) -> Iterator[Connection]:
         deadline = self._call.deadline
-        with self._channel.connection(deadline) as connection:
-            headers = self._channel.head(method) + _encoded(metadata)
+        connection = self._channel.acquire(deadline)
+        try:
+            headers = self._channel.head(path) + _encoded(metadata)
             remaining = None if timeout is None else deadline.remaining()
-            connection.limit = self._call.limit
             if remaining is not None:
                 headers += _encoded([("grpc-timeout", encode_timeout(wire_seconds(remaining)))])
+            connection.limit = self._call.limit
             connection.request(headers)
             self._connection = connection
-            try:
-                yield connection
-            finally:
+            yield connection
+        finally:
+            if self._connection is not None:
                 self.sent, self.told = connection.sent, connection.trailers or connection.headers
+            self._channel.release(connection)
 
 
 def _send(connection: Connection, data: bytes, *, end: bool = False) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "NOT_HTTP2",
     "STREAM_WINDOW_BYTES",
     "ClientConnection",
+    "HeaderEncoder",
     "Pings",
     "RefusedError",
     "was_refused",
@@ -77,8 +78,11 @@ def was_refused(error: StreamTerminatedError) -> bool:
     return isinstance(error, RefusedError) or (text.endswith("error_code: 7") and "reset" in text)
 
 
-class _Encoder(Encoder):
-    """Remember the encoded form of headers that leave the table as it is: most calls send the same ones."""
+class HeaderEncoder(Encoder):
+    """Remember the encoded form of headers that leave the table as it is: most calls send the same ones.
+
+    It does without Huffman's code, which takes longer to write and to read than what it saves takes to send.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +114,7 @@ class ClientConnection(H2Connection):
 
     def __init__(self) -> None:
         super().__init__(config=H2_CONFIGURATION)
-        self.encoder = _Encoder()
+        self.encoder = HeaderEncoder()
         self.leaving = False
         self.head: bytes | None = b""
         self.reader = FrameReader()

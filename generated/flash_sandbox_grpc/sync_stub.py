@@ -77,37 +77,30 @@ from .sandbox import (
     WriteStdinResponse,
 )
 
-__all__ = ("Channel", "Metadata", "SandboxServiceSyncStub")
+__all__ = ("Channel", "Metadata", "Parse", "Serialize", "SandboxServiceSyncStub")
 
 Metadata = Sequence[tuple[str, str | bytes]]
+Parse = Callable[[bytes], Any]
+Serialize = Callable[[Any], bytes]
 
 
 class Channel(Protocol):
     """Makes calls. ``grpc.Channel`` is one, and so is ``grpc.aio.Channel``, whose answers are awaited."""
 
     def stream_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
+        self, method: str, request_serializer: Serialize, response_deserializer: Parse
     ) -> Callable[..., Any]:
         """Return a function that makes a call, given its messages, `timeout` and `metadata`."""
         ...
 
     def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
+        self, method: str, request_serializer: Serialize, response_deserializer: Parse
     ) -> Callable[..., Any]:
         """Return a function that makes a call, given its message, `timeout` and `metadata`."""
         ...
 
     def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Any], bytes],
-        response_deserializer: Callable[[bytes], Any],
+        self, method: str, request_serializer: Serialize, response_deserializer: Parse
     ) -> Callable[..., Any]:
         """Return a function that makes a call, given its message, `timeout` and `metadata`."""
         ...
@@ -132,7 +125,7 @@ class SandboxServiceSyncStub:
         self,
         channel: Channel,
         *,
-        serialize: Callable[[Any], bytes] = bytes,
+        serialize: Serialize = bytes,
         parse: Callable[[Any, bytes], Any] = _parsed,
         prefix: str = "",
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from grpclib.exceptions import GRPCError
@@ -11,6 +11,7 @@ from grpclib.metadata import encode_bin_value, encode_grpc_message
 from grpclib.protocol import Stream
 from h2.connection import H2Connection
 from h2.exceptions import StreamClosedError
+from hpack import NeverIndexedHeaderTuple
 
 from ...codecs import MAX_REQUEST_BYTES
 from ...codecs.grpc import SERVER_CODEC, ErrorDetailsCodec
@@ -88,14 +89,14 @@ class IncomingCall:
     async def send(self, message: Any, metadata: Mapping[str, str]) -> None:
         """Send a message; before the first one, `metadata`."""
         if not self._begun:
-            await self._stream.send_headers([*_head("200"), *metadata.items()])
+            await self._stream.send_headers([*_head("200"), *_unindexed(metadata)])
             self._begun = True
         data = SERVER_CODEC.encode(message, type(message))
         await self._stream.send_data(_PREFIX.pack(False, len(data)) + data)
 
     async def succeed(self, metadata: Mapping[str, str]) -> None:
         """End the call with OK."""
-        head = [] if self._begun else [*_head("200"), *metadata.items()]
+        head = [] if self._begun else [*_head("200"), *_unindexed(metadata)]
         await self._stream.send_headers([*head, ("grpc-status", "0")], end_stream=True)
 
     async def fail(self, failure: GRPCError, metadata: Mapping[str, str]) -> None:
@@ -113,7 +114,7 @@ class IncomingCall:
             ("grpc-status", str(failure.status.value)),
             ("grpc-message", encode_grpc_message(failure.message or "")),
             ("grpc-status-details-bin", encode_bin_value(details).decode("ascii")),
-            *metadata.items(),
+            *_unindexed(metadata),
         ]
         self._h2.send_headers(self._stream.id, headers, end_stream=True)
         if self._stream.closable:
@@ -124,6 +125,11 @@ class IncomingCall:
 
 def _head(status: str) -> _Headers:
     return [(":status", status), ("content-type", _CONTENT_TYPES[0])]
+
+
+def _unindexed(metadata: Mapping[str, str]) -> Iterable[Any]:
+    """Return headers that no other call will have again, so that neither end keeps them in its table."""
+    return (NeverIndexedHeaderTuple(*pair) for pair in metadata.items())
 
 
 def _malformed(headers: Mapping[str, str]) -> tuple[str, str] | None:

@@ -22,6 +22,7 @@ from h2.events import DataReceived, Event
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes
 
+from ...transports.http2_connection import HeaderEncoder
 from .connection import Connection
 from .connections import BACKLOG, Connections
 from .grpc_calls import Answer, IncomingCall
@@ -149,6 +150,7 @@ class _Protocol(H2Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._protocols.add(self)
         h2 = self._own_handler.h2 = H2Connection(_H2_CONFIGURATION)
+        h2.encoder = HeaderEncoder()
         h2.initiate_connection()
         h2.increment_flow_control_window(_WINDOW_BYTES - h2.local_settings.initial_window_size)
         h2.update_settings(
