@@ -21,6 +21,7 @@
  * It has one thread, waits only in poll(2), and leaves what may take long to processes of their own. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -301,35 +302,34 @@ static void clear_environment(void) {
     clearenv();
 }
 
-/* Take an option from the front of the command line, with its value if it has one. */
-static bool take_option(int *count, char ***arguments, const char *name, const char **value) {
-    int size = value ? 2 : 1;
-    if (*count < size || strcmp((*arguments)[0], name) != 0) return false;
-    if (value) *value = (*arguments)[1];
-    *count -= size;
-    *arguments += size;
-    return true;
-}
+static const struct option options[] = {
+    {"inherited", required_argument, NULL, 'i'},
+    {"dial", required_argument, NULL, 'd'},
+    {"stdio", no_argument, NULL, 's'},
+    {"cgroup", required_argument, NULL, 'c'},
+    {"gvisor", no_argument, NULL, 'g'},
+    {"confine", required_argument, NULL, 'f'},
+    {"unlink", no_argument, NULL, 'u'},
+    {NULL, 0, NULL, 0},
+};
 
-static bool read_stream(int *count, char ***arguments) {
-    const char *value;
-    if (take_option(count, arguments, "--inherited", &value))
-        stream_open(STREAM_INHERITED, NULL, atoi(value));
-    else if (take_option(count, arguments, "--dial", &value)) stream_open(STREAM_DIALLED, value, -1);
-    else if (take_option(count, arguments, "--stdio", NULL)) stream_open(STREAM_STDIO, NULL, -1);
-    else return false;
-    return true;
-}
-
-static void read_kernel(int *count, char ***arguments) {
-    const char *value;
-    if (take_option(count, arguments, "--cgroup", &value)) cgroups_use(atoi(value));
-    else if (take_option(count, arguments, "--gvisor", NULL)) gvisor_prepare();
-}
-
-static void read_filter(int *count, char ***arguments) {
-    const char *value;
-    if (take_option(count, arguments, "--confine", &value)) filter = atoi(value);
+/* False where there is no stream among them, or anything that is no option. */
+static bool read_options(int count, char **arguments) {
+    bool has_stream = false;
+    for (int option; (option = getopt_long(count, arguments, "", options, NULL)) >= 0;) {
+        switch (option) {
+        case 'i': stream_open(STREAM_INHERITED, NULL, atoi(optarg)); break;
+        case 'd': stream_open(STREAM_DIALLED, optarg, -1); break;
+        case 's': stream_open(STREAM_STDIO, NULL, -1); break;
+        case 'c': cgroups_use(atoi(optarg)); break;
+        case 'g': gvisor_prepare(); break;
+        case 'f': filter = atoi(optarg); break;
+        case 'u': unlink(arguments[0]); break;
+        default: return false;
+        }
+        has_stream |= strchr("ids", option) != NULL;
+    }
+    return has_stream && optind == count;
 }
 
 int main(int count, char **arguments) {
@@ -337,13 +337,7 @@ int main(int count, char **arguments) {
     if (count > 2 && !strcmp(arguments[1], "--launch")) launch(arguments + 2);
     /* It stops all processes that it can see, at times: those of its sandbox, and no others. */
     if (getpid() != 1) return fprintf(stderr, "the guest agent must be process 1 of a PID namespace\n"), 2;
-    const char *program = arguments[0];
-    count--, arguments++;
-    bool known = read_stream(&count, &arguments);
-    read_kernel(&count, &arguments);
-    read_filter(&count, &arguments);
-    if (take_option(&count, &arguments, "--unlink", NULL)) unlink(program);
-    if (!known || count) {
+    if (!read_options(count, arguments)) {
         static const char usage[] = "--inherited FD | --dial PATH | --stdio [--cgroup FD | --gvisor] [--confine FD] [--unlink]";
         return fprintf(stderr, "usage: agent %s\n", usage), 2;
     }

@@ -20,7 +20,7 @@ from ...errors import Reason, SandboxError, SandboxTimeoutError, error_for
 from .channel import Channel
 from .entries import MAX_ENTRY, ByteSource, Malformed, parsed_entry, shown
 from .messages import encoded_number, serialize
-from .tasks import Task
+from .tasks import MAX_PIECE, Task
 
 __all__ = ["CAUSES", "FileWorker", "Kind", "failure", "tolerating", "within"]
 
@@ -63,7 +63,6 @@ _INVALID: Final = {
 """What EINVAL means."""
 
 _MAX_OWED: Final = 256
-_SENT_TOGETHER: Final = 32_768
 _MAX_IDLE: Final = 4
 _IDLE_SECONDS: Final = 5.0
 
@@ -153,7 +152,8 @@ class FileWorker:
             SandboxError: It has ended.
         """
         self._put(encoded_number(skipped), encoded_number(len(data)), data)
-        if self._unsent_size >= _SENT_TOGETHER and not await self._send():
+        # Whole pieces of input: the rest of one would take as many steps as all of it.
+        if self._unsent_size >= MAX_PIECE and not await self._send(MAX_PIECE):
             # The answers tell what has failed.
             await self.settle()
 
@@ -161,11 +161,13 @@ class FileWorker:
         self._unsent += parts
         self._unsent_size += sum(map(len, parts))
 
-    async def _send(self) -> bool:
-        """Send what is unsent; False where the worker has ended."""
+    async def _send(self, unit: int = 1) -> bool:
+        """Send what is unsent, in multiples of `unit` bytes; False where the worker has ended."""
         data = b"".join(self._unsent)
-        self._unsent.clear()
-        self._unsent_size = 0
+        self._unsent_size %= unit
+        rest = len(data) - self._unsent_size
+        self._unsent = [data[rest:]] if self._unsent_size else []
+        data = data[:rest]
         async with within(self._stall_seconds, self._path):
             return await self._task.write(data)
 
