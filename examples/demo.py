@@ -20,9 +20,9 @@ def main() -> int:
     watch = Watch()
     with any_orchestrator() as orchestrator, watch:
         print(f"--- HTTP, {orchestrator.http_address}")
-        quick_start("http", orchestrator.http_address)
+        quick_start(orchestrator.http_address)
         print(f"--- gRPC, {orchestrator.grpc_address}")
-        quick_start("grpc", orchestrator.grpc_address)
+        quick_start(f"grpc://{orchestrator.grpc_address}")
     assert orchestrator.state_dir is not None
     left = watch.left_behind(orchestrator.state_dir)
     print("--- Left behind")
@@ -31,8 +31,8 @@ def main() -> int:
     return 1 if any(remaining for _, remaining in left.values()) else 0
 
 
-def quick_start(transport: str, address: str) -> None:
-    example = Path(__file__).with_name(f"quickstart_{transport}.py")
+def quick_start(address: str) -> None:
+    example = Path(__file__).with_name("quickstart.py")
     runpy.run_path(str(example))["main"](address)
 
 

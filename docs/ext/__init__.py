@@ -21,6 +21,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "models": classes.models,
     "operations": operations.reference,
     "repeats": tables.repeats,
+    "types": classes.types,
     "words": classes.words,
 }
 """What can be generated, by the name that a page asks for it by; each is Markdown."""

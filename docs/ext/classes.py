@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from sphinx.pycode import ModuleAnalyzer
 
 import flash_sandbox
 from codegen import openapi
 from flash_sandbox import models as model_module
 from flash_sandbox.errors import classes as error_module
 
-__all__ = ["errors", "models", "words"]
+__all__ = ["errors", "models", "types", "words"]
 
 _ROOT: Final = Path(__file__).parents[2]
+# What defines names that are neither classes nor words.
+_MODULES: Final = ("flash_sandbox.options", "flash_sandbox.transports.base")
 
 
 def errors() -> str:
@@ -37,6 +42,19 @@ def words() -> str:
         f".. py:data:: {word.name}\n\n   {word.doc} {', '.join(f'``{value}``' for value in word.values)}.\n\n"
         for word in openapi.load(_ROOT).words
     )
+    return f"```{{eval-rst}}\n.. currentmodule:: flash_sandbox\n\n{''.join(parts)}```"
+
+
+def types() -> str:
+    """Return every other exported name, with the text that stands below its definition."""
+    parts = []
+    for module in _MODULES:
+        texts = ModuleAnalyzer.for_module(module).find_attr_docs()
+        for (_, name), lines in texts.items():
+            if name in flash_sandbox.__all__:
+                value = re.sub(r"typing\.|collections\.abc\.", "", str(getattr(flash_sandbox, name)))
+                text = "".join(f"   {line}\n" for line in lines)
+                parts.append(f".. py:data:: {name}\n   :value: {value}\n\n{text}\n")
     return f"```{{eval-rst}}\n.. currentmodule:: flash_sandbox\n\n{''.join(parts)}```"
 
 

@@ -35,6 +35,7 @@ def shows_the_quick_start(output: str) -> None:
         assert re.search(
             rf"Output: Hello from {transport}!\n"
             r"Exit code: 0\n"
+            r"Sorted: \['Ada', 'Grace'\]\n"
             r"Status: running\n"
             r"Memory: [1-9]\d* / \d+\n"
             r"CPU: \d+\.\d%\n"

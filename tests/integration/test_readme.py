@@ -31,6 +31,7 @@ def to_this_orchestrator(orchestrator: Orchestrator) -> Iterator[dict[str, str]]
     return {
         "port=8080": f"port={orchestrator.http_address.rpartition(':')[2]}",
         "port=50051": f"port={orchestrator.grpc_address.rpartition(':')[2]}",
+        "localhost:50051": orchestrator.grpc_address,
         'host="localhost")': f'host="localhost", port={orchestrator.grpc_address.rpartition(":")[2]})',
     }
 
