@@ -8,6 +8,7 @@ at the same time. What a caller that goes away has begun is completed or undone,
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -323,7 +324,12 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
     async def _launch(self, sandbox: Sandbox) -> None:
         """Start what a sandbox is to run; its time begins once that runs."""
         runtime = sandbox.runtime
-        sandbox.created = await runtime.create(sandbox.id, sandbox.request)
+        try:
+            sandbox.created = await runtime.create(sandbox.id, sandbox.request)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UnavailableError(f"the orchestrator's disk is full: {error.strerror}") from error
         try:
             sandbox.agent = self._guest_of(sandbox)
             await unless_ended(sandbox, _begin(sandbox, sandbox.created))

@@ -25,6 +25,7 @@ from ....errors import (
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
+    UnavailableError,
 )
 from ....models import SnapshotInfo, SnapshotResult, StartRequest
 from ...archives.supplied import write_supplied
@@ -328,7 +329,11 @@ class GvisorRuntime:
             return root
         if self._host_root is None:
             lower = self._roots / secrets.token_hex(8)
-            shutil.copytree(root.lower, lower, symlinks=True)
+            try:
+                shutil.copytree(root.lower, lower, symlinks=True)
+            except OSError as error:
+                remove_tree(lower)
+                raise UnavailableError(f"the host's image cannot be copied: {error}") from error
             give_away(lower)
             self._host_root = replace(root, lower=lower)
         return self._host_root

@@ -1,0 +1,62 @@
+"""The disk of the state directory is full: calls fail clearly, nothing that was acknowledged is lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from inside import wait_until
+from small_disk import SmallDisk, small_disk
+from test_restart import Kind, Survivor, kind
+
+from flash_sandbox import HTTPClient, SandboxNotFoundError, UnavailableError
+
+__all__ = ["kind"]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path / "disk", 100) as disk:
+        yield disk
+
+
+def refused(client: HTTPClient, survivor: Survivor) -> None:
+    """Fail unless a start is refused for want of room."""
+    with pytest.raises(UnavailableError, match=r"(?i)no space left on device|disk is full"):
+        survivor.start(client.with_options(max_retries=0))
+
+
+def has_started(client: HTTPClient, survivor: Survivor) -> bool:
+    with suppress(UnavailableError):
+        survivor.start(client.with_options(max_retries=0))
+        return True
+    return False
+
+
+def test_it_goes_on_once_there_is_room(kind: Kind, disk: SmallDisk) -> None:
+    survivor = Survivor(*kind, disk.path / "state", signal.SIGKILL)
+    with survivor.serving() as (serving, client):
+        one, other = survivor.start(client), survivor.start(client)
+        process = client.start_process(one, ["sleep", "900"])
+        disk.fill()
+        refused(client, survivor)
+        assert client.exec_command(one, ["echo", "on"]).stdout == "on\n"
+        client.stop_sandbox(other)
+        assert [info.id for info in client.list_sandboxes().sandboxes] == [one]
+        survivor.end(serving)
+    disk.empty()
+    with survivor.serving() as (serving, client):
+        assert [info.id for info in client.list_sandboxes().sandboxes] == [one]
+        assert [info.process_id for info in client.list_processes(one) if info.running] == [process]
+        disk.fill()
+        refused(client, survivor)
+        disk.empty()
+        wait_until(lambda: has_started(client, survivor), "room")
+        survivor.end(serving)
+    with survivor.last() as client:
+        assert len(client.list_sandboxes().sandboxes) == 2
+        with pytest.raises(SandboxNotFoundError):
+            client.get_status(other)
