@@ -59,7 +59,7 @@ def assert_refused(store: Snapshots, path: Path | str) -> None:
 
 def test_what_was_written_is_read(store, path):
     with store.reading(str(path)) as snapshot:
-        assert (snapshot.runtime, snapshot.image) == ("bubblewrap", "host")
+        assert (snapshot.manifest.runtime, snapshot.manifest.image) == ("bubblewrap", "host")
         assert snapshot.manifest.image_digest == "sha256:abc"
         assert snapshot.manifest.details == {"note": "kept"}
         assert snapshot.manifest.size == path.stat().st_size
@@ -83,7 +83,7 @@ def test_one_whose_manifest_is_of_an_older_orchestrator_is_read(store, path):
     manifest_of(path).write_text(json.dumps(fields))
     assert store.origin(str(path)) == StartRequest()
     with store.reading(str(path)) as snapshot:
-        assert snapshot.image == "host"
+        assert snapshot.manifest.image == "host"
 
 
 def test_what_its_sandbox_was_started_with_is_authenticated(store, path):
@@ -202,14 +202,14 @@ def test_another_runtimes_snapshot_is_refused(store, path):
         store.reading(str(path)) as snapshot,
         pytest.raises(InvalidArgumentError, match="made by the bubblewrap"),
     ):
-        snapshot.require_runtime("gvisor")
+        snapshot.manifest.require_runtime("gvisor")
 
 
 def test_the_image_may_be_named_again_but_not_changed(store, path):
     with store.reading(str(path)) as snapshot:
-        assert snapshot.image_for("") == snapshot.image_for("host") == "host"
+        assert snapshot.manifest.image_for("") == snapshot.manifest.image_for("host") == "host"
         with pytest.raises(InvalidArgumentError, match="is of image 'host'"):
-            snapshot.image_for("alpine")
+            snapshot.manifest.image_for("alpine")
 
 
 def test_the_store_lists_what_is_authentic_the_oldest_first(store, path, several, layer):
@@ -303,4 +303,4 @@ def test_a_reopened_store_keeps_its_key(store, path, tmp_path):
     again = Snapshots(tmp_path / "snapshots")
     again.open()
     with again.reading(str(path)) as snapshot:
-        assert snapshot.image == "host"
+        assert snapshot.manifest.image == "host"

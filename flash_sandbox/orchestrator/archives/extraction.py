@@ -287,12 +287,16 @@ class Extraction:
 
     def _keep_whiteout(self, path: str, name: str, whole: str) -> None:
         if name == OPAQUE:
-            os.setxattr(os.path.dirname(path), OPAQUE_XATTR, b"y")
+            directory = os.path.dirname(path)
+            for child in os.listdir(directory):
+                self._hide(os.path.join(directory, child))
+            os.setxattr(directory, OPAQUE_XATTR, b"y")
             return
         hidden = name.removeprefix(WHITEOUT)
         if hidden in ("", ".", ".."):
             raise _refused_entry(whole, "is no whiteout")
         target = os.path.join(os.path.dirname(path), hidden)
+        self._replace(target, keep_directory=False)
         # Device 0:0 is overlayfs's mark of a deletion; since Linux 5.8 it needs no privilege.
         os.mknod(target, stat.S_IFCHR, os.makedev(0, 0))
         self._give_away(target)

@@ -22,11 +22,11 @@ from typing import IO, Final
 
 from ...errors import InvalidArgumentError, UnavailableError, WrongStateError
 from ..linux.id_range import IdRange
-from ..linux.tree_walk import Entry, TreeChanged, open_file, walk
+from ..linux.tree_walk import Entry, TreeChanged, open_file, remove_tree, walk
 from .extraction import OPAQUE, OPAQUE_XATTR, OVERLAY_XATTRS, WHITEOUT, XATTR_HEADER, Extraction, Whiteouts
 from .supplied import has_place_in
 
-__all__ = ["MAX_DEPTH", "MAX_PATH_BYTES", "pack_layer", "restore_layer", "unpack_layer"]
+__all__ = ["MAX_DEPTH", "MAX_PATH_BYTES", "merge_layers", "mountable_over", "pack_layer", "unpack_layer"]
 
 MAX_PATH_BYTES: Final = 3072
 """The longest path in a layer that is packed: of Linux's 4096, the rest is for the store's own."""
@@ -76,32 +76,61 @@ def pack_layer(layer: Path, target: Path, owners: IdRange | None = None) -> None
         raise
 
 
-def unpack_layer(file: IO[bytes], layer: Path, owners: IdRange | None) -> None:
-    """Fill an empty upper directory from what `pack_layer` wrote.
+def unpack_layer(file: IO[bytes], layer: Path, owners: IdRange | None) -> int:
+    """Fill an empty directory from what `pack_layer` wrote, for overlayfs to lay over others.
 
     Args:
         file: The tar file.
         layer: The directory.
         owners: The sandbox's users; None where root is the only one, and the caller.
+
+    Returns:
+        The bytes of its files.
     """
-    extraction = Extraction(layer, owners=owners, whiteouts=Whiteouts.OVERLAY)
-    extraction.add(file)
-    extraction.finish()
+    return _unpack([file], layer, owners)
 
 
-def restore_layer(
-    file: IO[bytes],
-    layer: Path,
-    owners: IdRange | None,
-    mount_points: Sequence[str],
-    supplied: Sequence[str],
-) -> tuple[str, ...]:
-    """Fill the layer of a sandbox that is to be started; of what is mounted over it, nothing follows a link.
+def merge_layers(
+    files: Sequence[IO[bytes]], layer: Path, target: Path, scratch: Path, owners: IdRange | None = None
+) -> None:
+    """Write several layers, and a writable one at rest above them, as one.
 
     Args:
-        file: The tar file.
-        layer: The directory.
-        owners: As `unpack_layer` takes them.
+        files: What `pack_layer` wrote of the lower ones, the lowest first.
+        layer: The upper directory.
+        target: The file to make, as `pack_layer` does.
+        scratch: A directory for what is made on the way; it is made and removed.
+        owners: The sandbox's users; None where root is the only one.
+
+    Raises:
+        UnavailableError: The disk has not got the room.
+        ConflictError: As with `pack_layer`.
+    """
+    scratch.mkdir(mode=0o700)
+    try:
+        top, merged = scratch / "top.tar", scratch / "merged"
+        merged.mkdir()
+        pack_layer(layer, top, owners)
+        with top.open("rb") as file:
+            _unpack([*files, file], merged, owners)
+        pack_layer(merged, target, owners)
+    finally:
+        remove_tree(scratch)
+
+
+def _unpack(files: Sequence[IO[bytes]], layer: Path, owners: IdRange | None) -> int:
+    extraction = Extraction(layer, owners=owners, whiteouts=Whiteouts.OVERLAY)
+    for file in files:
+        extraction.add(file)
+    extraction.finish()
+    return extraction.total_bytes
+
+
+def mountable_over(layer: Path, mount_points: Sequence[str], supplied: Sequence[str]) -> tuple[str, ...]:
+    """Tell what can be mounted over a layer that a sandbox has written; nothing of that follows a link.
+
+    Args:
+        layer: Its directory.
         mount_points: Names at the top of the sandbox where file systems are mounted.
         supplied: Names, below /etc, of files to be mounted over it.
 
@@ -111,7 +140,6 @@ def restore_layer(
     Raises:
         InvalidArgumentError: Something else can then not be mounted.
     """
-    unpack_layer(file, layer, owners)
     for name in mount_points:
         if (layer / name).is_symlink():
             raise InvalidArgumentError(f"the snapshot cannot be started from: its /{name} is a link")

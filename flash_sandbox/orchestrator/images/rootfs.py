@@ -10,10 +10,11 @@ import asyncio
 import os
 import posixpath
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from ...errors import InvalidArgumentError
 from ..archives.supplied import lacking, supply
@@ -180,6 +181,10 @@ class Images:
             chain: The `chain` of its `RootFilesystem`.
         """
         return self._store.hold(chain)
+
+    async def layer(self, digest: str, opened: Callable[[], AbstractContextManager[IO[bytes]]]) -> Lease:
+        """Return an unpacked layer of a snapshot; see `ImageStore.layer`."""
+        return await self._store.layer(digest, opened)
 
     def _allowed(self, source: Source) -> Path:
         try:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -19,6 +19,7 @@ from typing import IO, Final
 
 from ...errors import InternalServerError, InvalidArgumentError
 from ..archives.bounded_tar import Bounds
+from ..archives.layers import unpack_layer
 from ..cancellation import completed
 from ..linux.locks import exclusive, try_lock
 from ..linux.user_ids import UserIds
@@ -30,6 +31,7 @@ from .pulling import Pull, Report
 from .records import Record, Records
 from .references import Kind, Source, is_same_image, not_usable
 from .trees import Lease, Tree, Trees
+from .unpacking import unpack
 
 __all__ = ["DEFAULT_MAX_BYTES", "DEFAULT_REGISTRIES", "Image", "ImageStore", "StoredImage"]
 
@@ -286,23 +288,54 @@ class ImageStore:
     async def _unpacked(
         self, source: Source, description: Description, opener: _Opener, stack: ExitStack
     ) -> Lease:
+        ids = self._user_ids
         async with exclusive(self._lock("tree", description.chain)):
             lease = self._trees.lease(description.chain)
             if lease is not None:
                 return lease
             files = await opener(stack)
             self._report("image unpacking", image=source.name, digest=description.digest)
-            make = partial(self._trees.make, description=description, files=files, bounds=self._bounds)
-            making = asyncio.ensure_future(asyncio.to_thread(make))
-            try:
-                lease = await asyncio.shield(making)
-            except asyncio.CancelledError:
-                # The thread cannot be stopped, and the lock is not to be given up before it ends.
-                await asyncio.wait({making})
-                if making.exception() is None:
-                    making.result().release()
-                raise
+
+            def fill(tree: Path) -> int:
+                return ids.work.run(unpack, tree, description, files, self._bounds, ids.of_images)
+
+            lease = await self._made(description.chain, fill)
         self._report("image ready", image=source.name, digest=description.digest)
+        return lease
+
+    async def _made(self, chain: str, fill: Callable[[Path], int]) -> Lease:
+        making = asyncio.ensure_future(asyncio.to_thread(self._trees.make, chain, fill))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped, and the lock is not to be given up before it ends.
+            await asyncio.wait({making})
+            if making.exception() is None:
+                making.result().release()
+            raise
+
+    async def layer(self, digest: str, opened: Callable[[], AbstractContextManager[IO[bytes]]]) -> Lease:
+        """Return an unpacked layer, which goes by its digest and is unpacked once. It stays until released.
+
+        Args:
+            digest: Digest of the layer as `pack_layer` wrote it.
+            opened: Opens it, where it is not here yet, as what it is to be.
+        """
+        ids = self._user_ids
+
+        def fill(tree: Path) -> int:
+            with opened() as file:
+                return ids.work.run(unpack_layer, file, tree, ids.of_images)
+
+        async with exclusive(self._lock("tree", digest)):
+            if (lease := self._trees.lease(digest)) is not None:
+                return lease
+            lease = await self._made(digest, fill)
+        try:
+            await asyncio.to_thread(self.evict)
+        except BaseException:
+            lease.release()
+            raise
         return lease
 
     # Keeping

@@ -13,19 +13,16 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from ...errors import InternalServerError
-from ..archives.bounded_tar import Bounds
 from ..linux.locks import is_still
 from ..linux.tree_walk import remove_tree
 from ..linux.user_ids import UserIds
-from .local import Description
-from .unpacking import unpack
 
 __all__ = ["Lease", "Tree", "Trees"]
 
@@ -36,7 +33,7 @@ _PARTIAL: Final = ".partial"
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """An unpacked root file system.
+    """An unpacked root file system, or a layer that lies over some.
 
     Attributes:
         chain: Digest of what made it.
@@ -96,15 +93,14 @@ class Trees:
                 return lease
         return None
 
-    def make(self, description: Description, files: Sequence[IO[bytes]], bounds: Bounds) -> Lease:
+    def make(self, chain: str, fill: Callable[[Path], int]) -> Lease:
         """Make one and take it into use. Only for whoever holds the lock for its name.
 
         Args:
-            description: The image.
-            files: Its layers, the lowest first.
-            bounds: What it may take.
+            chain: Digest of what it is made of.
+            fill: Fills an empty directory, and returns the bytes of its files.
         """
-        target = next(self._paths(description.chain))
+        target = next(self._paths(chain))
         building = _partial(target)
         self._remove(building)
         building.mkdir(mode=0o755)
@@ -112,9 +108,7 @@ class Trees:
             tree = building / _TREE
             tree.mkdir()
             tree.chmod(0o755)
-            ids = self._user_ids
-            size = ids.work.run(unpack, tree, description, files, bounds, ids.of_images)
-            (building / _SIZE).write_text(str(size))
+            (building / _SIZE).write_text(str(fill(tree)))
             # Locked before it has its name, so that nobody evicts it between.
             descriptor = os.open(building, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(descriptor, fcntl.LOCK_SH)

@@ -23,7 +23,7 @@ import stat
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,15 +37,20 @@ from ..linux.file_work import HERE, FileWork
 from ..linux.id_range import IdRange
 from ..linux.tree_walk import remove_tree
 
-__all__ = ["Manifest", "Snapshot", "Snapshots"]
+__all__ = ["MOST_LAYERS", "Layer", "Manifest", "Snapshot", "Snapshots"]
 
 _LAYER: Final = ".tar"
 _DIRECTORY: Final = ".checkpoint"
 _MANIFEST: Final = ".json"
 _PARTIAL: Final = ".partial"
+_MERGING: Final = ".merging.partial"
 _KEY: Final = "key"
 _KEY_BYTES: Final = 32
 _FORMAT: Final = 1
+# Each is a layer to overlayfs, which has a page for the names of all.
+MOST_LAYERS: Final = 8
+"""Layers of a snapshot; the next one merges them."""
+
 _CHUNK: Final = 1024 * 1024
 # The variables of a sandbox are a MiB at most, each byte of them six in JSON.
 _MAX_MANIFEST_BYTES: Final = 8 * 1024 * 1024
@@ -54,6 +59,33 @@ _NOTHING: Final = StartRequest()
 
 # What this process is writing now, which no opening of a store may take for left behind.
 _being_written: set[Path] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One of the layers that a snapshot of files is made of, as a tar file.
+
+    Attributes:
+        path: The file, never changed.
+        size: Its size in bytes.
+        digest: Its SHA-256.
+    """
+
+    path: Path
+    size: int
+    digest: str
+
+    @contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """Open it.
+
+        Raises:
+            InvalidArgumentError: It is not what it was when it was made.
+        """
+        with _open(self.path) as file:
+            if _measure(file) != (self.size, self.digest):
+                raise _refused(f"snapshot {str(self.path)!r} was changed after it had been made")
+            yield file
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +124,24 @@ class Manifest:
         return sum(size for size, _ in self.files.values())
 
     @property
+    def layers(self) -> list[Layer]:
+        """Its files as layers, the lowest first."""
+        return [
+            Layer(_file(self.path, name), size, digest) for name, (size, digest) in sorted(self.files.items())
+        ]
+
+    def image_for(self, asked: str) -> str:
+        """Return the image to start from, which a start may name again but not change."""
+        if asked and not is_same_image(self.image, asked):
+            raise _refused(f"the snapshot is of image {self.image!r}, not {asked!r}")
+        return self.image
+
+    def require_runtime(self, runtime: str) -> None:
+        """Raise InvalidArgumentError where another runtime made it."""
+        if self.runtime != runtime:
+            raise _refused(f"the snapshot was made by the {self.runtime} runtime, not by {runtime}")
+
+    @property
     def info(self) -> SnapshotInfo:
         """What clients are told of it."""
         return SnapshotInfo(
@@ -112,30 +162,9 @@ class Snapshot:
     descriptors: Mapping[str, IO[bytes]]
 
     @property
-    def runtime(self) -> str:
-        """The runtime that made it."""
-        return self.manifest.runtime
-
-    @property
-    def image(self) -> str:
-        """The image that it lies on."""
-        return self.manifest.image
-
-    @property
     def file(self) -> IO[bytes]:
         """Its file, where there is only one: a writable layer as a tar file."""
         return self.descriptors[""]
-
-    def image_for(self, asked: str) -> str:
-        """Return the image to start from, which a start may name again but not change."""
-        if asked and not is_same_image(self.image, asked):
-            raise _refused(f"the snapshot is of image {self.image!r}, not {asked!r}")
-        return self.image
-
-    def require_runtime(self, runtime: str) -> None:
-        """Raise InvalidArgumentError where another runtime made it."""
-        if self.runtime != runtime:
-            raise _refused(f"the snapshot was made by the {self.runtime} runtime, not by {runtime}")
 
 
 class Snapshots:
@@ -164,17 +193,42 @@ class Snapshots:
         image_digest: str = "",
         *,
         start: StartRequest = _NOTHING,
+        below: Sequence[Layer] = (),
         owners: IdRange | None = None,
         work: FileWork = HERE,
         **details: str,
     ) -> Path:
         """Write a layer, at rest, of a sandbox that was started so, as a new snapshot and return its path.
 
+        Args:
+            layer: The upper directory.
+            runtime: The runtime that makes it.
+            image: The image that all lies on.
+            image_digest: Digest of that; empty where it has none.
+            start: What the start of the sandbox asked for.
+            below: Layers between the image and this one, the lowest first: the snapshot shares them.
+            owners: The sandbox's users; None where root is the only one.
+            work: Where its files can be read.
+            **details: What the runtime writes down for itself.
+
         Raises:
             UnavailableError: If the disk has not got the room.
         """
+        if below and len(below) < MOST_LAYERS:
+            writing = self.writing(runtime, image, image_digest, start=start, known=below, **details)
+            with writing as (directory, path):
+                for number, each in enumerate(below):
+                    os.link(each.path, directory / _layer_name(number))
+                work.run(layers.pack_layer, layer, directory / _layer_name(len(below)), owners)
+            return path
         with self._new(_LAYER) as path:
-            work.run(layers.pack_layer, layer, path, owners)
+            if below:
+                with ExitStack() as stack:
+                    files = [stack.enter_context(each.opened()) for each in below]
+                    scratch = path.with_name(path.name + _MERGING)
+                    work.run(layers.merge_layers, files, layer, path, scratch, owners)
+            else:
+                work.run(layers.pack_layer, layer, path, owners)
             manifest = Manifest(path, runtime, image, image_digest, time.time(), details=details)
             self._complete(replace(manifest, start=_kept_of(start)))
         return path
@@ -187,12 +241,13 @@ class Snapshots:
         image_digest: str = "",
         *,
         start: StartRequest = _NOTHING,
+        known: Sequence[Layer] = (),
         **details: str,
     ) -> Iterator[tuple[Path, Path]]:
         """Make a new snapshot of several files in the block, which is given two directories.
 
         The first is where the files go, the second the path of the snapshot once the block is left. Where
-        the block raises, nothing of it remains.
+        the block raises, nothing of it remains. The first files by name may be `known`: they are not read.
         """
         with self._new(_DIRECTORY) as path:
             partial = path.with_name(path.name + _PARTIAL)
@@ -203,7 +258,7 @@ class Snapshots:
                     file.chmod(0o600)
                 partial.rename(path)
                 manifest = Manifest(path, runtime, image, image_digest, time.time(), details=details)
-                self._complete(replace(manifest, start=_kept_of(start)))
+                self._complete(replace(manifest, start=_kept_of(start)), known)
             finally:
                 _remove(partial)
 
@@ -229,6 +284,21 @@ class Snapshots:
                 if _measure(files[name]) != expected:
                     raise _refused(f"snapshot {path!r} was changed after it had been made")
             yield Snapshot(manifest, files)
+
+    @contextmanager
+    def using(self, path: str) -> Iterator[Manifest | None]:
+        """Keep the snapshot at a path that a client named for the length of the block; None for no path.
+
+        Its files are read, and verified, by whoever opens its `layers`.
+
+        Raises:
+            InvalidArgumentError: If it is not one of this store's.
+        """
+        if not path:
+            yield None
+            return
+        with self._kept(self._place(path)):
+            yield self._manifest(path)
 
     @asynccontextmanager
     async def verified(self, path: str) -> AsyncIterator[Snapshot | None]:
@@ -304,7 +374,7 @@ class Snapshots:
     @contextmanager
     def _new(self, suffix: str) -> Iterator[Path]:
         path = self._directory / f"{secrets.token_hex(16)}{suffix}"
-        mine = {path, path.with_name(path.name + _PARTIAL)}
+        mine = {path, *(path.with_name(path.name + suffix) for suffix in (_PARTIAL, _MERGING))}
         _being_written.update(mine)
         try:
             yield path
@@ -314,10 +384,10 @@ class Snapshots:
         finally:
             _being_written.difference_update(mine)
 
-    def _complete(self, manifest: Manifest) -> None:
+    def _complete(self, manifest: Manifest, known: Sequence[Layer] = ()) -> None:
         """Write the manifest of what is in place, after which it is a snapshot."""
-        files = {}
-        for name in _names(manifest.path):
+        files = {_layer_name(number): (each.size, each.digest) for number, each in enumerate(known)}
+        for name in _names(manifest.path) - files.keys():
             with _open(_file(manifest.path, name)) as file:
                 os.fsync(file.fileno())
                 files[name] = _measure(file)
@@ -398,6 +468,10 @@ def _names(path: Path) -> set[str]:
     if path.is_dir() and not path.is_symlink():
         return set(os.listdir(path))
     return {""}
+
+
+def _layer_name(number: int) -> str:
+    return f"{number:02}"
 
 
 def _file(path: Path, name: str) -> Path:

@@ -147,7 +147,7 @@ def mount_base(sources: Iterable[str]) -> str:
 def arguments(
     program: str,
     root: RootFilesystem,
-    lower: str,
+    lowers: Sequence[str],
     layer: str,
     supplied: str,
     *,
@@ -160,7 +160,7 @@ def arguments(
     Args:
         program: Path of bwrap.
         root: What to start from.
-        lower: Where the shared part of `root` is for bwrap.
+        lowers: Where the shared part of `root` is for bwrap, and the layers over it, the lowest first.
         layer: Where the directory with ``upper`` and ``work`` is for bwrap.
         supplied: Where the files are for bwrap that `root` may lack.
         has_ids: Whether there is a user namespace for it, open as `IDS_FD`; else its user is its only one.
@@ -175,7 +175,9 @@ def arguments(
     line += ["--cap-drop", "ALL"]
     for name in (*privileges.NAMES, *privileges.AGENT_NAMES):
         line += ["--cap-add", name]
-    line += ["--overlay-src", lower, "--overlay", f"{layer}/upper", f"{layer}/work", "/"]
+    for lower in lowers:
+        line += ["--overlay-src", lower]
+    line += ["--overlay", f"{layer}/upper", f"{layer}/work", "/"]
     for path in root.read_only:
         line += ["--ro-bind", path, path]
     if root.supplied:

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import select
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ....errors import SandboxEndedError
 from ...guest.greeting import Greeting
 from ...images.rootfs import RootFilesystem
+from ...images.trees import Lease
 from ...linux import cgroup_files
 from ...linux.id_range import IdRange
 from ...linux.limits import Group
+from ...snapshots.store import Layer
 from .launcher_client import Process
 
-__all__ = ["RunningSandbox"]
+__all__ = ["MountedLayer", "RunningSandbox"]
 
 # linux/sched.h
 _PF_EXITING: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MountedLayer:
+    """A layer of the snapshot that a sandbox was started from.
+
+    Attributes:
+        layer: The layer, as a file of the sandbox's own.
+        lease: Keeps it where it is unpacked.
+    """
+
+    layer: Layer
+    lease: Lease
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +47,7 @@ class RunningSandbox:
         layer: Directory of its writable layer.
         group: Its processes.
         ids: The IDs of its users on this host; None if it has one user alone, the orchestrator's own.
+        below: What lies between the root file system and the writable layer, the lowest first.
         env: Variables of every process besides the image's, each ``NAME=value``.
         process: bwrap.
         stream: The stream to its PID 1, the guest agent; closed once it has been handed out.
@@ -47,6 +63,7 @@ class RunningSandbox:
     group: Group
     ids: IdRange | None
     env: tuple[str, ...] = ()
+    below: list[MountedLayer] = field(default_factory=list)
     process: Process | None = None
     stream: socket.socket | None = None
     greeting: Greeting | None = None

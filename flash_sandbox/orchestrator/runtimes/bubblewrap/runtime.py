@@ -28,7 +28,7 @@ from ....errors import (
     WrongStateError,
 )
 from ....models import DEFAULT_SHM_MB, SnapshotInfo, SnapshotResult, StartRequest
-from ...archives import layers
+from ...archives.layers import mountable_over
 from ...cancellation import completed
 from ...guest.greeting import Greeting
 from ...guest.guest import Defaults
@@ -42,14 +42,14 @@ from ...linux.network import interface_bytes
 from ...linux.process_tree import ProcessTree
 from ...linux.user_ids import UserIds
 from ...linux.users import UserPool, missing_capabilities, user_pool
-from ...snapshots.store import Snapshot, Snapshots
+from ...snapshots.store import Layer, Snapshots
 from ...state.trash import Trash
 from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bwrap
 from .host import check_host
 from .launcher_client import LauncherClient
-from .running import RunningSandbox
+from .running import MountedLayer, RunningSandbox
 from .sandbox_launch import Mounts, launch_steps
 from .warm import WarmPool
 
@@ -259,7 +259,7 @@ class BubblewrapRuntime:
             raise RuntimeUnavailableError(
                 f"root lacks {', '.join(self._lacking)}; `flash-sandbox doctor` tells more"
             )
-        async with self._snapshots.verified(request.snapshot_path) as snapshot:
+        with self._snapshots.using(request.snapshot_path) as snapshot:
             if snapshot:
                 snapshot.require_runtime(self.name)
             image = snapshot.image_for(request.image) if snapshot else request.image
@@ -272,18 +272,26 @@ class BubblewrapRuntime:
             try:
                 self._make_layer(sandbox)
                 if snapshot:
-                    await asyncio.to_thread(self._unpack, snapshot, sandbox)
+                    await self._lay_below(snapshot.layers, sandbox)
                 await self._launch(sandbox, request)
             except BaseException:
                 await asyncio.shield(self._discard(sandbox))
                 raise
         return sandbox
 
-    def _unpack(self, snapshot: Snapshot, sandbox: RunningSandbox) -> None:
-        layer, names = sandbox.layer / "upper", sandbox.root.supplied
-        restore, points = layers.restore_layer, bwrap.MOUNT_POINTS
-        supplied = self._user_ids.work.run(restore, snapshot.file, layer, sandbox.ids, points, names)
-        sandbox.root = replace(sandbox.root, supplied=supplied)
+    async def _lay_below(self, layers: Sequence[Layer], sandbox: RunningSandbox) -> None:
+        """Have the layers of a snapshot mounted below the writable one."""
+        kept = sandbox.layer / "below"
+        kept.mkdir(mode=0o700)
+        for number, layer in enumerate(layers):
+            lease = await self._images.layer(f"sha256:{layer.digest}", layer.opened)
+            # The snapshot may be removed, and what is made of the sandbox needs the layer as a file.
+            own = replace(layer, path=kept / str(number))
+            sandbox.below.append(MountedLayer(own, lease))
+            os.link(layer.path, own.path)
+            run, points = self._user_ids.work.run, bwrap.MOUNT_POINTS
+            over = partial(run, mountable_over, lease.rootfs, points, sandbox.root.supplied)
+            sandbox.root = replace(sandbox.root, supplied=await asyncio.to_thread(over))
 
     def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> RunningSandbox:
         ids = self._users.take() if self._users else self._user_ids.of_images
@@ -365,21 +373,22 @@ class BubblewrapRuntime:
         sandbox.greeting.close()
 
     def _steps(self, sandbox: RunningSandbox, shm_mb: int) -> list[str]:
-        path, lower, layer = self._program.path, str(sandbox.root.lower), str(sandbox.layer)
+        path, layer = self._program.path, str(sandbox.layer)
+        lowers = [str(sandbox.root.lower), *(str(each.lease.rootfs) for each in sandbox.below)]
         tools = path.parents[2]
         program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
         if self._users or sandbox.root.is_shared:
-            base = bwrap.mount_base([layer, lower, str(tools)])
+            base = bwrap.mount_base([layer, *lowers, str(tools)])
             binds = {"layer": layer, "tools": str(tools)}
-            mounts = Mounts(base, binds, lower, self._users is not None, sandbox.root.is_shared)
+            mounts = Mounts(base, binds, lowers, self._users is not None, sandbox.root.is_shared)
             program = f"{base}/tools/{path.relative_to(tools)}"
-            lower, layer, supplied = f"{base}/image", f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
+            lowers, layer, supplied = mounts.lowers, f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
         return launch_steps(
             bwrap.arguments(
                 program,
                 sandbox.root,
-                lower,
+                lowers,
                 layer,
                 supplied,
                 has_ids=sandbox.ids is not None,
@@ -442,7 +451,8 @@ class BubblewrapRuntime:
         sandbox = self._sandbox(sandbox_id)
         upper, image = sandbox.layer / "upper", sandbox.root.image
         write = partial(self._snapshots.write, upper, self.name, image, start=start)
-        write = partial(write, owners=sandbox.ids, work=self._user_ids.work)
+        below = [each.layer for each in sandbox.below]
+        write = partial(write, below=below, owners=sandbox.ids, work=self._user_ids.work)
         if not isinstance(sandbox.group, ProcessTree):
             return SnapshotResult(snapshot_path=str(await asyncio.to_thread(write)))
         for _ in range(_SNAPSHOT_TRIES):
@@ -514,6 +524,8 @@ class BubblewrapRuntime:
         # No process with these IDs lives, and what it leaves lies where no other sandbox can look.
         if self._users and sandbox.ids is not None:
             self._users.give_back(sandbox.ids)
+        for below in sandbox.below:
+            below.lease.release()
         sandbox.root.release()
         self._sandboxes.pop(sandbox.id, None)
 

@@ -19,16 +19,21 @@ class Mounts:
     Attributes:
         base: Directory that it is mounted below.
         binds: Directories, by the name that each has there.
-        image: Real path of what becomes ``image`` there.
-        owners_are_mapped: Whether the owners of the image on disk are users of the sandbox: 0 is its root.
+        sources: Real paths of what `lowers` are there: of the image, and of layers over it.
+        owners_are_mapped: Whether the owners of those on disk are users of the sandbox: 0 is its root.
         image_is_shared: Whether others may put something else in the place of the image.
     """
 
     base: str
     binds: Mapping[str, str]
-    image: str
+    sources: Sequence[str]
     owners_are_mapped: bool
     image_is_shared: bool
+
+    @property
+    def lowers(self) -> list[str]:
+        """Where the image is, and the layers over it, the lowest first."""
+        return [f"{self.base}/lower{number}" for number in range(len(self.sources))]
 
 
 def launch_steps(
@@ -67,9 +72,10 @@ def launch_steps(
         steps += ["base", mounts.base]
         for name, source in mounts.binds.items():
             steps += ["bind", source, f"{mounts.base}/{name}"]
-        image = "shared-image" if mounts.image_is_shared else "image"
         id_map = str(bwrap.IDS_FD) if mounts.owners_are_mapped else ""
-        steps += [image, mounts.image, f"{mounts.base}/image", id_map]
+        for number, (source, lower) in enumerate(zip(mounts.sources, mounts.lowers, strict=True)):
+            shared = mounts.image_is_shared and not number
+            steps += ["shared-image" if shared else "image", source, lower, id_map]
     if ids is not None:
         steps += ["user", str(ids.base)]
     for cpu in cpus:

@@ -108,8 +108,9 @@ class SnapshotImages:
         """
         async with self._store.verified(path) as snapshot:
             assert snapshot is not None
-            snapshot.require_runtime(self._runtime)
-            original, details = snapshot.image_for(image), snapshot.manifest.details
+            manifest = snapshot.manifest
+            manifest.require_runtime(self._runtime)
+            original, details = manifest.image_for(image), manifest.details
         tag = details[_TAG]
         self._in_use[tag] += 1
         try:
@@ -200,7 +201,8 @@ class SnapshotImages:
             raise _refused(_without_image(path)) from error
 
     def _write(self, start: StartRequest, image: str, image_digest: str, details: dict[str, str]) -> str:
-        with self._store.writing(self._runtime, image, image_digest, start=start, **details) as (_, path):
+        writing = self._store.writing(self._runtime, image, image_digest, start=start, known=(), **details)
+        with writing as (_, path):
             # The engine has the files; the manifest alone says all.
             pass
         return str(path)

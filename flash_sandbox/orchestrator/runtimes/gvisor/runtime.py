@@ -258,7 +258,7 @@ class GvisorRuntime:
         async with self._snapshots.verified(request.snapshot_path) as snapshot:
             if snapshot:
                 self._require_restorable(runsc, request, snapshot)
-            root = await self._root(snapshot.image_for(request.image) if snapshot else request.image)
+            root = await self._root(snapshot.manifest.image_for(request.image) if snapshot else request.image)
             group = self._hierarchy.find(sandbox_id)
             container = Container(runsc, self._bundles / sandbox_id, group, str(root.lower))
             self._starting.add(sandbox_id)
@@ -313,7 +313,7 @@ class GvisorRuntime:
             await container.start()
 
     def _require_restorable(self, runsc: Runsc, request: StartRequest, snapshot: Snapshot) -> None:
-        snapshot.require_runtime(self.name)
+        snapshot.manifest.require_runtime(self.name)
         if request.command or request.image_command:
             raise InvalidArgumentError(
                 "a gvisor snapshot goes on with the processes that it holds: it takes no command"

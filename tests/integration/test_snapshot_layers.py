@@ -1,0 +1,115 @@
+"""Snapshots of files are layers: unpacked once, mounted below every sandbox that starts from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flash_sandbox import HTTPClient, InvalidArgumentError
+from flash_sandbox.orchestrator.snapshots.store import MOST_LAYERS
+
+# All that there is, with its kind, permissions, owner, size and content.
+STATE = (
+    "cd /work && find . -printf '%P %y %m %U:%G %l\\n' | sort && "
+    "find . -type f -print0 | sort -z | xargs -0 sha256sum"
+)
+# What one sandbox does to what the one before has left: N is its number.
+CHANGES = """
+cd /work
+echo $N > new$N && echo $N >> always && chmod 6$((N % 8))4 always
+rm -f new$((N - 2))
+[ $((N % 3)) != 0 ] || { rm -rf tree && mkdir tree && echo $N > tree/only; }
+[ $((N % 3)) != 1 ] || { echo more > tree/more$N; ln -sf more$N tree/link; }
+[ $((N % 4)) != 0 ] || { rm -rf kind && mkdir kind && echo in > kind/in; }
+[ $((N % 4)) != 2 ] || { rm -rf kind && echo file > kind; }
+ln -f always other-name
+mkdir -p deep/$N && truncate -s 1M deep/$N/hole && rm -rf deep/$((N - 3))
+"""
+
+
+@pytest.fixture(
+    scope="module", params=["orchestrator", "orchestrator_with_range", "orchestrator_with_one_id"]
+)
+def serving(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def client(serving: Any) -> Iterator[HTTPClient]:
+    with HTTPClient(address=serving.http_address) as client:
+        yield client
+
+
+def run(client: HTTPClient, sandbox: str, script: str, **env: str) -> str:
+    return client.exec_command(sandbox, script, env=env).check().stdout
+
+
+def trees(state: Path) -> int:
+    return len([path for path in (state / "images" / "trees").iterdir() if path.name != "trash"])
+
+
+def test_each_sandbox_of_a_chain_goes_on_where_the_one_before_was_saved(client: HTTPClient) -> None:
+    snapshot, expected = None, ""
+    # So many that layers are merged, twice.
+    for number in range(2 * MOST_LAYERS + 2):
+        sandbox = client.start_sandbox("bubblewrap", snapshot_path=snapshot)
+        try:
+            if snapshot is None:
+                run(client, sandbox, "mkdir -p /work/tree /work/kind && touch /work/new-1")
+            else:
+                assert run(client, sandbox, STATE) == expected
+                client.remove_snapshot(snapshot)
+            run(client, sandbox, CHANGES, N=str(number))
+            expected = run(client, sandbox, STATE)
+            snapshot = client.snapshot_sandbox(sandbox).snapshot_path
+        finally:
+            client.stop_sandbox(sandbox)
+    assert snapshot is not None
+    client.remove_snapshot(snapshot)
+
+
+def test_sandboxes_of_one_snapshot_share_its_files_and_not_their_own(
+    client: HTTPClient, serving: Any
+) -> None:
+    first = client.start_sandbox("bubblewrap")
+    run(client, first, "mkdir /work && echo shared > /work/file && ln -s file /work/link")
+    snapshot = client.snapshot_sandbox(first).snapshot_path
+    client.stop_sandbox(first)
+    before = trees(serving.state_dir)
+    sandboxes = [client.start_sandbox("bubblewrap", snapshot_path=snapshot) for _ in range(3)]
+    assert trees(serving.state_dir) == before + 1
+    for number, sandbox in enumerate(sandboxes):
+        run(client, sandbox, f"echo {number} >> /work/file")
+    client.remove_snapshot(snapshot)
+    for number, sandbox in enumerate(sandboxes):
+        assert run(client, sandbox, "cat /work/link") == f"shared\n{number}\n"
+    # What is saved now is whole, though the snapshot below it is gone.
+    again = client.snapshot_sandbox(sandboxes[0]).snapshot_path
+    for sandbox in sandboxes:
+        client.stop_sandbox(sandbox)
+    last = client.start_sandbox("bubblewrap", snapshot_path=again)
+    assert run(client, last, "cat /work/file") == "shared\n0\n"
+    client.stop_sandbox(last)
+    client.remove_snapshot(again)
+
+
+def test_a_layer_that_was_changed_is_refused_before_it_is_unpacked(client: HTTPClient) -> None:
+    first = client.start_sandbox("bubblewrap")
+    run(client, first, "echo a > /file")
+    lower = client.snapshot_sandbox(first).snapshot_path
+    client.stop_sandbox(first)
+    second = client.start_sandbox("bubblewrap", snapshot_path=lower)
+    run(client, second, "echo b > /other")
+    upper = client.snapshot_sandbox(second).snapshot_path
+    client.stop_sandbox(second)
+    layer = max(Path(upper).iterdir())
+    content = bytearray(layer.read_bytes())
+    content[content.index(b"b\n")] ^= 1
+    layer.write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match="was changed"):
+        client.start_sandbox("bubblewrap", snapshot_path=upper)
+    for path in (lower, upper):
+        client.remove_snapshot(path)
