@@ -153,6 +153,15 @@ def serve(
             show_default="as long as its start asks for",
         ),
     ] = None,
+    default_ttl: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds after which a sandbox expires whose start asks for none, anew from each call that "
+            "uses it; 0: never.",
+            metavar="SECONDS",
+        ),
+    ] = 3600.0,
     max_sandboxes: Annotated[
         int | None, typer.Option(min=1, help="Most sandboxes at a time.", show_default="no limit")
     ] = None,
@@ -245,6 +254,7 @@ def serve(
         "allow_networks": allow_network or (),
         "deny_networks": deny_network or (),
         "max_ttl": max_ttl,
+        "default_ttl": default_ttl,
         "max_sandboxes": max_sandboxes,
         "max_snapshot_hours": max_snapshot_age,
         "firecracker_runtime": firecracker_runtime,

@@ -152,7 +152,7 @@ class StartRequest(StartRequestBehaviour):
         name: Name that the sandbox can be found by, of the same form as an ID. Empty is no name.
         labels: Labels that the sandbox can be found by, each NAME=value.
         ttl_seconds: Seconds after which the sandbox expires and is removed, at most ten years. 0 is the
-            snapshot's, or never.
+            snapshot's, or the orchestrator's default.
         pids: Most processes and threads, 16 to 4194304. 0 is the snapshot's, or 512.
         shm_mb: Size of /dev/shm in MiB, 1 to 2147483647. 0 is the snapshot's, or 64.
         env: Variables of every process of the sandbox besides the image's, each NAME=value. Those of the
@@ -1482,7 +1482,8 @@ class Event:
 
     Attributes:
         type: What happened: watching (first of all: the token is where this begins), created, running,
-            paused, stopped, expired, out_of_memory, failed, removed, or keepalive (nothing for a while).
+            paused, stopped, expiring (soon), expired, out_of_memory, failed, removed, or keepalive (nothing
+            for a while).
         id: ID of the sandbox; empty for watching and keepalive.
         token: What goes on after this event.
         at: When it happened, in seconds of Unix time.

@@ -40,6 +40,7 @@ EventType: TypeAlias = Literal[
     "running",
     "paused",
     "stopped",
+    "expiring",
     "expired",
     "out_of_memory",
     "failed",

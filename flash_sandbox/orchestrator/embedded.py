@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypedDict, Unpack
@@ -55,6 +56,7 @@ class OrchestratorOptions(TypedDict, total=False):
     allow_networks: Sequence[str]
     deny_networks: Sequence[str]
     max_ttl: float | None
+    default_ttl: float
     max_sandboxes: int | None
     max_snapshot_hours: float | None
     firecracker_runtime: str
@@ -92,8 +94,9 @@ class Orchestrator:
         allow_networks: What sandboxes with a network may reach besides the public Internet: networks such as
             ``10.1.0.0/16``, addresses, ``private``, ``metadata`` (clouds'), ``host`` (this one) or ``any``.
         deny_networks: Networks that they may not reach, whatever else they may.
-        max_ttl: Most seconds until a sandbox expires, and what one has whose start asks for none; None for no
-            limit.
+        max_ttl: Most seconds until a sandbox expires; None for no limit.
+        default_ttl: Seconds that a sandbox has whose start asks for none, anew from each call that uses it,
+            `max_ttl` in all; 0 for `max_ttl`, or without end.
         max_sandboxes: Most sandboxes that there may be at a time; None for no limit.
         max_snapshot_hours: Hours after which a snapshot is removed, above 0; None to keep them until they are
             removed.
@@ -117,8 +120,8 @@ class Orchestrator:
         state_dir: Where files are kept, once it runs.
 
     Raises:
-        ValueError: On entering: listening there without a key was not allowed, or `max_ttl`, `max_sandboxes`
-            or `max_snapshot_hours` is out of range, or what is allowed or denied is no network.
+        ValueError: On entering: listening there without a key was not allowed, or `max_ttl`, `default_ttl`,
+            `max_sandboxes` or `max_snapshot_hours` is out of range, or what is allowed or denied no network.
         OSError: On entering: a port is taken, or the host is not this machine's.
         StateDirError: On entering: the state directory cannot be used.
         RuntimeUnavailableError: On entering: the host lacks what limits="enforce" needs.
@@ -141,6 +144,7 @@ class Orchestrator:
         allow_networks: Sequence[str] = (),
         deny_networks: Sequence[str] = (),
         max_ttl: float | None = None,
+        default_ttl: float = 0.0,
         max_sandboxes: int | None = None,
         max_snapshot_hours: float | None = None,
         firecracker_runtime: str = "",
@@ -160,11 +164,10 @@ class Orchestrator:
         self._host = host
         self._ports = (http_port, grpc_port)
         self._limits: Limits = limits
-        self._default_network = default_network
-        self._max_network = max_network
+        self._admission = partial(
+            Admission, default_network, max_ttl, max_sandboxes, max_network, default_ttl=default_ttl
+        )
         self._networks = (allow_networks, deny_networks)
-        self._max_ttl = max_ttl
-        self._max_sandboxes = max_sandboxes
         self._max_snapshot_age = None if max_snapshot_hours is None else max_snapshot_hours * 3600
         self._image_roots = tuple(image_roots)
         self._registries = registries
@@ -184,7 +187,7 @@ class Orchestrator:
     async def __aenter__(self) -> Self:
         if self._max_snapshot_age is not None and not self._max_snapshot_age > 0:
             raise ValueError("snapshots must be kept for more than 0 hours")
-        admission = Admission(self._default_network, self._max_ttl, self._max_sandboxes, self._max_network)
+        admission = self._admission()
         async with AsyncExitStack() as stack:
             # Bound first: what cannot listen need not start.
             http_socket = stack.enter_context(self._bind(self._ports[0]))

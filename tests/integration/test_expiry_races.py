@@ -23,6 +23,7 @@ from flash_sandbox.models import (
 )
 from flash_sandbox.orchestrator.core import expiry
 from flash_sandbox.orchestrator.core.admission import Admission
+from flash_sandbox.orchestrator.core.lifetime import Lifetime
 from flash_sandbox.orchestrator.core.service import SandboxService
 
 # No sandbox can be given a deadline.
@@ -150,7 +151,7 @@ async def test_a_renewal_whose_caller_goes_away_is_completed(
         renewal = asyncio.create_task(keep_alive(service, sandbox, 600))
         await asyncio.sleep(0.01)
         await cancelled(renewal)
-    await until(lambda: found.expires_at > time.time() + 500)
+    await until(lambda: found.life.expires_at > time.time() + 500)
 
 
 class TestSweep:
@@ -163,7 +164,7 @@ class TestSweep:
     ) -> None:
         sandbox = await started(service)
         # Nobody is told of it.
-        service.registry.get(sandbox).expires_at = time.time() + 0.1
+        service.registry.get(sandbox).life.expires_at = time.time() + 0.1
         await until(lambda: not runtime.sandboxes)
 
     async def test_it_ends_anew_what_could_not_be_ended_and_tells_of_that_once(
@@ -264,7 +265,7 @@ class TestAdmission:
         self, runtime: SteppedRuntime
     ) -> None:
         service = SandboxService({"bubblewrap": runtime})
-        leave(service, runtime, CREATED, "one", "paused", expires_at=time.time() - 1)
+        leave(service, runtime, CREATED, "one", "paused", life=Lifetime(expires_at=time.time() - 1))
         runtime.outlived["one"] = "paused"
         await service.open()
         await until(lambda: not runtime.sandboxes)

@@ -84,7 +84,7 @@ class AsyncSandboxAPI(Protocol):
             name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
             labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
             ttl_seconds: Seconds after which the sandbox expires and is removed, at most ten years. None is
-                the snapshot's, or never.
+                the snapshot's, or the orchestrator's default.
             pids: Most processes and threads, 16 to 4194304. None is the snapshot's, or 512.
             shm_mb: Size of /dev/shm in MiB, 1 to 2147483647. None is the snapshot's, or 64.
             env: Variables of every process of the sandbox besides the image's, each NAME=value. Those of the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,8 +19,9 @@ class Admission:
 
     Attributes:
         default_network: Network of a sandbox whose start names none.
-        max_ttl: Most seconds until a sandbox expires, and what one has whose start asks for none; None for
-            no limit.
+        max_ttl: Most seconds until a sandbox expires; None for no limit.
+        default_ttl: Seconds that a sandbox has whose start asks for none, anew from each use of it; 0 for
+            `max_ttl`, once.
         max_sandboxes: Most sandboxes that there may be, those that are being created or are kept after their
             end among them; None for no limit.
         max_network: The network that reaches furthest of those that starts may ask for: ``none`` or
@@ -35,6 +35,7 @@ class Admission:
     max_ttl: float | None = None
     max_sandboxes: int | None = None
     max_network: Network = "bridge"
+    default_ttl: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_network not in NETWORKS:
@@ -43,6 +44,8 @@ class Admission:
             raise ValueError(f"no start may ask for a network, but {self.default_network} is the default")
         if self.max_ttl is not None and not 0 < self.max_ttl <= MAX_TTL_SECONDS:
             raise ValueError(f"the longest TTL must be above 0 and at most {MAX_TTL_SECONDS:.0f} seconds")
+        if not 0 <= self.default_ttl <= MAX_TTL_SECONDS:
+            raise ValueError(f"the default TTL must be 0 to {MAX_TTL_SECONDS:.0f} seconds")
         if self.max_sandboxes is not None and self.max_sandboxes < 1:
             raise ValueError("there must be room for at least 1 sandbox")
 
@@ -69,7 +72,10 @@ class Admission:
                 retry_after=_RETRY_AFTER_SECONDS,
             )
 
-    def deadline(self, ttl_seconds: float) -> float:
-        """Return when a sandbox expires whose time begins now, in seconds of Unix time; 0 for never."""
-        ttl = ttl_seconds or self.max_ttl
-        return time.time() + ttl if ttl else 0.0
+    def ttl(self, asked: float) -> float:
+        """Return how many seconds a sandbox lives whose start asks for so many; 0 for without end."""
+        return asked or min(filter(None, (self.default_ttl, self.max_ttl)), default=0.0)
+
+    def renewed(self, asked: float) -> float:
+        """Return how many seconds each use gives a sandbox whose start asks for so many; 0 for none."""
+        return 0.0 if asked or self.ttl(asked) == self.max_ttl else self.default_ttl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,7 @@ from ..runtimes.base import Runtime
 from . import rows
 from .base import end_guest, open_guest
 from .defaults import filled_in
+from .lifetime import Lifetime
 from .listing import ListingOperations
 from .rows import Row
 from .sandboxes import Sandbox, State
@@ -81,7 +83,7 @@ class AdoptionOperations(ListingOperations):
             created=row.created,
             exit_code=row.exit_code,
             created_at=row.created_at,
-            expires_at=row.expires_at,
+            life=self._kept_life(row),
             kept_log=row.log,
         )
         if state is State.STOPPED:
@@ -93,6 +95,12 @@ class AdoptionOperations(ListingOperations):
         sandbox = self._sandbox_of(row, State.RUNNING if row.exit_code is None else State.STOPPED)
         sandbox.end(cause)
         sandbox.tell("removed", "it is gone since the orchestrator before", rows.ended(sandbox))
+
+    def _kept_life(self, row: Row) -> Lifetime:
+        life = Lifetime(latest=row.created_at + (self._admission.max_ttl or math.inf))
+        if row.expires_at:
+            life.expire_at(row.expires_at, self._admission.renewed(row.request.ttl_seconds))
+        return life
 
     async def _adopt_later(self, runtime: Runtime) -> None:
         """Adopt the rest, once what runs them can be reached again."""

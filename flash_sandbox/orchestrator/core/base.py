@@ -60,6 +60,12 @@ class ServiceCore:
             # It may have been stopped while this waited.
             yield self.registry.get(sandbox_id)
 
+    def _running(self, sandbox_id: str) -> Sandbox:
+        """Return a sandbox, to be used; raise WrongStateError unless it runs."""
+        sandbox = self.registry.get(sandbox_id)
+        sandbox.require(State.RUNNING)
+        return sandbox
+
     async def _stop(self, sandbox: Sandbox, cause: EndCause = "stopped") -> None:
         async with sandbox.lock:
             if sandbox not in self.registry:

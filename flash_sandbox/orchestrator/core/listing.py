@@ -85,27 +85,48 @@ class ListingOperations(ServiceCore):
 
     async def _prolong(self, request: KeepAliveRequest) -> float:
         async with self._locked(request.id) as sandbox:
-            deadline = self._admission.deadline(request.ttl_seconds)
+            deadline = time.time() + request.ttl_seconds
             await self._keep_until(sandbox, deadline)
             return deadline
 
     async def _keep_until(self, sandbox: Sandbox, deadline: float) -> None:
         """Have a sandbox expire at `deadline`, also where another orchestrator goes on with it."""
-        before, sandbox.expires_at = sandbox.expires_at, deadline
+        life = sandbox.life
+        before = (life.expires_at, life.renewed)
+        life.expire_at(deadline)
         try:
             if sandbox.runtime.capabilities.outlives:
                 await self.database.write(rows.changed(sandbox))
         except BaseException:
-            sandbox.expires_at = before
+            life.expire_at(*before)
             raise
         self._expiry.expect(sandbox)
 
-    async def _expire(self, sandbox: Sandbox) -> None:
-        """End and remove a sandbox, unless it was prolonged or removed before this had its turn."""
+    def _give_time(self, sandbox: Sandbox) -> None:
+        """Begin the time of a sandbox that has been started."""
+        asked, admission = sandbox.request.ttl_seconds, self._admission
+        if ttl := admission.ttl(asked):
+            sandbox.life.latest = sandbox.created_at + (admission.max_ttl or math.inf)
+            sandbox.life.expire_at(time.time() + ttl, admission.renewed(asked))
+            self._expiry.expect(sandbox)
+
+    async def _attend(self, sandbox: Sandbox) -> None:
+        """End a sandbox that has expired, or warn of that, unless it was prolonged or removed meanwhile."""
         # Whoever waits for another operation on its sandbox does not hold up the others.
         async with sandbox.lock, self._room_for_ends:
-            if sandbox in self.registry and sandbox.is_due(time.time()):
+            if sandbox not in self.registry:
+                return
+            life, now = sandbox.life, time.time()
+            if life.calls:
+                life.use()
+            if life.has_expired(now):
                 await self._end(sandbox, "expired")
+            elif life.is_ending(now):
+                life.warned_of = life.expires_at
+                await sandbox.told("expiring", f"in {round(life.expires_at - now, 1):g} seconds")
+            elif life.is_due(now):
+                life.look_again()
+                await self._note(sandbox, rows.changed(sandbox))
 
     def _tell_later(self, sandbox: Sandbox) -> None:
         """Tell of the end of a main process, after what the kernel has ended it for."""

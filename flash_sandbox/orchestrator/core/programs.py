@@ -36,8 +36,9 @@ from ...models import (
 )
 from ..guest.programs import Execution, Program, TerminalSize
 from ..runtimes.base import Runtime
+from .base import ServiceCore
 from .processes import Process
-from .sandboxes import Registry, Sandbox, State
+from .sandboxes import Sandbox
 
 __all__ = ["ProcessOperations", "require_user"]
 
@@ -54,38 +55,36 @@ nproc 2> /dev/null || grep -c ^processor /proc/cpuinfo
 _PLATFORM_FIELDS: Final = ("system", "node", "release", "version", "machine", "cpus", "distribution")
 
 
-class ProcessOperations:
+class ProcessOperations(ServiceCore):
     """Run commands in sandboxes; a part of `SandboxService`."""
-
-    registry: Registry
 
     async def exec_command(self, request: ExecRequest) -> ExecResult:
         """Run a command in a running sandbox. Cancelling ends the command."""
-        sandbox = self._running(request.id)
-        program = Program(request.command, request.env, request.cwd, _user(sandbox, request.user))
-        timeout = _seconds(request.timeout_ms)
-        async with sandbox.guest.run(program, stdin=request.stdin, timeout=timeout) as execution:
-            return await execution.result(request.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES)
+        with self._running(request.id) as sandbox:
+            program = Program(request.command, request.env, request.cwd, _user(sandbox, request.user))
+            timeout = _seconds(request.timeout_ms)
+            async with sandbox.guest.run(program, stdin=request.stdin, timeout=timeout) as execution:
+                return await execution.result(request.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES)
 
     async def exec_stream(self, request: ExecStreamRequest) -> AsyncGenerator[ExecFrame]:
         """Run a command and tell what happens as it happens. Leaving the iterator ends the command."""
-        sandbox = self._running(request.id)
-        process = Process(request.command, tty=request.tty, attached=True)
-        sandbox.processes.add(process)
-        try:
-            async with aclosing(process.frames(_begun(sandbox, request))) as frames:
-                async for frame in frames:
-                    yield frame
-        finally:
-            sandbox.processes.remove(process)
+        with self._running(request.id) as sandbox:
+            process = Process(request.command, tty=request.tty, attached=True)
+            sandbox.processes.add(process)
+            try:
+                async with aclosing(process.frames(_begun(sandbox, request))) as frames:
+                    async for frame in frames:
+                        yield frame
+            finally:
+                sandbox.processes.remove(process)
 
     async def start_process(self, request: StartProcessRequest) -> StartProcessResult:
         """Start a command that goes on by itself."""
-        sandbox = self._running(request.id)
-        process = Process(request.command, tty=request.tty, attached=False)
-        label = process.label(takes_input=_takes_input(request), timeout=_seconds(request.timeout_ms))
-        await process.begin(_begun(sandbox, request, label))
-        sandbox.processes.add(process)
+        with self._running(request.id) as sandbox:
+            process = Process(request.command, tty=request.tty, attached=False)
+            label = process.label(takes_input=_takes_input(request), timeout=_seconds(request.timeout_ms))
+            await process.begin(_begun(sandbox, request, label))
+            sandbox.processes.add(process)
         return StartProcessResult(process.id)
 
     async def list_processes(self, request: ListProcessesRequest) -> ListProcessesResult:
@@ -95,36 +94,41 @@ class ProcessOperations:
 
     async def wait_process(self, request: WaitProcessRequest) -> ExecResult:
         """Wait until a process has ended."""
-        return await self._process(request.id, request.process_id).result()
+        with self.registry.get(request.id) as sandbox:
+            return await sandbox.processes.get(request.process_id).result()
 
     async def follow_process(self, request: FollowProcessRequest) -> AsyncGenerator[ExecFrame]:
         """Tell what a process has printed and prints."""
-        process = self._process(request.id, request.process_id)
-        async with aclosing(process.follow(request.offset, to_the_end=not request.no_follow)) as frames:
-            async for frame in frames:
-                yield frame
+        with self.registry.get(request.id) as sandbox:
+            process = sandbox.processes.get(request.process_id)
+            async with aclosing(process.follow(request.offset, to_the_end=not request.no_follow)) as frames:
+                async for frame in frames:
+                    yield frame
 
     async def signal_process(self, request: SignalProcessRequest) -> SignalProcessResult:
         """Send a signal to the first process of a command; SIGKILL to all that it started."""
-        execution = self._process(request.id, request.process_id).require_running()
-        if request.signal == signal.SIGKILL:
-            execution.kill()
-        else:
-            execution.signal(request.signal)
+        with self.registry.get(request.id) as sandbox:
+            execution = sandbox.processes.get(request.process_id).require_running()
+            if request.signal == signal.SIGKILL:
+                execution.kill()
+            else:
+                execution.signal(request.signal)
         return SignalProcessResult()
 
     async def write_stdin(self, request: WriteStdinRequest) -> WriteStdinResult:
         """Send input to a process, once it has read what was sent before."""
-        process = self._process(request.id, request.process_id)
-        await process.require_running().write(request.data, end=request.end)
+        with self.registry.get(request.id) as sandbox:
+            process = sandbox.processes.get(request.process_id)
+            await process.require_running().write(request.data, end=request.end)
         return WriteStdinResult()
 
     async def resize_process(self, request: ResizeProcessRequest) -> ResizeProcessResult:
         """Change the size of a process's terminal."""
-        process = self._process(request.id, request.process_id)
-        if not process.has_terminal:
-            raise InvalidArgumentError("the process has no terminal")
-        process.require_running().resize(TerminalSize(request.rows, request.columns))
+        with self.registry.get(request.id) as sandbox:
+            process = sandbox.processes.get(request.process_id)
+            if not process.has_terminal:
+                raise InvalidArgumentError("the process has no terminal")
+            process.require_running().resize(TerminalSize(request.rows, request.columns))
         return ResizeProcessResult()
 
     async def run_python(self, request: RunPythonRequest) -> RunPythonResult:
@@ -144,14 +148,6 @@ class ProcessOperations:
         result = await self.exec_command(ExecRequest(request.id, ("/bin/sh", "-c", _PLATFORM)))
         found = dict(zip(_PLATFORM_FIELDS, result.stdout.splitlines(), strict=False))
         return GetPlatformInfoResult(json.dumps(found))
-
-    def _running(self, sandbox_id: str) -> Sandbox:
-        sandbox = self.registry.get(sandbox_id)
-        sandbox.require(State.RUNNING)
-        return sandbox
-
-    def _process(self, sandbox_id: str, process_id: str) -> Process:
-        return self.registry.get(sandbox_id).processes.get(process_id)
 
 
 def _begun(

@@ -114,7 +114,7 @@ def started(sandbox: Sandbox) -> Statement:
     state = "running" if sandbox.state == "creating" else sandbox.state
     return (
         "UPDATE sandboxes SET state = ?, created = ?, expires_at = ? WHERE id = ?",
-        (state, json.dumps(asdict(sandbox.created)), sandbox.expires_at, sandbox.id),
+        (state, json.dumps(asdict(sandbox.created)), sandbox.life.expires_at, sandbox.id),
     )
 
 
@@ -122,7 +122,7 @@ def changed(sandbox: Sandbox) -> Statement:
     """Return what notes the state of a sandbox."""
     return (
         "UPDATE sandboxes SET state = ?, expires_at = ?, exit_code = ? WHERE id = ?",
-        (sandbox.state, sandbox.expires_at, sandbox.exit_code, sandbox.id),
+        (sandbox.state, sandbox.life.expires_at, sandbox.exit_code, sandbox.id),
     )
 
 

@@ -10,7 +10,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal, cast
+from types import TracebackType
+from typing import Final, Literal, Self, cast
 
 from ...errors import AlreadyExistsError, SandboxNotFoundError, WrongStateError
 from ...models import (
@@ -28,6 +29,7 @@ from ..state.database import Statement
 from . import rows
 from .events import EventLog
 from .history import History
+from .lifetime import Lifetime
 from .processes import Processes
 
 __all__ = ["Registry", "Sandbox", "State"]
@@ -53,7 +55,7 @@ class State(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Sandbox:
-    """What is known of one sandbox.
+    """What is known of one sandbox; a context manager for the length of a call that uses it.
 
     Attributes:
         id: Its ID: 20 hexadecimal digits, 80 random bits.
@@ -71,7 +73,7 @@ class Sandbox:
         watcher: Waits for its end.
         kept_log: The last output of its main process, as an orchestrator before recorded it.
         created_at: When it was started, in seconds of Unix time.
-        expires_at: When it expires, in seconds of Unix time; 0 for never.
+        life: When it expires, and when it was used.
         events: Where what happens to it is told.
         oom_kills: How often the kernel is known to have ended a process of it for want of memory.
         telling: Tells of the end of its main process, while that takes.
@@ -95,11 +97,21 @@ class Sandbox:
     watcher: asyncio.Task[None] | None = None
     kept_log: GetLogsResult = field(default_factory=GetLogsResult)
     created_at: float = field(default_factory=time.time)
-    expires_at: float = 0.0
+    life: Lifetime = field(default_factory=Lifetime)
     oom_kills: int = 0
     telling: asyncio.Task[None] | None = None
     cpu_reading: tuple[float, float] | None = None
     history: History = field(default_factory=History)
+
+    def __enter__(self) -> Self:
+        self.life.calls += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.life.calls -= 1
+        self.life.use()
 
     @property
     def log(self) -> GetLogsResult:
@@ -140,10 +152,6 @@ class Sandbox:
         """Return its place among all sandboxes, the oldest first."""
         return (self.created_at, self.id)
 
-    def is_due(self, now: float) -> bool:
-        """Tell whether it has expired at `now`, in seconds of Unix time."""
-        return 0 < self.expires_at <= now
-
     def tell(self, type: EventType, detail: str = "", *more: Statement) -> asyncio.Future[bool]:
         """Tell those who watch that something has happened to it, and note its state.
 
@@ -183,7 +191,7 @@ class Sandbox:
             cpu_cores=request.cpu_cores,
             network=request.network,
             created_at=self.created_at,
-            expires_at=self.expires_at,
+            expires_at=self.life.expires_at,
             exit_code=self.exit_code or 0,
             pids=request.pids,
             shm_mb=request.shm_mb,

@@ -98,7 +98,7 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
         self._runtimes = dict(runtimes)
         self._auto: Runtime | None = None
         self._starts: dict[str, _Start] = {}
-        self._expiry = Expiry(self.registry, self._expire, self._sweep, log)
+        self._expiry = Expiry(self.registry, self._attend, self._sweep, log)
         self._kept = {}
         self._adopting: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -333,8 +333,7 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
         try:
             sandbox.agent = self._guest_of(sandbox)
             await unless_ended(sandbox, _begin(sandbox, sandbox.created))
-            sandbox.expires_at = self._admission.deadline(sandbox.request.ttl_seconds)
-            self._expiry.expect(sandbox)
+            self._give_time(sandbox)
             if runtime.capabilities.outlives:
                 # From here on the next orchestrator goes on with it.
                 await self.database.write(rows.started(sandbox))

@@ -166,7 +166,7 @@ class Event(betterproto2.Message):
 
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    What happened: watching (first of all: the token is where this begins), created, running, paused, stopped, expired, out_of_memory, failed, removed, or keepalive (nothing for a while).
+    What happened: watching (first of all: the token is where this begins), created, running, paused, stopped, expiring (soon), expired, out_of_memory, failed, removed, or keepalive (nothing for a while).
     """
 
     id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1577,7 +1577,7 @@ class StartRequest(betterproto2.Message):
 
     ttl_seconds: "float" = betterproto2.field(103, betterproto2.TYPE_DOUBLE)
     """
-    Seconds after which the sandbox expires and is removed, at most ten years. 0 is the snapshot's, or never.
+    Seconds after which the sandbox expires and is removed, at most ten years. 0 is the snapshot's, or the orchestrator's default.
     """
 
     pids: "int" = betterproto2.field(104, betterproto2.TYPE_INT64)

@@ -38,7 +38,7 @@ class StartRequest:
             ''.
         labels (list[str] | Unset): Labels that the sandbox can be found by, each NAME=value.
         ttl_seconds (float | Unset): Seconds after which the sandbox expires and is removed, at most ten years. 0 is the
-            snapshot's, or never. Default: 0.0.
+            snapshot's, or the orchestrator's default. Default: 0.0.
         pids (int | Unset): Most processes and threads, 16 to 4194304. 0 is the snapshot's, or 512. Default: 0.
         shm_mb (int | Unset): Size of /dev/shm in MiB, 1 to 2147483647. 0 is the snapshot's, or 64. Default: 0.
         env (list[str] | Unset): Variables of every process of the sandbox besides the image's, each NAME=value. Those
