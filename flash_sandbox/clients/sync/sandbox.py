@@ -122,7 +122,7 @@ class Sandbox(Run, ObjectCalls):
             name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
             labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
             ttl: Seconds after which the sandbox expires and is removed, at most ten years. None is the
-                snapshot's, or never.
+                snapshot's, or the orchestrator's default.
             snapshot: Snapshot to start from, or its path.
             image_command: Whether the main process is the image's own command. Refused where a command is
                 given, too, or the image has none.
