@@ -39,7 +39,6 @@ _NAMES: Final = {
     "AsyncGRPCWire": "GRPCWire",
     "AsyncGenerator": "Generator",
     "AsyncGivenCall": "GivenCall",
-    "AsyncGivenChannel": "GivenChannel",
     "AsyncHTTPClient": "HTTPClient",
     "AsyncHTTPConnections": "HTTPConnections",
     "AsyncHTTPWire": "HTTPWire",

@@ -6,7 +6,7 @@ import math
 import re
 import ssl
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import grpclib.exceptions
 import h2.exceptions
@@ -20,12 +20,11 @@ from ..errors import (
     SandboxConnectionError,
     SandboxError,
 )
-from ..operations import Operation
 from ..tracing import TransportName
 from .base import Metadata
 from .call import Call
 from .http2_connection import NOT_HTTP2, was_refused
-from .retry import Deadline, lost_answer
+from .retry import lost_answer
 from .tls import default_context
 
 __all__ = ["GRPCBase", "wire_seconds"]
@@ -33,20 +32,6 @@ __all__ = ["GRPCBase", "wire_seconds"]
 _NAME: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]+")
 _RESERVED: Final = ("te", "content-type", "user-agent")
-
-
-class Begun(Protocol):
-    """A call that has begun."""
-
-    @property
-    def sent(self) -> bool:
-        """Tell whether any of the request may have reached the server."""
-        ...
-
-    @property
-    def told(self) -> Mapping[str, Any] | None:
-        """Return what came with the answer besides its messages."""
-        ...
 
 
 class GRPCBase:
@@ -92,24 +77,33 @@ class GRPCBase:
         return failure if isinstance(failure, SandboxError) else None
 
     def _translated(
-        self, operation: Operation[Any, Any], error: Exception, call: Begun, deadline: Deadline
+        self, call: Call[Any, Any], error: Exception, sent: bool, told: Mapping[str, Any] | None
     ) -> SandboxError:
+        """Return the error that a failure of an attempt means.
+
+        Args:
+            call: The call.
+            error: What failed.
+            sent: Whether any of the request may have reached the server.
+            told: What came with the answer besides its messages.
+        """
+        operation = call.operation
         if isinstance(error, SandboxError):
             return error
         if isinstance(error, grpclib.exceptions.GRPCError):
-            return decode_error(operation.name, error, call.told)
+            return decode_error(operation.name, error, told)
         if self._closed:
             return ClientClosedError("the client was closed during the call")
         text = str(error) or type(error).__name__
         if isinstance(error, TimeoutError) and error.errno is None:
-            return deadline.passed()
+            return call.deadline.passed()
         lost = f"the connection to {self.address} was lost: {text}"
         if isinstance(error, grpclib.exceptions.StreamTerminatedError):
             if text == NOT_HTTP2:
                 return ProtocolError("the answer is not HTTP/2")
             return SandboxConnectionError(lost) if was_refused(error) else lost_answer(operation, lost)
         if isinstance(error, OSError | h2.exceptions.H2Error):
-            return lost_answer(operation, lost) if call.sent else SandboxConnectionError(lost)
+            return lost_answer(operation, lost) if sent else SandboxConnectionError(lost)
         return ProtocolError(f"unexpected answer: {text}")
 
 

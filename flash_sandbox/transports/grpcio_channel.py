@@ -26,7 +26,7 @@ from .call import Call
 from .retry import Limit, lost_answer
 from .waiting import running_loop, within
 
-__all__ = ["AsyncGivenCall", "AsyncGivenChannel", "GivenCall", "GivenChannel"]
+__all__ = ["AsyncGivenCall", "GivenCall"]
 
 _DETAILS: Final = ErrorDetailsCodec()
 # What grpcio says where no server has answered.
@@ -36,41 +36,6 @@ _LOST: Final = re.compile(
     "Stream removed|Socket closed|Connection reset|recvmsg:|.*GOAWAY|.*keepalive|Internal error from Core"
 )
 _HTTP_STATUS: Final = re.compile(r"Received http2 header with status: (\d{3})")
-
-
-class _Given:
-    """A channel of the caller, which stays open.
-
-    Args:
-        channel: The channel.
-        address: Names the server in messages; its prefix goes before each method.
-    """
-
-    def __init__(self, channel: Channel, address: Address) -> None:
-        self.channel = channel
-        self.address = address
-
-
-class GivenChannel(_Given):
-    """A ``grpc.Channel`` of the caller, which stays open."""
-
-    def begin(self, call: Call[Any, Any], metadata: Metadata) -> GivenCall:
-        """Return one attempt of a call."""
-        return GivenCall(_Futures(self.channel), self.address, call, metadata)
-
-    def close(self) -> None:
-        """Do nothing: the channel is the caller's."""
-
-
-class AsyncGivenChannel(_Given):
-    """A ``grpc.aio.Channel`` of the caller, which stays open."""
-
-    def begin(self, call: Call[Any, Any], metadata: Metadata) -> AsyncGivenCall:
-        """Return one attempt of a call."""
-        return AsyncGivenCall(self.channel, self.address, call, metadata)
-
-    async def close(self) -> None:
-        """Do nothing: the channel is the caller's."""
 
 
 class _Futures:
@@ -87,6 +52,12 @@ class _Futures:
 
 class _Attempt:
     """One attempt of a call.
+
+    Args:
+        channel: Makes the call.
+        address: Names the server in messages; its prefix goes before each method.
+        call: The call.
+        metadata: Headers that go with it.
 
     Attributes:
         sent: Whether any of the request may have reached the server.
@@ -143,6 +114,9 @@ class _Attempt:
 
 class GivenCall(_Attempt):
     """One attempt of a call over a ``grpc.Channel``."""
+
+    def __init__(self, channel: Channel, *arguments: Any) -> None:
+        super().__init__(_Futures(channel), *arguments)
 
     _timer: threading.Timer | None = None
     _exceeded: Limit | None = None

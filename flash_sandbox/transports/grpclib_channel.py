@@ -137,10 +137,6 @@ class AsyncChannel:
         self.address = address
         self._context = context
 
-    def begin(self, call: Call[Any, Any], metadata: Metadata) -> AsyncStubCall:
-        """Return one attempt of a call."""
-        return AsyncStubCall(self, call, metadata)
-
     async def connected(self) -> _Channel:
         """Return the channel once it is connected.
 

@@ -73,10 +73,6 @@ class Channel:
             known = self._heads[path] = _encoded(pairs)
         return known
 
-    def begin(self, call: Call[Any, Any], metadata: Metadata) -> StubCall:
-        """Return one attempt of a call."""
-        return StubCall(self, call, metadata)
-
     def acquire(self, limit: Limit) -> Connection:
         """Return a connection that no other call uses, once there may be another one; `release` it."""
         self._leave_the_parent()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from betterproto2 import Message
@@ -22,7 +23,7 @@ from .chunks import AsyncChunks
 
 if TYPE_CHECKING:
     from ..base import AsyncGRPCChannel
-    from ..grpcio_channel import AsyncGivenCall, AsyncGivenChannel
+    from ..grpcio_channel import AsyncGivenCall
 
 __all__ = ["AsyncGRPCWire"]
 
@@ -40,7 +41,8 @@ class AsyncGRPCWire(GRPCBase):
         channel: Makes the calls, and is not closed; None to make one.
     """
 
-    _channel: AsyncChannel | AsyncGivenChannel
+    _channel: AsyncChannel | None = None
+    _attempt: Callable[..., AsyncStubCall | AsyncGivenCall]
 
     def __init__(
         self,
@@ -53,10 +55,11 @@ class AsyncGRPCWire(GRPCBase):
         super().__init__(address, api_key, context, metadata)
         if channel is None:
             self._channel = AsyncChannel(address, self._context)
+            self._attempt = partial(AsyncStubCall, self._channel)
         else:
-            from ..grpcio_channel import AsyncGivenChannel
+            from ..grpcio_channel import AsyncGivenCall
 
-            self._channel = AsyncGivenChannel(channel, address)
+            self._attempt = partial(AsyncGivenCall, channel, address)
 
     async def call(self, call: Call[Any, Res]) -> Res:
         """Return the answer, within the call's deadline."""
@@ -90,13 +93,13 @@ class AsyncGRPCWire(GRPCBase):
     @contextmanager
     def _begun(self, call: Call[Any, Any]) -> Iterator[AsyncStubCall | AsyncGivenCall]:
         self._refuse_if_closed()
-        made = self._channel.begin(call, self._metadata_for(call))
+        made = self._attempt(call, self._metadata_for(call))
         try:
             yield made
         except Exception as error:
             if raised_by_handler(error):
                 raise
-            translated = self._translated(call.operation, error, made, call.deadline)
+            translated = self._translated(call, error, made.sent, made.told)
             if translated is error:
                 raise
             raise translated from error
@@ -104,7 +107,8 @@ class AsyncGRPCWire(GRPCBase):
     async def close(self) -> None:
         """Close the connections. Idempotent."""
         self._closed = True
-        await self._channel.close()
+        if self._channel is not None:
+            await self._channel.close()
 
 
 async def _messages(

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from betterproto2 import Message
@@ -23,7 +24,7 @@ from .chunks import Chunks
 
 if TYPE_CHECKING:
     from ..base import GRPCChannel
-    from ..grpcio_channel import GivenCall, GivenChannel
+    from ..grpcio_channel import GivenCall
 
 __all__ = ["GRPCWire"]
 
@@ -41,7 +42,8 @@ class GRPCWire(GRPCBase):
         channel: Makes the calls, and is not closed; None to make one.
     """
 
-    _channel: Channel | GivenChannel
+    _channel: Channel | None = None
+    _attempt: Callable[..., StubCall | GivenCall]
 
     def __init__(
         self,
@@ -54,10 +56,11 @@ class GRPCWire(GRPCBase):
         super().__init__(address, api_key, context, metadata)
         if channel is None:
             self._channel = Channel(address, self._context)
+            self._attempt = partial(StubCall, self._channel)
         else:
-            from ..grpcio_channel import GivenChannel
+            from ..grpcio_channel import GivenCall
 
-            self._channel = GivenChannel(channel, address)
+            self._attempt = partial(GivenCall, channel, address)
 
     def call(self, call: Call[Any, Res]) -> Res:
         """Return the answer, within the call's deadline."""
@@ -91,13 +94,13 @@ class GRPCWire(GRPCBase):
     @contextmanager
     def _begun(self, call: Call[Any, Any]) -> Iterator[StubCall | GivenCall]:
         self._refuse_if_closed()
-        made = self._channel.begin(call, self._metadata_for(call))
+        made = self._attempt(call, self._metadata_for(call))
         try:
             yield made
         except Exception as error:
             if raised_by_handler(error):
                 raise
-            translated = self._translated(call.operation, error, made, call.deadline)
+            translated = self._translated(call, error, made.sent, made.told)
             if translated is error:
                 raise
             raise translated from error
@@ -105,7 +108,8 @@ class GRPCWire(GRPCBase):
     def close(self) -> None:
         """Close the connections. Idempotent."""
         self._closed = True
-        self._channel.close()
+        if self._channel is not None:
+            self._channel.close()
 
 
 def _messages(first: Message, chunks: Chunks, made: StubCall | GivenCall) -> Generator[Message, None]:
