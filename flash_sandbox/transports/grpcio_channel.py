@@ -88,6 +88,12 @@ class _Attempt:
             yield
         except grpc.RpcError as error:
             raise self._failure(error) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # grpc.aio raises this where the channel is closed, too.
+            raise ClientClosedError("the channel was closed during the call") from None
         except SandboxError:
             raise
         except (ValueError, grpc.aio.UsageError) as error:
@@ -149,8 +155,7 @@ class GivenCall(_Attempt):
             try:
                 return self._made.result()()
             except grpc.FutureCancelledError:
-                assert self._exceeded is not None
-                raise self._exceeded.passed() from None
+                raise self._failure(self._made) from None
             finally:
                 self._unbound()
                 self._made.cancel()
