@@ -84,6 +84,7 @@ _NAMES: Final = {
     # Of which the sources use no more than `sleep`.
     "asyncio": "time",
     "call_async": "call",
+    "async_handle_of": "handle_of",
     "connect_async": "connect",
     "get_async_httpx_client": "get_httpx_client",
     "grpclib_channel": "http2_channel",

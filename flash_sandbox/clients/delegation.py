@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import update_wrapper
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast, overload
 
-__all__ = ["Delegate", "of_process", "of_sandbox"]
+__all__ = ["Delegate", "async_handle_of", "handle_of", "of_process", "of_sandbox"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+
+H = TypeVar("H", bound="Delegate")
 
 _SANDBOX: Final = ("sandbox_id",)
 _PROCESS: Final = ("sandbox_id", "process_id")
@@ -53,21 +56,28 @@ def of_process(call: Callable[Concatenate[Any, str, str, P], R]) -> Method[P, R]
     return cast("Method[P, R]", _method(call, _PROCESS))
 
 
+def handle_of(call: Callable[Concatenate[Any, str, P], str], kind: type[H]) -> Method[P, H]:
+    """Do as `of_sandbox` for a call that returns an ID; the method returns a `kind` that knows it, too."""
+    return cast("Method[P, H]", _returning(kind, _method(call, _SANDBOX)))
+
+
+def async_handle_of(
+    call: Callable[Concatenate[Any, str, P], Coroutine[Any, Any, str]], kind: type[H]
+) -> Method[P, Coroutine[Any, Any, H]]:
+    """Do the same for a coroutine function."""
+    return cast("Method[P, Coroutine[Any, Any, H]]", _returning(kind, _method(call, _SANDBOX)))
+
+
 def _method(call: Callable[..., Any], known: tuple[str, ...]) -> Callable[..., Any]:
     name = call.__name__
-    method: Any
-    if inspect.iscoroutinefunction(call):
 
-        async def async_method(self: Delegate, *arguments: Any, **options: Any) -> Any:
-            return await getattr(self._client, name)(*self._ids, *arguments, **options)
+    def perform(self: Delegate, *arguments: Any, **options: Any) -> Any:
+        return getattr(self._client, name)(*self._ids, *arguments, **options)
 
-        method = async_method
-    else:
+    async def perform_async(self: Delegate, *arguments: Any, **options: Any) -> Any:
+        return await perform(self, *arguments, **options)
 
-        def sync_method(self: Delegate, *arguments: Any, **options: Any) -> Any:
-            return getattr(self._client, name)(*self._ids, *arguments, **options)
-
-        method = sync_method
+    method: Any = perform_async if inspect.iscoroutinefunction(call) else perform
     signature = inspect.signature(call)
     parameters = [each for each in signature.parameters.values() if each.name not in known]
     method.__signature__ = signature.replace(parameters=parameters)
@@ -77,6 +87,20 @@ def _method(call: Callable[..., Any], known: tuple[str, ...]) -> Callable[..., A
     method.__name__ = method.__qualname__ = name
     method.__doc__ = _without(known, call.__doc__)
     return cast("Callable[..., Any]", method)
+
+
+def _returning(kind: type[Delegate], method: Any) -> Callable[..., Any]:
+    def perform(self: Delegate, *arguments: Any, **options: Any) -> Delegate:
+        return kind(self._client, *self._ids, method(self, *arguments, **options))
+
+    async def perform_async(self: Delegate, *arguments: Any, **options: Any) -> Delegate:
+        return kind(self._client, *self._ids, await method(self, *arguments, **options))
+
+    started: Any = update_wrapper(perform_async if inspect.iscoroutinefunction(method) else perform, method)
+    started.__signature__ = method.__signature__.replace(return_annotation=kind)
+    started.__annotations__ = {**method.__annotations__, "return": kind}
+    started.__doc__ = method.__doc__ and method.__doc__.replace("its process ID", "a handle of it")
+    return cast("Callable[..., Any]", started)
 
 
 def _without(known: tuple[str, ...], doc: str | None) -> str | None:

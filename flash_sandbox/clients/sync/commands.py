@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ... import models
 from ...models import ExecFrame, ExecResult
 from ...options import NOT_GIVEN, NotGiven
-from ..delegation import Delegate, of_process, of_sandbox
+from ..delegation import Delegate, handle_of, of_process, of_sandbox
 from .api import SandboxAPI
 from .streams import ProcessControls
 
@@ -131,64 +131,7 @@ class Commands(Run):
 
     stream = of_sandbox(SandboxAPI.exec_stream)
     list = of_sandbox(SandboxAPI.list_processes)
-
-    def start(
-        self,
-        command: Sequence[str] | str,
-        *,
-        env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str | None = None,
-        user: str | None = None,
-        stdin: bytes | str | None = None,
-        keep_stdin: bool = False,
-        tty: bool = False,
-        rows: int = 24,
-        columns: int = 80,
-        limit: float | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> Process:
-        """Start a command that goes on by itself, and return a handle of it.
-
-        It ends with the sandbox. The last MiB of its output is kept.
-
-        Args:
-            command: Command and its arguments. The first element is a path, or a name looked up in the
-                sandbox's PATH. A text is run by ``/bin/sh``.
-            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
-                names to values.
-            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
-            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
-                the main process's.
-            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
-            keep_stdin: Whether more input may come, by write_stdin.
-            tty: Whether the command gets a terminal for all of its streams. More input may always come to
-                that.
-            rows: Rows of the terminal, 1 to 65535.
-            columns: Columns of the terminal, 1 to 65535.
-            limit: Seconds that it may take; then it is ended with all that it started. None for any time.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            WrongStateError: The sandbox is not running.
-            OutcomeUnknownError: The connection was lost; the command may have been started.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        process_id = self._client.start_process(
-            *self._ids,
-            command,
-            env=env,
-            cwd=cwd,
-            user=user,
-            stdin=stdin,
-            keep_stdin=keep_stdin,
-            tty=tty,
-            rows=rows,
-            columns=columns,
-            limit=limit,
-            timeout=timeout,
-        )
-        return self.process(process_id)
+    start = handle_of(SandboxAPI.start_process, Process)
 
     def process(self, process_id: str) -> Process:
         """Return a handle of a process by its ID, such as `list` tells; whether it exists is not asked."""
