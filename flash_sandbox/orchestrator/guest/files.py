@@ -30,7 +30,8 @@ from .entries import ByteSource, Item, Malformed, entry_name, parsed_entry
 from .file_worker import FileWorker, Kind, failure, tolerating, within
 from .tar_reader import MalformedArchive, items_of_tar
 from .tar_writer import tar_of_items
-from .trees import list_tree, remove_tree, unpack_tree
+from .trees import list_tree, remove_tree
+from .unpacking import unpack_tree
 
 __all__ = [
     "SECONDS",
