@@ -48,7 +48,7 @@ def started(client: HTTPClient) -> Iterator[ExitStack]:
 @pytest.fixture
 def sandbox(client: HTTPClient, started: ExitStack) -> Sandbox:
     """One sandbox for a test."""
-    return start(client, started, name="one", labels={"team": "a"}, ttl_seconds=3600)
+    return start(client, started, name="one", labels={"team": "a"}, ttl=3600)
 
 
 @pytest.fixture
@@ -394,7 +394,7 @@ class TestOtherOrigins:
     @staticmethod
     def refusals(serving: Orchestrator) -> float:
         text = httpx.get(f"{serving.http_address}/metrics").text
-        found = re.findall(r'^flash_sandbox_call_failures_total\{.*"permission_denied".*\} (.*)$', text, re.M)
+        found = re.findall(r'^flash_sandbox_call_failures_total\{.*"origin_refused".*\} (.*)$', text, re.M)
         return sum(map(float, found))
 
     @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ class TestBrowserHeaders:
     ) -> None:
         for path in ("/sandboxes", "/healthz", "/metrics", "/nothing"):
             response = httpx.get(orchestrator.http_address + path, headers={"sec-fetch-site": site})
-            assert (response.status_code, response.json()["reason"]) == (403, "permission_denied")
+            assert (response.status_code, response.json()["reason"]) == (403, "origin_refused")
 
     @pytest.mark.parametrize("site", ["same-origin", "none"])
     def test_what_it_says_comes_from_the_page_is_let_in_also_where_a_proxy_has_changed_the_host(
@@ -120,7 +120,7 @@ class TestBrowserHeaders:
         self, orchestrator: Orchestrator
     ) -> None:
         response = httpx.get(orchestrator.http_address, headers={"host": "evil.example"})
-        assert (response.status_code, response.json()["reason"]) == (403, "permission_denied")
+        assert (response.status_code, response.json()["reason"]) == (403, "origin_refused")
 
     @pytest.mark.parametrize("host", ["Proxy.Example.com", "proxy.example.com:8443"])
     def test_a_name_that_the_operator_gives_is_let_in_without_a_key(self, limits: Limits, host: str) -> None:
