@@ -20,6 +20,7 @@ from fake_agent import FakeAgent
 from outlived import leave
 
 from flash_sandbox.errors import (
+    AlreadyExistsError,
     CancelledByServerError,
     ConflictError,
     InternalServerError,
@@ -32,6 +33,7 @@ from flash_sandbox.errors import (
 )
 from flash_sandbox.models import (
     ExecRequest,
+    GetInfoRequest,
     PauseRequest,
     ResumeRequest,
     SignalProcessRequest,
@@ -77,6 +79,7 @@ class SteppedRuntime:
         self.failing: dict[str, Exception] = {}
         self.outlived: dict[str, Literal["running", "paused", "stopped"]] = {}
         self.kept: list[Kept] = []
+        self.is_away = False
         self.killed = 0
         self._held: dict[str, asyncio.Event] = {}
         self._reached: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -118,6 +121,8 @@ class SteppedRuntime:
         for adopted in self.outlived:
             self.sandboxes[adopted] = FakeAgent(self._told, has_main=True)
             self.agents.append(self.sandboxes[adopted])
+        if self.is_away:
+            return Adoption(complete=False)
         return Adoption(self.outlived)
 
     async def close(self, *, end_sandboxes: bool = True) -> None:
@@ -607,6 +612,28 @@ class TestAdoption:
         leave(service, runtime, CREATED, "ended", "stopped", StartRequest(memory_mb=7))
         await service.open()
         assert runtime.kept == [Kept("ended", StartRequest(memory_mb=7), CREATED, halted=True)]
+
+    async def test_one_whose_runtime_is_away_is_neither_unknown_nor_started_anew(
+        self, service: SandboxService, runtime: SteppedRuntime
+    ) -> None:
+        request = StartRequest(name="named", network="none")
+        outlived(service, runtime, "old", request=request, idempotency_key="key")
+        runtime.is_away = True
+        await service.open()
+        for call in (
+            lambda: state(service, "old"),
+            lambda: service.get_info(GetInfoRequest("old")),
+            lambda: service.start_sandbox(request, "key"),
+        ):
+            with pytest.raises(UnavailableError, match="is away"):
+                await call()
+        with pytest.raises(AlreadyExistsError, match="named"):
+            await service.start_sandbox(StartRequest(name="named"))
+        runtime.is_away = False
+        async with asyncio.timeout(10):
+            while service.registry.unreachable:
+                await asyncio.sleep(0.01)
+        assert (await service.start_sandbox(request, "key")).id == "old"
 
     async def test_one_that_is_gone_is_told_of_as_removed(
         self, service: SandboxService, runtime: SteppedRuntime

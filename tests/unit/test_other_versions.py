@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from flash_sandbox.errors import InvalidArgumentError
+from flash_sandbox.orchestrator.core.json_records import move_json_records
 from flash_sandbox.orchestrator.images import records as image_records
 from flash_sandbox.orchestrator.images.manifests import ImageConfig
 from flash_sandbox.orchestrator.images.store import ImageStore
 from flash_sandbox.orchestrator.snapshots.store import Snapshots
+from flash_sandbox.orchestrator.state.database import Database
 from flash_sandbox.orchestrator.state.directory import StateDirError, state_directory
 
 
@@ -80,17 +82,24 @@ def test_a_record_of_an_image_that_cannot_be_read_is_told_of_and_kept_when_it_is
 
 
 async def test_a_state_directory_of_another_version_is_refused_and_stays(tmp_path: Path) -> None:
-    async with state_directory(tmp_path):
-        pass
-    assert (tmp_path / "version").read_text() == "1\n"
-    (tmp_path / "version").write_text("2\n")
-    with pytest.raises(StateDirError, match=r"has the version '2'.*name another directory"):
+    (tmp_path / "version").write_text("3\n")
+    with pytest.raises(StateDirError, match=r"has the version '3'.*name another directory"):
         async with state_directory(tmp_path):
             pytest.fail("it was used")
     assert [path.name for path in tmp_path.iterdir()] == ["version"]
 
 
-async def test_a_state_directory_without_a_version_is_one_of_the_first(tmp_path: Path) -> None:
-    (tmp_path / "sandboxes").mkdir()
+@pytest.mark.parametrize("text", [None, "1\n"])
+async def test_a_state_directory_of_a_version_before_the_database_is_refused_by_it_once_it_was_moved(
+    tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "version").write_text(text)
     async with state_directory(tmp_path):
-        assert (tmp_path / "version").read_text() == "1\n"
+        assert [path.read_text() for path in tmp_path.iterdir()] == ([] if text is None else [text])
+        database = Database(tmp_path)
+        await move_json_records(tmp_path, database)
+        database.close()
+    assert (tmp_path / "version").read_text() == "2\n"
+    async with state_directory(tmp_path):
+        pass

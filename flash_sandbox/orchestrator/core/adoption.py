@@ -31,8 +31,6 @@ class AdoptionOperations(ListingOperations):
     """Adopt sandboxes, and take note of their ends; a part of `SandboxService`."""
 
     _runtimes: Mapping[str, Runtime]
-    # By ID: those that no runtime has found yet, nor said to be gone.
-    _kept: dict[str, Row]
 
     def _read_kept(self) -> None:
         """Read which sandboxes an orchestrator before has left, and take note of the end of the others."""
@@ -41,7 +39,7 @@ class AdoptionOperations(ListingOperations):
             if runtime is None:
                 continue
             if row.kept() is not None and runtime.capabilities.outlives:
-                self._kept[row.id] = row
+                self.registry.unreachable[row.id] = row
             elif row.state == State.CREATING:
                 why = "the orchestrator ended while it was being started"
                 self.events.add("failed", row.id, why, rows.removed(row.id))
@@ -49,7 +47,7 @@ class AdoptionOperations(ListingOperations):
                 self._note_missing(row, "stopped" if row.state == rows.REMOVING else "shutdown")
 
     async def _open(self, runtime: Runtime) -> None:
-        kept = [row.kept() for row in self._kept.values() if row.runtime == runtime.name]
+        kept = [row.kept() for row in self.registry.unreachable.values() if row.runtime == runtime.name]
         await runtime.open([one for one in kept if one is not None])
 
     async def _adopt(self, runtime: Runtime) -> bool:
@@ -57,7 +55,7 @@ class AdoptionOperations(ListingOperations):
         adoption = await runtime.adopt()
         going_on = []
         for sandbox_id, state in adoption.states.items():
-            sandbox = self._sandbox_of(self._kept.pop(sandbox_id), State(state))
+            sandbox = self._sandbox_of(self.registry.unreachable.pop(sandbox_id), State(state))
             self.registry.add(sandbox)
             self._expiry.expect(sandbox)
             sandbox.tell(cast(EventType, sandbox.state.value), "it outlived the orchestrator before")
@@ -65,8 +63,8 @@ class AdoptionOperations(ListingOperations):
                 going_on.append(self._go_on(sandbox))
         await asyncio.gather(*going_on)
         if adoption.complete:
-            for row in [row for row in self._kept.values() if row.runtime == runtime.name]:
-                del self._kept[row.id]
+            for row in [row for row in self.registry.unreachable.values() if row.runtime == runtime.name]:
+                del self.registry.unreachable[row.id]
                 self._note_missing(row, "lost")
         return adoption.complete
 

@@ -41,7 +41,7 @@ class EndedSandboxes:
     def after(self, place: tuple[float, str]) -> Iterator[SandboxInfo]:
         """Yield those that come after a place, the oldest first."""
         while rows := self._database.read(
-            "SELECT info FROM sandboxes WHERE ended_at > ? AND (created_at, id) > (?, ?) "
+            "SELECT info FROM sandboxes WHERE ended_at > 0 AND ended_at > ? AND (created_at, id) > (?, ?) "
             "ORDER BY created_at, id LIMIT ?",
             self._since(),
             *place,

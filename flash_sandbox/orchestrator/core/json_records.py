@@ -15,7 +15,7 @@ from ..guest.guest import Defaults
 from ..runtimes.base import Created
 from ..runtimes.docker.guest_containers import REDIALS_WITH
 from ..state.database import Database, Statement
-from ..state.directory import StateDirError
+from ..state.directory import StateDirError, note_version
 
 __all__ = ["move_json_records"]
 
@@ -49,6 +49,7 @@ async def move_json_records(state_dir: Path, database: Database) -> None:
             ) from error
     if statements:
         await database.write(*statements)
+    note_version(state_dir)
     for path, _ in records:
         for file in _files(path):
             file.unlink()

@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from itertools import islice
 from typing import Final
 
-from ...errors import InvalidArgumentError, SandboxError
+from ...errors import InvalidArgumentError, SandboxError, SandboxNotFoundError
 from ...models import (
     DEFAULT_PAGE_SIZE,
     Event,
@@ -61,13 +61,16 @@ class ListingOperations(ServiceCore):
 
     async def get_info(self, request: GetInfoRequest) -> GetInfoResult:
         """Tell what is known of a sandbox, also for a while after its end."""
-        sandbox = self.registry.find(request.id)
-        return GetInfoResult(self.ended.info(request.id) if sandbox is None else sandbox.info())
+        try:
+            return GetInfoResult(self.registry.get(request.id).info())
+        except SandboxNotFoundError:
+            return GetInfoResult(self.ended.info(request.id))
 
     async def get_logs(self, request: GetLogsRequest) -> GetLogsResult:
         """Tell the last of what the main process of a sandbox has printed, also for a while after its end."""
-        sandbox = self.registry.find(request.id)
-        if sandbox is None:
+        try:
+            sandbox = self.registry.get(request.id)
+        except SandboxNotFoundError:
             return self.ended.log(request.id)
         sandbox.require(State.RUNNING, State.PAUSED, State.STOPPED)
         return sandbox.log

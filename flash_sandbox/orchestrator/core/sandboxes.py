@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Final, Literal, Self, cast
 
-from ...errors import AlreadyExistsError, SandboxNotFoundError, WrongStateError
+from ...errors import AlreadyExistsError, SandboxNotFoundError, UnavailableError, WrongStateError
 from ...models import (
     EndCause,
     EventType,
@@ -31,6 +31,7 @@ from .events import EventLog
 from .history import History
 from .lifetime import Lifetime
 from .processes import Processes
+from .rows import Row
 
 __all__ = ["Registry", "Sandbox", "State"]
 
@@ -225,9 +226,14 @@ class Sandbox:
 
 
 class Registry:
-    """The sandboxes by ID, by age, by name and by the idempotency key of their start."""
+    """The sandboxes by ID, by age, by name and by the idempotency key of their start.
+
+    Attributes:
+        unreachable: By ID those of an orchestrator before that no runtime has found yet, nor said to be gone.
+    """
 
     def __init__(self) -> None:
+        self.unreachable: dict[str, Row] = {}
         self._sandboxes: dict[str, Sandbox] = {}
         self._places: list[tuple[float, str]] = []
         self._by_name: dict[str, Sandbox] = {}
@@ -252,7 +258,14 @@ class Registry:
             self._by_key[sandbox.idempotency_key] = sandbox
 
     def get(self, sandbox_id: str) -> Sandbox:
-        """Return a sandbox by its ID; raise SandboxNotFoundError where there is none."""
+        """Return a sandbox by its ID.
+
+        Raises:
+            SandboxNotFoundError: There is none.
+            UnavailableError: What runs it cannot be reached.
+        """
+        if sandbox_id in self.unreachable:
+            raise _unreachable(sandbox_id)
         try:
             return self._sandboxes[sandbox_id]
         except KeyError:
@@ -269,13 +282,25 @@ class Registry:
 
     def require_free(self, name: str) -> None:
         """Raise AlreadyExistsError where a sandbox that is there has that name."""
+        for row in self.unreachable.values():
+            if name and row.request.name == name:
+                raise AlreadyExistsError(f"sandbox {row.id} is named {name!r}")
         other = self._by_name.get(name)
         if other is not None:
             raise AlreadyExistsError(f"sandbox {other.id} is named {name!r}")
 
     def with_key(self, idempotency_key: str) -> Sandbox | None:
-        """Return the sandbox whose start carried `idempotency_key`, if there is one."""
-        return self._by_key.get(idempotency_key) if idempotency_key else None
+        """Return the sandbox whose start carried `idempotency_key`, if there is one.
+
+        Raises:
+            UnavailableError: What runs it cannot be reached.
+        """
+        if not idempotency_key:
+            return None
+        for row in self.unreachable.values():
+            if row.idempotency_key == idempotency_key:
+                raise _unreachable(row.id)
+        return self._by_key.get(idempotency_key)
 
     def remove(self, sandbox: Sandbox) -> None:
         """Forget a sandbox, its name and its idempotency key."""
@@ -289,3 +314,7 @@ class Registry:
         """Forget the idempotency key of a sandbox, so that a later start with it begins anew."""
         if self._by_key.get(sandbox.idempotency_key) is sandbox:
             del self._by_key[sandbox.idempotency_key]
+
+
+def _unreachable(sandbox_id: str) -> UnavailableError:
+    return UnavailableError(f"sandbox {sandbox_id} outlived the orchestrator before; what runs it is away")

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
@@ -19,9 +19,7 @@ from ...errors import (
     AlreadyExistsError,
     InvalidArgumentError,
     Reason,
-    RuntimeUnavailableError,
     UnavailableError,
-    UnsupportedError,
 )
 from ...models import (
     ListSnapshotsRequest,
@@ -43,17 +41,16 @@ from ...models import (
 )
 from ..cancellation import completed, is_being_cancelled
 from ..runtimes.base import Created, Runtime, unwritten
-from ..runtimes.catalogue import AUTO_ORDER, OPTIONS
 from ..state.database import Database
 from . import rows
 from .admission import Admission
 from .adoption import AdoptionOperations, unless_ended
 from .base import end_guest, freeze, open_guest, retrieve, settle, thaw
-from .defaults import filled_in
 from .expiry import Expiry
 from .files import FileOperations
 from .metrics import MetricsOperations
-from .programs import ProcessOperations, require_user
+from .programs import ProcessOperations
+from .runtime_choice import RuntimeChoice
 from .sandboxes import Sandbox, State
 
 __all__ = ["KEEP_ENDED_SECONDS", "SandboxService"]
@@ -73,7 +70,7 @@ class _Start:
     waiters: int = 0
 
 
-class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, MetricsOperations):
+class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionOperations, MetricsOperations):
     """Start, use and stop sandboxes.
 
     Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.
@@ -96,10 +93,8 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
     ) -> None:
         super().__init__(admission, database or Database(), keep_ended, log)
         self._runtimes = dict(runtimes)
-        self._auto: Runtime | None = None
         self._starts: dict[str, _Start] = {}
         self._expiry = Expiry(self.registry, self._attend, self._sweep, log)
-        self._kept = {}
         self._adopting: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -257,52 +252,6 @@ class SandboxService(ProcessOperations, FileOperations, AdoptionOperations, Metr
             f"{request.snapshot_path!r} is not a snapshot in this orchestrator's store",
             reason=Reason.SNAPSHOT_REFUSED,
         )
-
-    async def _runtime_for(self, request: StartRequest) -> Runtime:
-        wanted = {option for option in OPTIONS if getattr(request, option)}
-        if request.type in ("", "auto"):
-            runtime = await self._best_runtime()
-        elif request.type in self._runtimes:
-            runtime = self._runtimes[request.type]
-        else:
-            known = ", ".join(["auto", *sorted(self._runtimes)])
-            raise InvalidArgumentError(
-                f"unknown runtime {request.type[:100]!r}; known are {known}", reason=Reason.UNKNOWN_RUNTIME
-            )
-        refused = sorted(wanted - runtime.capabilities.options)
-        if refused:
-            raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
-        return runtime
-
-    def _admitted(self, request: StartRequest, runtime: Runtime, origin: StartRequest | None) -> StartRequest:
-        """Return a start with what holds where it says nothing; raise where that cannot be had."""
-        request = self._filled_in(request, runtime, origin)
-        self._admission.require_network(request.network)
-        if request.network not in runtime.capabilities.networks:
-            raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
-        return request
-
-    def _filled_in(
-        self, request: StartRequest, runtime: Runtime, origin: StartRequest | None
-    ) -> StartRequest:
-        options = runtime.capabilities.options
-        network = self._admission.default_network
-        filled = filled_in(request, options, network, origin if request.snapshot_path else None)
-        return replace(filled, user=require_user(runtime, filled.user))
-
-    async def _best_runtime(self) -> Runtime:
-        if self._auto is not None:
-            return self._auto
-        missing = []
-        for name in AUTO_ORDER:
-            if name not in self._runtimes:
-                continue
-            availability = await self._runtimes[name].check()
-            if availability.available:
-                self._auto = self._runtimes[name]
-                return self._auto
-            missing.append(f"{name}: {availability.detail}")
-        raise RuntimeUnavailableError("this host has no runtime; " + "; ".join(missing))
 
     async def _start(self, sandbox: Sandbox) -> None:
         async with sandbox.lock:

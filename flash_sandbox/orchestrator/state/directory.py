@@ -18,7 +18,14 @@ import platformdirs
 
 from ..linux.user_ids import remove_any_tree
 
-__all__ = ["StateDirError", "default_image_store", "default_state_dir", "owner_name", "state_directory"]
+__all__ = [
+    "StateDirError",
+    "default_image_store",
+    "default_state_dir",
+    "note_version",
+    "owner_name",
+    "state_directory",
+]
 
 # A sandbox may leave programs with the set-user-ID bit in its layer: nobody else is to reach them.
 _MODE: Final = 0o700
@@ -26,7 +33,8 @@ _MODE: Final = 0o700
 _LOCK_SECONDS: Final = 3.0
 _LOCK_POLL_SECONDS: Final = 0.05
 # Counted up by a release whose files an earlier one would take for rubbish.
-_VERSION: Final = "1"
+_VERSION: Final = "2"
+_OLDER_VERSIONS: Final = ("", "1")
 _VERSION_FILE: Final = "version"
 _TEMPORARY: Final = "flash-sandbox-"
 _SETTLED_SECONDS: Final = 60.0
@@ -93,7 +101,7 @@ async def state_directory(path: Path | None) -> AsyncIterator[Path]:
     descriptor = _open(path)
     try:
         await _lock(descriptor, path)
-        _require_known_version(descriptor, path)
+        _require_known_version(path)
         yield Path(os.readlink(f"/proc/self/fd/{descriptor}"))
     finally:
         os.close(descriptor)
@@ -141,17 +149,24 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _require_known_version(directory: int, path: Path) -> None:
+def note_version(directory: Path) -> None:
+    """Have releases before the database refuse a directory: to them, what is in it is nobody's."""
+    path = directory / _VERSION_FILE
+    if not path.exists() or path.read_text().strip() != _VERSION:
+        partial = path.with_suffix(".partial")
+        partial.write_text(f"{_VERSION}\n")
+        partial.rename(path)
+
+
+def _require_known_version(path: Path) -> None:
     """Refuse a directory that another version works with; one that tells none is as old as the first."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(_VERSION_FILE, flags, 0o600, dir_fd=directory), "r+b") as file:
-            found = file.read(100).decode("utf-8", "replace").strip()
-            if not found:
-                file.write(f"{_VERSION}\n".encode())
+        found = (path / _VERSION_FILE).read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise StateDirError(f"cannot read {path / _VERSION_FILE}: {error.strerror}") from error
-    if found not in ("", _VERSION):
+    if found not in (*_OLDER_VERSIONS, _VERSION):
         raise StateDirError(
             f"{path} has the version {found[:20]!r}, and this flash-sandbox knows {_VERSION}: go on with the "
             "release that used it last, or name another directory with --state-dir"
