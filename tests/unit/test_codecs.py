@@ -53,7 +53,7 @@ def test_both_generated_layers_have_the_fields_of_each_result(
 ) -> None:
     names = {field.name for field in dataclasses.fields(operation.result)}
     schema = getattr(schemas, answer_name(operation), None)
-    assert names == set(grpc.message_classes(operation)[1]._betterproto.meta_by_field_name)
+    assert names == {field.name for field in dataclasses.fields(grpc.message_classes(operation)[1])}
     # The generator appends "_" to a name that Python reserves.
     assert schema is None or names | {"additional_properties"} == {
         field.name.removesuffix("_") for field in attrs.fields(schema)
