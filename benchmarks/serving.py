@@ -49,7 +49,16 @@ def serving(*arguments: str, docker_host: str | None = None) -> Iterator[Serving
     """
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", limits()]
-        command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", directory, *arguments]
+        command += [
+            "--http-port",
+            "0",
+            "--grpc-port",
+            "0",
+            "--state-dir",
+            directory,
+            "--end-sandboxes",
+            *arguments,
+        ]
         environment = os.environ | {"DOCKER_HOST": docker_host or "unix:///nowhere/docker.sock"}
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

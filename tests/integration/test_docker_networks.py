@@ -180,7 +180,16 @@ def serving(
 ) -> Iterator[tuple[subprocess.Popen[str], HTTPClient]]:
     """Run an orchestrator as a process of its own, and give a client of it."""
     command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--json", "--limits", "best-effort"]
-    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir), *options]
+    command += [
+        "--http-port",
+        "0",
+        "--grpc-port",
+        "0",
+        "--state-dir",
+        str(state_dir),
+        "--end-sandboxes",
+        *options,
+    ]
     environment = os.environ | {"DOCKER_HOST": world.engine.host}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
