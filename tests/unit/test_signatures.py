@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flash_sandbox import (
     AsyncSandbox,
     AsyncSandboxClient,
     HTTPClient,
+    Process,
     Sandbox,
     SandboxClient,
     operations,
@@ -39,12 +41,12 @@ def parameters(kind: type[Any]) -> dict[str, tuple[object, object, str]]:
     return {each.name: (each.kind, each.default, str(each.annotation)) for each in found}
 
 
-def documented(kind: type[Any]) -> dict[str, str]:
-    """Return what the docstring of a class says of each argument."""
+def documented(kind: Callable[..., Any]) -> dict[str, str]:
+    """Return what the docstring of a class or a function says of each argument."""
     text = inspect.getdoc(kind) or ""
     arguments = text.partition("Args:\n")[2].partition("\n\n")[0]
     pieces = re.split(r"^    (\w+): ", arguments, flags=re.MULTILINE)[1:]
-    return dict(zip(pieces[::2], pieces[1::2], strict=True))
+    return dict(zip(pieces[::2], (" ".join(piece.split()) for piece in pieces[1::2]), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,25 @@ def test_object_form_is_documented_in_the_clients_words(
     # `stop` has its own words.
     ours = (inspect.getdoc(getattr(object_form, name)) or "").replace("Stop it,", "Stop a sandbox,")
     assert ours == without_id
+
+
+@pytest.mark.parametrize(
+    ("method", "call", "other_words"),
+    [
+        (Sandbox.create, HTTPClient.start_sandbox, set()),
+        (Sandbox.run, HTTPClient.exec_command, {"limit", "timeout"}),
+        (Sandbox.stop, HTTPClient.stop_sandbox, set()),
+        (Process.wait, HTTPClient.wait_process, set()),
+    ],
+)
+def test_an_objects_own_method_describes_its_arguments_in_the_clients_words(
+    method: Callable[..., Any], call: Callable[..., Any], other_words: set[str]
+) -> None:
+    ours, theirs = documented(method), documented(call)
+    ours["ttl_seconds"] = ours.pop("ttl", "")
+    shared = ours.keys() & theirs.keys()
+    assert shared
+    assert {name for name in shared if ours[name] != theirs[name]} == other_words
 
 
 CORRECT = """

@@ -120,11 +120,9 @@ class AsyncCommandCalls(AsyncCalls):
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        program = given(command=command, env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
-        terminal = given(tty=tty, rows=rows, columns=columns)
-        request = models.ExecStreamRequest(
-            sandbox_id, timeout_ms=milliseconds_of(limit), **program, **terminal
-        )
+        program = given(env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
+        terminal = given(tty=tty, rows=rows, columns=columns, timeout_ms=milliseconds_of(limit))
+        request = models.ExecStreamRequest(sandbox_id, command, **program, **terminal)  # type: ignore[arg-type]
         frames = self._stream(operations.EXEC_STREAM, request, timeout)
         return AsyncExecStream(self, sandbox_id, frames, await first_of(frames))
 
@@ -172,11 +170,9 @@ class AsyncCommandCalls(AsyncCalls):
             OutcomeUnknownError: The connection was lost; the command may have been started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        program = given(command=command, env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
-        terminal = given(tty=tty, rows=rows, columns=columns)
-        request = models.StartProcessRequest(
-            sandbox_id, timeout_ms=milliseconds_of(limit), **program, **terminal
-        )
+        program = given(env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
+        terminal = given(tty=tty, rows=rows, columns=columns, timeout_ms=milliseconds_of(limit))
+        request = models.StartProcessRequest(sandbox_id, command, **program, **terminal)  # type: ignore[arg-type]
         return (await self._perform(operations.START_PROCESS, request, timeout)).process_id
 
     async def follow_process(

@@ -13,7 +13,7 @@ from ...models import FileInfo, path_in_sandbox
 from ...options import NOT_GIVEN, NotGiven, Progress
 from ..bound import Bound
 from ..disk import AsyncDisk
-from .calls import AsyncCalls
+from .calls import AsyncCalls, given
 from .streams import AsyncArchive, first_of
 
 # Their libraries are loaded when they are used.
@@ -88,13 +88,8 @@ class AsyncFileCalls(AsyncCalls):
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.WriteFileRequest(
-            sandbox_id,
-            path,
-            content,  # type: ignore[arg-type]  # the model makes it bytes
-            mode=0 if mode is None else mode,
-            parents=parents,
-        )
+        options = given(mode=mode, parents=parents)
+        request = models.WriteFileRequest(sandbox_id, path, content, **options)  # type: ignore[arg-type]
         await self._perform(operations.WRITE_FILE, request, timeout)
 
     async def stat(

@@ -121,11 +121,9 @@ class CommandCalls(Calls):
             OutcomeUnknownError: The connection was lost; the command may have run.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        program = given(command=command, env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
-        terminal = given(tty=tty, rows=rows, columns=columns)
-        request = models.ExecStreamRequest(
-            sandbox_id, timeout_ms=milliseconds_of(limit), **program, **terminal
-        )
+        program = given(env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
+        terminal = given(tty=tty, rows=rows, columns=columns, timeout_ms=milliseconds_of(limit))
+        request = models.ExecStreamRequest(sandbox_id, command, **program, **terminal)  # type: ignore[arg-type]
         frames = self._stream(operations.EXEC_STREAM, request, timeout)
         return ExecStream(self, sandbox_id, frames, first_of(frames))
 
@@ -173,11 +171,9 @@ class CommandCalls(Calls):
             OutcomeUnknownError: The connection was lost; the command may have been started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        program = given(command=command, env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
-        terminal = given(tty=tty, rows=rows, columns=columns)
-        request = models.StartProcessRequest(
-            sandbox_id, timeout_ms=milliseconds_of(limit), **program, **terminal
-        )
+        program = given(env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
+        terminal = given(tty=tty, rows=rows, columns=columns, timeout_ms=milliseconds_of(limit))
+        request = models.StartProcessRequest(sandbox_id, command, **program, **terminal)  # type: ignore[arg-type]
         return (self._perform(operations.START_PROCESS, request, timeout)).process_id
 
     def follow_process(

@@ -14,7 +14,7 @@ from ...models import FileInfo, path_in_sandbox
 from ...options import NOT_GIVEN, NotGiven, Progress
 from ..bound import Bound
 from ..disk import Disk
-from .calls import Calls
+from .calls import Calls, given
 from .streams import Archive, first_of
 
 # Their libraries are loaded when they are used.
@@ -89,13 +89,8 @@ class FileCalls(Calls):
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.WriteFileRequest(
-            sandbox_id,
-            path,
-            content,  # type: ignore[arg-type]  # the model makes it bytes
-            mode=0 if mode is None else mode,
-            parents=parents,
-        )
+        options = given(mode=mode, parents=parents)
+        request = models.WriteFileRequest(sandbox_id, path, content, **options)  # type: ignore[arg-type]
         self._perform(operations.WRITE_FILE, request, timeout)
 
     def stat(self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> FileInfo:
