@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 import httpcore
@@ -17,6 +17,8 @@ import httpcore
 from .signal_handlers import raised_by_handler, reraise
 
 __all__ = ["DeadlineBackend", "EachStep"]
+
+_PART_BYTES: Final = 64 * 1024
 
 
 class EachStep(float):
@@ -46,10 +48,10 @@ class DeadlineBackend(httpcore.NetworkBackend):
                 if connection is not None:
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def _kept(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
+    def keep(self, stream: httpcore.NetworkStream) -> None:
+        """Take note of what `abort` ends, for as long as it is used."""
         with self._lock:
             self._streams.add(stream)
-        return stream
 
     def connect_tcp(
         self,
@@ -61,7 +63,7 @@ class DeadlineBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to a TCP port."""
         left = _left(timeout, httpcore.ConnectTimeout)
-        return self._kept(_Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options)))
+        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options), self)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -81,19 +83,24 @@ class DeadlineBackend(httpcore.NetworkBackend):
         except BaseException:
             connection.close()
             raise
-        return self._kept(_Stream(_UnixStream(connection)))
+        return _Stream(_UnixStream(connection), self)
 
 
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, backend: DeadlineBackend) -> None:
         self._stream = stream
+        self._backend = backend
+        backend.keep(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
-            self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+            # httpcore would take the time that is left for each part that the system takes.
+            for begin in range(0, len(buffer), _PART_BYTES):
+                part = buffer[begin : begin + _PART_BYTES]
+                self._stream.write(part, _left(timeout, httpcore.WriteTimeout))
         except httpcore.WriteError as error:
             # After one of these httpcore goes on, and reads what the server may have answered already.
             if error.__cause__ is not None and raised_by_handler(error.__cause__):
@@ -107,7 +114,7 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._backend)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -85,8 +85,10 @@ class Connection:
         """Take note of what came meanwhile, and tell whether the server takes another call."""
         try:
             self._receive_what_is_there()
-        except (OSError, StreamTerminatedError):
+        except BaseException as error:
             self._h2.leaving = True
+            if not isinstance(error, OSError | StreamTerminatedError) or raised_by_handler(error):
+                raise
         return not self._h2.leaving
 
     def request(self, headers: Headers) -> None:
@@ -161,6 +163,7 @@ class Connection:
     def _receive_what_is_there(self) -> None:
         with suppress(BlockingIOError, ssl.SSLWantReadError):
             while True:
+                self.limit.remaining()
                 self._socket.settimeout(0.0)
                 self._feed(self._socket.recv(_READ_BYTES))
 
@@ -229,8 +232,10 @@ class Connection:
         self.sent = True
         try:
             self._socket.sendall(data)
-        except TimeoutError as error:
-            if _has_passed(error):
+        except BaseException as error:
+            # Nobody knows how much of it has gone.
+            self._h2.leaving = True
+            if isinstance(error, TimeoutError) and _has_passed(error):
                 raise self.limit.passed() from error
             raise
 

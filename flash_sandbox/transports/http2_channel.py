@@ -106,9 +106,14 @@ class Channel:
                 connection = self._idle.pop()
                 self._busy.add(connection)
             connection.limit = limit
-            if connection.still_open():
+            usable = False
+            try:
+                usable = connection.still_open()
+            finally:
+                if not usable:
+                    self._put_back(connection)
+            if usable:
                 return connection
-            self._put_back(connection)
 
     def _new_one(self, limit: Limit) -> Connection:
         try:
@@ -122,7 +127,11 @@ class Channel:
             detail = f"cannot connect to {self.address}: {error}"
             raise SandboxConnectionError(detail) from error
         with self._changed:
+            closed = self._closed
             self._busy.add(connection)
+        if closed:
+            self._put_back(connection)
+            raise ClientClosedError("the client was closed during the call")
         return connection
 
     def _put_back(self, connection: Connection) -> None:

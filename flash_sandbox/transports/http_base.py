@@ -67,7 +67,8 @@ class HTTPBase:
         self.address = address
         self._base_url = address.base_url.removesuffix("/")
         self._owner = connections
-        self._headers = {"accept": "application/json"}
+        # A compressed answer, however short, may become one of any size.
+        self._headers = {"accept": "application/json", "accept-encoding": "identity"}
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {api_key}"
 
@@ -79,6 +80,11 @@ class HTTPBase:
             headers["x-request-timeout-ms"] = str(math.ceil(left * 1000))
         url = self._base_url + built["url"]
         return {**built, "url": url, "headers": headers, "extensions": extensions}
+
+    @staticmethod
+    def _is_plain(response: httpx.Response) -> bool:
+        """Tell whether the body of an answer is as it was asked for: not compressed."""
+        return response.headers.get("content-encoding", "").strip().lower() in ("", "identity")
 
     def translate(self, call: Call[Any, Any], failure: Exception) -> SandboxError | None:
         """Return the error that `failure` of an attempt means; None if it is no failure of the wire."""

@@ -42,7 +42,6 @@ def _own_settings() -> dict[str, Any]:
     return {
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         "trust_env": False,
-        "headers": {"accept-encoding": "identity"},
     }
 
 

@@ -26,16 +26,18 @@ class Network:
     Attributes:
         settings: Of each connection, as httpcore names them.
         lock: Held while the lists of connections change.
-        patience: Seconds for each step of a stream.
     """
-
-    patience: float = EachStep(Patience.seconds)
 
     def __init__(self) -> None:
         self._backend = DeadlineBackend()
         self.settings: dict[str, Any] = {"network_backend": self._backend}
         self.lock: AbstractContextManager[object] = threading.Lock()
         self._room = threading.Semaphore(MOST_CONNECTIONS)
+
+    @property
+    def patience(self) -> float:
+        """Return the seconds for each step of a stream."""
+        return EachStep(Patience.seconds)
 
     def timeouts(self, timing: Timing) -> Timeouts:
         """Return how long each step up to the beginning of the answer may take."""
@@ -70,15 +72,17 @@ class AsyncNetwork:
     Attributes:
         settings: Of each connection, as httpcore names them.
         lock: Held while the lists of connections change.
-        patience: Seconds for each step of a stream.
     """
-
-    patience: float = Patience.seconds
 
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
         self.lock: AbstractContextManager[object] = nullcontext()
         self._room = asyncio.Semaphore(MOST_CONNECTIONS)
+
+    @property
+    def patience(self) -> float:
+        """Return the seconds for each step of a stream."""
+        return Patience.seconds
 
     def timeouts(self, timing: Timing) -> Timeouts:
         """Return how long each step up to the beginning of the answer may take."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import requests
@@ -13,7 +14,15 @@ from ..address import Address
 __all__ = ["RequestsTransport"]
 
 # Names that httpx adds of itself; the session's own take their place.
-_FROM_SESSION = frozenset({"user-agent", "accept-encoding", "connection", "host"})
+_FROM_SESSION = frozenset({"user-agent", "connection", "host"})
+
+# What cannot be sent, as requests finds before it connects.
+_MALFORMED: Final = (
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+)
 
 
 class RequestsTransport(httpx.BaseTransport):
@@ -48,12 +57,15 @@ class RequestsTransport(httpx.BaseTransport):
                 auth=_keep if "authorization" in headers and not self._session.auth else None,
             )
         except requests.exceptions.RequestException as error:
+            if error.response is not None:
+                # What a hook has refused is still to be read.
+                error.response.close()
             raise _translated(error) from error
-        # requests undoes the encoding and the chunks while the body is read.
+        # requests undoes the chunks while the body is read.
         kept = [
             (name, value)
             for name, value in answer.headers.items()
-            if name.lower() not in ("content-encoding", "transfer-encoding", "content-length")
+            if name.lower() not in ("transfer-encoding", "content-length")
         ]
         return httpx.Response(answer.status_code, headers=kept, stream=_Body(answer))
 
@@ -87,17 +99,22 @@ def _translated(error: requests.exceptions.RequestException) -> httpx.HTTPError:
         return httpx.ConnectTimeout(text)
     if isinstance(error, requests.exceptions.Timeout):
         return httpx.ReadTimeout(text)
-    if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError) or _never_made(error):
+    if isinstance(error, _MALFORMED) or _never_made(error):
         return httpx.ConnectError(text)
     if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return httpx.ReadError(text)
-    if isinstance(error, requests.exceptions.ContentDecodingError):
-        return httpx.DecodingError(text)
-    return httpx.UnsupportedProtocol(text)
+    # The session has refused an answer: by a hook, or as its adapter's retries have it.
+    return httpx.DecodingError(text)
 
 
 def _never_made(error: requests.exceptions.RequestException) -> bool:
+    if isinstance(error, requests.exceptions.ProxyError):
+        return True
     # urllib3 tells by its own classes, wrapped in MaxRetryError, whether a connection was made.
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", cause)
+    if isinstance(error, requests.exceptions.SSLError):
+        # Any other may end a connection that has carried the request.
+        inner = reason.args[0] if isinstance(reason, Exception) and reason.args else None
+        return isinstance(inner, ssl.SSLCertVerificationError)
     return type(reason).__name__ in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")

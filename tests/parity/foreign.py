@@ -134,14 +134,17 @@ class Announced:
     """The beginning of an answer that tells how many bytes it will have."""
 
     size: int
+    status: int = 200
 
     def over_http(self) -> bytes:
         """Return the answer in HTTP/1.1."""
-        return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % self.size
+        line = f"HTTP/1.1 {self.status} {_phrase(self.status)}\r\n"
+        return f"{line}content-type: application/json\r\ncontent-length: {self.size}\r\n\r\n".encode()
 
     def over_http2(self, request: bytes) -> bytes:
         """Return the answer in HTTP/2."""
-        return _http2(request, _GRPC_HEADERS, b"\x00" + self.size.to_bytes(4, "big"), ends=False)
+        headers = [(":status", str(self.status)), *_GRPC_HEADERS[1:]]
+        return _http2(request, headers, b"\x00" + self.size.to_bytes(4, "big"), ends=False)
 
 
 Answer = Page | Message | Error | Raw | Stream | Announced

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -216,19 +216,6 @@ def test_unix_socket_that_is_not_there_is_a_connection_error(connect: Connect, t
     assert caught.value.reason == "connection_failed"
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Make a certificate for localhost that signs itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost", "-days", "2"]
-    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return folder / "cert.pem", folder / "key.pem"
-
-
 @contextmanager
 def tls_relay(target: str, certificate: tuple[Path, Path], protocol: str) -> Iterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -270,8 +257,11 @@ def test_server_without_http2_is_told_from_its_tls_handshake(
 
 
 @contextmanager
-def mute_tls_server(certificate: tuple[Path, Path]) -> Iterator[int]:
-    """Shake hands with one client and then neither read, write nor hang up; yield the port."""
+def mute_tls_server(certificate: tuple[Path, Path], asked: threading.Event | None = None) -> Iterator[int]:
+    """Shake hands with one client and then neither write nor hang up; yield the port.
+
+    Read no more than tells that a request has come, where `asked` wants to know.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -280,7 +270,10 @@ def mute_tls_server(certificate: tuple[Path, Path]) -> Iterator[int]:
 
         def serve() -> None:
             connection, _ = listener.accept()
-            with context.wrap_socket(connection, server_side=True):
+            with context.wrap_socket(connection, server_side=True) as secured:
+                if asked is not None:
+                    secured.recv(1)
+                    asked.set()
                 over.wait()
 
         thread = threading.Thread(target=serve)
@@ -321,3 +314,18 @@ def test_an_orchestrator_at_another_path_knows_nothing_of_the_sandbox(
         connect(f"{address}/elsewhere").get_status("a")
     # gRPC calls it an unknown method.
     assert type(caught.value) in (NotFoundError, UnsupportedError)
+
+
+@pytest.mark.parametrize("kind", ["HTTPClient", "SandboxClient"], indirect=True)
+def test_close_ends_a_call_over_tls_that_another_thread_waits_for(
+    connect: Connect, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    asked = threading.Event()
+    with mute_tls_server(certificate, asked) as port, ThreadPoolExecutor() as pool:
+        client = connect(f"https://127.0.0.1:{port}", timeout=20)
+        call = pool.submit(client.exec_command, "a", ["true"])
+        assert asked.wait(10)
+        client.close()
+        with pytest.raises(flash_sandbox.ClientClosedError):
+            call.result(timeout=10)

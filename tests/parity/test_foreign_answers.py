@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
+import httpx
 import pytest
+import requests
 from faults import Fault, FaultProxy, Link
 from foreign import SETTINGS, Answer, Error, ForeignServer, Message, Page, Raw, Stream
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from quartet import Failure, failure_of, quartet
 
-from flash_sandbox import ConflictError, InternalServerError, ProtocolError, SandboxError, UnavailableError
+from flash_sandbox import (
+    ConflictError,
+    HTTPClient,
+    InternalServerError,
+    ProtocolError,
+    SandboxError,
+    UnavailableError,
+)
 from flash_sandbox.errors import TABLE, Row, reason_of_status_code
 from flash_sandbox.models import ExecResult
 from flash_sandbox.orchestrator import Orchestrator
@@ -101,6 +112,29 @@ def kinds(failures: list[Failure]) -> tuple[type[SandboxError], str, int | None,
     """Return what kind of failure all of them are, whatever their words."""
     kind = [(one.kind, one.reason, one.status_code, one.retryable) for one in failures]
     return only(kind)  # type: ignore[no-any-return]
+
+
+def compressed(status: int) -> Raw:
+    """Return an answer over HTTP that is compressed three times: a few hundred bytes of this may be 4 GiB."""
+    body = b'{"stdout": "a", "detail": "b"}'
+    for _ in range(3):
+        body = gzip.compress(body)
+    head = f"HTTP/1.1 {status} Whatever\r\ncontent-length: {len(body)}\r\ncontent-encoding: gzip, gzip, gzip"
+    return Raw(head.encode() + b"\r\n\r\n" + body, b"")
+
+
+@pytest.mark.parametrize("session", [None, httpx.Client, requests.Session])
+@pytest.mark.parametrize(("status", "error"), [(200, ProtocolError), (502, UnavailableError)])
+def test_compressed_answer_is_refused_unread(
+    session: Callable[[], Any] | None, status: int, error: type[SandboxError]
+) -> None:
+    with (
+        ForeignServer(compressed(status)) as server,
+        nullcontext() if session is None else session() as given,
+        HTTPClient(address=server.address, session=given, max_retries=0) as client,
+        pytest.raises(error, match=r"compressed|Bad Gateway"),
+    ):
+        client.exec_command("a", ["true"])
 
 
 class TestAnswers:

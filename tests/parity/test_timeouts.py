@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import time
 from collections.abc import Callable
 
 import pytest
 from faults import FaultProxy, hold, keep_secret
+from foreign import SETTINGS, Announced, ForeignServer
+from loop_server import LoopServer
 from quartet import failure_of, quartet
 from seen_inside import until_gone
 
@@ -49,6 +53,34 @@ def test_answer_that_is_held_back_is_not_asked_for_again(
         with pytest.raises(SandboxTimeoutError, match=r"no answer within 0.3 s"):
             WAYS[way](connect, proxy.address, 0.3).get_status(sandbox_id)
         assert proxy.connections == 1
+
+
+class SlowReader(LoopServer):
+    """Reads ever on, but little at a time, and answers nothing."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read one connection to its end."""
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        while data := await reader.read(8 * 1024):
+            if data.startswith(b"PRI"):
+                writer.write(SETTINGS)
+            await asyncio.sleep(0.003)
+
+
+def test_sending_counts_though_it_gets_on(connect: Connect) -> None:
+    with SlowReader() as server:
+        began = time.monotonic()
+        with pytest.raises(SandboxTimeoutError, match=r"no answer within 1 s"):
+            connect(server.address, timeout=1).write_file("a", "/x", bytes(8_000_000))
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("kind", ["HTTPClient", "AsyncHTTPClient"], indirect=True)
+def test_error_that_is_held_back_half_way_counts_for_a_stream(connect: Connect) -> None:
+    with ForeignServer(Announced(100, status=404)) as server:
+        with pytest.raises(SandboxTimeoutError, match=r"no answer within 0.3 s"):
+            connect(server.address, timeout=0.3).exec_stream("a", "true")
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize("way", WAYS)

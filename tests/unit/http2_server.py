@@ -94,6 +94,14 @@ class Server:
             while self._socket.recv(65536):
                 pass
 
+    def flood(self) -> None:
+        """Send frames that nobody knows, as fast as they are taken, until the client leaves."""
+        # 4.1 of RFC 9113: length, type, flags, stream.
+        frames = b"\0\0\x01\x77\0\0\0\0\0a" * 10_000
+        with suppress(OSError):
+            while True:
+                self._socket.sendall(frames)
+
     def leave(self) -> None:
         """Send no more."""
         self._socket.shutdown(socket.SHUT_WR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +41,19 @@ def test_connection_is_used_again() -> None:
 def test_connection_of_a_server_that_is_leaving_is_not_used_again() -> None:
     with serving(leave_after_one, answer_one) as address, SandboxClient(address=address) as client:
         assert [client.get_status("a"), client.get_status("a")] == ["running", "running"]
+
+
+def test_frames_without_end_on_an_idle_connection_take_no_longer_than_the_next_call_may() -> None:
+    def answer_and_flood(server: Server) -> None:
+        answer_one(server)
+        server.flood()
+
+    with serving(answer_and_flood) as address, SandboxClient(address=address, max_retries=0) as client:
+        assert client.get_status("a") == "running"
+        began = time.monotonic()
+        with pytest.raises(SandboxTimeoutError):
+            client.get_status("a", timeout=0.5)
+        assert time.monotonic() - began < 5
 
 
 def test_connection_that_was_closed_meanwhile_is_not_used_again() -> None:

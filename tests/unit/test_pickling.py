@@ -76,9 +76,24 @@ def test_a_sandbox_is_pickled_as_its_clients_address_and_its_id() -> None:
     other.close()
 
 
+@pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("kind", [HTTPClient, SandboxClient])
-def test_a_copy_shares_the_connections(kind: Any) -> None:
+def test_a_copy_shares_the_connections(kind: Any, make_copy: Any) -> None:
     client = kind(address="localhost:1", api_key="the-secret")
-    copy.copy(client).close()
+    make_copy(client).close()
     with pytest.raises(flash_sandbox.ClientClosedError):
         client.get_status("a")
+
+
+@pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_sandbox_closes_nothing_of_the_first_one(make_copy: Any) -> None:
+    client = HTTPClient(address="localhost:1", session=httpx.Client())
+    owner = pickle.loads(pickle.dumps(Sandbox(HTTPClient(port=1), "an-id")))
+    for sandbox in (Sandbox(client, "an-id"), owner):
+        copied = make_copy(sandbox)
+        assert repr(copied) == repr(sandbox)
+        copied.close()
+        with pytest.raises(flash_sandbox.SandboxConnectionError):
+            sandbox.status()
+        sandbox.close()
+    client.close()

@@ -67,6 +67,10 @@ class Calls:
     def __copy__(self) -> Self:
         return self.with_options()
 
+    def __deepcopy__(self, memo: object) -> Self:
+        # A key, a session and connections are no data.
+        return self.with_options()
+
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
         # The key stays here: whoever unpickles the client has one in the environment.
         if self._unpicklable:

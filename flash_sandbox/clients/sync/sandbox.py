@@ -284,6 +284,15 @@ class Sandbox(Run, ObjectCalls):
         finally:
             self.close()
 
+    def __copy__(self) -> Self:
+        # Its client stays this one's, which closes it.
+        copied = object.__new__(type(self))
+        vars(copied).update(vars(self), _owns_client=False)
+        return copied
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self.__copy__()
+
     def __getstate__(self) -> dict[str, Any]:
         # What is unpickled has a client of its own, shared with no other sandbox.
         return vars(self) | {"_client": self._client.with_options(), "_owns_client": True}

@@ -10,6 +10,7 @@ import httpx
 
 from ...address import Address
 from ...codecs.http_client import Answer, codec_of, decode_error
+from ...errors import ProtocolError
 from ..call import Call
 from ..http_base import Body, HTTPBase
 from ..http_connections import AsyncHTTPConnections
@@ -76,14 +77,19 @@ class AsyncHTTPWire(HTTPBase):
 
         Raises:
             SandboxError: What the server answers is that the call failed.
+            ProtocolError: The answer is compressed.
         """
         client = self._connections.client()
         request = client.build_request(**self._to_send(call, built, timing))
         response = await client.send(request, stream=True, follow_redirects=False)
-        if not response.is_success:
-            content = await self.collect(call, response)
-            raise decode_error(call.operation.name, response.status_code, response.headers, content)
-        return response
+        plain = self._is_plain(response)
+        if response.is_success and plain:
+            return response
+        content = await self.collect(call, response) if plain else b""
+        await response.aclose()
+        if response.is_success:
+            raise ProtocolError("the answer is compressed, which was not asked for")
+        raise decode_error(call.operation.name, response.status_code, response.headers, content)
 
     async def collect(self, call: Call[Any, Any], response: httpx.Response) -> bytes:
         """Return the whole body of an answer, up to the largest that is taken."""

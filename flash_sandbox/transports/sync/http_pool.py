@@ -69,8 +69,8 @@ class Pool(httpx.BaseTransport):
             if isinstance(failure, _FAILURES):
                 raise _as_httpx(failure) from failure
             raise
-        if timing.bounds != "answer":
-            # Looked up once more when the body is read.
+        if timing.bounds != "answer" and 200 <= response.status < 300:
+            # Looked up once more when the body is read. An error has no more time than the call.
             timeouts["read"] = self._network.patience
         body = _Body(response, self, connection)
         return httpx.Response(
