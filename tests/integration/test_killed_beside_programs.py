@@ -235,6 +235,7 @@ def attempt(step: Step, client: HTTPClient, life: Life, failures: list[BaseExcep
         failures.append(error)
 
 
+@pytest.mark.timeout(600)
 def test_neither_a_sandbox_nor_a_program_is_lost(life: Life, tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     assert len(POINTS) == 25
