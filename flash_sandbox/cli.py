@@ -72,6 +72,7 @@ app.command("cp")(copy_command.copy)
 app.command("pause")(life_commands.pause)
 app.command("resume")(life_commands.resume)
 app.command("snapshot")(life_commands.snapshot)
+app.command("fork")(life_commands.fork)
 app.add_typer(life_commands.snapshots_app, name="snapshots", no_args_is_help=True)
 app.command("restore")(start_commands.restore)
 app.command("stop")(life_commands.stop)
@@ -180,14 +181,14 @@ def serve(
         ),
     ] = "",
     warm: Annotated[
-        list[str] | None,
+        int,
         typer.Option(
-            help="Sandboxes kept ready for starts that ask for no more than that image, of the runtime auto "
-            "or of the one named: `host=4`, `gvisor:python:3.12=2`.",
-            metavar="[RUNTIME:]IMAGE=N",
-            show_default="none",
+            min=0, help="Bubblewrap sandboxes kept ready for starts that ask for no more than the warm image."
         ),
-    ] = None,
+    ] = 0,
+    warm_image: Annotated[
+        str, typer.Option(help="That image.", metavar="IMAGE", show_default="the host's /usr")
+    ] = "",
     keep_ended: Annotated[
         float,
         typer.Option(min=0, help="Seconds for which is told of a sandbox that has ended.", metavar="SECONDS"),
@@ -258,7 +259,8 @@ def serve(
         "max_sandboxes": max_sandboxes,
         "max_snapshot_hours": max_snapshot_age,
         "firecracker_runtime": firecracker_runtime,
-        "warm": dict(map(_warm_pool, warm or ())),
+        "warm": warm,
+        "warm_image": warm_image,
         "end_sandboxes": end_sandboxes,
         "keep_ended": keep_ended,
         "api_key": api_key or None,
@@ -331,13 +333,6 @@ def main() -> None:
         if error.name is None or error.name.startswith("flash_sandbox"):
             raise
         raise SystemExit(f"flash-sandbox: {error.name} is not installed: {_EXTRA}") from None
-
-
-def _warm_pool(text: str) -> tuple[str, int]:
-    name, _, number = text.rpartition("=")
-    if not name or not number.isascii() or not number.isdigit():
-        raise typer.BadParameter(f"it is [RUNTIME:]IMAGE=N, not {text!r}", param_hint="--warm")
-    return name, int(number)
 
 
 async def _serve(options: OrchestratorOptions, *, as_json: bool) -> int:

@@ -39,6 +39,7 @@ PAUSE_SANDBOX: Final = Operation("pause_sandbox", "PauseSandbox", models.PauseRe
 RESUME_SANDBOX: Final = Operation(
     "resume_sandbox", "ResumeSandbox", models.ResumeRequest, models.ResumeResult
 )
+FORK_SANDBOX: Final = Operation("fork_sandbox", "ForkSandbox", models.ForkRequest, models.ForkResult)
 LIST_SNAPSHOTS: Final = Operation(
     "list_snapshots",
     "ListSnapshots",
@@ -161,6 +162,7 @@ OPERATIONS: Final = (
     SNAPSHOT_SANDBOX,
     PAUSE_SANDBOX,
     RESUME_SANDBOX,
+    FORK_SANDBOX,
     LIST_SNAPSHOTS,
     REMOVE_SNAPSHOT,
     EXEC_STREAM,

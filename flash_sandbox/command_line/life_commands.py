@@ -1,4 +1,4 @@
-"""``stop``, ``pause``, ``resume``, ``snapshot`` and ``snapshots``: what becomes of a sandbox."""
+"""``stop``, ``pause``, ``resume``, ``snapshot``, ``fork`` and ``snapshots``: what becomes of a sandbox."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SandboxNotFoundError
-from ..models import SnapshotResult, StopRequest
+from ..models import MAX_FORKS, ForkRequest, SnapshotResult, StopRequest
 from .connection import PATIENCE_SECONDS, Connection, connected, done_to_each
 from .descriptions import field_option
 from .names import complete_sandboxes, complete_snapshots, in_sandbox
@@ -21,7 +21,7 @@ from .start_commands import find_snapshot
 if TYPE_CHECKING:
     from ..clients.sync.api import SandboxAPI
 
-__all__ = ["pause", "resume", "snapshot", "snapshots_app", "stop"]
+__all__ = ["fork", "pause", "resume", "snapshot", "snapshots_app", "stop"]
 
 snapshots_app = typer.Typer(help="List and remove snapshots.")
 
@@ -112,6 +112,25 @@ def snapshot(
             print_json(fields_of(made))
         else:
             typer.echo(made.snapshot_path)
+
+
+def fork(
+    sandbox_id: SandboxId,
+    count: Annotated[int, field_option(ForkRequest, "count", "--count", "-n", min=1, max=MAX_FORKS)] = 1,
+    as_json: AsJson = False,
+    transport: Transport = None,
+    address: Address = "",
+    api_key: ApiKey = None,
+) -> None:
+    """Start copies of a sandbox, and print the ID of each."""
+    with connected("fork", Connection(transport, address, api_key)) as client:
+        ids = in_sandbox(
+            client, sandbox_id, lambda found: client.fork_sandbox(found, count, timeout=PATIENCE_SECONDS)
+        )
+        if as_json:
+            print_json({"ids": ids})
+        else:
+            typer.echo("\n".join(ids))
 
 
 @snapshots_app.command("ls")

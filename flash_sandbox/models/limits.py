@@ -15,6 +15,7 @@ __all__ = [
     "DEFAULT_ROWS",
     "DEFAULT_SHM_MB",
     "MAX_CPU_CORES",
+    "MAX_FORKS",
     "MAX_HISTORY_POINTS",
     "MAX_MEMORY_MB",
     "MAX_MESSAGE_BYTES",
@@ -45,6 +46,8 @@ DEFAULT_SHM_MB: Final = 64
 """What 0 means in `shm_mb` of `start_sandbox`."""
 MAX_CPU_CORES: Final = 1024.0
 """Greatest `cpu_cores` of `start_sandbox`."""
+MAX_FORKS: Final = 100
+"""Greatest `count` of `fork_sandbox`."""
 MAX_HISTORY_POINTS: Final = 720
 """Greatest `max_points` of `get_metrics_history`."""
 MAX_MEMORY_MB: Final = 2147483647

@@ -61,6 +61,8 @@ __all__ = [
     "ExecStreamRequest",
     "FileInfo",
     "FollowProcessRequest",
+    "ForkRequest",
+    "ForkResult",
     "GetInfoRequest",
     "GetInfoResult",
     "GetLogsRequest",
@@ -1429,6 +1431,37 @@ class GetLogsResult(GetLogsResultBehaviour):
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", content("output", self.output, None))
         integer("dropped", self.dropped, UINT64)
+
+
+@dataclass(frozen=True, slots=True)
+class ForkRequest:
+    """What `fork_sandbox` asks for.
+
+    Attributes:
+        id: ID of the sandbox.
+        count: How many copies to start, 1 to 100.
+    """
+
+    id: str
+    count: int
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.id, "sandbox ID")
+        integer("count", self.count, (1, 100))
+
+
+@dataclass(frozen=True, slots=True)
+class ForkResult:
+    """The answer to `fork_sandbox`.
+
+    Attributes:
+        ids: IDs of the copies.
+    """
+
+    ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", texts("ids", self.ids))
 
 
 @dataclass(frozen=True, slots=True)

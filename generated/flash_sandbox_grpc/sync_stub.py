@@ -15,6 +15,8 @@ from .sandbox import (
     ExecResponse,
     ExecStreamRequest,
     FollowProcessRequest,
+    ForkRequest,
+    ForkResponse,
     GetInfoRequest,
     GetInfoResponse,
     GetLogsRequest,
@@ -262,6 +264,20 @@ class SandboxServiceSyncStub:
             partial(self._parse, ResumeResponse),
         )
         answered: ResumeResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def fork_sandbox(
+        self, message: ForkRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ForkResponse:
+        """
+        Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+        """
+        call = self._channel.unary_unary(
+            self._prefix + "/sandbox.SandboxService/ForkSandbox",
+            self._serialize,
+            partial(self._parse, ForkResponse),
+        )
+        answered: ForkResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
 
     def list_snapshots(

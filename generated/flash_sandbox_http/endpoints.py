@@ -58,6 +58,7 @@ _MODULES: Final[dict[str, str]] = {
     "wait_process": ".api.processes.wait_process",
     "write_stdin": ".api.processes.write_stdin",
     "exec_command": ".api.sandboxes.exec_command",
+    "fork_sandbox": ".api.sandboxes.fork_sandbox",
     "get_info": ".api.sandboxes.get_info",
     "get_logs": ".api.sandboxes.get_logs",
     "get_metrics": ".api.sandboxes.get_metrics",

@@ -377,6 +377,17 @@ ROUTES: Final[dict[str, Route]] = {
         success_status=200,
         secured=True,
     ),
+    "fork_sandbox": Route(
+        method="POST",
+        path="/sandboxes/{id}/fork",
+        path_params=("id",),
+        query_params=(),
+        negated_params=(),
+        body="json",
+        answer="json",
+        success_status=200,
+        secured=True,
+    ),
     "keep_alive": Route(
         method="POST",
         path="/sandboxes/{id}/keep_alive",

@@ -120,6 +120,15 @@ def test_a_client_waits_for_room_by_itself(
     assert patient.start_sandbox(memory_mb=64)
 
 
+def test_of_forks_that_are_too_many_none_is_left(client: SandboxAPI) -> None:
+    sandbox_id = client.start_sandbox(memory_mb=64)
+    with pytest.raises(AtCapacityError):
+        client.fork_sandbox(sandbox_id, MOST)
+    assert [info.id for info in client.sandboxes()] == [sandbox_id]
+    assert client.get_status(sandbox_id) == "running"
+    assert len(client.fork_sandbox(sandbox_id, MOST - 1)) == MOST - 1
+
+
 def test_one_that_is_kept_after_its_end_counts(client: SandboxAPI) -> None:
     ids = [client.start_sandbox(memory_mb=64) for _ in range(MOST)]
     client.stop_sandbox(ids[0], cleanup=False)

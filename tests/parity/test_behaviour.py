@@ -28,6 +28,7 @@ OF_ONE_SANDBOX = (
     "get_metrics",
     "get_metrics_history",
     "snapshot_sandbox",
+    "fork_sandbox",
     "pause_sandbox",
     "resume_sandbox",
 )
@@ -112,6 +113,33 @@ def test_sandbox_starts_from_a_snapshot(client: SandboxAPI, sandbox_id: str) -> 
     snapshot = client.snapshot_sandbox(sandbox_id)
     with Sandbox.create(client=client, snapshot=snapshot.snapshot_path, memory_mb=64) as copy:
         assert copy.exec_command(["cat", "/tmp/file"]).stdout == "kept\n"
+
+
+def test_forks_have_what_it_has_and_go_their_own_ways(client: SandboxAPI) -> None:
+    known = set(client.list_snapshots())
+    with Sandbox.create(client=client, memory_mb=64, labels={"a": "b"}, env={"V": "1"}) as sandbox:
+        sandbox.run("echo kept > /tmp/file")
+        copies = sandbox.fork(2)
+        assert len({sandbox.id, *(copy.id for copy in copies)}) == 3
+        assert [each.status() for each in (sandbox, *copies)] == ["running"] * 3
+        copies[0].run("echo more >> /tmp/file")
+        seen = [each.run("cat /tmp/file; echo $V").stdout for each in (sandbox, *copies)]
+        assert seen == ["kept\n1\n", "kept\nmore\n1\n", "kept\n1\n"]
+        for copy in copies:
+            info = copy.info()
+            assert (info.memory_mb, dict(label.split("=") for label in info.labels)) == (64, {"a": "b"})
+            copy.stop()
+        sandbox.pause()
+        (copy,) = sandbox.fork()
+        assert (sandbox.status(), copy.status()) == ("paused", "running")
+        copy.stop()
+    assert set(client.list_snapshots()) == known
+
+
+@pytest.mark.parametrize("count", [0, -1, 101])
+def test_a_number_of_forks_that_cannot_be_is_refused(client: SandboxAPI, sandbox_id: str, count: int) -> None:
+    with pytest.raises(InvalidArgumentError, match="count"):
+        client.fork_sandbox(sandbox_id, count)
 
 
 def test_snapshots_are_listed_the_oldest_first(client: SandboxAPI, sandbox_id: str) -> None:

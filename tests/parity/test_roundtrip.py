@@ -62,6 +62,8 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
         ttl_seconds=st.floats(0, models.MAX_TTL_SECONDS),
     ),
     models.StopRequest: st.builds(models.StopRequest, ids, st.booleans()),
+    models.ForkRequest: st.builds(models.ForkRequest, ids, st.integers(1, models.MAX_FORKS)),
+    models.ForkResult: st.builds(models.ForkResult, st.lists(texts).map(tuple)),
     models.StartResult: st.builds(models.StartResult, ids),
     models.StatusResult: st.builds(models.StatusResult, texts, texts),
     models.MetricsResult: st.builds(

@@ -41,6 +41,7 @@ async def use_client(client: fs.AsyncSandboxAPI) -> None:
     assert_type(await client.get_platform_info("a"), dict[str, Any])
     assert_type(await client.keep_alive("a", 600), float)
     await client.pause_sandbox("a")
+    assert_type(await client.fork_sandbox("a", 2), list[str])
     await client.resume_sandbox("a")
     await client.stop_sandbox("a", cleanup=False)
     page = await client.list_sandboxes(
@@ -122,6 +123,7 @@ async def use_sandbox(sandbox: fs.AsyncSandbox) -> None:
     assert_type(await sandbox.run_python("1"), fs.RunPythonResult)
     assert_type(await sandbox.snapshot(), fs.SnapshotResult)
     await sandbox.pause()
+    assert_type(await sandbox.fork(2), list[fs.AsyncSandbox])
     await sandbox.resume()
     await sandbox.stop(cleanup=False, timeout=1)
     await sandbox.close()
@@ -136,6 +138,7 @@ async def use_sandbox_by_the_clients_names(sandbox: fs.AsyncSandbox, chunks: Asy
     assert_type(await sandbox.get_platform_info(), dict[str, Any])
     assert_type(await sandbox.snapshot_sandbox(), fs.SnapshotResult)
     await sandbox.pause_sandbox()
+    assert_type(await sandbox.fork_sandbox(), list[fs.AsyncSandbox])
     await sandbox.resume_sandbox()
     await sandbox.stop_sandbox(cleanup=True)
     assert_type(await sandbox.exec_command("id", timeout=1), fs.ExecResult)

@@ -51,7 +51,7 @@ def options(path: tuple[str, ...]) -> list[Any]:
 
 
 def test_the_verbs_are_those_that_are_promised() -> None:
-    promised = "run start exec ps inspect logs stats top cp pause resume stop snapshot restore events"
+    promised = "run start exec ps inspect logs stats top cp pause resume stop snapshot fork restore events"
     here = "serve doctor version"
     below = {("snapshots", "ls"), ("snapshots", "rm"), ("image", "ls"), ("image", "pull"), ("image", "rm")}
     hidden = {("ls",), ("create",), ("kill",), ("rm",)}

@@ -93,9 +93,14 @@ def test_object_form_is_documented_in_the_clients_words(
 ) -> None:
     theirs = inspect.getdoc(getattr(client, name)) or ""
     without_id = re.sub(r"^    sandbox_id: .*\n", "", theirs, flags=re.MULTILINE).replace("Args:\n\n", "")
+    ours = inspect.getdoc(getattr(object_form, name)) or ""
+    if name == "fork_sandbox":
+        # It returns objects: only the arguments and the errors are told alike.
+        ours, without_id = (
+            text.partition("\nArgs:")[2].partition("\nRaises:")[0] for text in (ours, without_id)
+        )
     # `stop` has its own words.
-    ours = (inspect.getdoc(getattr(object_form, name)) or "").replace("Stop it,", "Stop a sandbox,")
-    assert ours == without_id
+    assert ours.replace("Stop it,", "Stop a sandbox,") == without_id
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,27 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
+    async def fork_sandbox(
+        self, sandbox_id: str, count: int = 1, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> list[str]:
+        """Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
+
+        All are started, or none. The sandbox itself goes on as it was. Of a gvisor sandbox, copies also have
+        the memory and the processes; of others the main process starts anew.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            count: How many copies to start, 1 to 100.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is in a state in which this cannot be done.
+            AtCapacityError: The orchestrator takes no such number of sandboxes.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
     async def pause_sandbox(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
         """Freeze every process of a running sandbox; `resume_sandbox` lets them run on.
 

@@ -37,6 +37,7 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
     _client: AsyncSandboxAPI
     _ids: tuple[str]
     _owns_client = False
+    _is_environments = False
 
     status = of_sandbox(AsyncSandboxAPI.get_status)
     info = of_sandbox(AsyncSandboxAPI.get_info)
@@ -52,6 +53,30 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
 
     def __init__(self, client: AsyncSandboxAPI, sandbox_id: str) -> None:
         super().__init__(client, sandbox_id)
+
+    async def fork(self, count: int = 1, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[Self]:
+        """Start copies of it with its files, limits, variables and labels; all of them, or none.
+
+        Of a gvisor sandbox, copies also have the memory and the processes; of others the main process starts
+        anew. It goes on as it was. The copies use the client that it was given, or each has one of its own.
+
+        Args:
+            count: How many copies to start, 1 to 100.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            WrongStateError: It is in a state in which this cannot be done.
+            AtCapacityError: The orchestrator takes no such number of sandboxes.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        copies = []
+        for sandbox_id in await self._client.fork_sandbox(self.id, count, timeout=timeout):
+            copy = await self._without_id(None if self._is_environments else self._client)
+            copy._ids = (sandbox_id,)
+            copies.append(copy)
+        return copies
+
+    fork_sandbox = fork
 
     @property
     def id(self) -> str:
@@ -225,7 +250,7 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
     @classmethod
     async def _without_id(cls, client: AsyncSandboxAPI | None) -> Self:
         sandbox = cls(await connect_async() if client is None else client, "")
-        sandbox._owns_client = client is None
+        sandbox._owns_client = sandbox._is_environments = client is None
         return sandbox
 
     async def stop(self, *, cleanup: bool = True, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
@@ -287,7 +312,11 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
 
     def __getstate__(self) -> dict[str, Any]:
         # What is unpickled has a client of its own, shared with no other sandbox.
-        return vars(self) | {"_client": self._client.with_options(), "_owns_client": True}
+        return vars(self) | {
+            "_client": self._client.with_options(),
+            "_owns_client": True,
+            "_is_environments": False,
+        }
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self._client!r})"

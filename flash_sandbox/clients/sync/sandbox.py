@@ -45,6 +45,7 @@ class Sandbox(Run, ObjectCalls):
     _client: SandboxAPI
     _ids: tuple[str]
     _owns_client = False
+    _is_environments = False
 
     status = of_sandbox(SandboxAPI.get_status)
     info = of_sandbox(SandboxAPI.get_info)
@@ -60,6 +61,30 @@ class Sandbox(Run, ObjectCalls):
 
     def __init__(self, client: SandboxAPI, sandbox_id: str) -> None:
         super().__init__(client, sandbox_id)
+
+    def fork(self, count: int = 1, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[Self]:
+        """Start copies of it with its files, limits, variables and labels; all of them, or none.
+
+        Of a gvisor sandbox, copies also have the memory and the processes; of others the main process starts
+        anew. It goes on as it was. The copies use the client that it was given, or each has one of its own.
+
+        Args:
+            count: How many copies to start, 1 to 100.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            WrongStateError: It is in a state in which this cannot be done.
+            AtCapacityError: The orchestrator takes no such number of sandboxes.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        copies = []
+        for sandbox_id in self._client.fork_sandbox(self.id, count, timeout=timeout):
+            copy = self._without_id(None if self._is_environments else self._client)
+            copy._ids = (sandbox_id,)
+            copies.append(copy)
+        return copies
+
+    fork_sandbox = fork
 
     @property
     def id(self) -> str:
@@ -233,7 +258,7 @@ class Sandbox(Run, ObjectCalls):
     @classmethod
     def _without_id(cls, client: SandboxAPI | None) -> Self:
         sandbox = cls(connect() if client is None else client, "")
-        sandbox._owns_client = client is None
+        sandbox._owns_client = sandbox._is_environments = client is None
         return sandbox
 
     def stop(self, *, cleanup: bool = True, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
@@ -295,7 +320,11 @@ class Sandbox(Run, ObjectCalls):
 
     def __getstate__(self) -> dict[str, Any]:
         # What is unpickled has a client of its own, shared with no other sandbox.
-        return vars(self) | {"_client": self._client.with_options(), "_owns_client": True}
+        return vars(self) | {
+            "_client": self._client.with_options(),
+            "_owns_client": True,
+            "_is_environments": False,
+        }
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self._client!r})"

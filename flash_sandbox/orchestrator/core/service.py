@@ -8,12 +8,11 @@ at the same time. What a caller that goes away has begun is completed or undone,
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from types import MappingProxyType
 from typing import Final
 
 from ...errors import (
@@ -23,6 +22,8 @@ from ...errors import (
     UnavailableError,
 )
 from ...models import (
+    ForkRequest,
+    ForkResult,
     ListSnapshotsRequest,
     ListSnapshotsResult,
     PauseRequest,
@@ -41,19 +42,19 @@ from ...models import (
     StopResult,
 )
 from ..cancellation import completed, is_being_cancelled
-from ..runtimes.base import Runtime, unwritten
+from ..runtimes.base import Created, Runtime, unwritten
 from ..state.database import Database
 from . import rows
 from .admission import Admission
-from .adoption import unless_ended
-from .base import end_guest, freeze, retrieve, settle, thaw
-from .creation import CreationOperations
+from .adoption import AdoptionOperations, unless_ended
+from .base import end_guest, freeze, open_guest, retrieve, settle, thaw
 from .expiry import Expiry
 from .files import FileOperations
+from .forks import fork
 from .metrics import MetricsOperations
 from .programs import ProcessOperations
+from .runtime_choice import RuntimeChoice
 from .sandboxes import Sandbox, State
-from .warm import WarmPool, WarmPools
 
 __all__ = ["KEEP_ENDED_SECONDS", "SandboxService"]
 
@@ -72,7 +73,7 @@ class _Start:
     waiters: int = 0
 
 
-class SandboxService(ProcessOperations, FileOperations, CreationOperations, MetricsOperations):
+class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionOperations, MetricsOperations):
     """Start, use and stop sandboxes.
 
     Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.
@@ -83,7 +84,6 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         database: What outlives this orchestrator; None for nothing.
         keep_ended: Seconds for which is told of a sandbox that has ended.
         log: Writes a line of the log: a name, and fields by name.
-        warm: How many sandboxes are kept ready, by what `WarmPool.parse` takes.
     """
 
     def __init__(
@@ -93,20 +93,11 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         database: Database | None = None,
         keep_ended: float = KEEP_ENDED_SECONDS,
         log: Callable[..., None] = unwritten,
-        warm: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         super().__init__(admission, database or Database(), keep_ended, log)
         self._runtimes = dict(runtimes)
         self._starts: dict[str, _Start] = {}
         self._expiry = Expiry(self.registry, self._attend, self._sweep, log)
-        self.warm = WarmPools(
-            [WarmPool.parse(name, size) for name, size in warm.items()],
-            self._make_warm,
-            self._end_warm,
-            is_busy=lambda: bool(self._starts),
-            room=lambda: admission.room(len(self.registry)),
-            log=log,
-        )
         self._adopting: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -130,7 +121,6 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
                 self._adopting.add(asyncio.create_task(self._adopt_later(runtime)))
         self._expiry.open()
         self._sampling = asyncio.create_task(self._sample_for_ever())
-        self.warm.open()
 
     async def close(self, *, end_sandboxes: bool = True) -> None:
         """Complete what is under way, and close the runtimes. Twice does no more.
@@ -148,7 +138,6 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         for task in background:
             task.cancel()
         await settle(background)
-        await self.warm.close()
         await self._expiry.close()
         await settle(self._background)
 
@@ -195,11 +184,8 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
             self.database.require_room()
             # Nothing is waited for until it is registered: so starts at the same time are counted, too.
             self._admission.require_room(len(self.registry))
-            sandbox = self.warm.take(runtime, request) or Sandbox(runtime, request, self.events)
-            sandbox.request, sandbox.idempotency_key = request, idempotency_key
-            sandbox.created_at = time.time()
+            sandbox = Sandbox(runtime, request, self.events, idempotency_key)
             self.registry.add(sandbox)
-            self.warm.make_room()
             sandbox.tell("created", "", rows.added(sandbox))
             task = asyncio.create_task(self._start(sandbox))
             task.add_done_callback(retrieve)
@@ -243,6 +229,10 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
                 if ran and sandbox.state in (State.RUNNING, State.PAUSED):
                     await self._complete(thaw(sandbox))
                 raise
+
+    async def fork_sandbox(self, request: ForkRequest) -> ForkResult:
+        """Start copies of a sandbox, all or none. It runs, or is paused, as before."""
+        return await fork(self, self.registry.get(request.id), request.count)
 
     async def pause_sandbox(self, request: PauseRequest) -> PauseResult:
         """Freeze every process of a running sandbox."""
@@ -290,10 +280,15 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
     async def _launch(self, sandbox: Sandbox) -> None:
         """Start what a sandbox is to run; its time begins once that runs."""
         runtime = sandbox.runtime
-        if not await self._is_warm(sandbox):
-            await self._create(sandbox)
         try:
-            await unless_ended(sandbox, _begin(sandbox))
+            sandbox.created = await runtime.create(sandbox.id, sandbox.request)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UnavailableError(f"the orchestrator's disk is full: {error.strerror}") from error
+        try:
+            sandbox.agent = self._guest_of(sandbox)
+            await unless_ended(sandbox, _begin(sandbox, sandbox.created))
             self._give_time(sandbox)
             if runtime.capabilities.outlives:
                 # From here on the next orchestrator goes on with it.
@@ -367,10 +362,10 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
             await thaw(sandbox)
 
 
-async def _begin(sandbox: Sandbox) -> None:
-    """Start the main process of a sandbox whose agent is connected."""
-    guest, created = sandbox.guest, sandbox.created
-    assert created is not None
+async def _begin(sandbox: Sandbox, created: Created) -> None:
+    """Connect to the agent of a sandbox that was just created, and start its main process."""
+    await open_guest(sandbox)
+    guest = sandbox.guest
     if guest.has_main:
         # A snapshot holds it, and it goes on.
         return

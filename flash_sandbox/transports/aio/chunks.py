@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
 
-from ...models.checks import content
-
 __all__ = ["AsyncChunks"]
 
 
@@ -26,7 +24,7 @@ class AsyncChunks:
         try:
             async for chunk in self._chunks:
                 self.begun = True
-                yield content("a chunk", chunk, limit=None)
+                yield chunk
         except Exception as error:
             self.failure = error
             raise

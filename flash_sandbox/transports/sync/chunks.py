@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ...models.checks import content
-
 __all__ = ["Chunks"]
 
 
@@ -27,7 +25,7 @@ class Chunks:
         try:
             for chunk in self._chunks:
                 self.begun = True
-                yield content("a chunk", chunk, limit=None)
+                yield chunk
         except Exception as error:
             self.failure = error
             raise

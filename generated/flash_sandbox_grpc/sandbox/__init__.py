@@ -14,6 +14,8 @@ __all__ = (
     "ExecStreamRequest",
     "FileInfo",
     "FollowProcessRequest",
+    "ForkRequest",
+    "ForkResponse",
     "GetInfoRequest",
     "GetInfoResponse",
     "GetLogsRequest",
@@ -494,6 +496,33 @@ class FollowProcessRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "FollowProcessRequest", FollowProcessRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ForkRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    count: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    How many copies to start, 1 to 100.
+    """
+
+
+default_message_pool.register_message("sandbox", "ForkRequest", ForkRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ForkResponse(betterproto2.Message):
+    ids: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    """
+    IDs of the copies.
+    """
+
+
+default_message_pool.register_message("sandbox", "ForkResponse", ForkResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2022,6 +2051,27 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def fork_sandbox(
+        self,
+        message: "ForkRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ForkResponse":
+        """
+        Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ForkSandbox",
+            message,
+            ForkResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_snapshots(
         self,
         message: "ListSnapshotsRequest | None" = None,
@@ -2645,6 +2695,13 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def fork_sandbox(self, message: "ForkRequest") -> "ForkResponse":
+        """
+        Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def list_snapshots(self, message: "ListSnapshotsRequest") -> "ListSnapshotsResponse":
         """
         List the snapshots in the orchestrator's store, the oldest first.
@@ -2895,6 +2952,12 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.resume_sandbox(request)
+        await stream.send_message(response)
+
+    async def __rpc_fork_sandbox(self, stream: "grpclib.server.Stream[ForkRequest, ForkResponse]") -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.fork_sandbox(request)
         await stream.send_message(response)
 
     async def __rpc_list_snapshots(
@@ -3153,6 +3216,12 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ResumeRequest,
                 ResumeResponse,
+            ),
+            "/sandbox.SandboxService/ForkSandbox": grpclib.const.Handler(
+                self.__rpc_fork_sandbox,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ForkRequest,
+                ForkResponse,
             ),
             "/sandbox.SandboxService/ListSnapshots": grpclib.const.Handler(
                 self.__rpc_list_snapshots,

@@ -7,6 +7,8 @@ from .exec_request import ExecRequest
 from .exec_response import ExecResponse
 from .exec_stream_request import ExecStreamRequest
 from .file_info import FileInfo
+from .fork_request import ForkRequest
+from .fork_response import ForkResponse
 from .get_info_response import GetInfoResponse
 from .get_logs_response import GetLogsResponse
 from .get_metrics_history_response import GetMetricsHistoryResponse
@@ -55,6 +57,8 @@ __all__ = (
     "ExecResponse",
     "ExecStreamRequest",
     "FileInfo",
+    "ForkRequest",
+    "ForkResponse",
     "GetInfoResponse",
     "GetLogsResponse",
     "GetMetricsHistoryResponse",
