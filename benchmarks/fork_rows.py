@@ -1,0 +1,111 @@
+"""Snapshots and forks of a sandbox that has changed much, beside a plain start and a plain copy."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from flash_sandbox import HTTPClient
+
+from .measure import Times, measured
+from .report import Answer, Report, TimesTable
+from .serving import serving
+
+__all__ = ["report"]
+
+START: Final = "a plain start"
+COPY: Final = "cp -a"
+_FORKS: Final = 10
+_FILE_BYTES: Final = 20 * 1024
+_PATIENCE_SECONDS: Final = 300.0
+_START_AIM: Final = 1.5
+_COPY_AIM: Final = 1.2
+
+
+def report(rounds: int, short: bool) -> Report:
+    """Measure `rounds` times."""
+    directories = 2 if short else 200
+    with serving() as (http, _, _), HTTPClient(address=http, timeout=_PATIENCE_SECONDS) as client:
+        sandbox = client.start_sandbox("bubblewrap", "host")
+        try:
+            fill = f"mkdir /w && cd /w && head -c {_FILE_BYTES} /dev/urandom > /r && {_filled(directories)}"
+            client.exec_command(sandbox, fill, timeout=_PATIENCE_SECONDS).check()
+            rows: dict[str, Callable[[], Times]] = {
+                START: lambda: _start(client),
+                "HTTPClient": lambda: _fork(client, sandbox),
+            }
+            starts = measured(rows, rounds)
+            with tempfile.TemporaryDirectory(prefix="copied-") as name:
+                client.download(sandbox, "/w", Path(name, "tree"))
+                copies = measured(
+                    {COPY: lambda: _copy(Path(name)), "HTTPClient": lambda: _snapshot(client, sandbox)},
+                    rounds,
+                )
+        finally:
+            client.stop_sandbox(sandbox)
+    answers = []
+    for what in ("a start from its snapshot", f"fork, each of {_FORKS}"):
+        ours, floor = starts[what]["HTTPClient"], starts[what][START]
+        ours.aim = _START_AIM
+        answers.append(Answer(what, f"p50 ÷ {START}", ours.ratio(floor), _START_AIM))
+    ours, floor = copies["snapshot"]["HTTPClient"], copies["snapshot"][COPY]
+    ours.aim = _COPY_AIM
+    answers.append(Answer("a snapshot", f"p50 ÷ {COPY}", ours.ratio(floor), _COPY_AIM))
+    text = "\n".join(
+        (
+            f"A bubblewrap sandbox with {100 * directories:,} changed files of {_FILE_BYTES // 1024} KiB.",
+            "A fork saves it once and starts all copies from that. A start from a snapshot is from one that",
+            "something was started from before.",
+        )
+    )
+    return Report("Forks", text, [TimesTable(starts, START), TimesTable(copies, COPY)], answers)
+
+
+def _filled(directories: int) -> str:
+    files = "for j in $(seq 100); do cp /r d$i/f$j; done"
+    return f"for i in $(seq {directories}); do mkdir d$i; {files}; done"
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _start(client: HTTPClient) -> Times:
+    ids: list[str] = []
+    seconds = _seconds(lambda: ids.append(client.start_sandbox("bubblewrap", "host")))
+    client.stop_sandbox(ids[0])
+    return {"a start from its snapshot": seconds, f"fork, each of {_FORKS}": seconds}
+
+
+def _fork(client: HTTPClient, sandbox: str) -> Times:
+    ids: list[str] = []
+    each = _seconds(lambda: ids.extend(client.fork_sandbox(sandbox, _FORKS))) / _FORKS
+    path = client.snapshot_sandbox(ids[0]).snapshot_path
+    client.stop_sandbox(client.start_sandbox("bubblewrap", snapshot_path=path))
+    from_snapshot = _seconds(lambda: ids.append(client.start_sandbox("bubblewrap", snapshot_path=path)))
+    for sandbox_id in ids:
+        client.stop_sandbox(sandbox_id)
+    client.remove_snapshot(path)
+    return {"a start from its snapshot": from_snapshot, f"fork, each of {_FORKS}": each}
+
+
+def _snapshot(client: HTTPClient, sandbox: str) -> Times:
+    paths: list[str] = []
+    seconds = _seconds(lambda: paths.append(client.snapshot_sandbox(sandbox).snapshot_path))
+    client.resume_sandbox(sandbox)
+    client.remove_snapshot(paths[0])
+    return {"snapshot": seconds}
+
+
+def _copy(directory: Path) -> Times:
+    command = ["cp", "-a", str(directory / "tree"), str(directory / "copy")]
+    seconds = _seconds(lambda: subprocess.run(command, check=True))
+    shutil.rmtree(directory / "copy")
+    return {"snapshot": seconds}
