@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import httpcore
 
+from .addresses import first_connected
 from .signal_handlers import raised_by_handler, reraise
 
 __all__ = ["DeadlineBackend", "EachStep"]
@@ -62,8 +63,15 @@ class DeadlineBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect to a TCP port."""
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options), self)
+
+        def connect(address: str) -> httpcore.NetworkStream:
+            left = _left(timeout, httpcore.ConnectTimeout)
+            return self._backend.connect_tcp(address, port, left, local_address, socket_options)
+
+        try:
+            return _Stream(first_connected(host, port, connect), self)
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None

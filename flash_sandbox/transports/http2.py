@@ -25,6 +25,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 
 from ..address import Address
+from .addresses import first_connected
 from .http2_connection import (
     NOT_HTTP2,
     ClientConnection,
@@ -270,7 +271,9 @@ def _connect(address: Address, context: ssl.SSLContext | None, limit: Limit) -> 
 
 def _connect_tcp(host: str, port: int, limit: Limit) -> socket.socket:
     try:
-        connection = socket.create_connection((host, port), limit.remaining())
+        connection = first_connected(
+            host, port, lambda each: socket.create_connection((each, port), limit.remaining())
+        )
     except TimeoutError as error:
         if _has_passed(error):
             raise limit.passed() from error

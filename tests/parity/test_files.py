@@ -600,3 +600,21 @@ def test_archive_goes_through_as_it_is(client: SandboxAPI, sandbox_id: str) -> N
         file = archive.extractfile(found)
         assert file is not None
         assert file.read() == b"\0\xff\n"
+
+
+def test_an_archive_comes_in_pieces_of_any_size(client: SandboxAPI, sandbox_id: str) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("one")
+        member.size = 20 * MIB
+        archive.addfile(member, io.BytesIO(bytes(member.size)))
+    whole = packed.getvalue()
+    for pieces in ([b"", whole[:1], memoryview(whole)[1:]], [bytearray(whole), b""]):
+        client.upload_archive(sandbox_id, "/tmp/unpacked", iter(pieces))
+        assert client.stat(sandbox_id, "/tmp/unpacked/one").size == member.size
+
+
+@pytest.mark.parametrize("pieces", [b"abc", [None], [[1]]])
+def test_what_is_no_piece_of_an_archive_is_refused(client: SandboxAPI, pieces: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"a chunk must be bytes or str, not \w+"):
+        client.upload_archive("a", "/tmp", iter(pieces))

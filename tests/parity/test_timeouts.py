@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from faults import FaultProxy, hold, keep_secret
@@ -31,6 +32,24 @@ def test_connecting_counts(connect: Connect, unreachable: str, way: str) -> None
     client = WAYS[way](connect, unreachable, 0.3)
     with pytest.raises(SandboxTimeoutError, match=r"no answer within 0.3 s"):
         client.get_status("a")
+
+
+def test_connecting_counts_once_for_all_addresses_of_a_host(
+    connect: Connect, unreachable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = unreachable.partition(":")[2]
+    real: Any = socket.getaddrinfo
+    addresses = [("127.0.0.1", int(port)), ("0.0.0.0", int(port)), ("127.1", int(port))]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", each) for each in addresses]
+
+    def look_up(host: object, *arguments: Any, **options: Any) -> Any:
+        return found if host in ("many", b"many") else real(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    began = time.monotonic()
+    with pytest.raises(SandboxTimeoutError, match=r"no answer within 1 s"):
+        connect(f"many:{port}", timeout=1).get_status("a")
+    assert time.monotonic() - began < 2
 
 
 def test_connecting_counts_for_one_call(connect: Connect, unreachable: str) -> None:

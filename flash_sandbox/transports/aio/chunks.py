@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator
 
+from ...models.checks import content
+
 __all__ = ["AsyncChunks"]
 
 
@@ -24,7 +26,7 @@ class AsyncChunks:
         try:
             async for chunk in self._chunks:
                 self.begun = True
-                yield chunk
+                yield content("a chunk", chunk, limit=None)
         except Exception as error:
             self.failure = error
             raise

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from betterproto2 import Message
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncGRPCWire"]
 
 Res = TypeVar("Res")
+
+_PART_BYTES: Final = 1024 * 1024
 
 
 class AsyncGRPCWire(GRPCBase):
@@ -118,6 +120,8 @@ async def _messages(
     yield first
     message_class: Any = type(first)
     async for chunk in chunks:
-        if made.answered:
-            return
-        yield message_class(data=chunk)
+        # A server takes messages of a few MiB.
+        for begin in range(0, len(chunk), _PART_BYTES):
+            if made.answered:
+                return
+            yield message_class(data=chunk[begin : begin + _PART_BYTES])

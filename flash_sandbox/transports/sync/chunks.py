@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ...models.checks import content
+
 __all__ = ["Chunks"]
 
 
@@ -25,7 +27,7 @@ class Chunks:
         try:
             for chunk in self._chunks:
                 self.begun = True
-                yield chunk
+                yield content("a chunk", chunk, limit=None)
         except Exception as error:
             self.failure = error
             raise

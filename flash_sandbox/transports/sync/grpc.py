@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from betterproto2 import Message
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["GRPCWire"]
 
 Res = TypeVar("Res")
+
+_PART_BYTES: Final = 1024 * 1024
 
 
 class GRPCWire(GRPCBase):
@@ -117,6 +119,8 @@ def _messages(first: Message, chunks: Chunks, made: StubCall | GivenCall) -> Gen
     yield first
     message_class: Any = type(first)
     for chunk in chunks:
-        if made.answered:
-            return
-        yield message_class(data=chunk)
+        # A server takes messages of a few MiB.
+        for begin in range(0, len(chunk), _PART_BYTES):
+            if made.answered:
+                return
+            yield message_class(data=chunk[begin : begin + _PART_BYTES])
