@@ -25,7 +25,7 @@ LLM_SANDBOX: Final = "llm-sandbox"
 _ALL: Final = "start, exec, stop"
 _WARM: Final = 2
 _OURS: Final = ("HTTPClient", "SandboxClient")
-_OURS_WARM: Final = tuple(f"{who}, --warm {_WARM}" for who in _OURS)
+_OURS_WARM: Final = tuple(f"{who}, --warm host={_WARM}" for who in _OURS)
 # By floor, then by what is compared with it: p50 ÷ the floor's.
 _AIMS: Final = {DOCKER_PY: {_ALL: 0.055, "exec": 0.05}, LLM_SANDBOX: {_ALL: 0.5}}
 _TEXT: Final = f"""\
@@ -33,8 +33,9 @@ A sandbox is started, runs `true` and is stopped; the clients ask an orchestrato
 of the host's /usr. `{_ALL}` is all of that. {DOCKER_PY} asks a Docker Engine on the same machine for a
 hardened busybox container (the rows of Docker have the same one), with exec_run and a forced removal.
 {LLM_SANDBOX} is the bubblewrap backend of release 0.3.46, without setting up an environment; it calls
-bwrap in its own process, once to open and once for each command, and limits no resource. `--warm {_WARM}` is
-an orchestrator that keeps so many sandboxes ready; while the others have their turn it makes new ones."""
+bwrap in its own process, once to open and once for each command, and limits no resource. `--warm
+host={_WARM}` is an orchestrator that keeps so many sandboxes ready; while the others have their turn it makes
+new ones."""
 
 
 def report(rounds: int, short: bool) -> Report:
@@ -51,7 +52,7 @@ def report(rounds: int, short: bool) -> Report:
             DOCKER_PY: lambda: _docker_round(peer),
             LLM_SANDBOX: lambda: _whole(dict(zip(("start", "exec", "stop"), worker.measure(), strict=True))),
         }
-        for names, options in ((_OURS, ()), (_OURS_WARM, ("--warm", str(_WARM)))):
+        for names, options in ((_OURS, ()), (_OURS_WARM, ("--warm", f"host={_WARM}"))):
             http, grpc, _ = stack.enter_context(serving(*options))
             clients = (HTTPClient(address=http), SandboxClient(address=grpc))
             for name, client in zip(names, clients, strict=True):
@@ -73,7 +74,7 @@ def _told(table: Table) -> Report:
             }
         found.blocks.append(TimesTable(beside, floor))
         for what, aim in aims.items():
-            for kind, ours in (("", _OURS), (f", --warm {_WARM}", _OURS_WARM)):
+            for kind, ours in (("", _OURS), (f", --warm host={_WARM}", _OURS_WARM)):
                 # What was handed out runs a command like any other.
                 if kind and what == "exec":
                     continue

@@ -181,14 +181,14 @@ def serve(
         ),
     ] = "",
     warm: Annotated[
-        int,
+        list[str] | None,
         typer.Option(
-            min=0, help="Bubblewrap sandboxes kept ready for starts that ask for no more than the warm image."
+            help="Sandboxes kept ready for starts that ask for no more than that image, of the runtime auto "
+            "or of the one named: `host=4`, `gvisor:python:3.12=2`.",
+            metavar="[RUNTIME:]IMAGE=N",
+            show_default="none",
         ),
-    ] = 0,
-    warm_image: Annotated[
-        str, typer.Option(help="That image.", metavar="IMAGE", show_default="the host's /usr")
-    ] = "",
+    ] = None,
     keep_ended: Annotated[
         float,
         typer.Option(min=0, help="Seconds for which is told of a sandbox that has ended.", metavar="SECONDS"),
@@ -259,8 +259,7 @@ def serve(
         "max_sandboxes": max_sandboxes,
         "max_snapshot_hours": max_snapshot_age,
         "firecracker_runtime": firecracker_runtime,
-        "warm": warm,
-        "warm_image": warm_image,
+        "warm": dict(map(_warm_pool, warm or ())),
         "end_sandboxes": end_sandboxes,
         "keep_ended": keep_ended,
         "api_key": api_key or None,
@@ -333,6 +332,13 @@ def main() -> None:
         if error.name is None or error.name.startswith("flash_sandbox"):
             raise
         raise SystemExit(f"flash-sandbox: {error.name} is not installed: {_EXTRA}") from None
+
+
+def _warm_pool(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition("=")
+    if not name or not number.isascii() or not number.isdigit():
+        raise typer.BadParameter(f"it is [RUNTIME:]IMAGE=N, not {text!r}", param_hint="--warm")
+    return name, int(number)
 
 
 async def _serve(options: OrchestratorOptions, *, as_json: bool) -> int:

@@ -6,11 +6,11 @@ import asyncio
 import ipaddress
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self, TypedDict, Unpack
 
 from ..models import Network
@@ -60,8 +60,7 @@ class OrchestratorOptions(TypedDict, total=False):
     max_sandboxes: int | None
     max_snapshot_hours: float | None
     firecracker_runtime: str
-    warm: int
-    warm_image: str
+    warm: Mapping[str, int]
     end_sandboxes: bool
     keep_ended: float
     api_key: str | None
@@ -101,9 +100,8 @@ class Orchestrator:
         max_snapshot_hours: Hours after which a snapshot is removed, above 0; None to keep them until they are
             removed.
         firecracker_runtime: Docker Engine's name of the OCI runtime that boots Firecracker; empty: Kata's.
-        warm: How many bubblewrap sandboxes are kept ready for starts that ask for `warm_image`, and nothing
-            else but a name, labels and a time to live.
-        warm_image: That image; empty for the default one.
+        warm: How many sandboxes are kept ready, by their image, or ``RUNTIME:IMAGE``, for starts that ask for
+            that image, and for nothing else but a name, labels and a time to live.
         end_sandboxes: Whether docker, gvisor and firecracker sandboxes end with it, too; otherwise the next
             orchestrator on `state_dir` goes on with them.
         keep_ended: Seconds for which `get_info` and `get_logs` tell of a sandbox that has ended.
@@ -148,8 +146,7 @@ class Orchestrator:
         max_sandboxes: int | None = None,
         max_snapshot_hours: float | None = None,
         firecracker_runtime: str = "",
-        warm: int = 0,
-        warm_image: str = "",
+        warm: Mapping[str, int] = MappingProxyType({}),
         end_sandboxes: bool = True,
         keep_ended: float = KEEP_ENDED_SECONDS,
         api_key: str | None = None,
@@ -175,7 +172,6 @@ class Orchestrator:
         self._image_store_bytes = image_store_bytes
         self._firecracker_runtime = firecracker_runtime
         self._warm = warm
-        self._warm_image = warm_image
         self._end_sandboxes = end_sandboxes
         self._keep_ended = keep_ended
         self._api_key = api_key
@@ -198,7 +194,12 @@ class Orchestrator:
             stack.callback(database.close)
             await move_json_records(self.state_dir, database)
             service = SandboxService(
-                self._runtimes(self.state_dir), admission, database, self._keep_ended, self._log.event
+                self._runtimes(self.state_dir),
+                admission,
+                database,
+                self._keep_ended,
+                self._log.event,
+                self._warm,
             )
             await service.open()
             stack.push_async_callback(service.close, end_sandboxes=self._end_sandboxes or not is_kept)
@@ -230,8 +231,6 @@ class Orchestrator:
             image_store_bytes=self._image_store_bytes,
             egress=Egress.parse(*self._networks),
             firecracker_runtime=self._firecracker_runtime,
-            warm=self._warm,
-            warm_image=self._warm_image,
             event=self._log.event,
         )
 
@@ -248,7 +247,7 @@ class Orchestrator:
     async def _front_doors(
         self, service: SandboxService, http_socket: socket.socket, grpc_socket: socket.socket
     ) -> AsyncIterator[None]:
-        measures = Measures(service.registry)
+        measures = Measures(service.registry, service.warm.pools)
         calls = Calls(self._log, measures.count)
         connections = Connections(self._gatekeeper.trusts)
         http = HTTPServer(HTTPApp(service, calls, self._gatekeeper, measures), connections)

@@ -72,6 +72,10 @@ class Admission:
                 retry_after=_RETRY_AFTER_SECONDS,
             )
 
+    def room(self, sandboxes: int) -> int | None:
+        """Return for how many sandboxes there is room besides those that there are; None for no limit."""
+        return None if self.max_sandboxes is None else self.max_sandboxes - sandboxes
+
     def ttl(self, asked: float) -> float:
         """Return how many seconds a sandbox lives whose start asks for so many; 0 for without end."""
         return asked or min(filter(None, (self.default_ttl, self.max_ttl)), default=0.0)

@@ -80,6 +80,7 @@ class Sandbox:
         telling: Tells of the end of its main process, while that takes.
         cpu_reading: When its CPU time was last asked for, in seconds of `time.monotonic`, and what it was.
         history: What it has used.
+        warm_image: What its image was, if it was made before anybody asked for it.
     """
 
     runtime: Runtime
@@ -103,6 +104,7 @@ class Sandbox:
     telling: asyncio.Task[None] | None = None
     cpu_reading: tuple[float, float] | None = None
     history: History = field(default_factory=History)
+    warm_image: str = ""
 
     def __enter__(self) -> Self:
         self.life.calls += 1

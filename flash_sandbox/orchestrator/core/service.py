@@ -8,11 +8,12 @@ at the same time. What a caller that goes away has begun is completed or undone,
 from __future__ import annotations
 
 import asyncio
-import errno
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import Final
 
 from ...errors import (
@@ -42,19 +43,20 @@ from ...models import (
     StopResult,
 )
 from ..cancellation import completed, is_being_cancelled
-from ..runtimes.base import Created, Runtime, unwritten
+from ..runtimes.base import Runtime, unwritten
 from ..state.database import Database
 from . import rows
 from .admission import Admission
-from .adoption import AdoptionOperations, unless_ended
-from .base import end_guest, freeze, open_guest, retrieve, settle, thaw
+from .adoption import unless_ended
+from .base import end_guest, freeze, retrieve, settle, thaw
+from .creation import CreationOperations
 from .expiry import Expiry
 from .files import FileOperations
 from .forks import fork
 from .metrics import MetricsOperations
 from .programs import ProcessOperations
-from .runtime_choice import RuntimeChoice
 from .sandboxes import Sandbox, State
+from .warm import WarmPool, WarmPools
 
 __all__ = ["KEEP_ENDED_SECONDS", "SandboxService"]
 
@@ -73,7 +75,7 @@ class _Start:
     waiters: int = 0
 
 
-class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionOperations, MetricsOperations):
+class SandboxService(ProcessOperations, FileOperations, CreationOperations, MetricsOperations):
     """Start, use and stop sandboxes.
 
     Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.
@@ -84,6 +86,7 @@ class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionO
         database: What outlives this orchestrator; None for nothing.
         keep_ended: Seconds for which is told of a sandbox that has ended.
         log: Writes a line of the log: a name, and fields by name.
+        warm: How many sandboxes are kept ready, by what `WarmPool.parse` takes.
     """
 
     def __init__(
@@ -93,11 +96,20 @@ class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionO
         database: Database | None = None,
         keep_ended: float = KEEP_ENDED_SECONDS,
         log: Callable[..., None] = unwritten,
+        warm: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         super().__init__(admission, database or Database(), keep_ended, log)
         self._runtimes = dict(runtimes)
         self._starts: dict[str, _Start] = {}
         self._expiry = Expiry(self.registry, self._attend, self._sweep, log)
+        self.warm = WarmPools(
+            [WarmPool.parse(name, size) for name, size in warm.items()],
+            self._make_warm,
+            self._end_warm,
+            is_busy=lambda: bool(self._starts),
+            room=lambda: admission.room(len(self.registry)),
+            log=log,
+        )
         self._adopting: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -121,6 +133,7 @@ class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionO
                 self._adopting.add(asyncio.create_task(self._adopt_later(runtime)))
         self._expiry.open()
         self._sampling = asyncio.create_task(self._sample_for_ever())
+        self.warm.open()
 
     async def close(self, *, end_sandboxes: bool = True) -> None:
         """Complete what is under way, and close the runtimes. Twice does no more.
@@ -138,6 +151,7 @@ class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionO
         for task in background:
             task.cancel()
         await settle(background)
+        await self.warm.close()
         await self._expiry.close()
         await settle(self._background)
 
@@ -184,8 +198,11 @@ class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionO
             self.database.require_room()
             # Nothing is waited for until it is registered: so starts at the same time are counted, too.
             self._admission.require_room(len(self.registry))
-            sandbox = Sandbox(runtime, request, self.events, idempotency_key)
+            sandbox = self.warm.take(runtime, request) or Sandbox(runtime, request, self.events)
+            sandbox.request, sandbox.idempotency_key = request, idempotency_key
+            sandbox.created_at = time.time()
             self.registry.add(sandbox)
+            self.warm.make_room()
             sandbox.tell("created", "", rows.added(sandbox))
             task = asyncio.create_task(self._start(sandbox))
             task.add_done_callback(retrieve)
@@ -280,15 +297,10 @@ class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionO
     async def _launch(self, sandbox: Sandbox) -> None:
         """Start what a sandbox is to run; its time begins once that runs."""
         runtime = sandbox.runtime
+        if not await self._is_warm(sandbox):
+            await self._create(sandbox)
         try:
-            sandbox.created = await runtime.create(sandbox.id, sandbox.request)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise UnavailableError(f"the orchestrator's disk is full: {error.strerror}") from error
-        try:
-            sandbox.agent = self._guest_of(sandbox)
-            await unless_ended(sandbox, _begin(sandbox, sandbox.created))
+            await unless_ended(sandbox, _begin(sandbox))
             self._give_time(sandbox)
             if runtime.capabilities.outlives:
                 # From here on the next orchestrator goes on with it.
@@ -362,10 +374,10 @@ class SandboxService(RuntimeChoice, ProcessOperations, FileOperations, AdoptionO
             await thaw(sandbox)
 
 
-async def _begin(sandbox: Sandbox, created: Created) -> None:
-    """Connect to the agent of a sandbox that was just created, and start its main process."""
-    await open_guest(sandbox)
-    guest = sandbox.guest
+async def _begin(sandbox: Sandbox) -> None:
+    """Start the main process of a sandbox whose agent is connected."""
+    guest, created = sandbox.guest, sandbox.created
+    assert created is not None
     if guest.has_main:
         # A snapshot holds it, and it goes on.
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -16,11 +16,12 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ...operations import OPERATIONS
 from ..core.sandboxes import Registry, State
+from ..core.warm import WarmPool
 from ..version import installed_version
 from .call import Call
 
@@ -40,14 +41,16 @@ class Measures:
 
     Args:
         registry: Its sandboxes.
+        pools: Its pools of sandboxes that wait for starts.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, pools: Sequence[WarmPool] = ()) -> None:
         self._figures = CollectorRegistry()
         # Of the process: its CPU time, memory, descriptors.
         ProcessCollector(registry=self._figures)
         PlatformCollector(registry=self._figures)
         self._figures.register(_Sandboxes(registry))
+        self._figures.register(_Warm(pools))
         self._durations = Histogram(
             "flash_sandbox_call_duration_seconds",
             "How long calls took, to the last piece of a streamed answer.",
@@ -109,3 +112,29 @@ class _Sandboxes(Collector):
         info = GaugeMetricFamily("flash_sandbox_info", "Always 1.", labels=("version",))
         info.add_metric((installed_version(),), 1)
         yield info
+
+
+class _Warm(Collector):
+    """Counts the sandboxes that were made beforehand, and the starts that asked for such a one."""
+
+    def __init__(self, pools: Sequence[WarmPool]) -> None:
+        self._pools = pools
+
+    def collect(self) -> Iterable[Metric]:
+        labels = ("runtime", "image")
+        ready = GaugeMetricFamily(
+            "flash_sandbox_warm_ready", "Sandboxes that wait for starts.", labels=labels
+        )
+        wanted = GaugeMetricFamily("flash_sandbox_warm_wanted", "Those that there are to be.", labels=labels)
+        starts = CounterMetricFamily(
+            "flash_sandbox_warm_starts",
+            "Starts that suit a warm pool, by whether they were handed a sandbox: hit or miss.",
+            labels=(*labels, "outcome"),
+        )
+        for pool in self._pools:
+            name = (pool.type, pool.image)
+            ready.add_metric(name, len(pool.ready))
+            wanted.add_metric(name, pool.size)
+            for outcome in ("hit", "miss"):
+                starts.add_metric((*name, outcome), pool.starts[outcome])
+        yield from (ready, wanted, starts)

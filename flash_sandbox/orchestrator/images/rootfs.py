@@ -12,7 +12,7 @@ import posixpath
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -67,9 +67,10 @@ class RootFilesystem:
         if self.lease is not None:
             self.lease.release()
 
-    def same_as(self, other: RootFilesystem) -> bool:
-        """Tell whether a sandbox of the other is one of this, too."""
-        return replace(self, lease=None) == replace(other, lease=None)
+    @property
+    def identity(self) -> str:
+        """What it is, the same for all that are the same."""
+        return repr((self.digest, self.chain, str(self.lower), self.config, self.supplied))
 
     @property
     def working_dir(self) -> str:

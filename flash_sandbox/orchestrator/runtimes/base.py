@@ -107,6 +107,7 @@ class Runtime(Protocol):
 
     name: str
     capabilities: Capabilities
+    default_image: str
 
     async def check(self) -> Availability:
         """Tell whether this host can run such sandboxes, and what to do where it cannot."""
@@ -135,6 +136,9 @@ class Runtime(Protocol):
 
         Leaves nothing behind if that fails or is cancelled.
         """
+
+    async def image_identity(self, image: str) -> str:
+        """Return what the name of an image means now: something else once it means another image."""
 
     async def stream(self, sandbox_id: str) -> AgentStream:
         """Return a stream to the guest agent of a sandbox, in place of the one before, if there was one."""

@@ -54,8 +54,6 @@ def all_runtimes(
     image_store_bytes: int | None = None,
     egress: Egress | None = None,
     firecracker_runtime: str = "",
-    warm: int = 0,
-    warm_image: str = "",
     event: Callable[..., None] | None = None,
 ) -> dict[str, Runtime]:
     """Make every runtime, none of them opened yet.
@@ -69,8 +67,6 @@ def all_runtimes(
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         egress: What sandboxes with a network may reach; None for the public Internet alone.
         firecracker_runtime: Name of the engine's OCI runtime that boots Firecracker; empty for Kata's names.
-        warm: How many bubblewrap sandboxes are kept ready for starts that ask for no more than an image.
-        warm_image: That image; empty for the default one.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
     from ..images.rootfs import Images
@@ -100,8 +96,6 @@ def all_runtimes(
             limits=limits,
             images=images,
             user_ids=user_ids,
-            warm=warm,
-            warm_image=warm_image,
             event=event,
         ),
         "docker": DockerRuntime(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +50,6 @@ from .host import check_host
 from .launcher_client import LauncherClient
 from .running import MountedLayer, RunningSandbox
 from .sandbox_launch import Mounts, launch_steps
-from .warm import WarmPool
 
 __all__ = ["BubblewrapRuntime"]
 
@@ -72,12 +70,11 @@ class BubblewrapRuntime:
         image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
         images: Where root file systems come from, shared with other runtimes; None for one of its own.
         user_ids: Which IDs sandboxes have, known to `images`, too; None to find out. It is closed with this.
-        warm: How many sandboxes are kept ready for starts that ask for no more than an image.
-        warm_image: That image.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
 
     name = "bubblewrap"
+    default_image = HOST
     capabilities = Capabilities(
         options=LIMIT_OPTIONS,
         networks=("none",),
@@ -97,8 +94,6 @@ class BubblewrapRuntime:
         image_roots: Sequence[Path] = (),
         images: Images | None = None,
         user_ids: UserIds | None = None,
-        warm: int = 0,
-        warm_image: str = HOST,
         event: Callable[..., None] | None = None,
     ) -> None:
         self._layers = state_dir / "sandboxes"
@@ -118,8 +113,6 @@ class BubblewrapRuntime:
         self._lacking = missing_capabilities()
         self._launcher = LauncherClient(self._program)
         self._sandboxes: dict[str, RunningSandbox] = {}
-        self._warm_request = StartRequest(image=warm_image or HOST, network="none")
-        self._warm = WarmPool(warm, self._make_warm, self._discard, event)
 
     # What this host can do
 
@@ -136,7 +129,6 @@ class BubblewrapRuntime:
         self._find_hierarchy()
         await asyncio.to_thread(self._prepare)
         await self._launcher.open()
-        self._warm.open()
 
     async def adopt(self) -> Adoption:
         """Find none: these sandboxes end with their orchestrator."""
@@ -176,7 +168,6 @@ class BubblewrapRuntime:
 
     async def close(self, *, end_sandboxes: bool = True) -> None:
         """End what is still there and release everything."""
-        await self._warm.close()
         for sandbox_id in list(self._sandboxes):
             with suppress(SandboxError):
                 await self.stop(sandbox_id)
@@ -202,57 +193,11 @@ class BubblewrapRuntime:
 
     async def create(self, sandbox_id: str, request: StartRequest) -> Created:
         """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
-        sandbox = await self._take_warm(sandbox_id, request)
-        if sandbox is None:
-            sandbox = await self._make(sandbox_id, request)
-            try:
-                await self._hand_out(sandbox)
-            except BaseException:
-                await asyncio.shield(self._discard(sandbox))
-                raise
+        sandbox = await self._make(sandbox_id, request)
         root = sandbox.root
         environment = bwrap.environment(sandbox.id, root.config, sandbox.env)
         defaults = Defaults(environment, root.working_dir, request.user)
         return Created(root.image, defaults, main_command(request, root.config))
-
-    async def _make_warm(self) -> RunningSandbox:
-        return await self._make(secrets.token_hex(10), self._warm_request)
-
-    async def _take_warm(self, sandbox_id: str, request: StartRequest) -> RunningSandbox | None:
-        """Return a sandbox that was made beforehand and is what is asked for, under its ID; or None."""
-        image, network = request.image or HOST, request.network or "none"
-        # What is told of it, and when it ends, is the service core's.
-        plain = replace(
-            request,
-            type="",
-            image=image,
-            network=network,
-            name="",
-            labels=(),
-            ttl_seconds=0.0,
-            **dict.fromkeys(("memory_mb", "cpu_cores", "pids", "shm_mb"), 0),  # type: ignore[arg-type]
-        )
-        usual = plain == self._warm_request and Limits.of(request) == Limits.of(plain)
-        if not len(self._warm) or not usual or request.shm_mb not in (0, DEFAULT_SHM_MB):
-            return None
-        # What the image's name means may have changed since.
-        root = await self._images.resolve(image)
-        root.release()
-        while sandbox := self._warm.take():
-            try:
-                if root.same_as(sandbox.root):
-                    del self._sandboxes[sandbox.id]
-                    sandbox.id = sandbox_id
-                    self._sandboxes[sandbox_id] = sandbox
-                    # It may have ended just now.
-                    with suppress(InternalServerError):
-                        await self._hand_out(sandbox)
-                        return sandbox
-            except BaseException:
-                await asyncio.shield(self._discard(sandbox))
-                raise
-            await completed(self._discard(sandbox))
-        return None
 
     async def _make(self, sandbox_id: str, request: StartRequest) -> RunningSandbox:
         if self._lacking:
@@ -274,6 +219,7 @@ class BubblewrapRuntime:
                 if snapshot:
                     await self._lay_below(snapshot.layers, sandbox)
                 await self._launch(sandbox, request)
+                await self._confine(sandbox)
             except BaseException:
                 await asyncio.shield(self._discard(sandbox))
                 raise
@@ -364,7 +310,7 @@ class BubblewrapRuntime:
             if isinstance(sandbox.group, ProcessTree):
                 sandbox.group.attach(sandbox.init)
 
-    async def _hand_out(self, sandbox: RunningSandbox) -> None:
+    async def _confine(self, sandbox: RunningSandbox) -> None:
         """Confine a sandbox that runs, and leave its agent to whoever asks for the stream."""
         assert sandbox.greeting is not None
         with _failures_explained(sandbox):
@@ -402,6 +348,12 @@ class BubblewrapRuntime:
             rlimits=tree.rlimits if tree else {},
             cpus=tree.cpus if tree else (),
         )
+
+    async def image_identity(self, image: str) -> str:
+        """Return what the name of an image means now."""
+        root = await self._images.resolve(image)
+        root.release()
+        return root.identity
 
     # Use
 

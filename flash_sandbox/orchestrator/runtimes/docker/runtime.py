@@ -51,7 +51,6 @@ from .snapshots import SnapshotImages
 
 __all__ = ["DockerRuntime"]
 
-_DEFAULT_IMAGE: Final = "alpine:latest"
 _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
 
 
@@ -85,6 +84,7 @@ class DockerRuntime:
     """
 
     name = "docker"
+    default_image = "alpine:latest"
     capabilities = Capabilities(
         options=LIMIT_OPTIONS,
         networks=("none", "bridge"),
@@ -270,7 +270,7 @@ class DockerRuntime:
             async with self._images.using(request.snapshot_path, request.image) as found:
                 yield found
         else:
-            image = checked_name(request.image or _DEFAULT_IMAGE)
+            image = checked_name(request.image or self.default_image)
             # By its ID: the name may mean another image in a moment.
             yield await self._puller.image_id(image), image
 
@@ -310,6 +310,15 @@ class DockerRuntime:
     async def _refine(self, container: Container, request: StartRequest) -> Container:
         """Return the container with what a kind of this runtime adds to it."""
         return container
+
+    async def image_identity(self, image: str) -> str:
+        """Return the ID of the image that a name means now."""
+        try:
+            return await self._puller.image_id(checked_name(image))
+        except EngineMissing as missing:
+            raise RuntimeUnavailableError(f"{missing.detail}; {missing.remedy}") from missing
+        except EngineError as error:
+            raise InternalServerError(f"Docker Engine: {error.message}") from error
 
     # Use
 

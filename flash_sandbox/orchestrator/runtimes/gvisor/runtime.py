@@ -79,6 +79,7 @@ class GvisorRuntime:
     """
 
     name = "gvisor"
+    default_image = HOST
     capabilities = Capabilities(
         # Its own kernel counts processes, and knows no limit of them.
         options=LIMIT_OPTIONS - {"pids"},
@@ -337,6 +338,12 @@ class GvisorRuntime:
             give_away(lower)
             self._host_root = replace(root, lower=lower)
         return self._host_root
+
+    async def image_identity(self, image: str) -> str:
+        """Return what the name of an image means now."""
+        root = await self._images.resolve(image)
+        root.release()
+        return root.identity
 
     # Use
 
