@@ -27,7 +27,7 @@ from .call import Call
 from .grpc_answer import PREFIX, Answer
 from .grpc_base import wire_seconds
 from .http2 import Connection, Headers
-from .limits import MOST_CONNECTIONS, MOST_IDLE
+from .limits import MOST_IDLE, Room
 from .retry import Limit
 from .signal_handlers import raised_by_handler
 
@@ -51,8 +51,8 @@ class Channel:
         self._heads: dict[str, Headers] = {}
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
-        self._changed = threading.Condition()
-        self._taken = 0
+        self._lock = threading.Lock()
+        self._room = Room()
         self._process = os.getpid()
         self._inherited: list[Connection] = []
         self._closed = False
@@ -76,29 +76,22 @@ class Channel:
     def acquire(self, limit: Limit) -> Connection:
         """Return a connection that no other call uses, once there may be another one; `release` it."""
         self._leave_the_parent()
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._taken < MOST_CONNECTIONS, limit.remaining()):
-                raise limit.passed()
-            self._taken += 1
+        if not self._room.enter(limit.remaining()):
+            raise limit.passed()
         try:
             return self._idle_one(limit) or self._new_one(limit)
         except BaseException:
-            self._untake()
+            self._room.leave()
             raise
 
     def release(self, connection: Connection) -> None:
         """Keep a connection for the next call, or close it."""
         self._put_back(connection)
-        self._untake()
-
-    def _untake(self) -> None:
-        with self._changed:
-            self._taken -= 1
-            self._changed.notify()
+        self._room.leave()
 
     def _idle_one(self, limit: Limit) -> Connection | None:
         while True:
-            with self._changed:
+            with self._lock:
                 if self._closed:
                     raise ClientClosedError("the client was closed")
                 if not self._idle:
@@ -126,7 +119,7 @@ class Channel:
                 raise
             detail = f"cannot connect to {self.address}: {error}"
             raise SandboxConnectionError(detail) from error
-        with self._changed:
+        with self._lock:
             closed = self._closed
             self._busy.add(connection)
         if closed:
@@ -135,7 +128,7 @@ class Channel:
         return connection
 
     def _put_back(self, connection: Connection) -> None:
-        with self._changed:
+        with self._lock:
             self._busy.discard(connection)
             kept = connection.idle and not self._closed and len(self._idle) < MOST_IDLE
             if kept:
@@ -149,7 +142,7 @@ class Channel:
             # lock, which a thread of the parent may have held.
             self._inherited += [*self._idle, *self._busy]
             self._idle, self._busy = [], set()
-            self._changed, self._taken = threading.Condition(), 0
+            self._lock, self._room = threading.Lock(), Room()
             self._process = os.getpid()
 
     def close(self) -> None:
@@ -157,7 +150,7 @@ class Channel:
         self._closed = True
         if self._process != os.getpid():
             return
-        with self._changed:
+        with self._lock:
             idle, self._idle = self._idle, []
             for connection in self._busy:
                 connection.abort()

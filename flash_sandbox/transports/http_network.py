@@ -12,7 +12,7 @@ import httpx
 
 from .deadline_backend import DeadlineBackend, EachStep
 from .http_timing import Timeouts, Timing
-from .limits import MOST_CONNECTIONS
+from .limits import MOST_CONNECTIONS, Room
 from .retry import Patience
 
 __all__ = ["AsyncNetwork", "Network"]
@@ -32,7 +32,7 @@ class Network:
         self._backend = DeadlineBackend()
         self.settings: dict[str, Any] = {"network_backend": self._backend}
         self.lock: AbstractContextManager[object] = threading.Lock()
-        self._room = threading.Semaphore(MOST_CONNECTIONS)
+        self._room = Room()
 
     @property
     def patience(self) -> float:
@@ -54,12 +54,12 @@ class Network:
         Raises:
             httpx.PoolTimeout: There was none in time.
         """
-        if not self._room.acquire(timeout=seconds):
+        if not self._room.enter(seconds):
             raise httpx.PoolTimeout(_NO_ROOM)
 
     def leave(self) -> None:
         """Make room for the next one."""
-        self._room.release()
+        self._room.leave()
 
     def abort(self) -> None:
         """End every connection under the calls that other threads are waiting for."""

@@ -64,7 +64,7 @@ class AsyncPool(httpx.AsyncBaseTransport):
         try:
             response = await connection.handle_async_request(_to_send(request, timeouts))
         except BaseException as failure:
-            await self.release(connection)
+            await self.release(connection, sound=False)
             if isinstance(failure, _FAILURES):
                 raise _as_httpx(failure) from failure
             raise
@@ -91,14 +91,14 @@ class AsyncPool(httpx.AsyncBaseTransport):
                 self._busy.add(connection)
             return connection
 
-    async def release(self, connection: object) -> None:
-        """Keep a connection for the next call, or close it. Twice does no more."""
+    async def release(self, connection: object, *, sound: bool) -> None:
+        """Keep a sound connection for the next call, or close it. Twice does no more."""
         stale = None
         with self._network.lock:
             if not isinstance(connection, httpcore.AsyncHTTPConnection) or connection not in self._busy:
                 return
             self._busy.remove(connection)
-            kept = connection.is_idle() and not self._closed and len(self._idle) < MOST_IDLE
+            kept = sound and connection.is_idle() and not self._closed and len(self._idle) < MOST_IDLE
             if kept:
                 self._idle.append(connection)
                 if len(self._idle) > 1 and self._idle[0].has_expired():
@@ -136,10 +136,12 @@ class _AsyncBody(httpx.AsyncByteStream):
             raise _as_httpx(failure) from failure
 
     async def aclose(self) -> None:
+        sound = False
         try:
             await self._response.aclose()
+            sound = True
         finally:
-            await self._pool.release(self._connection)
+            await self._pool.release(self._connection, sound=sound)
 
 
 def _settings(address: Address) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Pool(httpx.BaseTransport):
         try:
             response = connection.handle_request(_to_send(request, timeouts))
         except BaseException as failure:
-            self.release(connection)
+            self.release(connection, sound=False)
             if isinstance(failure, _FAILURES):
                 raise _as_httpx(failure) from failure
             raise
@@ -92,14 +92,14 @@ class Pool(httpx.BaseTransport):
                 self._busy.add(connection)
             return connection
 
-    def release(self, connection: object) -> None:
-        """Keep a connection for the next call, or close it. Twice does no more."""
+    def release(self, connection: object, *, sound: bool) -> None:
+        """Keep a sound connection for the next call, or close it. Twice does no more."""
         stale = None
         with self._network.lock:
             if not isinstance(connection, httpcore.HTTPConnection) or connection not in self._busy:
                 return
             self._busy.remove(connection)
-            kept = connection.is_idle() and not self._closed and len(self._idle) < MOST_IDLE
+            kept = sound and connection.is_idle() and not self._closed and len(self._idle) < MOST_IDLE
             if kept:
                 self._idle.append(connection)
                 if len(self._idle) > 1 and self._idle[0].has_expired():
@@ -137,10 +137,12 @@ class _Body(httpx.SyncByteStream):
             raise _as_httpx(failure) from failure
 
     def close(self) -> None:
+        sound = False
         try:
             self._response.close()
+            sound = True
         finally:
-            self._pool.release(self._connection)
+            self._pool.release(self._connection, sound=sound)
 
 
 def _settings(address: Address) -> dict[str, Any]:

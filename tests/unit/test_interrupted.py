@@ -1,0 +1,77 @@
+"""An exception of a signal handler may come between any two steps of Python: what that leaves behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from itertools import count
+from types import FrameType
+from typing import Any
+
+import httpcore
+import pytest
+
+from flash_sandbox import HTTPClient
+from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.transports.limits import Room
+
+
+class Interrupted(Exception):
+    """What the handler raises."""
+
+
+def interrupted(work: Callable[[], object], step: int) -> bool:
+    """Tell whether `work` was interrupted at the step of this number: it is over where it has fewer."""
+    left = step
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.timeout(20)
+def test_room_lets_others_in_after_it() -> None:
+    room = Room()
+
+    def work() -> None:
+        room.enter(1)
+        room.leave()
+
+    steps = next(step for step in count() if not interrupted(work, step))
+    assert steps > 4
+    assert room.enter(1)
+
+
+def test_connection_whose_answer_could_not_be_ended_is_not_used_again(
+    orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = httpcore.Response.close
+    ended: list[object] = []
+
+    def end_and_interrupt(response: httpcore.Response) -> None:
+        ended.append(response.extensions["network_stream"].get_extra_info("client_addr"))
+        end(response)
+        if len(ended) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(httpcore.Response, "close", end_and_interrupt)
+    with HTTPClient(address=orchestrator.http_address) as client:
+        with pytest.raises(KeyboardInterrupt):
+            list(client.sandboxes())
+        list(client.sandboxes())
+        list(client.sandboxes())
+    first, second, third = ended
+    assert first != second == third
