@@ -14,6 +14,7 @@ from flash_sandbox.orchestrator.core.admission import Admission
 from flash_sandbox.orchestrator.core.listing import ListingOperations
 from flash_sandbox.orchestrator.core.sandboxes import Sandbox
 from flash_sandbox.orchestrator.runtimes.base import Runtime
+from flash_sandbox.orchestrator.state.database import Database
 
 LABELS = ("tier=a", "tier=b")
 
@@ -28,13 +29,15 @@ class Nothing:
 class History:
     """Sandboxes that come and go while they are listed."""
 
-    service: ListingOperations = field(default_factory=lambda: ListingOperations(Admission()))
+    service: ListingOperations = field(
+        default_factory=lambda: ListingOperations(Admission(), Database(), 60.0)
+    )
     ids: list[str] = field(default_factory=list)
 
     def come(self, age: float, label: int) -> None:
         """Add one; the clock may have been set back, or two may have come at the same moment."""
         request = StartRequest(labels=(LABELS[label],))
-        sandbox = Sandbox(cast(Runtime, Nothing()), request, created_at=1.7e9 - age)
+        sandbox = Sandbox(cast(Runtime, Nothing()), request, self.service.events, created_at=1.7e9 - age)
         self.service.registry.add(sandbox)
         self.ids.append(sandbox.id)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 
 from ...address import Address
-from ...codecs.http_client import Answer, codec_of, decode_error
+from ...codecs.http_client import Answer, Codec, codec_of, decode_error
 from ...errors import ProtocolError
 from ..call import Call
 from ..http_base import Body, HTTPBase
@@ -52,8 +52,8 @@ class AsyncHTTPWire(HTTPBase):
 
     async def _call(self, call: Call[Any, Any], timing: Timing, content: AsyncChunks | None = None) -> Any:
         codec = codec_of(call.operation)
-        arguments = codec.arguments(call.request, content)
-        answer = await codec.endpoint.call_async(client=_AsyncEndpointClient(self, call, timing), **arguments)
+        client = _AsyncEndpointClient(self, call, codec, timing)
+        answer = await codec.endpoint.call_async(client=client, **codec.arguments(call.request, content))
         return codec.result(answer.parsed)
 
     async def stream(self, call: Call[Any, Res]) -> AsyncGenerator[Res, None]:
@@ -109,9 +109,10 @@ class AsyncHTTPWire(HTTPBase):
 class _AsyncEndpointClient:
     """What a generated function takes for its client: sends its request as an attempt of one call."""
 
-    def __init__(self, wire: AsyncHTTPWire, call: Call[Any, Any], timing: Timing) -> None:
+    def __init__(self, wire: AsyncHTTPWire, call: Call[Any, Any], codec: Codec, timing: Timing) -> None:
         self._wire = wire
         self._call = call
+        self._codec = codec
         self._timing = timing
 
     def get_async_httpx_client(self) -> _AsyncEndpointClient:
@@ -122,4 +123,4 @@ class _AsyncEndpointClient:
         """Send a request, and return its answer."""
         response = await self._wire.open(self._call, built, self._timing)
         content = await self._wire.collect(self._call, response)
-        return codec_of(self._call.operation).answer(content, response.headers)
+        return self._codec.answer(content, response.headers)

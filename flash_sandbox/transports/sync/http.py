@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 
 from ...address import Address
-from ...codecs.http_client import Answer, codec_of, decode_error
+from ...codecs.http_client import Answer, Codec, codec_of, decode_error
 from ...errors import ProtocolError
 from ..call import Call
 from ..http_base import Body, HTTPBase
@@ -53,8 +53,8 @@ class HTTPWire(HTTPBase):
 
     def _call(self, call: Call[Any, Any], timing: Timing, content: Chunks | None = None) -> Any:
         codec = codec_of(call.operation)
-        arguments = codec.arguments(call.request, content)
-        answer = codec.endpoint.call(client=_EndpointClient(self, call, timing), **arguments)
+        client = _EndpointClient(self, call, codec, timing)
+        answer = codec.endpoint.call(client=client, **codec.arguments(call.request, content))
         return codec.result(answer.parsed)
 
     def stream(self, call: Call[Any, Res]) -> Generator[Res, None]:
@@ -110,9 +110,10 @@ class HTTPWire(HTTPBase):
 class _EndpointClient:
     """What a generated function takes for its client: sends its request as an attempt of one call."""
 
-    def __init__(self, wire: HTTPWire, call: Call[Any, Any], timing: Timing) -> None:
+    def __init__(self, wire: HTTPWire, call: Call[Any, Any], codec: Codec, timing: Timing) -> None:
         self._wire = wire
         self._call = call
+        self._codec = codec
         self._timing = timing
 
     def get_httpx_client(self) -> _EndpointClient:
@@ -123,4 +124,4 @@ class _EndpointClient:
         """Send a request, and return its answer."""
         response = self._wire.open(self._call, built, self._timing)
         content = self._wire.collect(self._call, response)
-        return codec_of(self._call.operation).answer(content, response.headers)
+        return self._codec.answer(content, response.headers)
