@@ -62,7 +62,9 @@ class Endpoint:
 
 def endpoint_at(address: str) -> Endpoint:
     """Return the orchestrator at an address, over gRPC where the scheme is one of gRPC, else over HTTP."""
-    return Endpoint("grpc" if is_grpc_only(address) else "http", address)
+    # What is no text is refused by the client.
+    grpc = isinstance(address, str) and is_grpc_only(address)
+    return Endpoint("grpc" if grpc else "http", address)
 
 
 def default_endpoint() -> Endpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 import requests
@@ -43,11 +43,12 @@ class RequestsTransport(httpx.BaseTransport):
         timeout = request.extensions.get("timeout", {})
         headers = {name: value for name, value in request.headers.items() if name not in _FROM_SESSION}
         headers.pop("content-length", None)
+        chunked = headers.pop("transfer-encoding", None) is not None
         try:
             answer = self._session.request(
                 request.method,
                 str(request.url),
-                data=request.read() or None,
+                data=iter(cast(httpx.SyncByteStream, request.stream)) if chunked else request.read() or None,
                 headers=headers,
                 timeout=(timeout.get("connect"), timeout.get("read")),
                 allow_redirects=False,

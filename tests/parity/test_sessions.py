@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import ssl
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +19,7 @@ from foreign import ForeignServer, Page
 from requests.adapters import HTTPAdapter
 
 from flash_sandbox import HTTPClient, OutcomeUnknownError, ProtocolError, SandboxConnectionError
+from flash_sandbox.orchestrator import Orchestrator
 
 
 def raise_for_status(answer: requests.Response | httpx.Response, *_: object, **__: object) -> None:
@@ -105,3 +108,31 @@ def test_certificate_that_nobody_vouches_for_is_a_connection_error(certificate: 
             client.exec_command("a", ["true"])
         assert caught.value.reason == "connection_failed"
         assert received == []
+
+
+def test_upload_goes_out_as_it_comes(orchestrator: Orchestrator) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("one")
+        member.size = 2**20
+        archive.addfile(member, io.BytesIO(bytes(member.size)))
+    whole = packed.getvalue()
+    with (
+        requests.Session() as session,
+        HTTPClient(address=orchestrator.http_address, session=session) as client,
+    ):
+        sandbox_id = client.start_sandbox(memory_mb=64)
+        client.upload_archive(sandbox_id, "/tmp/a", iter([whole[:9], b"", whole[9:]]))
+        assert client.stat(sandbox_id, "/tmp/a/one").size == member.size
+        client.stop_sandbox(sandbox_id)
+
+
+def test_upload_is_not_begun_where_there_is_no_connection() -> None:
+    pieces = iter([b"one", b"other"])
+    with (
+        requests.Session() as session,
+        HTTPClient(address="127.0.0.1:1", session=session, max_retries=1) as client,
+        pytest.raises(SandboxConnectionError),
+    ):
+        client.upload_archive("a", "/tmp", pieces)
+    assert list(pieces) == [b"one", b"other"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import flash_sandbox
@@ -39,8 +41,8 @@ async def test_no_address_is_that_of_the_environment(
         assert repr(client) == f"{kind.__name__}('host:1', timeout=7.0, max_retries=3)"
 
 
-@pytest.mark.parametrize("address", ["", "ftp://host", "grpc://"])
-async def test_a_malformed_address_is_refused(address: str) -> None:
+@pytest.mark.parametrize("address", ["", "ftp://host", "grpc://", 5, b"host"])
+async def test_a_malformed_address_is_refused(address: Any) -> None:
     with pytest.raises(InvalidArgumentError):
         flash_sandbox.connect(address)
     with pytest.raises(InvalidArgumentError):
