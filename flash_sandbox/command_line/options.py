@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..embedding import ADDRESS_VARIABLE
-from ..models import ExecRequest, Network, StartRequest, StartType
+from ..models import ExecRequest, IdleAction, Network, StartRequest, StartType
 from ..options import API_KEY_VARIABLE
 from .connection import TransportChoice
 from .descriptions import field_option
@@ -96,6 +96,11 @@ Labels = Annotated[
 Ttl = Annotated[
     float, field_option(StartRequest, "ttl_seconds", "--ttl-seconds", "--ttl", min=0, metavar="SECONDS")
 ]
+IdleTimeout = Annotated[
+    float, field_option(StartRequest, "idle_timeout", "--idle-timeout", min=0, metavar="SECONDS")
+]
+OnIdle = Annotated[IdleAction | None, field_option(StartRequest, "on_idle", "--on-idle")]
+AutoResume = Annotated[bool, field_option(StartRequest, "auto_resume", "--auto-resume")]
 ImageCommand = Annotated[bool, field_option(StartRequest, "image_command", "--image-command")]
 KernelImage = Annotated[Path | None, field_option(StartRequest, "kernel_image", "--kernel-image")]
 InitrdPath = Annotated[Path | None, field_option(StartRequest, "initrd_path", "--initrd-path")]

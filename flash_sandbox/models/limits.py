@@ -14,6 +14,7 @@ __all__ = [
     "DEFAULT_PIDS",
     "DEFAULT_ROWS",
     "DEFAULT_SHM_MB",
+    "IDLE_ACTIONS",
     "MAX_CPU_CORES",
     "MAX_FORKS",
     "MAX_HISTORY_POINTS",
@@ -44,6 +45,8 @@ DEFAULT_ROWS: Final = 24
 """What 0 means in `rows` of `exec_stream`."""
 DEFAULT_SHM_MB: Final = 64
 """What 0 means in `shm_mb` of `start_sandbox`."""
+IDLE_ACTIONS: Final = ("stop", "pause", "suspend")
+"""What is done with an idle sandbox. What a caller may give."""
 MAX_CPU_CORES: Final = 1024.0
 """Greatest `cpu_cores` of `start_sandbox`."""
 MAX_FORKS: Final = 100

@@ -10,6 +10,7 @@ __all__ = [
     "EventType",
     "FileType",
     "FrameType",
+    "IdleAction",
     "Network",
     "SandboxStatus",
     "SandboxType",
@@ -25,8 +26,11 @@ StartType: TypeAlias = Literal["auto", "bubblewrap", "docker", "gvisor", "firecr
 SandboxStatus: TypeAlias = Literal["creating", "running", "paused", "stopped", "error", "ended"]
 """State of a sandbox."""
 
-EndCause: TypeAlias = Literal["exited", "out_of_memory", "stopped", "expired", "shutdown", "lost"]
+EndCause: TypeAlias = Literal["exited", "out_of_memory", "stopped", "expired", "idle", "shutdown", "lost"]
 """Why a sandbox ended."""
+
+IdleAction: TypeAlias = Literal["stop", "pause", "suspend"]
+"""What is done with an idle sandbox."""
 
 Network: TypeAlias = Literal["none", "bridge"]
 """Network of a sandbox."""
@@ -42,6 +46,7 @@ EventType: TypeAlias = Literal[
     "stopped",
     "expiring",
     "expired",
+    "idle",
     "out_of_memory",
     "failed",
     "removed",

@@ -24,7 +24,9 @@ ttls = st.floats(0, models.MAX_TTL_SECONDS, exclude_min=True)
 
 sandboxes = st.builds(
     models.SandboxInfo,
-    **dict.fromkeys(("id", "name", "status", "type", "image", "network", "user", "end_cause"), texts),
+    **dict.fromkeys(
+        ("id", "name", "status", "type", "image", "network", "user", "end_cause", "on_idle"), texts
+    ),
     command=st.lists(texts, max_size=4).map(tuple),
     labels=st.lists(texts, max_size=4).map(tuple),
     env=st.lists(texts, max_size=4).map(tuple),
@@ -34,6 +36,8 @@ sandboxes = st.builds(
     created_at=doubles,
     expires_at=doubles,
     ended_at=doubles,
+    idle_timeout=doubles,
+    auto_resume=st.booleans(),
     exit_code=int32,
 )
 

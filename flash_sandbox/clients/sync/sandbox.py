@@ -10,6 +10,7 @@ from typing import Any, Self
 from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
 from ...models import (
+    IdleAction,
     Network,
     SandboxStatus,
     SandboxType,
@@ -120,6 +121,9 @@ class Sandbox(Run, ObjectCalls):
         ttl: float | None = None,
         snapshot: SnapshotResult | SnapshotInfo | str | None = None,
         image_command: bool = False,
+        idle_timeout: float | None = None,
+        on_idle: IdleAction | None = None,
+        auto_resume: bool = False,
         kernel_image: str | None = None,
         initrd_path: str | None = None,
         client: SandboxAPI | None = None,
@@ -151,6 +155,11 @@ class Sandbox(Run, ObjectCalls):
             snapshot: Snapshot to start from, or its path.
             image_command: Whether the main process is the image's own command. Refused where a command is
                 given, too, or the image has none.
+            idle_timeout: Seconds after which a sandbox is idle that no call uses, that prints nothing and
+                that needs less than 1 % of a core, at most ten years. None is never.
+            on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
+                disk; gvisor only). None is stop.
+            auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
             kernel_image: Path of a guest kernel on the orchestrator's host. Firecracker only. None is the
                 engine's.
             initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. None is the
@@ -184,6 +193,9 @@ class Sandbox(Run, ObjectCalls):
                 env=env,
                 user=user,
                 image_command=image_command,
+                idle_timeout=idle_timeout,
+                on_idle=on_idle,
+                auto_resume=auto_resume,
                 timeout=timeout,
             )
         except BaseException:

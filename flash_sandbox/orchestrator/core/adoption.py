@@ -95,7 +95,9 @@ class AdoptionOperations(ListingOperations):
         sandbox.tell("removed", "it is gone since the orchestrator before", rows.ended(sandbox))
 
     def _kept_life(self, row: Row) -> Lifetime:
-        life = Lifetime(latest=row.created_at + (self._admission.max_ttl or math.inf))
+        latest = row.created_at + (self._admission.max_ttl or math.inf)
+        life = Lifetime(latest=latest, idle_timeout=row.request.idle_timeout)
+        life.look_again()
         if row.expires_at:
             life.expire_at(row.expires_at, self._admission.renewed(row.request.ttl_seconds))
         return life

@@ -19,7 +19,7 @@ from .events import EventLog
 from .processes import Process
 from .sandboxes import Registry, Sandbox, State
 
-__all__ = ["ServiceCore", "end_guest", "freeze", "open_guest", "retrieve", "settle", "thaw"]
+__all__ = ["ServiceCore", "end_guest", "freeze", "open_guest", "pause", "retrieve", "settle", "thaw"]
 
 _Result = TypeVar("_Result")
 
@@ -60,11 +60,23 @@ class ServiceCore:
             # It may have been stopped while this waited.
             yield self.registry.get(sandbox_id)
 
-    def _running(self, sandbox_id: str) -> Sandbox:
+    async def _running(self, sandbox_id: str) -> Sandbox:
         """Return a sandbox, to be used; raise WrongStateError unless it runs."""
-        sandbox = self.registry.get(sandbox_id)
+        sandbox = await self._awake(sandbox_id)
         sandbox.require(State.RUNNING)
         return sandbox
+
+    async def _awake(self, sandbox_id: str) -> Sandbox:
+        """Return a sandbox, to be used; resume it first where its start has asked for that."""
+        sandbox = self.registry.get(sandbox_id)
+        if sandbox.state is State.PAUSED and sandbox.request.auto_resume:
+            await self._complete(self._wake(sandbox_id))
+        return sandbox
+
+    async def _wake(self, sandbox_id: str) -> None:
+        async with self._locked(sandbox_id) as sandbox:
+            if sandbox.state is State.PAUSED:
+                await thaw(sandbox, "a call uses it")
 
     async def _stop(self, sandbox: Sandbox, cause: EndCause = "stopped") -> None:
         async with sandbox.lock:
@@ -92,8 +104,8 @@ class ServiceCore:
             raise
         self.registry.remove(sandbox)
         sandbox.end(cause)
-        if cause == "expired":
-            sandbox.tell("expired")
+        if cause in ("expired", "idle"):
+            sandbox.tell(cause)
         await sandbox.told("removed", "", rows.ended(sandbox))
 
     async def _note(self, sandbox: Sandbox, *statements: Statement) -> None:
@@ -125,7 +137,7 @@ async def open_guest(sandbox: Sandbox) -> None:
             sandbox.processes.add(process)
 
 
-async def freeze(sandbox: Sandbox) -> None:
+async def freeze(sandbox: Sandbox, why: str = "") -> None:
     """Freeze what runs in a running sandbox, whose lock is held, and tell of it."""
     if sandbox.runtime.capabilities.snapshots_agent:
         # A snapshot must not hold anything that is on its way to the agent: every copy would read it.
@@ -141,10 +153,20 @@ async def freeze(sandbox: Sandbox) -> None:
     sandbox.guest.channel.is_frozen = True
     sandbox.state = State.PAUSED
     # The next orchestrator cannot ask a frozen agent for the log.
-    await sandbox.told("paused", "", rows.log(sandbox))
+    await sandbox.told("paused", why, rows.log(sandbox))
 
 
-async def thaw(sandbox: Sandbox) -> None:
+async def pause(sandbox: Sandbox, why: str = "") -> None:
+    """Freeze what runs in a running sandbox, whose lock is held; where that fails, it runs on."""
+    try:
+        await freeze(sandbox, why)
+    except BaseException:
+        if sandbox.state is State.RUNNING:
+            await sandbox.runtime.resume(sandbox.id)
+        raise
+
+
+async def thaw(sandbox: Sandbox, why: str = "") -> None:
     """Let what was frozen in a sandbox, whose lock is held, run on, and tell of it."""
     await sandbox.runtime.resume(sandbox.id)
     sandbox.guest.channel.is_frozen = False
@@ -152,7 +174,9 @@ async def thaw(sandbox: Sandbox) -> None:
         await open_guest(sandbox)
     if sandbox.state is State.PAUSED:
         sandbox.state = State.RUNNING
-        await sandbox.told("running")
+        sandbox.life.use()
+        sandbox.life.look_again()
+        await sandbox.told("running", why)
 
 
 async def settle(tasks: set[asyncio.Task[Any]]) -> None:

@@ -43,12 +43,12 @@ class FileOperations(ServiceCore):
 
     async def read_file(self, request: ReadFileRequest) -> ReadFileResult:
         """Return the content of a file."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             return ReadFileResult(await files.read_file(sandbox.guest.channel, _path(request.path)))
 
     async def write_file(self, request: WriteFileRequest) -> WriteFileResult:
         """Write a file, at once. A caller that goes away meanwhile does not leave it half-written."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             writing = files.write_file(
                 sandbox.guest.channel,
                 _path(request.path),
@@ -61,19 +61,19 @@ class FileOperations(ServiceCore):
 
     async def stat(self, request: StatRequest) -> StatResult:
         """Return what is at a path; of a link the link itself."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             found = await files.stat(sandbox.guest.channel, _path(request.path))
         return StatResult(replace(found, name=request.path))
 
     async def list_dir(self, request: ListDirRequest) -> ListDirResult:
         """Return the entries of a directory, by name."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             return ListDirResult(await files.list_dir(sandbox.guest.channel, _path(request.path)))
 
     async def make_dir(self, request: MakeDirRequest) -> MakeDirResult:
         """Make a directory."""
         path = _path(request.path)
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             await files.make_dir(sandbox.guest.channel, path, mode=request.mode, parents=request.parents)
         return MakeDirResult()
 
@@ -82,13 +82,13 @@ class FileOperations(ServiceCore):
         path = _path(request.path)
         if path == "/":
             raise SandboxFileConflictError("/: the root directory cannot be removed")
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             await files.remove(sandbox.guest.channel, path, recursive=request.recursive)
         return RemoveResult()
 
     async def move(self, request: MoveRequest) -> MoveResult:
         """Give a file, a link or a directory another path; replace a file that is there, but no directory."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             await files.move(sandbox.guest.channel, _path(request.source), _path(request.target))
         return MoveResult()
 
@@ -96,14 +96,14 @@ class FileOperations(ServiceCore):
         self, request: UploadArchiveRequest, chunks: AsyncIterator[bytes]
     ) -> UploadArchiveResult:
         """Unpack a tar archive into a directory, as it comes."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             await files.unpack(sandbox.guest.channel, _path(request.path), chunks)
         return UploadArchiveResult()
 
     async def download_archive(self, request: DownloadArchiveRequest) -> AsyncGenerator[DownloadArchiveChunk]:
         """Pack a file or directory into a tar archive, as it is taken."""
         held: list[DownloadArchiveChunk] | None = []
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             async with aclosing(files.pack(sandbox.guest.channel, _path(request.path))) as packed:
                 async for data in packed:
                     if held is None:

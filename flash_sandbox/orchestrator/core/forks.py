@@ -46,7 +46,8 @@ async def fork(service: _Service, sandbox: Sandbox, count: int) -> ForkResult:
     ran = sandbox.state is State.RUNNING
     saved = await service.snapshot_sandbox(SnapshotRequest(sandbox.id))
     try:
-        if ran:
+        # A call may have resumed it, if its start has asked for that.
+        if ran and sandbox.state is State.PAUSED:
             await service.resume_sandbox(ResumeRequest(sandbox.id))
         copy = replace(
             sandbox.request,

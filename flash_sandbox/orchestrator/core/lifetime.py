@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 __all__ = ["Lifetime"]
@@ -14,6 +14,10 @@ _NOTICE_SHARE: Final = 0.1
 _LEAST_NOTICE_SECONDS: Final = 0.1
 # How far the expiry that is in the database may lag behind, of the time that each use gives.
 _LOOK_SHARE: Final = 0.1
+# Of a core: gVisor's kernel needs some of that by itself.
+_IDLE_CPU: Final = 0.01
+# Two readings at least are within the time.
+_IDLE_SHARE: Final = 0.55
 
 
 @dataclass(slots=True)
@@ -29,7 +33,10 @@ class Lifetime:
         used_at: When a call used it last.
         calls: How many calls use it now.
         warned_of: The `expires_at` of which was told that it is near.
+        noted: The `expires_at` that is in the database.
         next_look: When to look at it in any case; 0 for never.
+        idle_timeout: Seconds after which it is idle; 0 for never.
+        active_at: When it was not idle last.
     """
 
     expires_at: float = 0.0
@@ -38,8 +45,12 @@ class Lifetime:
     used_at: float = 0.0
     calls: int = 0
     warned_of: float = 0.0
+    noted: float = 0.0
     next_look: float = 0.0
+    idle_timeout: float = 0.0
+    active_at: float = field(default_factory=time.time)
     _notice: float = 0.0
+    _measured: tuple[float, float, int] = (0.0, 0.0, 0)
 
     def use(self) -> None:
         """Note that it is used now."""
@@ -54,9 +65,31 @@ class Lifetime:
         notice = min(_NOTICE_SECONDS, _NOTICE_SHARE * (deadline - time.time()))
         self._notice = notice if notice >= _LEAST_NOTICE_SECONDS else 0.0
 
-    def look_again(self) -> None:
+    def look_again(self, *, is_running: bool = True) -> None:
         """Set when to look at it next."""
-        self.next_look = time.time() + _LOOK_SHARE * self.renewed if self.renewed else 0.0
+        now = time.time()
+        looks = [now + _LOOK_SHARE * self.renewed] if self.renewed else []
+        if self.idle_timeout and is_running:
+            idle_at = max(self.active_at, self.used_at) + self.idle_timeout
+            looks.append(min(now + _IDLE_SHARE * self.idle_timeout, idle_at if idle_at > now else math.inf))
+        self.next_look = min(looks, default=0.0)
+
+    def is_idle(self, cpu_seconds: float, heard: int) -> bool:
+        """Tell whether it has been idle for its time, by what it has done since it was asked last.
+
+        Args:
+            cpu_seconds: CPU time that it has used.
+            heard: How many messages its programs have sent.
+        """
+        now = time.time()
+        then, cpu_before, heard_before = self._measured
+        self._measured = (now, cpu_seconds, heard)
+        # What was done while a call used it was done for that.
+        works = heard != heard_before or cpu_seconds - cpu_before > _IDLE_CPU * (now - then)
+        if self.calls or (works and self.used_at <= then):
+            self.active_at = now
+        self.active_at = max(self.active_at, self.used_at)
+        return now - self.active_at >= self.idle_timeout
 
     @property
     def due_at(self) -> float:

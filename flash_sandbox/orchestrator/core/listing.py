@@ -27,13 +27,14 @@ from ...models import (
     WatchEventsRequest,
 )
 from . import rows
-from .base import ServiceCore
+from .base import ServiceCore, pause, thaw
 from .expiry import Expiry
 from .sandboxes import Sandbox, State
 
 __all__ = ["ListingOperations"]
 
 _PAGE_TOKEN: Final = re.compile(r"(0x1\.[0-9a-f]{13}p\+[0-9]{1,2})-([0-9A-Za-z_.-]{1,128})", re.ASCII)
+_MEASURE_SECONDS: Final = 1.0
 _FIRST: Final = (-math.inf, "")
 # So many readings are made before anything else gets its turn.
 _READINGS_AT_ONCE: Final = 50
@@ -111,7 +112,35 @@ class ListingOperations(ServiceCore):
         if ttl := admission.ttl(asked):
             sandbox.life.latest = sandbox.created_at + (admission.max_ttl or math.inf)
             sandbox.life.expire_at(time.time() + ttl, admission.renewed(asked))
-            self._expiry.expect(sandbox)
+        sandbox.life.idle_timeout = sandbox.request.idle_timeout
+        sandbox.life.use()
+        sandbox.life.look_again()
+        self._expiry.expect(sandbox)
+
+    async def _is_idle(self, sandbox: Sandbox) -> bool:
+        life = sandbox.life
+        if not life.idle_timeout or sandbox.state is not State.RUNNING or time.time() < life.next_look:
+            return False
+        # One that cannot be measured now is not known to be idle.
+        with suppress(SandboxError, OSError, TimeoutError):
+            async with asyncio.timeout(_MEASURE_SECONDS):
+                usage = await sandbox.runtime.usage(sandbox.id, sampled=True)
+            return life.is_idle(usage.cpu_seconds, sandbox.guest.channel.heard)
+        return False
+
+    async def _act_on_idle(self, sandbox: Sandbox) -> None:
+        """Do with an idle sandbox, whose lock is held, what its start has asked for."""
+        action, why = sandbox.request.on_idle or "stop", f"idle for {sandbox.life.idle_timeout:g} seconds"
+        if action == "stop":
+            await self._end(sandbox, "idle")
+            return
+        sandbox.tell("idle", action)
+        await pause(sandbox, why)
+        # A call may have come while it was being frozen.
+        if sandbox.life.calls:
+            await thaw(sandbox, "a call uses it")
+        elif action == "suspend":
+            await sandbox.runtime.suspend(sandbox.id)
 
     async def _attend(self, sandbox: Sandbox) -> None:
         """End a sandbox that has expired, or warn of that, unless it was prolonged or removed meanwhile."""
@@ -124,12 +153,16 @@ class ListingOperations(ServiceCore):
                 life.use()
             if life.has_expired(now):
                 await self._end(sandbox, "expired")
+            elif await self._is_idle(sandbox):
+                await self._act_on_idle(sandbox)
             elif life.is_ending(now):
                 life.warned_of = life.expires_at
                 await sandbox.told("expiring", f"in {round(life.expires_at - now, 1):g} seconds")
             elif life.is_due(now):
-                life.look_again()
-                await self._note(sandbox, rows.changed(sandbox))
+                life.look_again(is_running=sandbox.state is State.RUNNING)
+                if life.noted != life.expires_at:
+                    life.noted = life.expires_at
+                    await self._note(sandbox, rows.changed(sandbox))
 
     def _tell_later(self, sandbox: Sandbox) -> None:
         """Tell of the end of a main process, after what the kernel has ended it for."""

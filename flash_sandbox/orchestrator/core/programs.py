@@ -60,7 +60,7 @@ class ProcessOperations(ServiceCore):
 
     async def exec_command(self, request: ExecRequest) -> ExecResult:
         """Run a command in a running sandbox. Cancelling ends the command."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             program = Program(request.command, request.env, request.cwd, _user(sandbox, request.user))
             timeout = _seconds(request.timeout_ms)
             async with sandbox.guest.run(program, stdin=request.stdin, timeout=timeout) as execution:
@@ -68,7 +68,7 @@ class ProcessOperations(ServiceCore):
 
     async def exec_stream(self, request: ExecStreamRequest) -> AsyncGenerator[ExecFrame]:
         """Run a command and tell what happens as it happens. Leaving the iterator ends the command."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             process = Process(request.command, tty=request.tty, attached=True)
             sandbox.processes.add(process)
             try:
@@ -80,7 +80,7 @@ class ProcessOperations(ServiceCore):
 
     async def start_process(self, request: StartProcessRequest) -> StartProcessResult:
         """Start a command that goes on by itself."""
-        with self._running(request.id) as sandbox:
+        with await self._running(request.id) as sandbox:
             process = Process(request.command, tty=request.tty, attached=False)
             label = process.label(takes_input=_takes_input(request), timeout=_seconds(request.timeout_ms))
             await process.begin(_begun(sandbox, request, label))
@@ -94,12 +94,12 @@ class ProcessOperations(ServiceCore):
 
     async def wait_process(self, request: WaitProcessRequest) -> ExecResult:
         """Wait until a process has ended."""
-        with self.registry.get(request.id) as sandbox:
+        with await self._awake(request.id) as sandbox:
             return await sandbox.processes.get(request.process_id).result()
 
     async def follow_process(self, request: FollowProcessRequest) -> AsyncGenerator[ExecFrame]:
         """Tell what a process has printed and prints."""
-        with self.registry.get(request.id) as sandbox:
+        with await self._awake(request.id) as sandbox:
             process = sandbox.processes.get(request.process_id)
             async with aclosing(process.follow(request.offset, to_the_end=not request.no_follow)) as frames:
                 async for frame in frames:
@@ -107,7 +107,7 @@ class ProcessOperations(ServiceCore):
 
     async def signal_process(self, request: SignalProcessRequest) -> SignalProcessResult:
         """Send a signal to the first process of a command; SIGKILL to all that it started."""
-        with self.registry.get(request.id) as sandbox:
+        with await self._awake(request.id) as sandbox:
             execution = sandbox.processes.get(request.process_id).require_running()
             if request.signal == signal.SIGKILL:
                 execution.kill()
@@ -117,14 +117,14 @@ class ProcessOperations(ServiceCore):
 
     async def write_stdin(self, request: WriteStdinRequest) -> WriteStdinResult:
         """Send input to a process, once it has read what was sent before."""
-        with self.registry.get(request.id) as sandbox:
+        with await self._awake(request.id) as sandbox:
             process = sandbox.processes.get(request.process_id)
             await process.require_running().write(request.data, end=request.end)
         return WriteStdinResult()
 
     async def resize_process(self, request: ResizeProcessRequest) -> ResizeProcessResult:
         """Change the size of a process's terminal."""
-        with self.registry.get(request.id) as sandbox:
+        with await self._awake(request.id) as sandbox:
             process = sandbox.processes.get(request.process_id)
             if not process.has_terminal:
                 raise InvalidArgumentError("the process has no terminal")

@@ -36,6 +36,8 @@ class RuntimeChoice(ServiceCore):
         refused = sorted(wanted - runtime.capabilities.options)
         if refused:
             raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
+        if request.on_idle == "suspend" and not runtime.capabilities.suspends:
+            raise UnsupportedError(f"the {runtime.name} runtime suspends nothing; gvisor does")
         return runtime
 
     def _admitted(self, request: StartRequest, runtime: Runtime, origin: StartRequest | None) -> StartRequest:

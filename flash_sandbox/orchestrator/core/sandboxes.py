@@ -201,6 +201,9 @@ class Sandbox:
             env=request.env,
             user=request.user,
             image_command=request.image_command,
+            idle_timeout=request.idle_timeout,
+            on_idle=request.on_idle or "stop",
+            auto_resume=request.auto_resume,
             ended_at=self.ended_at,
             end_cause=self.end_cause,
         )

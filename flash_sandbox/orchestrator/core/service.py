@@ -48,7 +48,7 @@ from ..state.database import Database
 from . import rows
 from .admission import Admission
 from .adoption import unless_ended
-from .base import end_guest, freeze, retrieve, settle, thaw
+from .base import end_guest, freeze, pause, retrieve, settle, thaw
 from .creation import CreationOperations
 from .expiry import Expiry
 from .files import FileOperations
@@ -361,12 +361,7 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
     async def _pause(self, sandbox_id: str) -> None:
         async with self._locked(sandbox_id) as sandbox:
             sandbox.require(State.RUNNING)
-            try:
-                await freeze(sandbox)
-            except BaseException:
-                if sandbox.state is State.RUNNING:
-                    await sandbox.runtime.resume(sandbox.id)
-                raise
+            await pause(sandbox)
 
     async def _resume(self, sandbox_id: str) -> None:
         async with self._locked(sandbox_id) as sandbox:

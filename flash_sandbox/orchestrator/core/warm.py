@@ -26,7 +26,15 @@ _REST_SECONDS: Final = 0.05
 _MOST_REST_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 5.0
 # What the service core does, and not the runtime: a sandbox is the same with any of it.
-_ANY: Final[dict[str, Any]] = {"type": "", "name": "", "labels": (), "ttl_seconds": 0.0}
+_ANY: Final[dict[str, Any]] = {
+    "type": "",
+    "name": "",
+    "labels": (),
+    "ttl_seconds": 0.0,
+    "idle_timeout": 0.0,
+    "on_idle": "",
+    "auto_resume": False,
+}
 
 
 @dataclass(slots=True, eq=False)

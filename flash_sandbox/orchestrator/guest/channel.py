@@ -44,6 +44,7 @@ class Channel:
 
     Attributes:
         idle_file_workers: Workers for files that have nothing to do.
+        heard: How many messages of programs have come.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Channel:
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         self.idle_file_workers: list[Task] = []
+        self.heard = 0
         self._on_failure = on_failure
         self._on_lost = on_lost
         self._write: Callable[[Sequence[bytes]], None] | None = None
@@ -350,6 +352,7 @@ class Channel:
             self._write = None
             self._wake_all()
         elif (task := self._tasks.get(message.task)) is not None:
+            self.heard += 1
             task.take(message)
         elif not 0 < message.task <= self._last:
             raise ChannelFailed("the agent spoke of a task that nobody has begun")

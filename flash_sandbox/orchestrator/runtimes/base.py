@@ -162,6 +162,9 @@ class Runtime(Protocol):
     async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
         """Write what the paused sandbox holds to the store, and what its start asked for."""
 
+    async def suspend(self, sandbox_id: str) -> None:
+        """Write what a paused sandbox has in memory to the disk, where it stays until `resume`."""
+
     async def origin(self, snapshot_path: str) -> StartRequest:
         """Return what a start from a snapshot asks for where it says nothing.
 

@@ -32,6 +32,7 @@ class Capabilities:
         counts_oom_kills: Whether processes that were ended for want of memory are looked for now and then;
             else it is asked for once the sandbox has ended.
         snapshots_agent: Whether a snapshot holds the guest agent, whose stream must be silent meanwhile.
+        suspends: Whether `suspend` is there for it: paused, a sandbox needs no memory then.
         missing_users: Why there is no user but root; empty if there are others.
     """
 
@@ -44,6 +45,7 @@ class Capabilities:
     outlives: bool
     counts_oom_kills: bool
     snapshots_agent: bool = False
+    suspends: bool = False
     missing_users: str = ""
 
     def runs_as(self, user: str) -> bool:

@@ -34,6 +34,9 @@ class SandboxInfo:
         image_command (bool): Whether its main process is the image's own command.
         ended_at (float): When it ended, in seconds of Unix time; 0 for a sandbox that is there.
         end_cause (str): Why it ended; empty for a sandbox that has not.
+        idle_timeout (float): Seconds after which it is idle; 0 for never.
+        on_idle (str): What is done with it once it is idle.
+        auto_resume (bool): Whether a call that uses it resumes it where it is paused.
     """
 
     id: str
@@ -56,6 +59,9 @@ class SandboxInfo:
     image_command: bool
     ended_at: float
     end_cause: str
+    idle_timeout: float
+    on_idle: str
+    auto_resume: bool
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,6 +105,12 @@ class SandboxInfo:
 
         end_cause = self.end_cause
 
+        idle_timeout = self.idle_timeout
+
+        on_idle = self.on_idle
+
+        auto_resume = self.auto_resume
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -123,6 +135,9 @@ class SandboxInfo:
                 "image_command": image_command,
                 "ended_at": ended_at,
                 "end_cause": end_cause,
+                "idle_timeout": idle_timeout,
+                "on_idle": on_idle,
+                "auto_resume": auto_resume,
             }
         )
 
@@ -171,6 +186,12 @@ class SandboxInfo:
 
         end_cause = d.pop("end_cause")
 
+        idle_timeout = d.pop("idle_timeout")
+
+        on_idle = d.pop("on_idle")
+
+        auto_resume = d.pop("auto_resume")
+
         sandbox_info = cls(
             id=id,
             name=name,
@@ -192,6 +213,9 @@ class SandboxInfo:
             image_command=image_command,
             ended_at=ended_at,
             end_cause=end_cause,
+            idle_timeout=idle_timeout,
+            on_idle=on_idle,
+            auto_resume=auto_resume,
         )
 
         sandbox_info.additional_properties = d

@@ -48,6 +48,11 @@ class StartRequest:
             ''.
         image_command (bool | Unset): Whether the main process is the image's own command. Refused where a command is
             given, too, or the image has none. Default: False.
+        idle_timeout (float | Unset): Seconds after which a sandbox is idle that no call uses, that prints nothing and
+            that needs less than 1 % of a core, at most ten years. 0 is never. Default: 0.0.
+        on_idle (str | Unset): What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
+            disk; gvisor only). Empty is stop. Default: ''.
+        auto_resume (bool | Unset): Whether a call that uses the sandbox resumes it where it is paused. Default: False.
     """
 
     type_: str | Unset = ""
@@ -68,6 +73,9 @@ class StartRequest:
     env: list[str] | Unset = UNSET
     user: str | Unset = ""
     image_command: bool | Unset = False
+    idle_timeout: float | Unset = 0.0
+    on_idle: str | Unset = ""
+    auto_resume: bool | Unset = False
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +121,12 @@ class StartRequest:
 
         image_command = self.image_command
 
+        idle_timeout = self.idle_timeout
+
+        on_idle = self.on_idle
+
+        auto_resume = self.auto_resume
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update({})
@@ -152,6 +166,12 @@ class StartRequest:
             field_dict["user"] = user
         if image_command is not UNSET:
             field_dict["image_command"] = image_command
+        if idle_timeout is not UNSET:
+            field_dict["idle_timeout"] = idle_timeout
+        if on_idle is not UNSET:
+            field_dict["on_idle"] = on_idle
+        if auto_resume is not UNSET:
+            field_dict["auto_resume"] = auto_resume
 
         return field_dict
 
@@ -194,6 +214,12 @@ class StartRequest:
 
         image_command = d.pop("image_command", UNSET)
 
+        idle_timeout = d.pop("idle_timeout", UNSET)
+
+        on_idle = d.pop("on_idle", UNSET)
+
+        auto_resume = d.pop("auto_resume", UNSET)
+
         start_request = cls(
             type_=type_,
             image=image,
@@ -213,6 +239,9 @@ class StartRequest:
             env=env,
             user=user,
             image_command=image_command,
+            idle_timeout=idle_timeout,
+            on_idle=on_idle,
+            auto_resume=auto_resume,
         )
 
         start_request.additional_properties = d

@@ -24,6 +24,7 @@ from ....errors import (
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
+    UnsupportedError,
     WrongStateError,
 )
 from ....models import DEFAULT_SHM_MB, SnapshotInfo, SnapshotResult, StartRequest
@@ -388,6 +389,10 @@ class BubblewrapRuntime:
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
         await self._sandbox(sandbox_id).group.thaw()
+
+    async def suspend(self, sandbox_id: str) -> None:
+        """Never called: what a sandbox has in memory cannot be written to the disk."""
+        raise UnsupportedError(f"the {self.name} runtime suspends nothing")
 
     async def origin(self, snapshot_path: str) -> StartRequest:
         """Return what a start from a snapshot asks for where it says nothing."""

@@ -26,6 +26,7 @@ from ....errors import (
     SandboxError,
     SandboxNotFoundError,
     UnavailableError,
+    UnsupportedError,
     WrongStateError,
 )
 from ....models import SnapshotInfo, SnapshotResult, StartRequest
@@ -365,6 +366,10 @@ class DockerRuntime:
                 state = (await self._engine.call("GET", f"/containers/{container}/json"))["State"]
                 if not state["Running"] or state["Paused"] != paused:
                     raise
+
+    async def suspend(self, sandbox_id: str) -> None:
+        """Never called: what a sandbox has in memory cannot be written to the disk."""
+        raise UnsupportedError(f"the {self.name} runtime suspends nothing")
 
     async def origin(self, snapshot_path: str) -> StartRequest:
         """Return what a start from a snapshot asks for where it says nothing."""

@@ -225,7 +225,7 @@ class Container:
 
     async def processes(self) -> int:
         """Return how many processes there are in it."""
-        if self.phase != "saved":
+        if self.phase not in ("saving", "saved"):
             try:
                 answer = json.loads(await self.runsc.run("events", "--stats", self.id))
                 self.last_pids = int(answer["data"]["pids"]["current"])

@@ -91,6 +91,7 @@ class GvisorRuntime:
         outlives=True,
         counts_oom_kills=False,
         snapshots_agent=True,
+        suspends=True,
     )
 
     def __init__(
@@ -373,6 +374,11 @@ class GvisorRuntime:
         """Let every process of the sandbox run on; one that was snapshot comes back from its checkpoint."""
         with _reported():
             await self._sandbox(sandbox_id).container.resume()
+
+    async def suspend(self, sandbox_id: str) -> None:
+        """Write the paused sandbox to the disk; it takes no memory until it is resumed."""
+        with _reported():
+            await self._sandbox(sandbox_id).container.save()
 
     async def origin(self, snapshot_path: str) -> StartRequest:
         """Return what a start from a snapshot asks for where it says nothing."""
