@@ -25,6 +25,7 @@ from . import (
     listing_rows,
     output_rows,
     soak,
+    warm_rows,
 )
 from .engines import lacks_docker, lacks_docker_program, lacks_gvisor
 from .peers import lacks_peer
@@ -79,6 +80,7 @@ PARTS: Final[dict[str, Part]] = {
     "docker": Part(docker_rows.report, 30, _ENGINE),
     "files": Part(file_rows.report, 5, _ENGINE_AND_PROGRAM),
     "output": Part(output_rows.report, 4, _ENGINE_AND_PROGRAM),
+    "warm": Part(warm_rows.report, 10, _ENGINE | {"gvisor": lacks_gvisor}),
     "gvisor": Part(gvisor_rows.report, 20, {"gvisor": lacks_gvisor}),
 }
 

@@ -65,9 +65,9 @@ class Survivor:
             yield serving, client
 
     @contextmanager
-    def last(self) -> Iterator[HTTPClient]:
+    def last(self, *arguments: str) -> Iterator[HTTPClient]:
         """Run an orchestrator that ends all sandboxes at its end."""
-        with self.serving("--end-sandboxes") as (serving, client):
+        with self.serving("--end-sandboxes", *arguments) as (serving, client):
             try:
                 yield client
             finally:
@@ -129,6 +129,31 @@ class TestAfterTheEnd:
                 assert time.time() < max(deadline, at_least) + 2
             assert time.time() >= deadline
             assert client.get_status(prolonged) == "running"
+
+    def test_one_that_is_idle_is_seen_to_by_the_next_orchestrator(self, survivor: Survivor) -> None:
+        with survivor.serving() as (serving, client):
+            one = survivor.start(client, idle_timeout=2, on_idle="pause", auto_resume=True)
+            client.write_file(one, "/tmp/file", b"kept")
+            survivor.end(serving)
+        with survivor.last() as client:
+            assert client.get_info(one).idle_timeout == 2
+            wait_until(lambda: client.get_status(one) == "paused", "it to be paused")
+            assert client.read_file(one, "/tmp/file") == b"kept"
+
+    def test_the_time_of_one_that_was_used_is_kept(self, survivor: Survivor) -> None:
+        with survivor.serving("--default-ttl", "600") as (serving, client):
+            one = survivor.start(client)
+            before = client.get_info(one).expires_at
+            time.sleep(0.2)
+            client.exec_command(one, ["true"])
+            used = client.get_info(one).expires_at
+            assert used >= before + 0.2
+            survivor.end(serving)
+        with survivor.last("--default-ttl", "600") as client:
+            found = client.get_info(one).expires_at
+            assert found == used if survivor.signal == signal.SIGTERM else before <= found <= used
+            client.exec_command(one, ["true"])
+            assert client.get_info(one).expires_at > used
 
     def test_what_is_kept_after_its_end_is_kept(self, survivor: Survivor) -> None:
         with survivor.serving() as (serving, client):

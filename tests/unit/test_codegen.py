@@ -355,7 +355,7 @@ def test_a_published_field_may_take_its_reserved_number(edit: Edit) -> None:
 
 
 def test_check_fails_on_a_broken_frozen_fact(edit: Edit, capsys: pytest.CaptureFixture[str]) -> None:
-    root = edit("sandbox.proto", "string mem_file_path = 9", "string mem_file_path = 109")
+    root = edit("sandbox.proto", "string mem_file_path = 9", "string mem_file_path = 199")
     for name in ("generated", "flash_sandbox"):
         (root / name).symlink_to(ROOT / name)
     assert cli.main(["--check", "--root", str(root)]) == 1

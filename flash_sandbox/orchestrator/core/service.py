@@ -357,6 +357,8 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         if sandbox.watcher is not None:
             sandbox.watcher.cancel()
         await end_guest(sandbox)
+        # Use has renewed its time since that was noted.
+        await self._note(sandbox, rows.changed(sandbox))
 
     async def _pause(self, sandbox_id: str) -> None:
         async with self._locked(sandbox_id) as sandbox:
