@@ -24,7 +24,7 @@
 
 enum { MAX_LABEL = 32768 }; /* bytes */
 
-/* What a supervisor reports: twice, at the program's start and at its end. */
+/* Reported twice: by the process that becomes the program, and by its supervisor at the program's end. */
 struct report {
     pid_t program;
     bool ended;
@@ -44,7 +44,11 @@ static void supervise(const struct plan *plan) {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     /* In the supervisor's memory, which it does not need meanwhile: to copy it takes longer. */
     pid_t program = command_prepare() ? vfork() : -1;
-    if (program == 0) command_run(plan);
+    if (program == 0) {
+        /* First, so that who sees its output, and sends it a signal, finds it known. */
+        report((struct report){.program = getpid()});
+        command_run(plan);
+    }
     command_empty();
     if (program < 0) {
         dprintf(2, "flash-sandbox: start a process: %s\n", strerror(errno));
@@ -52,7 +56,6 @@ static void supervise(const struct plan *plan) {
         report((struct report){.ended = true, .status = NOT_RUNNABLE << 8});
         return;
     }
-    report((struct report){.program = program});
     stream_forget();
     for (int i = 0; i < DESCRIPTORS; i++)
         if (i != REPORT) close(i);

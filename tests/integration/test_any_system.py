@@ -21,7 +21,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
 CLIENTS = ["HTTPClient", "SandboxClient", "AsyncHTTPClient", "AsyncSandboxClient"]
 
-OUTCOMES = ["hello\n", 3, "running", "not_found", True, "", "streamed\n", ""]
+OUTCOMES = ["hello\n", 3, "running", "sandbox_not_found", True, "", "streamed\n", ""]
 SEEN = "".join(f"{client} {OUTCOMES}\n" for client in CLIENTS)
 
 
