@@ -1336,7 +1336,7 @@ class SandboxInfo:
         ended_at: When it ended, in seconds of Unix time; 0 for a sandbox that is there.
         end_cause: Why it ended; empty for a sandbox that has not.
         idle_timeout: Seconds after which it is idle; 0 for never.
-        on_idle: What is done with it once it is idle.
+        on_idle: What is done with it once it is idle; empty for nothing.
         auto_resume: Whether a call that uses it resumes it where it is paused.
     """
 

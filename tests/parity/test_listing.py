@@ -73,6 +73,9 @@ class TestInfo:
             shm_mb=8,
             env={"A": "b=c", "D": ""},
             user="root",
+            idle_timeout=300,
+            on_idle="pause",
+            auto_resume=True,
         ) as one:
             info = client.get_info(one)
             assert info == SandboxInfo(
@@ -92,6 +95,9 @@ class TestInfo:
                 shm_mb=8,
                 env=("A=b=c", "D="),
                 user="0:0",
+                idle_timeout=300.0,
+                on_idle="pause",
+                auto_resume=True,
             )
             assert info in client.list_sandboxes(labels=mark).sandboxes
             assert began <= info.created_at <= time.time()

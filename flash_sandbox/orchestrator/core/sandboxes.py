@@ -202,7 +202,7 @@ class Sandbox:
             user=request.user,
             image_command=request.image_command,
             idle_timeout=request.idle_timeout,
-            on_idle=request.on_idle or "stop",
+            on_idle=request.on_idle or ("stop" if request.idle_timeout else ""),
             auto_resume=request.auto_resume,
             ended_at=self.ended_at,
             end_cause=self.end_cause,

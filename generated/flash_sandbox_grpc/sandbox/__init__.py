@@ -1378,7 +1378,7 @@ class SandboxInfo(betterproto2.Message):
 
     on_idle: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)
     """
-    What is done with it once it is idle.
+    What is done with it once it is idle; empty for nothing.
     """
 
     auto_resume: "bool" = betterproto2.field(23, betterproto2.TYPE_BOOL)

@@ -35,7 +35,7 @@ class SandboxInfo:
         ended_at (float): When it ended, in seconds of Unix time; 0 for a sandbox that is there.
         end_cause (str): Why it ended; empty for a sandbox that has not.
         idle_timeout (float): Seconds after which it is idle; 0 for never.
-        on_idle (str): What is done with it once it is idle.
+        on_idle (str): What is done with it once it is idle; empty for nothing.
         auto_resume (bool): Whether a call that uses it resumes it where it is paused.
     """
 
