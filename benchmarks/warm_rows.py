@@ -14,7 +14,7 @@ from flash_sandbox import HTTPClient, SandboxAPI, SandboxClient, StartType
 
 from .engines import IMAGE, running_engine
 from .measure import Table, Times, Watch, aim_at, measured
-from .report import Answer, Report, TimesTable
+from .report import Answer, Bars, Report, TimesTable
 from .serving import serving
 
 __all__ = ["report"]
@@ -51,7 +51,8 @@ def report(rounds: int, short: bool) -> Report:
     for by_who in table.values():
         aim_at(by_who, PLAIN, _AIM)
     answers = [Answer.slowest(f"warm {what}", table, PLAIN, {what}, _AIM) for what in table]
-    return Report("Warm pools", _TEXT, [TimesTable(table, PLAIN)], answers)
+    plot = Bars.of("warm", f"Starts from a warm pool beside {PLAIN}", table)
+    return Report("Warm pools", _TEXT, [TimesTable(table, PLAIN)], answers, [plot])
 
 
 def _start(client: SandboxAPI, type: StartType) -> Times:
