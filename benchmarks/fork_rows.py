@@ -13,7 +13,7 @@ from typing import Final
 from flash_sandbox import HTTPClient
 
 from .measure import Times, measured
-from .report import Answer, Report, TimesTable
+from .report import Answer, Bars, Report, TimesTable
 from .serving import serving
 
 __all__ = ["report"]
@@ -63,7 +63,8 @@ def report(rounds: int, short: bool) -> Report:
             "something was started from before.",
         )
     )
-    return Report("Forks", text, [TimesTable(starts, START), TimesTable(copies, COPY)], answers)
+    plot = Bars.of("forks", "Starts from a snapshot, and forks, beside a plain start", starts)
+    return Report("Forks", text, [TimesTable(starts, START), TimesTable(copies, COPY)], answers, [plot])
 
 
 def _filled(directories: int) -> str:

@@ -96,7 +96,7 @@ class TestStartAndStop:
         finally:
             assert line.printed("stop", "made-1") == f"{sandbox_id}\n"
         with pytest.raises(SandboxNotFoundError):
-            client.get_info(sandbox_id)
+            client.get_status(sandbox_id)
 
     def test_limits_variables_and_user_are_as_they_were_asked_for(
         self, line: CommandLine, client: HTTPClient

@@ -48,7 +48,7 @@ METHODS = [operation.name for operation in operations.OPERATIONS]
 OF_NO_SANDBOX = {"start_sandbox", "list_sandboxes", "watch_events", "list_snapshots", "remove_snapshot"}
 NO_COROUTINES = {"with_options", "sandboxes", "AsyncSandbox.list", "process"}
 OF_A_CLIENT = {"sandboxes", "upload", "download", "with_options", "close"}
-POSITIONAL = {"image", "signal", "data"}
+POSITIONAL = {"count", "image", "signal", "data"}
 
 
 def public_functions(kind: type[Any]) -> dict[str, Callable[..., Any]]:
