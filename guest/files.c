@@ -259,40 +259,44 @@ static void set(void) {
     utimensat(AT_FDCWD, request.path, times, AT_SYMLINK_NOFOLLOW);
 }
 
-/* Make a file with the content that follows. Until it is finished, it goes with the worker. */
-static int write_new(const char *path) {
-    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+/* Make a file with the content that follows, beside its path until it is whole: until then it goes with the worker. */
+static int write_beside(const char *path) {
+    static char temporary[PATH_MAX + 32];
+    const char *slash = strrchr(path, '/');
+    snprintf(temporary, sizeof temporary, "%.*s.flash-sandbox-%d", slash ? (int)(slash + 1 - path) : 0, path, getpid());
+    if (unlink(temporary)) {} /* of one with this process ID that was killed */
+    int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0) fail(errno);
-    unfinished = path;
+    unfinished = temporary;
     hear_content(file);
     return file;
 }
 
-/* The new file lies beside the old one until it is whole, and then takes its place and keeps its permissions and
- * owner. A link is replaced, not followed. */
+static void put_in_place(int file, const char *path) {
+    if (rename(unfinished, path)) fail(errno);
+    unfinished = NULL;
+    close(file);
+}
+
+/* The new file takes the place of the old one, and keeps its permissions and owner. A link is replaced, not followed. */
 static void replace_file(void) {
-    static char temporary[PATH_MAX + 32];
-    const char *path = request.path, *slash = strrchr(path, '/');
+    const char *path = request.path;
     struct stat old;
     bool is_there = !lstat(path, &old), keeps = is_there && S_ISREG(old.st_mode);
     if (is_there && S_ISDIR(old.st_mode)) fail(EISDIR);
     if (is_there && !keeps && !S_ISLNK(old.st_mode)) fail(EINVAL);
-    snprintf(temporary, sizeof temporary, "%.*s.flash-sandbox-%d", slash ? (int)(slash + 1 - path) : 0, path, getpid());
-    if (unlink(temporary)) {} /* of one with this process ID that was killed */
-    int file = write_new(temporary);
+    int file = write_beside(path);
     mode_t mode = asked_mode() ? asked_mode() : keeps ? old.st_mode : FILE_MODE;
     if (keeps && fchown(file, old.st_uid, old.st_gid)) {} /* as far as this user may */
-    if (fchmod(file, mode & ALL_BITS) || rename(temporary, path)) fail(errno);
-    unfinished = NULL;
-    close(file);
+    if (fchmod(file, mode & ALL_BITS)) fail(errno);
+    put_in_place(file, path);
 }
 
 /* There need not be room for both files. */
 static void write_anew(void) {
     if (unlink(request.path) && errno != ENOENT) fail(errno);
-    close(write_new(request.path));
+    put_in_place(write_beside(request.path), request.path);
     set();
-    unfinished = NULL;
 }
 
 static void make(void) {

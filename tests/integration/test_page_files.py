@@ -163,7 +163,7 @@ class TestMetrics:
             assert self.figures(secured.http_address, count)[key] == before.get(key, 0) + 3
             assert 0 < self.figures(secured.http_address, total)[key] < 30
             failures = self.figures(secured.http_address, "flash_sandbox_call_failures_total")
-            assert failures["get_status", "not_found", transport] >= 1
+            assert failures["get_status", "sandbox_not_found", transport] >= 1
 
     def test_what_is_no_operation_makes_no_new_figure(
         self, secured: Orchestrator, door: httpx.Client
