@@ -66,7 +66,8 @@ class Admission:
 
     def require_room(self, sandboxes: int) -> None:
         """Raise AtCapacityError where there is no room for one more sandbox than there are."""
-        if self.max_sandboxes is not None and sandboxes >= self.max_sandboxes:
+        room = self.room(sandboxes)
+        if room is not None and room < 1:
             raise AtCapacityError(
                 f"this orchestrator runs at most {self.max_sandboxes} sandboxes at a time",
                 retry_after=_RETRY_AFTER_SECONDS,

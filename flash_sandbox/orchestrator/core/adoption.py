@@ -15,7 +15,7 @@ from ..cancellation import completed, done_before
 from ..guest.guest import KILLED, Guest
 from ..runtimes.base import Runtime
 from . import rows
-from .base import end_guest, open_guest
+from .base import end_guest, open_guest, until_over
 from .defaults import filled_in
 from .lifetime import Lifetime
 from .listing import ListingOperations
@@ -137,12 +137,7 @@ class AdoptionOperations(ListingOperations):
 
     async def _watch(self, sandbox: Sandbox, guest: Guest) -> None:
         """End a sandbox once its main process has ended, or nothing runs in it any more."""
-        ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
-        try:
-            ends: set[asyncio.Future[Any]] = {ended, guest.main_exit}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ended.cancel()
+        await until_over(sandbox, guest)
         self._note_end(sandbox, guest)
         async with sandbox.lock:
             if sandbox in self.registry and sandbox.state is State.STOPPED:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from ...errors import SandboxNotFoundError
 from ...models import EndCause
 from ..cancellation import completed
+from ..guest.guest import Guest
 from ..runtimes.base import unwritten
 from ..state.database import Database, Statement
 from . import rows
@@ -19,7 +20,17 @@ from .events import EventLog
 from .processes import Process
 from .sandboxes import Registry, Sandbox, State
 
-__all__ = ["ServiceCore", "end_guest", "freeze", "open_guest", "pause", "retrieve", "settle", "thaw"]
+__all__ = [
+    "ServiceCore",
+    "end_guest",
+    "freeze",
+    "open_guest",
+    "pause",
+    "retrieve",
+    "settle",
+    "thaw",
+    "until_over",
+]
 
 _Result = TypeVar("_Result")
 
@@ -135,6 +146,17 @@ async def open_guest(sandbox: Sandbox) -> None:
         process = await Process.adopted(sandbox.guest, adopted)
         if process is not None:
             sandbox.processes.add(process)
+
+
+async def until_over(sandbox: Sandbox, guest: Guest) -> None:
+    """Wait until the main process of a sandbox has ended, or nothing runs in it any more."""
+    ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
+    try:
+        ends: set[asyncio.Future[Any]] = {ended, guest.main_exit}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended.cancel()
+        await completed(asyncio.wait({ended}))
 
 
 async def freeze(sandbox: Sandbox, why: str = "") -> None:

@@ -11,7 +11,9 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from types import MappingProxyType
 from typing import Final
@@ -52,7 +54,7 @@ from .base import end_guest, freeze, pause, retrieve, settle, thaw
 from .creation import CreationOperations
 from .expiry import Expiry
 from .files import FileOperations
-from .forks import fork
+from .forks import all_started, copy_of
 from .metrics import MetricsOperations
 from .programs import ProcessOperations
 from .sandboxes import Sandbox, State
@@ -236,20 +238,22 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         It stays paused. Where the snapshot fails or is cancelled, a sandbox that ran runs on.
         """
         async with self._locked(request.id) as sandbox:
-            sandbox.require(State.RUNNING, State.PAUSED)
-            ran = sandbox.state is State.RUNNING
-            try:
-                if ran:
-                    await freeze(sandbox)
-                return await sandbox.runtime.snapshot(sandbox.id, sandbox.request)
-            except BaseException:
-                if ran and sandbox.state in (State.RUNNING, State.PAUSED):
-                    await self._complete(thaw(sandbox))
-                raise
+            return await self._save(sandbox)
 
     async def fork_sandbox(self, request: ForkRequest) -> ForkResult:
         """Start copies of a sandbox, all or none. It runs, or is paused, as before."""
-        return await fork(self, self.registry.get(request.id), request.count)
+        async with AsyncExitStack() as stack:
+            async with self._locked(request.id) as sandbox:
+                ran = sandbox.state is State.RUNNING
+                saved = await self._save(sandbox)
+                remove = partial(sandbox.runtime.remove_snapshot, saved.snapshot_path)
+                stack.push_async_callback(lambda: completed(remove()))
+                if ran:
+                    await self._complete(thaw(sandbox))
+            copy = copy_of(sandbox, saved)
+            starts = [asyncio.create_task(self.start_sandbox(copy)) for _ in range(request.count)]
+            ids = await all_started(starts, lambda sandbox_id: self._stop(self.registry.get(sandbox_id)))
+            return ForkResult(ids)
 
     async def pause_sandbox(self, request: PauseRequest) -> PauseResult:
         """Freeze every process of a running sandbox."""
@@ -277,6 +281,19 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
             reason=Reason.SNAPSHOT_REFUSED,
         )
 
+    async def _save(self, sandbox: Sandbox) -> SnapshotResult:
+        """Freeze a sandbox, whose lock is held, and write what it holds to the store."""
+        sandbox.require(State.RUNNING, State.PAUSED)
+        ran = sandbox.state is State.RUNNING
+        try:
+            if ran:
+                await freeze(sandbox)
+            return await sandbox.runtime.snapshot(sandbox.id, sandbox.request)
+        except BaseException:
+            if ran and sandbox.state in (State.RUNNING, State.PAUSED):
+                await self._complete(thaw(sandbox))
+            raise
+
     async def _start(self, sandbox: Sandbox) -> None:
         async with sandbox.lock:
             try:
@@ -296,18 +313,16 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
 
     async def _launch(self, sandbox: Sandbox) -> None:
         """Start what a sandbox is to run; its time begins once that runs."""
-        runtime = sandbox.runtime
         if not await self._is_warm(sandbox):
             await self._create(sandbox)
         try:
             await unless_ended(sandbox, _begin(sandbox))
             self._give_time(sandbox)
-            if runtime.capabilities.outlives:
+            if sandbox.runtime.capabilities.outlives:
                 # From here on the next orchestrator goes on with it.
                 await self.database.write(rows.started(sandbox))
         except BaseException:
-            await completed(end_guest(sandbox))
-            await completed(runtime.stop(sandbox.id))
+            await completed(self._end_created(sandbox))
             raise
 
     async def _started(self, sandbox: Sandbox) -> None:

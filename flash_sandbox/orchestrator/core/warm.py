@@ -12,10 +12,9 @@ from typing import Any, Final, Self, cast
 
 from ...errors import SandboxError
 from ...models import StartRequest, StartType
-from ..cancellation import completed
 from ..runtimes.base import Runtime, unwritten
 from ..runtimes.catalogue import RUNTIME_NAMES
-from .base import settle
+from .base import settle, until_over
 from .sandboxes import Sandbox
 
 __all__ = ["WarmPool", "WarmPools"]
@@ -197,13 +196,7 @@ class WarmPools:
 
     def _add(self, pool: WarmPool, sandbox: Sandbox) -> None:
         async def watch() -> None:
-            ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
-            try:
-                ends: set[asyncio.Future[Any]] = {ended, sandbox.guest.main_exit}
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                ended.cancel()
-                await completed(asyncio.wait({ended}))
+            await until_over(sandbox, sandbox.guest)
             self._drop(pool, sandbox)
 
         pool.ready.append(sandbox)
