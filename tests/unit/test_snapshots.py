@@ -63,7 +63,7 @@ def test_what_was_written_is_read(store, path):
         assert snapshot.manifest.image_digest == "sha256:abc"
         assert snapshot.manifest.details == {"note": "kept"}
         assert snapshot.manifest.size == path.stat().st_size
-        assert snapshot.file.read() == path.read_bytes()
+        assert snapshot.descriptors[""].read() == path.read_bytes()
 
 
 def test_what_its_sandbox_was_started_with_is_kept(store, layer):

@@ -22,7 +22,7 @@ from .entries import MAX_ENTRY, ByteSource, Malformed, parsed_entry, shown
 from .messages import encoded_number, serialize
 from .tasks import MAX_PIECE, Task
 
-__all__ = ["CAUSES", "FileWorker", "Kind", "failure", "tolerating", "within"]
+__all__ = ["CAUSES", "GONE", "FileWorker", "Kind", "failure", "ignore", "tolerating", "within"]
 
 Kind = guest.FileKind
 
@@ -280,6 +280,14 @@ class FileWorker:
 def tolerating(*numbers: int) -> int:
     """Return the bits of errors after which a worker goes on."""
     return sum(1 << number for number in set(numbers))
+
+
+GONE: Final = tolerating(errno.ENOENT)
+"""Goes on where there is nothing any more."""
+
+
+def ignore(entry: guest.Entry) -> None:
+    """Take an entry that nobody needs."""
 
 
 def failure(what: str, number: int, kind: guest.FileKind = Kind.UNSPECIFIED) -> SandboxError:

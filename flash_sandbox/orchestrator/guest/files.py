@@ -27,7 +27,7 @@ from ...models import MAX_MESSAGE_BYTES, FileInfo, FileType
 from ..cancellation import completed
 from .channel import Channel, ChannelFailed
 from .entries import ByteSource, Item, Malformed, entry_name, parsed_entry
-from .file_worker import FileWorker, Kind, failure, tolerating, within
+from .file_worker import GONE, FileWorker, Kind, failure, tolerating, within
 from .tar_reader import MalformedArchive, items_of_tar
 from .tar_writer import tar_of_items
 from .trees import list_tree, remove_tree
@@ -64,7 +64,6 @@ _LIST_BYTES: Final = MAX_MESSAGE_BYTES
 _LIST_ENTRIES: Final = 250_000
 _DIRECTORY_MODE: Final = 0o755
 
-_GONE: Final = tolerating(errno.ENOENT)
 _ANYTHING: Final = 2**64 - 1
 
 _TYPES: Final[dict[int, FileType]] = {
@@ -151,7 +150,7 @@ async def make_dir(channel: Channel, path: str, *, mode: int = 0, parents: bool 
     async def make(worker: FileWorker) -> None:
         if parents:
             _ask_for_parents(worker, path)
-            worker.ask(Kind.STAT, path.encode(), follow=True, tolerated=_GONE)
+            worker.ask(Kind.STAT, path.encode(), follow=True, tolerated=GONE)
             there = await worker.result()
             if there is not None and modes.S_ISDIR(there.mode):
                 return

@@ -19,11 +19,10 @@ import flash_sandbox_guest as guest
 
 from ...errors import PayloadTooLargeError
 from .entries import Item, entry_name, parsed_entry, shown
-from .file_worker import FileWorker, Kind, failure, tolerating
+from .file_worker import GONE, FileWorker, Kind, failure, ignore, tolerating
 
 __all__ = ["list_tree", "remove_tree"]
 
-_GONE: Final = tolerating(errno.ENOENT)
 _EXCHANGED: Final = tolerating(
     errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO
 )
@@ -136,23 +135,19 @@ async def remove_tree(worker: FileWorker, path: bytes) -> None:
         if level.waiting:
             name, entry = walk.next()
             if stat.S_ISDIR(entry.mode):
-                await walk.enter(name, tolerated=_GONE)
+                await walk.enter(name, tolerated=GONE)
             else:
-                worker.ask(Kind.UNLINK, name, what=name, tolerated=_GONE)
+                worker.ask(Kind.UNLINK, name, what=name, tolerated=GONE)
         elif level.is_cut:
             await walk.again()
         else:
             walk.leave()
             if walk.levels:
-                worker.ask(Kind.REMOVE_DIR, level.name, what=level.name, tolerated=_GONE)
+                worker.ask(Kind.REMOVE_DIR, level.name, what=level.name, tolerated=GONE)
         await worker.keep_up()
-    worker.ask(Kind.ENTER, b"/", take=_ignore)
+    worker.ask(Kind.ENTER, b"/", take=ignore)
     worker.ask(Kind.REMOVE_DIR, path)
     await worker.settle()
-
-
-def _ignore(entry: guest.Entry) -> None:
-    """Take what nobody needs."""
 
 
 async def list_tree(worker: FileWorker, path: bytes) -> AsyncGenerator[Item]:

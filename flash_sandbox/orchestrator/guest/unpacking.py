@@ -15,11 +15,9 @@ import flash_sandbox_guest as guest
 
 from ...errors import PayloadTooLargeError
 from .entries import Item, shown
-from .file_worker import FileWorker, Kind, failure, tolerating
+from .file_worker import GONE, FileWorker, Kind, failure, ignore, tolerating
 
 __all__ = ["unpack_tree"]
-
-_GONE: Final = tolerating(errno.ENOENT)
 
 _HELD: Final = 250_000
 """Directories and links that are kept at most."""
@@ -48,13 +46,9 @@ _TOP: Final = 1
 _SOURCE: Final = 2
 
 
-def _ignore(entry: guest.Entry) -> None:
-    """Take what nobody needs."""
-
-
 async def unpack_tree(worker: FileWorker, path: bytes, items: AsyncIterator[Item]) -> None:
     """Make a tree below a directory that is there. Nothing is made through a link that the tree has made."""
-    worker.ask(Kind.ENTER, path, _ignore, follow=True, keep=_TOP)
+    worker.ask(Kind.ENTER, path, ignore, follow=True, keep=_TOP)
     await worker.settle()
     unpacking = _Unpacking(worker)
     async for item in items:
@@ -93,7 +87,7 @@ class _Unpacking:
         if item.same_as:
             *source, first = item.same_as.split(b"/")
             await self._go(source, what)
-            self._worker.ask(Kind.ENTER, b"", _ignore, keep=_SOURCE)
+            self._worker.ask(Kind.ENTER, b"", ignore, keep=_SOURCE)
         await self._go(above, what)
         if is_directory:
             self._make_directory(name, entry)
@@ -102,7 +96,7 @@ class _Unpacking:
         if item.content is not None:
             await self._write(name or b".", entry, item.content)
             return
-        self._worker.ask(Kind.UNLINK, name or b".", what=entry.name, tolerated=_GONE)
+        self._worker.ask(Kind.UNLINK, name or b".", what=entry.name, tolerated=GONE)
         if item.same_as:
             self._worker.ask(Kind.LINK, name, what=entry.name, target=first, kept=_SOURCE)
             return
@@ -189,7 +183,7 @@ class _Unpacking:
             above, common = place, common + 1
         if any(place.is_link for place in self._way[common:]):
             # Above where the link leads to is something else.
-            self._worker.ask(Kind.ENTER, b"", _ignore, what=what, kept=_TOP)
+            self._worker.ask(Kind.ENTER, b"", ignore, what=what, kept=_TOP)
             common = 0
         else:
             for _ in self._way[common:]:
@@ -199,7 +193,7 @@ class _Unpacking:
             self._enter(name, self._below.get(name) or await self._find(name, what), what)
 
     def _enter(self, name: bytes, place: _Place, what: bytes) -> None:
-        self._worker.ask(Kind.ENTER, name, _ignore, what=what, follow=place.is_link)
+        self._worker.ask(Kind.ENTER, name, ignore, what=what, follow=place.is_link)
         self._way.append(place)
 
     def _leave(self, what: bytes) -> None:
@@ -210,7 +204,7 @@ class _Unpacking:
         """Find out what is there of a directory that no item has made, and make it where nothing is."""
         if len(name) > _MAX_NAME:
             raise failure(shown(what), errno.ENAMETOOLONG)
-        self._worker.ask(Kind.STAT, name, what=what, tolerated=_GONE)
+        self._worker.ask(Kind.STAT, name, what=what, tolerated=GONE)
         found = await self._worker.result()
         if found is None:
             mode, tolerated = stat.S_IFDIR | 0o755, tolerating(errno.EEXIST)

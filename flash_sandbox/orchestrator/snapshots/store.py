@@ -82,9 +82,7 @@ class Layer:
         Raises:
             InvalidArgumentError: It is not what it was when it was made.
         """
-        with _open(self.path) as file:
-            if _measure(file) != (self.size, self.digest):
-                raise _refused(f"snapshot {str(self.path)!r} was changed after it had been made")
+        with _unchanged(self.path, (self.size, self.digest), str(self.path)) as file:
             yield file
 
 
@@ -160,11 +158,6 @@ class Snapshot:
 
     manifest: Manifest
     descriptors: Mapping[str, IO[bytes]]
-
-    @property
-    def file(self) -> IO[bytes]:
-        """Its file, where there is only one: a writable layer as a tar file."""
-        return self.descriptors[""]
 
 
 class Snapshots:
@@ -278,15 +271,14 @@ class Snapshots:
             present = _names(manifest.path)
             if present != set(manifest.files):
                 raise _refused(f"snapshot {path!r} has not the files that its manifest lists")
-            files = {}
-            for name, expected in manifest.files.items():
-                files[name] = stack.enter_context(_open(_file(manifest.path, name)))
-                if _measure(files[name]) != expected:
-                    raise _refused(f"snapshot {path!r} was changed after it had been made")
+            files = {
+                name: stack.enter_context(_unchanged(_file(manifest.path, name), expected, path))
+                for name, expected in manifest.files.items()
+            }
             yield Snapshot(manifest, files)
 
-    @contextmanager
-    def using(self, path: str) -> Iterator[Manifest | None]:
+    @asynccontextmanager
+    async def using(self, path: str) -> AsyncIterator[Manifest | None]:
         """Keep the snapshot at a path that a client named for the length of the block; None for no path.
 
         Its files are read, and verified, by whoever opens its `layers`.
@@ -298,7 +290,7 @@ class Snapshots:
             yield None
             return
         with self._kept(self._place(path)):
-            yield self._manifest(path)
+            yield await asyncio.to_thread(self._manifest, path)
 
     @asynccontextmanager
     async def verified(self, path: str) -> AsyncIterator[Snapshot | None]:
@@ -487,6 +479,15 @@ def _open(path: Path) -> IO[bytes]:
         os.close(descriptor)
         raise _refused(f"snapshot {str(path)!r} is not a file")
     return os.fdopen(descriptor, "rb")
+
+
+@contextmanager
+def _unchanged(path: Path, expected: tuple[int, str], snapshot: str) -> Iterator[IO[bytes]]:
+    """Open a file; raise InvalidArgumentError where its size and SHA-256 are not as expected."""
+    with _open(path) as file:
+        if _measure(file) != expected:
+            raise _refused(f"snapshot {snapshot!r} was changed after it had been made")
+        yield file
 
 
 def _measure(file: IO[bytes]) -> tuple[int, str]:

@@ -205,7 +205,7 @@ class BubblewrapRuntime:
             raise RuntimeUnavailableError(
                 f"root lacks {', '.join(self._lacking)}; `flash-sandbox doctor` tells more"
             )
-        with self._snapshots.using(request.snapshot_path) as snapshot:
+        async with self._snapshots.using(request.snapshot_path) as snapshot:
             if snapshot:
                 snapshot.require_runtime(self.name)
             image = snapshot.image_for(request.image) if snapshot else request.image
