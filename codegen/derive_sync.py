@@ -78,7 +78,6 @@ _NAMES: Final = {
     "aclose": "close",
     "aclosing": "closing",
     "aio": "sync",
-    "aiter": "iter",
     "aiter_bytes": "iter_bytes",
     "anext": "next",
     # Of which the sources use no more than `sleep`.

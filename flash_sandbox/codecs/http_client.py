@@ -22,7 +22,7 @@ from ..errors import (
     shorten,
 )
 from ..operations import Operation
-from .json_models import load_object, request_model, result_model
+from .json_models import generated_name, load_object, request_model, result_model
 from .retry_after import parse_retry_after
 
 __all__ = ["MAX_FRAME_BYTES", "Answer", "Codec", "codec_of", "decode_error"]
@@ -48,10 +48,9 @@ class Codec:
         self._body = request_model(operation)
         self._result = result_model(operation)
         negated = dict(self._route.negated_params)
-        # The generator appends "_" to a name that Python reserves ("type_").
         known = signature(self.endpoint.build).parameters
         self._parameters = [
-            (name if name in known else name + "_", negated.get(name, name), name in negated)
+            (generated_name(name, known), negated.get(name, name), name in negated)
             for name in (*self._route.path_params, *self._route.query_params)
         ]
 

@@ -20,7 +20,7 @@ from ..operations import Operation
 from .fields import ModelReader, answer_name
 from .long_values import LONG, put_in, taken_out
 
-__all__ = ["JSONModel", "dump", "load_object", "request_model", "result_model"]
+__all__ = ["JSONModel", "dump", "generated_name", "load_object", "request_model", "result_model"]
 
 # What older orchestrators expect also where it is empty.
 _ALWAYS_SENT: Final = frozenset({"command"})
@@ -45,9 +45,8 @@ class JSONModel:
     """
 
     def __init__(self, generated_class: Any, names: tuple[str, ...], reader: ModelReader) -> None:
-        # The generator appends "_" to a name that Python reserves ("type_").
         known = {attribute.name for attribute in attrs.fields(generated_class)}
-        attributes = [name if name in known else name + "_" for name in names]
+        attributes = [generated_name(name, known) for name in names]
         self._generated_class = generated_class
         self._names = names
         # Empty values are left out, but not those that the spec requires.
@@ -177,6 +176,11 @@ def _bytes_of(name: str, text: str | memoryview) -> bytes:
 
 def _no_values(_: object) -> tuple[()]:
     return ()
+
+
+def generated_name(name: str, known: Container[str]) -> str:
+    """Return what the generator calls a field or parameter: it appends "_" where Python reserves the name."""
+    return name if name in known else name + "_"
 
 
 @cache

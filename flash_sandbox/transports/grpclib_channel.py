@@ -188,7 +188,6 @@ class AsyncStubCall:
 
     async def call(self, message: Any) -> Any:
         """Return the answer to a message; the server is told of the deadline."""
-        running_loop()
         # In a task of its own: grpclib cancels the task of a call whose connection is lost, and does not
         # take that back, which would break the time-outs and task groups of the caller.
         return await within(self._call.deadline, lambda: asyncio.create_task(self._answer(message)))

@@ -19,7 +19,7 @@ from ..errors import (
 from ..operations import Operation
 from ..tracing import TransportName
 from .call import Call
-from .http_connections import Owner
+from .http_connections import Connections
 from .http_timing import Timing
 from .proxies import without_password
 from .retry import Limit, lost_answer
@@ -63,7 +63,7 @@ class HTTPBase:
 
     name: ClassVar[TransportName] = "http"
 
-    def __init__(self, address: Address, api_key: str | None, connections: Owner) -> None:
+    def __init__(self, address: Address, api_key: str | None, connections: Connections) -> None:
         self.address = address
         self._base_url = address.base_url.removesuffix("/")
         self._owner = connections

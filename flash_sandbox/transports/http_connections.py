@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -20,37 +20,17 @@ from .retry import Limit
 from .sync.http_pool import Pool
 from .waiting import running_loop, within
 
-__all__ = ["AsyncHTTPConnections", "HTTPConnections", "Owner"]
+__all__ = ["AsyncHTTPConnections", "Connections", "HTTPConnections"]
 
 T = TypeVar("T")
 
 
-class Owner(Protocol):
-    """What an error says of the connections that it is about.
-
-    Attributes:
-        closed: Whether they were released.
-        proxy: URL of the proxy that they go through; None for none.
-    """
-
-    closed: bool
-    proxy: str | None
-
-
-def _own_settings() -> dict[str, Any]:
-    # No cookie is kept, and nothing is read from the environment a second time.
-    return {
-        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        "trust_env": False,
-    }
-
-
-class HTTPConnections:
-    """The ``httpx.Client`` of a synchronous client.
+class Connections:
+    """What a thread and an event loop do alike.
 
     Args:
         address: Where the orchestrator listens.
-        session: An httpx.Client or requests.Session to use; it is not closed. None to make connections.
+        session: What makes the connections, and is not closed; None to make them here.
 
     Attributes:
         closed: Whether they were released.
@@ -65,6 +45,28 @@ class HTTPConnections:
         self.proxy = proxy_for(address) if session is None else None
         self._address = address
         self._owned = session is None
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise ClientClosedError("the client was closed")
+
+    def _warn(self) -> None:
+        warnings.warn(f"unclosed client of {self._address}", ResourceWarning, source=self, stacklevel=3)
+
+
+def _own_settings() -> dict[str, Any]:
+    # No cookie is kept, and nothing is read from the environment a second time.
+    return {
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        "trust_env": False,
+    }
+
+
+class HTTPConnections(Connections):
+    """The ``httpx.Client`` of a synchronous client; a session is an httpx.Client or a requests.Session."""
+
+    def __init__(self, address: Address, session: object) -> None:
+        super().__init__(address, session)
         self._client = self._new_client() if session is None else _client_over(session, address)
         self._used = False
         self._process = os.getpid()
@@ -79,8 +81,7 @@ class HTTPConnections:
         Raises:
             ClientClosedError: The connections were released.
         """
-        if self.closed:
-            raise ClientClosedError("the client was closed")
+        self._refuse_if_closed()
         self._used = True
         if self._owned and self._process != os.getpid():
             # After a fork the connections belong to the parent. They are kept, untouched: closing them
@@ -107,29 +108,14 @@ class HTTPConnections:
         if self._process == os.getpid():
             self.close()
             if not sys.is_finalizing():
-                _warn(self._address, self)
+                self._warn()
 
 
-class AsyncHTTPConnections:
-    """The ``httpx.AsyncClient`` of an asynchronous client, in one event loop.
-
-    Args:
-        address: Where the orchestrator listens.
-        session: An httpx.AsyncClient to use; it is not closed. None to make connections.
-
-    Attributes:
-        closed: Whether they were released.
-        proxy: URL of the proxy that they go through; None for none, or where a session has its own.
-
-    Raises:
-        InvalidArgumentError: The session is of another kind, or the environment names a malformed proxy.
-    """
+class AsyncHTTPConnections(Connections):
+    """The ``httpx.AsyncClient`` of an asynchronous client, in one event loop; a session is one, too."""
 
     def __init__(self, address: Address, session: object) -> None:
-        self.closed = False
-        self.proxy = proxy_for(address) if session is None else None
-        self._address = address
-        self._owned = session is None
+        super().__init__(address, session)
         if session is None:
             session = httpx.AsyncClient(transport=AsyncPool(address, self.proxy), **_own_settings())
         if not isinstance(session, httpx.AsyncClient):
@@ -143,8 +129,7 @@ class AsyncHTTPConnections:
         Raises:
             ClientClosedError: The connections were released, or belong to another event loop.
         """
-        if self.closed:
-            raise ClientClosedError("the client was closed")
+        self._refuse_if_closed()
         loop = running_loop()
         if self._loop is None:
             self._loop = loop
@@ -166,7 +151,7 @@ class AsyncHTTPConnections:
 
     def __del__(self) -> None:
         if getattr(self, "_loop", None) is not None and self._owned and not self.closed:
-            _warn(self._address, self)
+            self._warn()
 
 
 def _client_over(session: object, address: Address) -> httpx.Client:
@@ -180,7 +165,3 @@ def _client_over(session: object, address: Address) -> httpx.Client:
         return httpx.Client(transport=RequestsTransport(session, address), **_own_settings())
     name = type(session).__name__
     raise InvalidArgumentError(f"session must be an httpx.Client or a requests.Session, not {name}")
-
-
-def _warn(address: Address, source: object) -> None:
-    warnings.warn(f"unclosed client of {address}", ResourceWarning, source=source, stacklevel=3)

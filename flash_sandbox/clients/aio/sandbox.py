@@ -69,12 +69,9 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
             AtCapacityError: The orchestrator takes no such number of sandboxes.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        copies = []
-        for sandbox_id in await self._client.fork_sandbox(self.id, count, timeout=timeout):
-            copy = await self._without_id(None if self._is_environments else self._client)
-            copy._ids = (sandbox_id,)
-            copies.append(copy)
-        return copies
+        client = None if self._is_environments else self._client
+        ids = await self._client.fork_sandbox(self.id, count, timeout=timeout)
+        return [await self._over(client, sandbox_id) for sandbox_id in ids]
 
     fork_sandbox = fork
 
@@ -163,7 +160,7 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        sandbox = await cls._without_id(client)
+        sandbox = await cls._over(client)
         try:
             sandbox_id = await sandbox._client.start_sandbox(
                 type,
@@ -214,13 +211,12 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        sandbox = await cls._without_id(client)
+        sandbox = await cls._over(client, sandbox_id)
         try:
-            await sandbox._client.get_status(sandbox_id, timeout=timeout)
+            await sandbox.status(timeout=timeout)
         except BaseException:
             await sandbox.close()
             raise
-        sandbox._ids = (sandbox_id,)
         return sandbox
 
     @classmethod
@@ -248,19 +244,18 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
             InvalidArgumentError: An argument is malformed or out of range.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        lister = await cls._without_id(client)
+        lister = await cls._over(client)
         try:
             found = lister._client.sandboxes(status=status, type=type, labels=labels, timeout=timeout)
             async for info in found:
-                sandbox = await cls._without_id(client)
-                sandbox._ids = (info.id,)
-                yield sandbox
+                yield await cls._over(client, info.id)
         finally:
             await lister.close()
 
     @classmethod
-    async def _without_id(cls, client: AsyncSandboxAPI | None) -> Self:
-        sandbox = cls(await connect_async() if client is None else client, "")
+    async def _over(cls, client: AsyncSandboxAPI | None, sandbox_id: str = "") -> Self:
+        """Return one that uses a client, or else has one of its own."""
+        sandbox = cls(await connect_async() if client is None else client, sandbox_id)
         sandbox._owns_client = sandbox._is_environments = client is None
         return sandbox
 

@@ -78,12 +78,9 @@ class Sandbox(Run, ObjectCalls):
             AtCapacityError: The orchestrator takes no such number of sandboxes.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        copies = []
-        for sandbox_id in self._client.fork_sandbox(self.id, count, timeout=timeout):
-            copy = self._without_id(None if self._is_environments else self._client)
-            copy._ids = (sandbox_id,)
-            copies.append(copy)
-        return copies
+        client = None if self._is_environments else self._client
+        ids = self._client.fork_sandbox(self.id, count, timeout=timeout)
+        return [self._over(client, sandbox_id) for sandbox_id in ids]
 
     fork_sandbox = fork
 
@@ -172,7 +169,7 @@ class Sandbox(Run, ObjectCalls):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        sandbox = cls._without_id(client)
+        sandbox = cls._over(client)
         try:
             sandbox_id = sandbox._client.start_sandbox(
                 type,
@@ -223,13 +220,12 @@ class Sandbox(Run, ObjectCalls):
             SandboxNotFoundError: There is no such sandbox.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        sandbox = cls._without_id(client)
+        sandbox = cls._over(client, sandbox_id)
         try:
-            sandbox._client.get_status(sandbox_id, timeout=timeout)
+            sandbox.status(timeout=timeout)
         except BaseException:
             sandbox.close()
             raise
-        sandbox._ids = (sandbox_id,)
         return sandbox
 
     @classmethod
@@ -257,19 +253,18 @@ class Sandbox(Run, ObjectCalls):
             InvalidArgumentError: An argument is malformed or out of range.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        lister = cls._without_id(client)
+        lister = cls._over(client)
         try:
             found = lister._client.sandboxes(status=status, type=type, labels=labels, timeout=timeout)
             for info in found:
-                sandbox = cls._without_id(client)
-                sandbox._ids = (info.id,)
-                yield sandbox
+                yield cls._over(client, info.id)
         finally:
             lister.close()
 
     @classmethod
-    def _without_id(cls, client: SandboxAPI | None) -> Self:
-        sandbox = cls(connect() if client is None else client, "")
+    def _over(cls, client: SandboxAPI | None, sandbox_id: str = "") -> Self:
+        """Return one that uses a client, or else has one of its own."""
+        sandbox = cls(connect() if client is None else client, sandbox_id)
         sandbox._owns_client = sandbox._is_environments = client is None
         return sandbox
 
