@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import SandboxNotFoundError
+from ..errors import NotFoundError
 from ..models import MAX_FORKS, ForkRequest, SnapshotResult, StopRequest
 from .connection import PATIENCE_SECONDS, Connection, connected, done_to_each
 from .descriptions import field_option
@@ -55,7 +55,7 @@ def stop(
 
     def end(sandbox_id: str) -> None:
         # What has gone by itself since it was listed is no failure.
-        with suppress(*([SandboxNotFoundError] if every else [])):
+        with suppress(*([NotFoundError] if every else [])):
             client.stop_sandbox(sandbox_id, cleanup=not keep, timeout=PATIENCE_SECONDS)
 
     with connected("stop", Connection(transport, address, api_key)) as client:

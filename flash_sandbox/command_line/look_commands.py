@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ..errors import SandboxNotFoundError
+from ..errors import NotFoundError
 from ..models import (
     Event,
     GetLogsResult,
@@ -131,7 +131,7 @@ def _followed(
             # Asked for before what it has printed, which is complete then.
             over = client.get_status(sandbox_id) in _ENDED
             new = client.get_logs(sandbox_id)
-        except SandboxNotFoundError:
+        except NotFoundError:
             return
         piece = _new_part(found, new)
         if piece.output:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
-from ..errors import SandboxError, SandboxNotFoundError, UnsupportedError
+from ..errors import NotFoundError, SandboxError, UnsupportedError
 from ..models import SandboxInfo
 from .connection import Connection, Failure, TransportChoice
 
@@ -34,7 +34,7 @@ def in_sandbox(client: SandboxAPI, reference: str, call: Callable[[str], T]) -> 
     """
     try:
         return call(reference)
-    except SandboxNotFoundError:
+    except NotFoundError:
         with suppress(UnsupportedError):
             found = _meant(reference, client.sandboxes())
             if found is not None:
@@ -46,7 +46,7 @@ async def in_sandbox_async(client: AsyncSandboxAPI, reference: str, call: Callab
     """Do the same for asyncio."""
     try:
         return await call(reference)
-    except SandboxNotFoundError:
+    except NotFoundError:
         with suppress(UnsupportedError):
             found = _meant(reference, [info async for info in client.sandboxes()])
             if found is not None:

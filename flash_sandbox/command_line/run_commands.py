@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from ..errors import SandboxError, SandboxNotFoundError
+from ..errors import NotFoundError, SandboxError
 from .connection import PATIENCE_SECONDS, Connection, complain, reporting
 from .execution import Execution, followed
 from .names import in_sandbox_async
@@ -134,7 +134,7 @@ async def _in_its_own(connection: Connection, asked: dict[str, Any], execution: 
             async with _kept_alive(client, sandbox_id):
                 return await execution.run(client, sandbox_id)
         finally:
-            with suppress(SandboxNotFoundError):
+            with suppress(NotFoundError):
                 await client.stop_sandbox(sandbox_id, timeout=PATIENCE_SECONDS)
 
 

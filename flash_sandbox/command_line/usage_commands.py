@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ..errors import ConflictError, SandboxNotFoundError
+from ..errors import ConflictError, NotFoundError
 from ..models import MetricsResult, SandboxInfo
 from .connection import Connection, Failure, connected
 from .names import complete_sandboxes, in_sandbox
@@ -93,7 +93,7 @@ def _rounds(
             if wanted or info.status in _MEASURED:
                 try:
                     readings.append(_Reading(info, client.get_metrics(info.id)))
-                except (SandboxNotFoundError, ConflictError):
+                except (NotFoundError, ConflictError):
                     # One that has ended since it was listed.
                     if wanted:
                         raise

@@ -94,6 +94,7 @@ def test_sandboxes_of_one_snapshot_share_its_files_and_not_their_own(
     assert run(client, last, "cat /work/file") == "shared\n0\n"
     client.stop_sandbox(last)
     client.remove_snapshot(again)
+    assert trees(serving.state_dir) == before
 
 
 def test_a_layer_that_was_changed_is_refused_before_it_is_unpacked(client: HTTPClient) -> None:

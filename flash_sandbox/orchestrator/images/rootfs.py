@@ -187,6 +187,10 @@ class Images:
         """Return an unpacked layer of a snapshot; see `ImageStore.layer`."""
         return await self._store.layer(digest, opened)
 
+    def remove_layer(self, digest: str) -> bool:
+        """Remove an unpacked layer that nobody uses; tell whether it is gone."""
+        return self._store.remove_layer(digest)
+
     def _allowed(self, source: Source) -> Path:
         try:
             path = Path(source.path).resolve(strict=True)

@@ -338,6 +338,10 @@ class ImageStore:
             raise
         return lease
 
+    def remove_layer(self, digest: str) -> bool:
+        """Remove an unpacked layer that nobody uses; tell whether it is gone."""
+        return self._trees.remove(digest)
+
     # Keeping
 
     def list(self) -> list[StoredImage]:

@@ -315,6 +315,10 @@ class Snapshots:
         made = (manifest for manifest in found if runtime in (None, manifest.runtime))
         return sorted(made, key=lambda manifest: manifest.created)
 
+    def has_layer(self, digest: str) -> bool:
+        """Tell whether a layer with this SHA-256 belongs to any snapshot."""
+        return any(digest == layer.digest for manifest in self.list() for layer in manifest.layers)
+
     def unreadable(self) -> dict[str, str]:
         """Return by path what is wrong with manifests that cannot be read; they and their snapshots stay."""
         found = {}

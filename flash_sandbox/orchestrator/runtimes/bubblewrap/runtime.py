@@ -429,7 +429,17 @@ class BubblewrapRuntime:
 
     async def remove_snapshot(self, path: str) -> bool:
         """Remove a snapshot; tell whether it was one that this runtime has made."""
-        return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
+        removed = await asyncio.to_thread(self._snapshots.remove, path, self.name)
+        if removed is None:
+            return False
+        await asyncio.to_thread(self._remove_unused, removed.layers)
+        return True
+
+    def _remove_unused(self, layers: Sequence[Layer]) -> None:
+        """Remove those unpacked layers that belong to no snapshot and to no sandbox any more."""
+        for layer in layers:
+            if not self._snapshots.has_layer(layer.digest):
+                self._images.remove_layer(f"sha256:{layer.digest}")
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""
@@ -485,6 +495,8 @@ class BubblewrapRuntime:
             below.lease.release()
         sandbox.root.release()
         self._sandboxes.pop(sandbox.id, None)
+        if sandbox.below:
+            await asyncio.to_thread(self._remove_unused, [each.layer for each in sandbox.below])
 
     def _sandbox(self, sandbox_id: str) -> RunningSandbox:
         sandbox = self._sandboxes.get(sandbox_id)
