@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -19,7 +20,14 @@ from inside import running, wait_until
 from served import Serving, serve
 from test_serve import cgroups_named, processes_with
 
-from flash_sandbox import ConflictError, HTTPClient, InvalidArgumentError, SandboxClient, SandboxError
+from flash_sandbox import (
+    ConflictError,
+    HTTPClient,
+    InternalServerError,
+    InvalidArgumentError,
+    SandboxClient,
+    SandboxError,
+)
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes.gvisor.runsc import choose_platform
 from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
@@ -70,6 +78,46 @@ def running_commands(client: HTTPClient, sandbox_id: str, pattern: str) -> list[
 
 def processes(client: HTTPClient, sandbox_id: str) -> int:
     return client.get_metrics(sandbox_id).pids_current
+
+
+class TestACrashOfTheProgram:
+    """``runsc run`` may die of SIGSEGV before it has done anything."""
+
+    @pytest.fixture
+    def crashing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    ) -> Iterator[HTTPClient]:
+        """Return a client of an orchestrator whose program crashes so many times."""
+        crashes = tmp_path / "crashes"
+        crashes.mkdir()
+        for number in range(request.param):
+            (crashes / str(number)).touch()
+        program = tmp_path / "runsc"
+        program.write_text(
+            f"""#!/bin/sh
+            case " $* " in *" run "*)
+                for crash in {crashes}/*; do [ ! -e "$crash" ] || {{ rm "$crash"; kill -SEGV $$; }}; done
+            esac
+            exec {shutil.which("runsc")} "$@"
+            """
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        with running_orchestrator() as own, HTTPClient(address=own.http_address, timeout=60) as client:
+            yield client
+
+    @pytest.mark.parametrize("crashing", [1], indirect=True)
+    def test_is_followed_by_another_try(self, crashing: HTTPClient) -> None:
+        with gvisor_sandbox(crashing) as sandbox_id:
+            assert shell(crashing, sandbox_id, "echo hi") == "hi\n"
+
+    @pytest.mark.parametrize("crashing", [2], indirect=True)
+    def test_is_told_where_it_crashes_again_and_leaves_nothing(self, crashing: HTTPClient) -> None:
+        with pytest.raises(InternalServerError, match="ended with 139"):
+            crashing.start_sandbox("gvisor")
+        assert crashing.list_sandboxes().sandboxes == ()
+        with gvisor_sandbox(crashing):
+            pass
 
 
 class TestCommands:

@@ -21,6 +21,7 @@ from .orphans import spawn
 
 __all__ = [
     "Runsc",
+    "RunscCrashedError",
     "RunscError",
     "choose_platform",
     "joining",
@@ -35,10 +36,15 @@ _INSTALL: Final = (
 _PROBE_SECONDS: Final = 10.0
 # The first that the program knows is taken. kvm is left to those who ask gVisor for it: it needs /dev/kvm.
 _PLATFORMS: Final = ("systrap", "ptrace")
+_CRASHES: Final = [128 + number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL)]
 
 
 class RunscError(Exception):
     """The program failed; the text is what it reported."""
+
+
+class RunscCrashedError(RunscError):
+    """The program crashed: it reported nothing, and the same again may succeed."""
 
 
 class Runsc:
@@ -103,7 +109,7 @@ class Runsc:
             stream: Standard input and output of a container that is started.
 
         Raises:
-            RunscError: If it fails.
+            RunscError: If it fails; RunscCrashedError where it crashed.
         """
         return await completed(self._run(arguments, prefix, held, stream))
 
@@ -121,7 +127,8 @@ class Runsc:
             output.handed_over()
             status = await end.status
             if status != 0:
-                raise RunscError(f"runsc {arguments[0]}: {reported_errors(log) or _end(status)}")
+                kind = RunscCrashedError if status in _CRASHES else RunscError
+                raise kind(f"runsc {arguments[0]}: {reported_errors(log) or _end(status)}")
             await output.ended()
             return output.text
 

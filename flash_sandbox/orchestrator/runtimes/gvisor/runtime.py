@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -44,7 +45,7 @@ from ..bubblewrap.bwrap import environment
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bundle
 from .container import Container
-from .runsc import Runsc, RunscError
+from .runsc import Runsc, RunscCrashedError, RunscError
 from .unprivileged import give_away
 
 __all__ = ["GvisorRuntime"]
@@ -170,11 +171,11 @@ class GvisorRuntime:
         """Copy the agent to where bundles can link to it: a new file, unless it is there."""
         content, copy = program.read_bytes(), self._own / bundle.AGENT
         if not copy.exists() or copy.read_bytes() != content:
-            partial = self._own / f"{bundle.AGENT}.partial"
-            partial.unlink(missing_ok=True)
-            partial.write_bytes(content)
-            partial.chmod(_AGENT_MODE)
-            partial.rename(copy)
+            unfinished = self._own / f"{bundle.AGENT}.partial"
+            unfinished.unlink(missing_ok=True)
+            unfinished.write_bytes(content)
+            unfinished.chmod(_AGENT_MODE)
+            unfinished.rename(copy)
 
     async def adopt(self) -> Adoption:
         """Find the sandboxes that outlived their orchestrator; remove what else is left."""
@@ -264,8 +265,13 @@ class GvisorRuntime:
             group = self._hierarchy.find(sandbox_id)
             container = Container(runsc, self._bundles / sandbox_id, group, str(root.lower))
             self._starting.add(sandbox_id)
+            launch = partial(self._launch, self._hierarchy, container, request, root, snapshot)
             try:
-                await self._launch(self._hierarchy, container, request, root, snapshot)
+                try:
+                    await launch()
+                except RunscCrashedError:
+                    await container.destroy()
+                    await launch()
             except BaseException as error:
                 await asyncio.shield(container.destroy())
                 root.release()
