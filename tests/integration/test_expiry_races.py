@@ -112,8 +112,10 @@ async def test_one_that_cannot_be_ended_now_does_not_hold_up_the_others(
     service: SandboxService, runtime: SteppedRuntime
 ) -> None:
     runtime.hold("snapshot")
-    busy = [(await service.start_sandbox(StartRequest(ttl_seconds=0.2))).id for _ in range(20)]
-    other = (await service.start_sandbox(StartRequest(ttl_seconds=0.3))).id
+    # Time enough for every snapshot to begin before the first of them expires.
+    starts = [service.start_sandbox(StartRequest(ttl_seconds=1.5)) for _ in range(20)]
+    busy = [answer.id for answer in await asyncio.gather(*starts)]
+    other = (await service.start_sandbox(StartRequest(ttl_seconds=1.6))).id
     snapshots = [asyncio.create_task(service.snapshot_sandbox(SnapshotRequest(one))) for one in busy]
     await until(lambda: other not in runtime.sandboxes)
     assert set(busy) == set(runtime.sandboxes)
