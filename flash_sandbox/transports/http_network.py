@@ -8,6 +8,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
+import httpcore
 import httpx
 
 from .deadline_backend import DeadlineBackend, EachStep
@@ -31,7 +32,8 @@ class Network:
     def __init__(self) -> None:
         self._backend = DeadlineBackend()
         self.settings: dict[str, Any] = {"network_backend": self._backend}
-        self.lock: AbstractContextManager[object] = threading.Lock()
+        # Reentrant: a finalizer, which needs it, may run in any step of the thread that holds it.
+        self.lock: AbstractContextManager[object] = threading.RLock()
         self._room = Room()
 
     @property
@@ -60,6 +62,11 @@ class Network:
     def leave(self) -> None:
         """Make room for the next one."""
         self._room.leave()
+
+    def drop(self, connection: object) -> None:
+        """Close a connection that an interrupt left behind."""
+        if isinstance(connection, httpcore.HTTPConnection):
+            connection.close()
 
     def abort(self) -> None:
         """End every connection under the calls that other threads are waiting for."""
@@ -109,6 +116,9 @@ class AsyncNetwork:
     def leave(self) -> None:
         """Make room for the next one."""
         self._room.release()
+
+    def drop(self, connection: object) -> None:
+        """Do nothing: no task is interrupted while it does not wait."""
 
     def abort(self) -> None:
         """Do nothing: closing a connection ends the calls of its loop."""

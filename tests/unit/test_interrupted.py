@@ -9,11 +9,12 @@ from types import FrameType
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
 
 from flash_sandbox import HTTPClient
 from flash_sandbox.orchestrator import Orchestrator
-from flash_sandbox.transports.limits import Room
+from flash_sandbox.transports.limits import MOST_CONNECTIONS, Room
 
 
 class Interrupted(Exception):
@@ -75,3 +76,20 @@ def test_connection_whose_answer_could_not_be_ended_is_not_used_again(
         list(client.sandboxes())
     first, second, third = ended
     assert first != second == third
+
+
+def test_an_answer_that_an_interrupt_loses_gives_its_connection_back(
+    orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """httpx extracts cookies once the head of an answer is there, and sees to its end only after that."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with HTTPClient(address=orchestrator.http_address, timeout=5) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(httpx.Cookies, "extract_cookies", interrupt)
+            for _ in range(MOST_CONNECTIONS + 1):
+                with pytest.raises(KeyboardInterrupt):
+                    client.list_sandboxes()
+        client.list_sandboxes()

@@ -109,6 +109,15 @@ class AsyncPool(httpx.AsyncBaseTransport):
         if stale is not None:
             await stale.aclose()
 
+    def forget(self, connection: object) -> None:
+        """Give up a connection whose answer nobody has any more; nothing where it was released."""
+        with self._network.lock:
+            if connection not in self._busy:
+                return
+            self._busy.discard(connection)
+        self._network.leave()
+        self._network.drop(connection)
+
     async def aclose(self) -> None:
         """Release the connections, those that are in use, too."""
         with self._network.lock:
@@ -127,6 +136,10 @@ class _AsyncBody(httpx.AsyncByteStream):
         self._response = response
         self._pool = pool
         self._connection = connection
+
+    def __del__(self) -> None:
+        # An interrupt may come between the beginning of the answer and the moment when httpx sees to its end.
+        self._pool.forget(self._connection)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:

@@ -110,6 +110,15 @@ class Pool(httpx.BaseTransport):
         if stale is not None:
             stale.close()
 
+    def forget(self, connection: object) -> None:
+        """Give up a connection whose answer nobody has any more; nothing where it was released."""
+        with self._network.lock:
+            if connection not in self._busy:
+                return
+            self._busy.discard(connection)
+        self._network.leave()
+        self._network.drop(connection)
+
     def close(self) -> None:
         """Release the connections, those that are in use, too."""
         with self._network.lock:
@@ -128,6 +137,10 @@ class _Body(httpx.SyncByteStream):
         self._response = response
         self._pool = pool
         self._connection = connection
+
+    def __del__(self) -> None:
+        # An interrupt may come between the beginning of the answer and the moment when httpx sees to its end.
+        self._pool.forget(self._connection)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
