@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from served import serve
 
 
 @contextmanager
@@ -22,24 +21,14 @@ def serving(state_dir: Path, docker_host: str) -> Iterator[tuple[subprocess.Pope
         state_dir: Its state directory.
         docker_host: Address of the engine that it uses.
     """
-    command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", "best-effort"]
-    command += ["--http-port", "0", "--grpc-port", "0", "--state-dir", str(state_dir), "--end-sandboxes"]
-    environment = os.environ | {"DOCKER_HOST": docker_host}
-    log = state_dir.with_name(f"{state_dir.name}.log")
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True
-        ) as process,
-    ):
+    with serve(
+        state_dir, "--end-sandboxes", limits="best-effort", environment={"DOCKER_HOST": docker_host}
+    ) as served:
         try:
-            assert process.stdout is not None
-            found = re.fullmatch(r"HTTP\s+(\S+)\n", process.stdout.readline())
-            assert found is not None, log.read_text()
-            process.stdout.readline()
-            yield process, found[1]
+            yield served.process, served.http
         finally:
-            process.terminate()
+            served.process.terminate()
+            served.process.wait()
 
 
 def kill(process: subprocess.Popen[str]) -> None:
