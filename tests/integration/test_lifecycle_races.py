@@ -173,7 +173,9 @@ class SteppedRuntime:
         await self._step("origin")
         return StartRequest()
 
-    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+    async def snapshot(
+        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
+    ) -> SnapshotResult:
         await self._step("snapshot")
         return SnapshotResult("/snapshot")
 

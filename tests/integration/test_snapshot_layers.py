@@ -97,6 +97,60 @@ def test_sandboxes_of_one_snapshot_share_its_files_and_not_their_own(
     assert trees(serving.state_dir) == before
 
 
+def copies(state: Path) -> list[Path]:
+    return sorted((state / "sandboxes").glob("layer-*/tree"))
+
+
+def test_forks_share_one_copy_that_goes_with_the_last_of_them(client: HTTPClient, serving: Any) -> None:
+    first = client.start_sandbox("bubblewrap")
+    run(client, first, "mkdir -p /work/deep && echo shared > /work/file && truncate -s 1G /work/hole")
+    run(client, first, "ln /work/file /work/name && ln -s file /work/link && rm -rf /etc/passwd")
+    expected = run(client, first, STATE)
+    packed = sorted((serving.state_dir / "snapshots").iterdir())
+    forks = client.fork_sandbox(first, 3)
+    # Files are copied as such, and once.
+    (copy,) = copies(serving.state_dir)
+    assert (copy / "work" / "file").read_text() == "shared\n"
+    assert sorted((serving.state_dir / "snapshots").iterdir()) == packed
+    run(client, first, "echo 'not for forks' >> /work/file")
+    client.stop_sandbox(first)
+    for number, fork in enumerate(forks):
+        assert run(client, fork, STATE) == expected
+        assert run(client, fork, "test -e /etc/passwd || echo gone") == "gone\n"
+        run(client, fork, f"echo {number} >> /work/file; rm /work/name")
+        assert run(client, fork, "cat /work/link") == f"shared\n{number}\n"
+    for fork in forks:
+        assert copies(serving.state_dir) == [copy]
+        client.stop_sandbox(fork)
+    assert copies(serving.state_dir) == []
+
+
+def test_snapshots_of_forks_and_forks_of_forks_hold_all_that_is_below(
+    client: HTTPClient, serving: Any
+) -> None:
+    before = trees(serving.state_dir)
+    sandbox = client.start_sandbox("bubblewrap")
+    run(client, sandbox, "mkdir -p /work/tree /work/kind && touch /work/new-1")
+    # So many that what is below is merged.
+    for number in range(MOST_LAYERS + 3):
+        run(client, sandbox, CHANGES, N=str(number))
+        expected = run(client, sandbox, STATE)
+        (fork,) = client.fork_sandbox(sandbox)
+        client.stop_sandbox(sandbox)
+        sandbox = fork
+        assert run(client, sandbox, STATE) == expected
+        if number % 4 == 2:
+            snapshot = client.snapshot_sandbox(sandbox).snapshot_path
+            client.resume_sandbox(sandbox)
+            again = client.start_sandbox("bubblewrap", snapshot_path=snapshot)
+            assert run(client, again, STATE) == expected
+            client.stop_sandbox(again)
+            client.remove_snapshot(snapshot)
+    client.stop_sandbox(sandbox)
+    assert copies(serving.state_dir) == []
+    assert trees(serving.state_dir) == before
+
+
 def test_a_layer_that_was_changed_is_refused_before_it_is_unpacked(client: HTTPClient) -> None:
     first = client.start_sandbox("bubblewrap")
     run(client, first, "echo a > /file")

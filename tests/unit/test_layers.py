@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
 
-from flash_sandbox import ConflictError, InvalidArgumentError
+from flash_sandbox import ConflictError, InvalidArgumentError, UnavailableError
 from flash_sandbox.orchestrator.archives import layers
 from flash_sandbox.orchestrator.archives.bounded_tar import Bounds
 from flash_sandbox.orchestrator.archives.extraction import Extraction
+from flash_sandbox.orchestrator.archives.layer_copy import copy_layer
+from flash_sandbox.orchestrator.archives.layer_walk import MAX_DEPTH
 from flash_sandbox.orchestrator.images.streams import unpack_stream
 from flash_sandbox.orchestrator.linux.id_range import IdRange
 from flash_sandbox.orchestrator.linux.tree_walk import remove_tree
@@ -140,8 +145,24 @@ def test_a_truncated_archive_is_refused(root, cut):
         unpack(io.BytesIO(whole[:cut]), root)
 
 
-def test_a_layer_survives_packing_and_unpacking(tmp_path):
-    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+def pack_and_unpack(layer: Path, again: Path, owners: IdRange | None, new_owners: IdRange | None) -> None:
+    packed = again.with_suffix(".tar")
+    layers.pack_layer(layer, packed, owners)
+    with packed.open("rb") as file:
+        layers.unpack_layer(file, again, new_owners)
+
+
+Save = Callable[..., None]
+
+
+@pytest.fixture(params=[pack_and_unpack, copy_layer])
+def save(request: pytest.FixtureRequest) -> Save:
+    """Fill a directory with what is in a layer."""
+    return request.param
+
+
+def test_a_layer_survives(tmp_path, save: Save):
+    layer, again = tmp_path / "layer", tmp_path / "again"
     (layer / "d" / "e").mkdir(parents=True)
     (layer / "d" / "f").write_bytes(bytes(range(256)))
     os.setxattr(layer / "d" / "f", "user.note", b"\xff\x00kept")
@@ -150,9 +171,7 @@ def test_a_layer_survives_packing_and_unpacking(tmp_path):
     os.setxattr(layer / "d" / "e", "user.overlay.opaque", b"y")
     again.mkdir()
 
-    layers.pack_layer(layer, file)
-    with file.open("rb") as packed:
-        layers.unpack_layer(packed, again, None)
+    save(layer, again, None, None)
 
     assert (again / "d" / "f").read_bytes() == bytes(range(256))
     assert os.getxattr(again / "d" / "f", "user.note") == b"\xff\x00kept"
@@ -161,13 +180,11 @@ def test_a_layer_survives_packing_and_unpacking(tmp_path):
     assert os.getxattr(again / "d" / "e", "user.overlay.opaque") == b"y"
 
 
-def test_an_empty_layer_survives_too(tmp_path):
-    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+def test_an_empty_layer_survives_too(tmp_path, save: Save):
+    layer, again = tmp_path / "layer", tmp_path / "again"
     layer.mkdir()
     again.mkdir()
-    layers.pack_layer(layer, file)
-    with file.open("rb") as packed:
-        layers.unpack_layer(packed, again, None)
+    save(layer, again, None, None)
     assert list(again.iterdir()) == []
 
 
@@ -201,21 +218,19 @@ def test_what_somebody_else_is_writing_stays(tmp_path):
     assert (tmp_path / "layer.tar.partial").read_text() == "another's"
 
 
-def test_a_path_as_long_as_a_snapshot_holds_survives(tmp_path):
-    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+def test_a_path_as_long_as_a_snapshot_holds_survives(tmp_path, save: Save):
+    layer, again = tmp_path / "layer", tmp_path / "again"
     layer.mkdir()
     again.mkdir()
-    make_deep(layer, layers.MAX_DEPTH, "n" * 10)
-    deepest = "/".join(["n" * 10] * layers.MAX_DEPTH)
+    make_deep(layer, MAX_DEPTH, "n" * 10)
+    deepest = "/".join(["n" * 10] * MAX_DEPTH)
     (layer / deepest / ("f" * 255)).write_bytes(b"deep")
-    layers.pack_layer(layer, file)
-    with file.open("rb") as packed:
-        layers.unpack_layer(packed, again, None)
+    save(layer, again, None, None)
     assert (again / deepest / ("f" * 255)).read_bytes() == b"deep"
 
 
-def test_holes_stay_holes(tmp_path):
-    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+def test_holes_stay_holes(tmp_path, save: Save):
+    layer, again = tmp_path / "layer", tmp_path / "again"
     layer.mkdir()
     again.mkdir()
     (layer / "empty").touch()
@@ -229,12 +244,11 @@ def test_holes_stay_holes(tmp_path):
     os.mkdir(layer / ("long" * 50))
     os.rename(layer / "parts", layer / ("long" * 50) / "parts")
 
-    layers.pack_layer(layer, file)
-    with file.open("rb") as packed:
-        layers.unpack_layer(packed, again, None)
+    save(layer, again, None, None)
 
     parts = again / ("long" * 50) / "parts"
-    assert file.stat().st_size < 1 << 20
+    packed = again.with_suffix(".tar")
+    assert not packed.exists() or packed.stat().st_size < 1 << 20
     assert ((again / "empty").stat().st_size, (again / "empty").stat().st_blocks) == (1 << 30, 0)
     assert (parts.stat().st_size, parts.stat().st_blocks < 100) == (1 << 34, True)
     assert os.getxattr(parts, "user.note") == b" path=elsewhere\n"
@@ -254,17 +268,15 @@ def test_a_sparse_file_whose_parts_do_not_fit_is_refused(root, sparse):
         unpack(tar_of((info, content)), root)
 
 
-def test_names_of_any_bytes_survive_and_several_names_stay_one_file(tmp_path):
-    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+def test_names_of_any_bytes_survive_and_several_names_stay_one_file(tmp_path, save: Save):
+    layer, again = tmp_path / "layer", tmp_path / "again"
     layer.mkdir()
     again.mkdir()
     names = [b"new\nline", b"\xff\xfe", "ü".encode() * 100, b"n" * 255, b"  ", b"-x"]
     for name in names:
         (layer / os.fsdecode(name)).write_bytes(name)
         os.link(layer / os.fsdecode(name), os.fsencode(layer) + b"/" + name[:-1] + b"+")
-    layers.pack_layer(layer, file)
-    with file.open("rb") as packed:
-        layers.unpack_layer(packed, again, None)
+    save(layer, again, None, None)
     assert sorted(os.listdir(os.fsencode(again))) == sorted([*names, *(name[:-1] + b"+" for name in names)])
     for name in names:
         one, other = again / os.fsdecode(name), again / os.fsdecode(name[:-1] + b"+")
@@ -272,18 +284,16 @@ def test_names_of_any_bytes_survive_and_several_names_stay_one_file(tmp_path):
         assert one.samefile(other)
 
 
-def test_modes_that_deny_their_owner_are_kept(tmp_path):
-    layer, again, file = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+def test_modes_that_deny_their_owner_are_kept(tmp_path, save: Save):
+    layer, again = tmp_path / "layer", tmp_path / "again"
     (layer / "closed" / "below").mkdir(parents=True)
     again.mkdir()
     (layer / "closed" / "below" / "file").write_bytes(b"x")
     closed = (layer / "closed" / "below" / "file", layer / "closed" / "below", layer / "closed")
     for path in closed:
         path.chmod(0)
-    layers.pack_layer(layer, file)
+    save(layer, again, None, None)
     assert stat.S_IMODE((layer / "closed").stat().st_mode) == 0
-    with file.open("rb") as packed:
-        layers.unpack_layer(packed, again, None)
     assert stat.S_IMODE((again / "closed").stat().st_mode) == 0
     (again / "closed").chmod(0o700)
     (again / "closed" / "below").chmod(0o700)
@@ -291,10 +301,10 @@ def test_modes_that_deny_their_owner_are_kept(tmp_path):
     remove_tree(layer)
 
 
-def test_owners_are_the_sandboxs_own_whatever_their_ids_are_outside(tmp_path):
+def test_owners_are_the_sandboxs_own_whatever_their_ids_are_outside(tmp_path, save: Save):
     if os.geteuid() != 0:
         pytest.skip("needs root to give files away")
-    layer, again, packed = tmp_path / "layer", tmp_path / "again", tmp_path / "layer.tar"
+    layer, again = tmp_path / "layer", tmp_path / "again"
     before, after = IdRange(1_000_000), IdRange(2_000_000)
     owners = {"of-root": (0, 0), "of-user": (33, 42), "of-last": (65535, 65535)}
     for name, (user, group) in owners.items():
@@ -306,10 +316,8 @@ def test_owners_are_the_sandboxs_own_whatever_their_ids_are_outside(tmp_path):
             os.chown(path, before.outside(user), before.outside(group), follow_symlinks=False)
     # What belongs to neither is nobody's.
     (layer / "of-host").touch()
-    layers.pack_layer(layer, packed, before)
     again.mkdir()
-    with packed.open("rb") as file:
-        layers.unpack_layer(file, again, after)
+    save(layer, again, before, after)
     for name, owner in owners.items():
         for path in (again / name, *(again / name).iterdir()):
             status = path.lstat()
@@ -334,3 +342,40 @@ def test_an_owner_whom_the_sandbox_lacks_is_none_of_the_hosts(tmp_path, user, co
     extraction.add(file)
     status = (tmp_path / "file").stat()
     assert (status.st_uid, status.st_gid) == (1_000_000 + expected, 1_000_000 + expected)
+
+
+def test_a_copy_drops_what_would_work_for_others_and_what_only_overlayfs_may_say(tmp_path):
+    layer, again = tmp_path / "layer", tmp_path / "again"
+    layer.mkdir()
+    again.mkdir()
+    (layer / "su").write_bytes(b"x")
+    (layer / "su").chmod(0o6755)
+    os.setxattr(layer / "su", "user.overlay.origin", b"x")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(layer / "socket"))
+    listener.close()
+    os.mkfifo(layer / "pipe", 0o640)
+    copy_layer(layer, again, None, None)
+    assert sorted(os.listdir(again)) == ["pipe", "su"]
+    assert stat.S_IMODE((again / "su").stat().st_mode) == 0o755
+    assert os.listxattr(again / "su") == []
+    assert stat.S_ISFIFO((again / "pipe").stat().st_mode)
+
+
+def test_a_copy_shares_no_blocks_that_a_writer_would_change(tmp_path, save: Save):
+    layer, again = tmp_path / "layer", tmp_path / "again"
+    layer.mkdir()
+    again.mkdir()
+    (layer / "file").write_bytes(b"before" * 100_000)
+    save(layer, again, None, None)
+    (layer / "file").write_bytes(b"after!" * 100_000)
+    assert (again / "file").read_bytes() == b"before" * 100_000
+
+
+def test_a_copy_to_a_full_disk_is_unavailable(tmp_path):
+    with small_disk(tmp_path / "disk", 4) as disk:
+        for name in ("layer", "again"):
+            (disk.path / name).mkdir()
+        (disk.path / "layer" / "file").write_bytes(b"x" * 3_000_000)
+        with pytest.raises(UnavailableError, match="No space left"):
+            copy_layer(disk.path / "layer", disk.path / "again", None, None)

@@ -38,8 +38,8 @@ _MAX_DEPTH: Final = 256
 _PATH_BYTES: Final = 3584
 # Without set-user-ID and set-group-ID, which would work for others on the host; in a sandbox they never do.
 # A directory may hand its group on to what is made in it.
-_KEPT_MODES: Final = 0o1777
-_KEPT_OF_DIRECTORIES: Final = 0o3777
+KEPT_MODES: Final = 0o1777
+KEPT_OF_DIRECTORIES: Final = 0o3777
 _LAST_TIME: Final = 2.0**33
 
 
@@ -178,7 +178,7 @@ class Extraction:
         source = self._link_source(info, path) if info.islnk() else ""
         self._replace(path, keep_directory=info.isdir())
         if info.isdir():
-            self._make_directory(path, info.mode & _KEPT_OF_DIRECTORIES, info.mtime)
+            self._make_directory(path, info.mode & KEPT_OF_DIRECTORIES, info.mtime)
         elif info.issym():
             os.symlink(info.linkname, path)
         elif source:
@@ -227,7 +227,7 @@ class Extraction:
                 with suppress(OSError, ValueError):
                     os.setxattr(path, name, value.encode("utf-8", "surrogateescape"))
         if not info.isdir():
-            os.chmod(path, info.mode & _KEPT_MODES)
+            os.chmod(path, info.mode & KEPT_MODES)
             os.utime(path, (_time(info.mtime), _time(info.mtime)))
 
     def _give_away(self, path: str, user: int = 0, group: int = 0) -> None:

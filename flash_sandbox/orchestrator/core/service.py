@@ -245,7 +245,7 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         async with AsyncExitStack() as stack:
             async with self._locked(request.id) as sandbox:
                 ran = sandbox.state is State.RUNNING
-                saved = await self._save(sandbox)
+                saved = await self._save(sandbox, for_forks=True)
                 remove = partial(sandbox.runtime.remove_snapshot, saved.snapshot_path)
                 stack.push_async_callback(lambda: completed(remove()))
                 if ran:
@@ -281,14 +281,14 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
             reason=Reason.SNAPSHOT_REFUSED,
         )
 
-    async def _save(self, sandbox: Sandbox) -> SnapshotResult:
+    async def _save(self, sandbox: Sandbox, *, for_forks: bool = False) -> SnapshotResult:
         """Freeze a sandbox, whose lock is held, and write what it holds to the store."""
         sandbox.require(State.RUNNING, State.PAUSED)
         ran = sandbox.state is State.RUNNING
         try:
             if ran:
                 await freeze(sandbox)
-            return await sandbox.runtime.snapshot(sandbox.id, sandbox.request)
+            return await sandbox.runtime.snapshot(sandbox.id, sandbox.request, for_forks=for_forks)
         except BaseException:
             if ran and sandbox.state in (State.RUNNING, State.PAUSED):
                 await self._complete(thaw(sandbox))

@@ -39,6 +39,7 @@ _WORKER: Final = Path(__file__).with_name("file_worker.py")
 _PACKAGES: Final = str(Path(__file__).parents[3])
 # Loaded once, and not by each call: what the functions are in that are called.
 _MODULES: Final = (
+    "flash_sandbox.orchestrator.archives.layer_copy",
     "flash_sandbox.orchestrator.archives.layers",
     "flash_sandbox.orchestrator.images.unpacking",
 )

@@ -159,8 +159,14 @@ class Runtime(Protocol):
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
 
-    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
-        """Write what the paused sandbox holds to the store, and what its start asked for."""
+    async def snapshot(
+        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
+    ) -> SnapshotResult:
+        """Write what the paused sandbox holds to the store, and what its start asked for.
+
+        A snapshot `for_forks` is removed as soon as they have started: `list_snapshots` may leave it out, and
+        only this process need be able to start from it.
+        """
 
     async def suspend(self, sandbox_id: str) -> None:
         """Write what a paused sandbox has in memory to the disk, where it stays until `resume`."""

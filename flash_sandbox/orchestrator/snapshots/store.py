@@ -75,6 +75,12 @@ class Layer:
     size: int
     digest: str
 
+    @classmethod
+    def of(cls, path: Path) -> Layer:
+        """Return what a file is that was just written."""
+        with _open(path) as file:
+            return cls(path, *_measure(file))
+
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
         """Open it.

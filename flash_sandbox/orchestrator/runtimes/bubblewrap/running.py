@@ -11,30 +11,16 @@ from typing import Final
 from ....errors import SandboxEndedError
 from ...guest.greeting import Greeting
 from ...images.rootfs import RootFilesystem
-from ...images.trees import Lease
 from ...linux import cgroup_files
 from ...linux.id_range import IdRange
 from ...linux.limits import Group
-from ...snapshots.store import Layer
 from .launcher_client import Process
+from .lower_layers import LowerLayer
 
-__all__ = ["MountedLayer", "RunningSandbox"]
+__all__ = ["RunningSandbox"]
 
 # linux/sched.h
 _PF_EXITING: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class MountedLayer:
-    """A layer of the snapshot that a sandbox was started from.
-
-    Attributes:
-        layer: The layer, as a file of the sandbox's own.
-        lease: Keeps it where it is unpacked.
-    """
-
-    layer: Layer
-    lease: Lease
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +49,7 @@ class RunningSandbox:
     group: Group
     ids: IdRange | None
     env: tuple[str, ...] = ()
-    below: list[MountedLayer] = field(default_factory=list)
+    below: list[LowerLayer] = field(default_factory=list)
     process: Process | None = None
     stream: socket.socket | None = None
     greeting: Greeting | None = None

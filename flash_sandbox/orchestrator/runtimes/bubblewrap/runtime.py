@@ -42,14 +42,15 @@ from ...linux.network import interface_bytes
 from ...linux.process_tree import ProcessTree
 from ...linux.user_ids import UserIds
 from ...linux.users import UserPool, missing_capabilities, user_pool
-from ...snapshots.store import Layer, Snapshots
+from ...snapshots.store import MOST_LAYERS, Snapshots
 from ...state.trash import Trash
 from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bwrap
 from .host import check_host
 from .launcher_client import LauncherClient
-from .running import MountedLayer, RunningSandbox
+from .lower_layers import LowerLayers
+from .running import RunningSandbox
 from .sandbox_launch import Mounts, launch_steps
 
 __all__ = ["BubblewrapRuntime"]
@@ -105,6 +106,7 @@ class BubblewrapRuntime:
         roots = (self._rootfs, *image_roots)
         self._images = images or Images(state_dir / "images", roots, user_ids=self._user_ids)
         self._snapshots = Snapshots(state_dir / "snapshots")
+        self._lower = LowerLayers(self._layers, self._images, self._snapshots, self._user_ids, self._trash)
         self._program = bwrap.Bubblewrap(state_dir / "tools")
         self._filter = state_dir / "seccomp.bpf"
         self._limits = limits
@@ -205,10 +207,11 @@ class BubblewrapRuntime:
             raise RuntimeUnavailableError(
                 f"root lacks {', '.join(self._lacking)}; `flash-sandbox doctor` tells more"
             )
-        async with self._snapshots.using(request.snapshot_path) as snapshot:
+        base = self._lower.base(request.snapshot_path)
+        async with self._snapshots.using("" if base else request.snapshot_path) as snapshot:
             if snapshot:
                 snapshot.require_runtime(self.name)
-            image = snapshot.image_for(request.image) if snapshot else request.image
+            image = snapshot.image_for(request.image) if snapshot else base.image if base else request.image
             root = await self._images.resolve(image)
             try:
                 sandbox = self._admit(sandbox_id, request, root)
@@ -217,8 +220,12 @@ class BubblewrapRuntime:
                 raise
             try:
                 self._make_layer(sandbox)
-                if snapshot:
-                    await self._lay_below(snapshot.layers, sandbox)
+                if base:
+                    self._lower.keep(base.layers)
+                    sandbox.below += base.layers
+                for layer in snapshot.layers if snapshot else ():
+                    sandbox.below.append(await self._lower.of_snapshot(layer))
+                await self._leave_out_supplied(sandbox)
                 await self._launch(sandbox, request)
                 await self._confine(sandbox)
             except BaseException:
@@ -226,18 +233,11 @@ class BubblewrapRuntime:
                 raise
         return sandbox
 
-    async def _lay_below(self, layers: Sequence[Layer], sandbox: RunningSandbox) -> None:
-        """Have the layers of a snapshot mounted below the writable one."""
-        kept = sandbox.layer / "below"
-        kept.mkdir(mode=0o700)
-        for number, layer in enumerate(layers):
-            lease = await self._images.layer(f"sha256:{layer.digest}", layer.opened)
-            # The snapshot may be removed, and what is made of the sandbox needs the layer as a file.
-            own = replace(layer, path=kept / str(number))
-            sandbox.below.append(MountedLayer(own, lease))
-            os.link(layer.path, own.path)
-            run, points = self._user_ids.work.run, bwrap.MOUNT_POINTS
-            over = partial(run, mountable_over, lease.rootfs, points, sandbox.root.supplied)
+    async def _leave_out_supplied(self, sandbox: RunningSandbox) -> None:
+        """Have no file mounted over a layer below the writable one where that has no place for it."""
+        run, points = self._user_ids.work.run, bwrap.MOUNT_POINTS
+        for layer in sandbox.below:
+            over = partial(run, mountable_over, layer.tree, points, sandbox.root.supplied)
             sandbox.root = replace(sandbox.root, supplied=await asyncio.to_thread(over))
 
     def _admit(self, sandbox_id: str, request: StartRequest, root: RootFilesystem) -> RunningSandbox:
@@ -321,7 +321,7 @@ class BubblewrapRuntime:
 
     def _steps(self, sandbox: RunningSandbox, shm_mb: int) -> list[str]:
         path, layer = self._program.path, str(sandbox.layer)
-        lowers = [str(sandbox.root.lower), *(str(each.lease.rootfs) for each in sandbox.below)]
+        lowers = [str(sandbox.root.lower), *(str(layer.tree) for layer in sandbox.below)]
         tools = path.parents[2]
         program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
         if self._users or sandbox.root.is_shared:
@@ -396,9 +396,13 @@ class BubblewrapRuntime:
 
     async def origin(self, snapshot_path: str) -> StartRequest:
         """Return what a start from a snapshot asks for where it says nothing."""
+        if base := self._lower.base(snapshot_path):
+            return base.start
         return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
 
-    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+    async def snapshot(
+        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
+    ) -> SnapshotResult:
         """Write what the paused sandbox holds to the store, and what its start asked for.
 
         Raises:
@@ -406,22 +410,35 @@ class BubblewrapRuntime:
                 or if it holds what no snapshot can.
         """
         sandbox = self._sandbox(sandbox_id)
-        upper, image = sandbox.layer / "upper", sandbox.root.image
-        write = partial(self._snapshots.write, upper, self.name, image, start=start)
-        below = [each.layer for each in sandbox.below]
-        write = partial(write, below=below, owners=sandbox.ids, work=self._user_ids.work)
+        upper, image, below = sandbox.layer / "upper", sandbox.root.image, sandbox.below
+        if for_forks and len(below) < MOST_LAYERS:
+            save = partial(self._lower.add_base, upper, sandbox.ids, image, start, below)
+        else:
+            save = partial(asyncio.to_thread, self._write, sandbox, start)
         if not isinstance(sandbox.group, ProcessTree):
-            return SnapshotResult(snapshot_path=str(await asyncio.to_thread(write)))
+            return SnapshotResult(snapshot_path=await save())
         for _ in range(_SNAPSHOT_TRIES):
             await sandbox.group.freeze()
             before = sandbox.group.runs()
-            path = await asyncio.to_thread(write)
+            path = await save()
             if sandbox.group.runs() == before:
-                return SnapshotResult(snapshot_path=str(path))
-            await asyncio.to_thread(self._snapshots.remove, str(path), self.name)
+                return SnapshotResult(snapshot_path=path)
+            await self.remove_snapshot(path)
         raise WrongStateError(
             "the sandbox's processes ran while it was saved, and here is no cgroup to hold them"
         )
+
+    def _write(self, sandbox: RunningSandbox, start: StartRequest) -> str:
+        path = self._snapshots.write(
+            sandbox.layer / "upper",
+            self.name,
+            sandbox.root.image,
+            start=start,
+            below=[self._lower.as_file(layer) for layer in sandbox.below],
+            owners=sandbox.ids,
+            work=self._user_ids.work,
+        )
+        return str(path)
 
     async def list_snapshots(self) -> Sequence[SnapshotInfo]:
         """Tell what is known of each snapshot that this runtime has made, in any order."""
@@ -429,17 +446,13 @@ class BubblewrapRuntime:
 
     async def remove_snapshot(self, path: str) -> bool:
         """Remove a snapshot; tell whether it was one that this runtime has made."""
+        if await self._lower.remove_base(path):
+            return True
         removed = await asyncio.to_thread(self._snapshots.remove, path, self.name)
         if removed is None:
             return False
-        await asyncio.to_thread(self._remove_unused, removed.layers)
+        await asyncio.to_thread(self._lower.remove_unused, removed.layers)
         return True
-
-    def _remove_unused(self, layers: Sequence[Layer]) -> None:
-        """Remove those unpacked layers that belong to no snapshot and to no sandbox any more."""
-        for layer in layers:
-            if not self._snapshots.has_layer(layer.digest):
-                self._images.remove_layer(f"sha256:{layer.digest}")
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""
@@ -491,12 +504,9 @@ class BubblewrapRuntime:
         # No process with these IDs lives, and what it leaves lies where no other sandbox can look.
         if self._users and sandbox.ids is not None:
             self._users.give_back(sandbox.ids)
-        for below in sandbox.below:
-            below.lease.release()
         sandbox.root.release()
         self._sandboxes.pop(sandbox.id, None)
-        if sandbox.below:
-            await asyncio.to_thread(self._remove_unused, [each.layer for each in sandbox.below])
+        await self._lower.release(sandbox.below)
 
     def _sandbox(self, sandbox_id: str) -> RunningSandbox:
         sandbox = self._sandboxes.get(sandbox_id)

@@ -375,7 +375,9 @@ class DockerRuntime:
         """Return what a start from a snapshot asks for where it says nothing."""
         return await self._images.origin(snapshot_path)
 
-    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+    async def snapshot(
+        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
+    ) -> SnapshotResult:
         """Write what the paused sandbox holds to the store: its writable layer, as an image of the engine."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():

@@ -390,7 +390,9 @@ class GvisorRuntime:
         """Return what a start from a snapshot asks for where it says nothing."""
         return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
 
-    async def snapshot(self, sandbox_id: str, start: StartRequest) -> SnapshotResult:
+    async def snapshot(
+        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
+    ) -> SnapshotResult:
         """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards."""
         sandbox = self._sandbox(sandbox_id)
         with _reported():
