@@ -40,8 +40,8 @@ def described_otherwise(root: Path, vocabulary: Vocabulary) -> list[str]:
     found: list[str] = []
     for path in sorted((root / _SOURCE).glob("*.py")):
         text = path.read_text("utf-8")
-        # What is derived from the others says what they do.
-        for method in _methods(ast.parse(text)) if not text.startswith("# Derived") else ():
+        # What is generated says what the specs do.
+        for method in _methods(ast.parse(text)) if not text.startswith("# ") else ():
             operation = vocabulary.operations.get(_OPERATIONS.get(method.name, method.name))
             if operation is not None:
                 place = f"{path.relative_to(root)}:{method.lineno}"

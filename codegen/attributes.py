@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from .vocabulary import Field, SpecError, Vocabulary
 
-__all__ = ["Attribute", "attribute", "model_name"]
+__all__ = ["PAIR", "Attribute", "attribute", "model_name"]
 
 _ID: Final = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
 # What a pattern is called in `flash_sandbox.models.checks`.
@@ -18,7 +18,7 @@ _PATTERNS: Final = {
     "^[^\0]*$": "argument",
     r"^[^\x00]*$": "argument",
 }
-_PAIR: Final = "^[^=]+="
+PAIR: Final = "^[^=]+="
 _RANGES: Final = {
     "int32": ("INT32", -(2**31), 2**31 - 1),
     "int64": ("INT64", -(2**63), 2**63 - 1),
@@ -106,7 +106,7 @@ def _check(field: Field, asked: bool, vocabulary: Vocabulary) -> str:
     if own is not None:
         return _kept(field, f"{own}({given}, {name})")
     if field.repeated:
-        pairs = field.schema["items"].get("pattern") == _PAIR
+        pairs = field.schema["items"].get("pattern") == PAIR
         return _kept(field, f"{'variables' if pairs else 'texts'}({name}, {given})")
     if field.type == "string":
         return _text(field, asked, vocabulary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ SOURCE: Final = Path("flash_sandbox/clients/aio")
 API: Final = SOURCE / "api.py"
 
 # In the order of the interface.
-_SOURCES: Final = ("sandbox_calls.py", "command_calls.py", "process_calls.py", "file_calls.py", "calls.py")
+_SOURCES: Final = ("operation_calls.py", "sandbox_calls.py", "command_calls.py", "file_calls.py", "calls.py")
 _SPECIAL: Final = ("__aenter__", "__aexit__")
 _HEAD: Final = '''\
 # Derived from the calls of the clients by `python -m codegen`; do not edit.
@@ -35,9 +35,15 @@ class AsyncSandboxAPI(Protocol):
 '''
 
 
-def derive(root: Path) -> dict[Path, str]:
-    """Return the text of each derived file, by its path below `root`."""
-    texts = [(root / SOURCE / name).read_text("utf-8") for name in _SOURCES]
+def derive(root: Path, derived: Mapping[Path, str]) -> dict[Path, str]:
+    """Return the text of each derived file, by its path below `root`.
+
+    Args:
+        root: The root of the repository.
+        derived: Sources that are derived themselves, by their path.
+    """
+    paths = [SOURCE / name for name in _SOURCES]
+    texts = [derived[path] if path in derived else (root / path).read_text("utf-8") for path in paths]
     nodes = [node for text in texts for node in ast.parse(text).body]
     imports = "\n".join(ast.unparse(node) for node in nodes if _is_import(node))
     methods = "\n".join(method for text in texts for method in _methods(text))

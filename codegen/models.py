@@ -14,7 +14,7 @@ from . import parity, tools
 from .attributes import Attribute, attribute, model_name
 from .vocabulary import Field, Message, SpecError, Vocabulary
 
-__all__ = ["LIMITS", "MESSAGES", "PACKAGE", "models"]
+__all__ = ["LIMITS", "MESSAGES", "PACKAGE", "behaviours", "models"]
 
 MESSAGES: Final = Path("flash_sandbox/models/messages.py")
 LIMITS: Final = Path("flash_sandbox/models/limits.py")
@@ -64,9 +64,9 @@ def models(root: Path, http: Vocabulary, grpc: Vocabulary) -> dict[Path, str]:
     Raises:
         SpecError: A field has what there is no rule for, or a behaviour is of no message.
     """
-    behaviours = _behaviours(root)
-    found = {one.name: one for one in _described(http, grpc, behaviours)}
-    for name in behaviours.keys() - found.keys():
+    known = behaviours(root)
+    found = {one.name: one for one in _described(http, grpc, known)}
+    for name in known.keys() - found.keys():
         raise SpecError(f"{_BEHAVIOUR}: {name}Behaviour is of no message")
     limits = dict(_limits(http, grpc))
     words = [word.name for word in http.words]
@@ -77,9 +77,7 @@ def models(root: Path, http: Vocabulary, grpc: Vocabulary) -> dict[Path, str]:
     }
 
 
-def _described(
-    http: Vocabulary, grpc: Vocabulary, behaviours: Mapping[str, frozenset[str]]
-) -> Iterator[_Model]:
+def _described(http: Vocabulary, grpc: Vocabulary, known: Mapping[str, frozenset[str]]) -> Iterator[_Model]:
     """Yield the model of every message of an operation and of what they hold, in the order of the specs."""
     asked = {one.request.name: one for one in grpc.operations.values() if one.name in http.operations}
     answered = {one.response.name: one for one in grpc.operations.values() if one.name in http.operations}
@@ -99,7 +97,7 @@ def _described(
         _require_defaults_last(attributes, message)
         own = model_name(name)
         extends = model_name(http.messages[name].extends) if name in http.messages else ""
-        yield _Model(own, described.doc or doc, attributes, extends, behaviour=behaviours.get(own))
+        yield _Model(own, described.doc or doc, attributes, extends, behaviour=known.get(own))
 
 
 def _answer(operation: str, message: Message) -> str:
@@ -114,7 +112,7 @@ def _require_defaults_last(attributes: Iterable[Attribute], message: Message) ->
         seen = seen or bool(one.default)
 
 
-def _behaviours(root: Path) -> dict[str, frozenset[str]]:
+def behaviours(root: Path) -> dict[str, frozenset[str]]:
     """Return what methods a person has added to which model."""
     found: dict[str, frozenset[str]] = {}
     for node in ast.parse((root / _BEHAVIOUR).read_text(encoding="utf-8")).body:
@@ -148,14 +146,14 @@ def _messages(found: Mapping[str, _Model], limits: Set[str], words: Iterable[str
     for model in found.values():
         write(model)
     classes = "\n\n".join(written.values())
-    behaviours = [f"{name}Behaviour" for name, one in found.items() if one.behaviour is not None]
+    bases = [f"{name}Behaviour" for name, one in found.items() if one.behaviour is not None]
     called = _called(classes) - found.keys()
     head = (
         '"""What every operation asks for and answers: frozen, and checked when it is made."""\n\n'
         # No annotation is a text: some classes name another module as theirs, in which it would be looked up.
         "from dataclasses import dataclass\n"
         "from typing import Literal\n\n"
-        f"from .behaviour import {', '.join(behaviours)}\n"
+        f"from .behaviour import {', '.join(bases)}\n"
         f"from .checks import {', '.join(sorted(called - limits))}\n"
         f"from .limits import {', '.join(sorted(called & limits))}\n"
         f"from .words import {', '.join(words)}\n\n"

@@ -154,6 +154,10 @@ def _operation(document: _Document, path: str, method: str) -> Operation:
         idempotent=bool(spec.get("x-idempotent")),
         keyed=bool(spec.get("x-idempotency-key")),
         last=tuple(spec.get("x-last", ())),
+        details=fold(spec.get("description", "")),
+        raises={name: fold(text) for name, text in spec.get("x-raises", {}).items()},
+        returns=spec.get("x-returns", ""),
+        lists=bool(spec.get("x-list")),
         route=Route(
             method=method.upper(),
             path=path,
@@ -177,12 +181,17 @@ def _parameters(document: _Document, path: str, method: str) -> Iterator[tuple[t
         for index in range(len(item.get("parameters", ()))):
             there, parameter = document.follow(*at, "parameters", index)
             field = _field(document, parameter["name"], *there, "schema")
+            doc = fold(parameter.get("description", ""))
+            told = replace(
+                field, doc=doc, place=document.place(*there), required=bool(parameter.get("required"))
+            )
             # A published parameter may say the opposite of the field.
-            name = parameter.get(_NEGATES, {}).get("field", field.name)
-            doc = fold(parameter.get(_NEGATES, parameter).get("description", ""))
-            place = document.place(*there)
-            required = bool(parameter.get("required"))
-            told = replace(field, name=name, doc=doc, place=place, required=required)
+            negated = parameter.get(_NEGATES)
+            if negated:
+                opposite = (field.name, doc)
+                told = replace(
+                    told, name=negated["field"], doc=fold(negated["description"]), opposite=opposite
+                )
             yield (parameter["in"], field.name), told
 
 

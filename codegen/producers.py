@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import derive_interfaces, derive_sync, facade, layers
+from . import calls, derive_interfaces, derive_sync, facade, layers
 from .guest_header import guest_header
 from .tools import ToolError
 
@@ -29,8 +29,9 @@ class Producer:
 
 def _clients(root: Path) -> dict[Path, bytes]:
     try:
-        interfaces = derive_interfaces.derive(root)
-        texts = interfaces | derive_sync.derive(root, interfaces)
+        texts = calls.derive(root)
+        texts |= derive_interfaces.derive(root, texts)
+        texts |= derive_sync.derive(root, texts)
         return {path: text.encode() for path, text in texts.items()}
     except ValueError as error:
         raise ToolError(f"the clients cannot be derived: {error}") from error

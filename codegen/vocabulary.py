@@ -39,6 +39,7 @@ class Field:
         values: Values of an enum, in lower case, in order.
         number: Field number; 0 where the spec has none.
         schema: What HTTP's spec says of it; empty where it is part of a stream of bytes.
+        opposite: Name and description of the HTTP parameter that says the opposite; none for most.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Field:
     values: tuple[str, ...] = ()
     number: int = 0
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    opposite: tuple[str, str] | None = None
 
     @property
     def shape(self) -> str:
@@ -111,6 +113,10 @@ class Operation:
         idempotent: Whether asking twice does no more than asking once; only HTTP's spec says so.
         keyed: Whether a call carries an idempotency key; only HTTP's spec says so.
         last: Types of a piece after which a streamed answer ends; only HTTP's spec says so.
+        details: More of the description, white space folded; only HTTP's spec has it.
+        raises: What fails it, by the name of the error; only HTTP's spec says so.
+        returns: The field that the facade returns of an answer with several; empty for the whole answer.
+        lists: Whether the facade returns a list of what is many, which is a tuple otherwise.
     """
 
     name: str
@@ -124,6 +130,10 @@ class Operation:
     idempotent: bool = False
     keyed: bool = False
     last: tuple[str, ...] = ()
+    details: str = ""
+    raises: Mapping[str, str] = field(default_factory=dict)
+    returns: str = ""
+    lists: bool = False
 
 
 @dataclass(frozen=True, slots=True)

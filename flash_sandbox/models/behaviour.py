@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
 from ..display import html_table, shortened, size
 from ..errors import CommandFailedError
 from .checks import refuse
+from .limits import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB
 
 __all__ = [
     "ExecFrameBehaviour",
@@ -44,11 +45,21 @@ class StartRequestBehaviour:
 
     command: tuple[str, ...]
     image_command: bool
+    memory_mb: int
+    cpu_cores: float
+    snapshot_path: str
 
     def validate(self) -> None:
         """Refuse a command beside the image's own."""
         if self.image_command and self.command:
             raise refuse("image_command is the image's own command, and a command is given, too")
+
+    def completed(self) -> Self:
+        """Return it with limits, for which older orchestrators have no default; a snapshot has its own."""
+        if self.snapshot_path:
+            return self
+        memory, cores = self.memory_mb or DEFAULT_MEMORY_MB, self.cpu_cores or DEFAULT_CPU_CORES
+        return cast("Self", dataclasses.replace(cast(Any, self), memory_mb=memory, cpu_cores=cores))
 
 
 class ExecResultBehaviour:

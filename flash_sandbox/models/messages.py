@@ -654,7 +654,7 @@ class ExecStreamRequest(_LikeExecStreamRequest):
         stdin: Input of the command, or the beginning of it, at most 8 MiB.
         timeout_ms: Milliseconds after which the command is ended with all that it started. 0 is no limit.
         keep_stdin: Whether more input may come, by write_stdin.
-        tty: Whether the command gets a terminal for all of its streams.
+        tty: Whether the command gets a terminal for all of its streams. More input may always come to that.
         rows: Rows of the terminal, 1 to 65535. 0 is 24.
         columns: Columns of the terminal, 1 to 65535. 0 is 80.
     """
@@ -717,7 +717,7 @@ class StartProcessRequest(_LikeExecStreamRequest):
         stdin: Input of the command, or the beginning of it, at most 8 MiB.
         timeout_ms: Milliseconds after which the command is ended with all that it started. 0 is no limit.
         keep_stdin: Whether more input may come, by write_stdin.
-        tty: Whether the command gets a terminal for all of its streams.
+        tty: Whether the command gets a terminal for all of its streams. More input may always come to that.
         rows: Rows of the terminal, 1 to 65535. 0 is 24.
         columns: Columns of the terminal, 1 to 65535. 0 is 80.
     """
@@ -1188,7 +1188,8 @@ class RemoveRequest:
     Attributes:
         id: ID of the sandbox.
         path: Path in the sandbox, absolute.
-        recursive: Whether to remove a directory with all that it holds.
+        recursive: Whether to remove a directory with all that it holds. Otherwise only an empty one is
+            removed.
     """
 
     id: str
@@ -1214,7 +1215,8 @@ class MoveRequest:
     Attributes:
         id: ID of the sandbox.
         source: Path in the sandbox, absolute.
-        target: Its new path in the sandbox, absolute.
+        target: Its new path in the sandbox, absolute. That is the path of itself, not of the directory to put
+            it in.
     """
 
     id: str

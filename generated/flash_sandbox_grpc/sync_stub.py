@@ -140,7 +140,7 @@ class SandboxServiceSyncStub:
         self, message: StartRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> StartResponse:
         """
-        Start a sandbox and answer its ID once its main process runs.
+        Start a sandbox and return its ID once its main process runs.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/StartSandbox",
@@ -154,7 +154,7 @@ class SandboxServiceSyncStub:
         self, message: StopRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> StopResponse:
         """
-        Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
+        Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/StopSandbox",
@@ -168,7 +168,7 @@ class SandboxServiceSyncStub:
         self, message: ExecRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> ExecResponse:
         """
-        Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
+        Run a command in a running sandbox and return what it printed and how it ended.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/ExecCommand",
@@ -182,7 +182,7 @@ class SandboxServiceSyncStub:
         self, message: StatusRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> StatusResponse:
         """
-        Tell the state of a sandbox.
+        Return the state of a sandbox: creating, running, paused, stopped or error.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/GetStatus",
@@ -196,7 +196,7 @@ class SandboxServiceSyncStub:
         self, message: MetricsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> MetricsResponse:
         """
-        Measure what a sandbox uses at this moment.
+        Return what a sandbox uses at this moment.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/GetMetrics",
@@ -214,7 +214,7 @@ class SandboxServiceSyncStub:
         metadata: Metadata | None = None,
     ) -> GetMetricsHistoryResponse:
         """
-        Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+        Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/GetMetricsHistory",
@@ -228,7 +228,7 @@ class SandboxServiceSyncStub:
         self, message: SnapshotRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> SnapshotResponse:
         """
-        Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
+        Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/SnapshotSandbox",
@@ -242,7 +242,7 @@ class SandboxServiceSyncStub:
         self, message: PauseRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> PauseResponse:
         """
-        Freeze every process of a running sandbox; its memory stays as it is.
+        Freeze every process of a running sandbox; resume_sandbox lets them run on.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/PauseSandbox",
@@ -270,7 +270,7 @@ class SandboxServiceSyncStub:
         self, message: ForkRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> ForkResponse:
         """
-        Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+        Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/ForkSandbox",
@@ -284,7 +284,7 @@ class SandboxServiceSyncStub:
         self, message: ListSnapshotsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> ListSnapshotsResponse:
         """
-        List the snapshots in the orchestrator's store, the oldest first.
+        Return what is known of each snapshot in the orchestrator's store, the oldest first.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/ListSnapshots",
@@ -316,7 +316,7 @@ class SandboxServiceSyncStub:
         self, message: ExecStreamRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> Iterator[ExecFrame]:
         """
-        Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how it ended.
+        Run a command in a running sandbox and tell what it prints as it happens.
         """
         call = self._channel.unary_stream(
             self._prefix + "/sandbox.SandboxService/ExecStream",
@@ -330,7 +330,7 @@ class SandboxServiceSyncStub:
         self, message: StartProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> StartProcessResponse:
         """
-        Start a command in a running sandbox that goes on by itself, and answer its ID.
+        Start a command in a running sandbox that goes on by itself, and return its process ID.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/StartProcess",
@@ -344,7 +344,7 @@ class SandboxServiceSyncStub:
         self, message: ListProcessesRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> ListProcessesResponse:
         """
-        List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+        Return the processes that exec_stream and start_process began in a sandbox, the oldest first.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/ListProcesses",
@@ -358,7 +358,7 @@ class SandboxServiceSyncStub:
         self, message: WaitProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> ExecResponse:
         """
-        Wait until a process has ended, and answer what is kept of its output and how it ended.
+        Wait until a process has ended, and return what is kept of its output and how it ended.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/WaitProcess",
@@ -372,7 +372,7 @@ class SandboxServiceSyncStub:
         self, message: FollowProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> Iterator[ExecFrame]:
         """
-        Tell what is kept of a process's output and what it prints from then on; the last frame tells how it ended.
+        Tell what is kept of a process's output, and what it prints from then on until it ends.
         """
         call = self._channel.unary_stream(
             self._prefix + "/sandbox.SandboxService/FollowProcess",
@@ -386,7 +386,7 @@ class SandboxServiceSyncStub:
         self, message: SignalProcessRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> SignalProcessResponse:
         """
-        Send a signal to a process. SIGKILL ends it with all that it started.
+        Send a signal to the first process of a command; KILL ends it with all that it started.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/SignalProcess",
@@ -400,7 +400,7 @@ class SandboxServiceSyncStub:
         self, message: WriteStdinRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> WriteStdinResponse:
         """
-        Send input to a process that was begun with keep_stdin, or the end of its input.
+        Send input to a process, and return once it has read most of what was sent before.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/WriteStdin",
@@ -428,7 +428,7 @@ class SandboxServiceSyncStub:
         self, message: RunPythonRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> RunPythonResponse:
         """
-        Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
+        Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/RunPython",
@@ -446,7 +446,7 @@ class SandboxServiceSyncStub:
         metadata: Metadata | None = None,
     ) -> GetPlatformInfoResponse:
         """
-        Tell what the processes in a sandbox find themselves on.
+        Return what the processes in a sandbox find themselves on: system, release, machine and more.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/GetPlatformInfo",
@@ -460,7 +460,7 @@ class SandboxServiceSyncStub:
         self, message: ReadFileRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> ReadFileResponse:
         """
-        Read a file in a sandbox.
+        Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/ReadFile",
@@ -474,7 +474,7 @@ class SandboxServiceSyncStub:
         self, message: WriteFileRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> WriteFileResponse:
         """
-        Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+        Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/WriteFile",
@@ -488,7 +488,7 @@ class SandboxServiceSyncStub:
         self, message: StatRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> StatResponse:
         """
-        Tell what is at a path in a sandbox; a link is told of, not followed.
+        Return what is at a path in a sandbox; of a link the link itself.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/Stat", self._serialize, partial(self._parse, StatResponse)
@@ -500,7 +500,7 @@ class SandboxServiceSyncStub:
         self, message: ListDirRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> ListDirResponse:
         """
-        List a directory in a sandbox, by name.
+        Return what a directory in a sandbox holds, by name.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/ListDir",
@@ -528,7 +528,7 @@ class SandboxServiceSyncStub:
         self, message: RemoveRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> RemoveResponse:
         """
-        Remove what is at a path in a sandbox; a link is removed, not followed.
+        Remove a file, a link (not what it leads to) or a directory in a sandbox.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/Remove",
@@ -542,7 +542,7 @@ class SandboxServiceSyncStub:
         self, message: MoveRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> MoveResponse:
         """
-        Give what is at a path in a sandbox another path, where it takes the place of a file.
+        Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/Move", self._serialize, partial(self._parse, MoveResponse)
@@ -558,7 +558,7 @@ class SandboxServiceSyncStub:
         metadata: Metadata | None = None,
     ) -> UploadArchiveResponse:
         """
-        Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+        Unpack a tar archive into a directory of a sandbox, as it comes.
         """
         call = self._channel.stream_unary(
             self._prefix + "/sandbox.SandboxService/UploadArchive",
@@ -576,7 +576,7 @@ class SandboxServiceSyncStub:
         metadata: Metadata | None = None,
     ) -> Iterator[DownloadArchiveChunk]:
         """
-        Pack what is at a path in a sandbox into a tar archive.
+        Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
         """
         call = self._channel.unary_stream(
             self._prefix + "/sandbox.SandboxService/DownloadArchive",
@@ -590,7 +590,7 @@ class SandboxServiceSyncStub:
         self, message: ListSandboxesRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> ListSandboxesResponse:
         """
-        List sandboxes, the oldest first, page by page.
+        Return a page of the sandboxes that there are, the oldest first.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/ListSandboxes",
@@ -604,7 +604,7 @@ class SandboxServiceSyncStub:
         self, message: GetInfoRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> GetInfoResponse:
         """
-        Tell what is known of a sandbox.
+        Return what is known of a sandbox: its image, limits, labels, and when it expires.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/GetInfo",
@@ -618,7 +618,7 @@ class SandboxServiceSyncStub:
         self, message: GetLogsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> GetLogsResponse:
         """
-        Answer the last of what the main process of a sandbox has printed.
+        Return the last of what the main process of a sandbox has printed.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/GetLogs",
@@ -632,7 +632,7 @@ class SandboxServiceSyncStub:
         self, message: KeepAliveRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> KeepAliveResponse:
         """
-        Have a sandbox expire so many seconds from now, in place of when it would have.
+        Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
         """
         call = self._channel.unary_unary(
             self._prefix + "/sandbox.SandboxService/KeepAlive",
@@ -646,7 +646,7 @@ class SandboxServiceSyncStub:
         self, message: WatchEventsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> Iterator[Event]:
         """
-        Tell what happens to sandboxes, as it happens.
+        Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
         """
         call = self._channel.unary_stream(
             self._prefix + "/sandbox.SandboxService/WatchEvents", self._serialize, partial(self._parse, Event)

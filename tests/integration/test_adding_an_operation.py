@@ -1,4 +1,4 @@
-"""An operation is added as CONTRIBUTING says: two specs, a method of the core and one of the clients."""
+"""An operation is added as CONTRIBUTING says: two specs, a method of the core, and a name on the object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATHS: Final = """\
       operationId: echo
       x-idempotent: true
       tags: [sandboxes]
-      summary: Answer a text.
+      summary: Return a text so many times.
       security: [{bearerAuth: []}]
       requestBody:
         required: true
@@ -62,7 +62,7 @@ SCHEMAS: Final = """\
         text: {type: string, description: The text so many times.}
 
 """
-RPC: Final = "  // Answer a text.\n  rpc Echo(EchoRequest) returns (EchoResponse);\n"
+RPC: Final = "  // Return a text so many times.\n  rpc Echo(EchoRequest) returns (EchoResponse);\n"
 MESSAGES: Final = """\
 message EchoRequest {
   // ID of the sandbox.
@@ -85,32 +85,19 @@ CORE: Final = '''\
         return models.EchoResult(request.text * (request.times or 1))
 
 '''
-CLIENT: Final = '''\
-    async def echo(
-        self, sandbox_id: str, text: str, *, times: int = 1, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> str:
-        """Return a text so many times.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            text: The text.
-            times: How many times, at most 10.
-            timeout: Seconds for the whole call.
-        """
-        request = models.EchoRequest(sandbox_id, text, times)
-        return (await self._perform(operations.ECHO, request, timeout)).text
-
-'''
 OBJECT: Final = "    echo = of_sandbox(AsyncSandboxAPI.echo)\n"
 # Each piece, and the text of the file that it goes before.
 ADDED: Final = (
     ("specs/openapi.yaml", "  /sandboxes/{id}/exec:\n", PATHS),
     ("specs/openapi.yaml", "    ExecRequest:\n", SCHEMAS),
-    ("specs/sandbox.proto", "  // Tell the state of a sandbox.\n  rpc", RPC),
+    (
+        "specs/sandbox.proto",
+        "  // Return the state of a sandbox: creating, running, paused, stopped or error.\n  rpc",
+        RPC,
+    ),
     ("specs/sandbox.proto", "message StatusRequest {", MESSAGES),
     ("flash_sandbox/orchestrator/core/listing.py", "from .base import ", "from ... import models\n"),
     ("flash_sandbox/orchestrator/core/listing.py", "    async def get_info(", CORE),
-    ("flash_sandbox/clients/aio/sandbox_calls.py", "    async def get_info(", CLIENT),
     ("flash_sandbox/clients/aio/sandbox.py", "    info = of_sandbox(", OBJECT),
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from codegen import __main__ as cli
-from codegen import facade, layers, models, openapi, parity, protobuf, tools, tree, wire
+from codegen import calls, facade, layers, models, openapi, parity, protobuf, tools, tree, wire
 from codegen.arguments import described_otherwise
 from codegen.vocabulary import SpecError
 
@@ -216,7 +216,12 @@ def test_an_operation_that_streams_in_another_direction_is_named_with_both_place
 @pytest.mark.parametrize(
     ("name", "old", "new", "expected"),
     [
-        ("sandbox.proto", "Tell the state", "Say the state", "operation get_status: reads 'Tell the state"),
+        (
+            "sandbox.proto",
+            "Return the state",
+            "Say the state",
+            "operation get_status: reads 'Return the state",
+        ),
         ("sandbox.proto", "// Cause of the failure in words.", "", "field Error.detail: reads 'Cause"),
         ("sandbox.proto", "// What every failed call answers", "// All errors", "message Error: reads"),
         ("sandbox.proto", "// Start, use and stop", "// Use", "service sandbox.SandboxService: reads"),
@@ -276,7 +281,7 @@ def test_values_of_an_enum_that_differ_are_named(edit: Edit) -> None:
 
 def test_white_space_does_not_make_a_disagreement(edit: Edit) -> None:
     root = edit(
-        "sandbox.proto", "  // Tell the state of a sandbox.", "  // Tell the state\n  //   of a sandbox."
+        "sandbox.proto", "  // Return the state of a sandbox:", "  // Return the state\n  //   of a sandbox:"
     )
     assert mismatches(root) == ""
 
@@ -438,26 +443,92 @@ def test_a_field_that_both_specs_add_is_an_attribute_that_is_described_and_check
     assert 'argument("why", self.why)' in found
 
 
+# The clients' calls
+
+
+def call(root: Path, name: str) -> str:
+    """Return the source of a method that is generated."""
+    for folder in (calls.SOURCE, models.PACKAGE.parent):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (text,) = calls.derive(root).values()
+    return text.partition(f"    async def {name}(")[2].partition("\n    async def ")[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name", "expected"),
+    [
+        ("x-default: TERM", "x-default: KILL", "signal_process", 'signal: int | str = "KILL",\n        *,'),
+        (
+            "x-argument: ttl",
+            "x-argument: life",
+            "keep_alive",
+            "request = models.KeepAliveRequest(id=sandbox_id, ttl_seconds=life)",
+        ),
+        (
+            "x-returns: status",
+            "x-returns: id",
+            "get_status",
+            "(operations.GET_STATUS, request, timeout)).id\n",
+        ),
+        ("x-list: true", "x-list: false", "get_metrics_history", "-> tuple[MetricsPoint, ...]:"),
+        ("0 is octal 755", "0 is octal 700", "make_dir", "mode: int = 0o700,"),
+        ("1 to 1000. 0 is 100.", "1 to 1000. 0 is 10.", "list_sandboxes", "page_size: int = 10,"),
+        (
+            "AtCapacityError: The",
+            "AtCapacityError: An",
+            "fork_sandbox",
+            "            AtCapacityError: An orchestrator takes",
+        ),
+        (
+            "4194304. 0 is the snapshot's",
+            "4194304. 0 is the host's",
+            "start_sandbox",
+            "4194304. None is the host's, or 512.\n",
+        ),
+        (
+            "False ends the processes",
+            "False ends the program",
+            "stop_sandbox",
+            "            cleanup: False ends the program of",
+        ),
+        ("Let a paused sandbox run on.", "Resume a sandbox.", "resume_sandbox", '"""Resume a sandbox.\n'),
+    ],
+)
+def test_what_a_spec_says_of_a_call_is_in_its_method(
+    edit: Edit, old: str, new: str, name: str, expected: str
+) -> None:
+    assert expected in call(edit("openapi.yaml", old, new), name)
+
+
+def test_a_stream_that_no_class_has_is_refused_with_its_place(edit: Edit) -> None:
+    root = edit(
+        "sandbox.proto",
+        "rpc GetInfo(GetInfoRequest) returns (",
+        "rpc GetInfo(GetInfoRequest) returns (stream ",
+    )
+    with pytest.raises(
+        SpecError, match=rf"{line_of(root, 'sandbox.proto', 'rpc GetInfo')}: get_info streams"
+    ):
+        call(root, "get_info")
+
+
 def wrong_arguments(root: Path) -> list[str]:
     (root / "flash_sandbox").symlink_to(ROOT / "flash_sandbox")
     return described_otherwise(root, openapi.load(root))
 
 
 def test_an_argument_that_is_described_otherwise_than_its_field_is_named_with_its_place(edit: Edit) -> None:
-    (found,) = wrong_arguments(edit("openapi.yaml", "Number of the signal, 1 to 64.", "Its number."))
+    (found,) = wrong_arguments(edit("openapi.yaml", "Where to begin: bytes", "Bytes"))
     assert re.match(
-        r"flash_sandbox/clients/aio/process_calls\.py:\d+: "
-        r"signal of signal_process must begin with 'Its number\.', as specs/openapi\.yaml:\d+ does$",
+        r"flash_sandbox/clients/aio/command_calls\.py:\d+: "
+        r"offset of follow_process must begin with 'Bytes printed .*', as specs/openapi\.yaml:\d+ does$",
         found,
     )
 
 
 def test_what_zero_means_in_a_spec_is_what_none_means_in_the_clients(edit: Edit) -> None:
     found = wrong_arguments(edit("openapi.yaml", "4194304. 0 is the snapshot's", "4194304. 0 is the host's"))
-    assert [text.split()[1:4] for text in found] == [
-        ["pids", "of", "create"],
-        ["pids", "of", "start_sandbox"],
-    ]
+    assert [text.split()[1:4] for text in found] == [["pids", "of", "create"]]
     assert all("4194304. None is the host's, or 512." in text for text in found)
 
 

@@ -119,8 +119,8 @@ class AsyncSandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            cleanup: False ends its processes but keeps what it holds, to be looked at: it is ``stopped``
-                then, until it is stopped again.
+            cleanup: False ends the processes of the sandbox but keeps what it holds, to be looked at, until
+                it is stopped again.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -132,7 +132,7 @@ class AsyncSandboxAPI(Protocol):
     async def get_status(
         self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> SandboxStatus | Literal[""]:
-        """Return the state of a sandbox: ``creating``, ``running``, ``paused``, ``stopped`` or ``error``.
+        """Return the state of a sandbox: creating, running, paused, stopped or error.
 
         Args:
             sandbox_id: ID of the sandbox.
@@ -176,8 +176,7 @@ class AsyncSandboxAPI(Protocol):
 
         Args:
             sandbox_id: ID of the sandbox.
-            since: Only samples after this moment, in seconds of Unix time, such as `at` of the last point
-                that was seen; None for all that are kept.
+            since: Only samples after this moment, in seconds of Unix time. None is all that are kept.
             max_points: Most points to answer, 1 to 720; where there are more samples, some are left out
                 evenly, but never the last one. None is all.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
@@ -204,29 +203,8 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
-    async def fork_sandbox(
-        self, sandbox_id: str, count: int = 1, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> list[str]:
-        """Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
-
-        All are started, or none. The sandbox itself goes on as it was. Of a gvisor sandbox, copies also have
-        the memory and the processes; of others the main process starts anew.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            count: How many copies to start, 1 to 100.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            WrongStateError: The sandbox is in a state in which this cannot be done.
-            AtCapacityError: The orchestrator takes no such number of sandboxes.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
     async def pause_sandbox(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
-        """Freeze every process of a running sandbox; `resume_sandbox` lets them run on.
+        """Freeze every process of a running sandbox; resume_sandbox lets them run on.
 
         Its memory stays as it is, and so does the time at which it expires.
 
@@ -255,6 +233,381 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
+    async def fork_sandbox(
+        self, sandbox_id: str, count: int = 1, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> list[str]:
+        """Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
+
+        All are started, or none. The sandbox itself goes on as it was. Of a gvisor sandbox, copies also have
+        the memory and the processes; of others the main process starts anew.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            count: How many copies to start, 1 to 100.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is in a state in which this cannot be done.
+            AtCapacityError: The orchestrator takes no such number of sandboxes.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def list_snapshots(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[SnapshotInfo]:
+        """Return what is known of each snapshot in the orchestrator's store, the oldest first.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def remove_snapshot(
+        self, snapshot_path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """Remove a snapshot from the orchestrator's store. What was started from it goes on.
+
+        Args:
+            snapshot_path: Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            InvalidArgumentError: There is no such snapshot.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def start_process(
+        self,
+        sandbox_id: str,
+        command: Sequence[str] | str,
+        *,
+        env: Mapping[str, str] | Sequence[str] | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
+        keep_stdin: bool = False,
+        tty: bool = False,
+        rows: int = 24,
+        columns: int = 80,
+        limit: float | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> str:
+        """Start a command in a running sandbox that goes on by itself, and return its process ID.
+
+        It ends with the sandbox. The last MiB of its output is kept for wait_process and follow_process.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
+            keep_stdin: Whether more input may come, by write_stdin.
+            tty: Whether the command gets a terminal for all of its streams. More input may always come to
+                that.
+            rows: Rows of the terminal, 1 to 65535.
+            columns: Columns of the terminal, 1 to 65535.
+            limit: Seconds that it may take; then it is ended with all that it started. None for any time.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
+            OutcomeUnknownError: The connection was lost; the command may have been started.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def list_processes(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> tuple[ProcessInfo, ...]:
+        """Return the processes that exec_stream and start_process began in a sandbox, the oldest first.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def wait_process(
+        self, sandbox_id: str, process_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> ExecResult:
+        """Wait until a process has ended, and return what is kept of its output and how it ended.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            process_id: ID of the process.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
+            SandboxEndedError: The sandbox ended while the process ran.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def signal_process(
+        self,
+        sandbox_id: str,
+        process_id: str,
+        signal: int | str = "TERM",
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Send a signal to the first process of a command; KILL ends it with all that it started.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            process_id: ID of the process.
+            signal: Number of the signal, 1 to 64. Or its name, such as ``TERM`` or ``SIGTERM``.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
+            WrongStateError: The process has ended, or does not take this.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def write_stdin(
+        self,
+        sandbox_id: str,
+        process_id: str,
+        data: bytes | str = b"",
+        *,
+        end: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Send input to a process, and return once it has read most of what was sent before.
+
+        It was begun with keep_stdin or a terminal.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            process_id: ID of the process.
+            data: What it is to read, at most 8 MiB. A text is sent as UTF-8.
+            end: Whether its input ends with that.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
+            WrongStateError: The process has ended, or does not take this.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def resize_process(
+        self,
+        sandbox_id: str,
+        process_id: str,
+        rows: int,
+        columns: int,
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Change the size of a process's terminal.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            process_id: ID of the process.
+            rows: Rows of the terminal, 1 to 65535.
+            columns: Columns of the terminal, 1 to 65535.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            ProcessNotFoundError: There is no such process in it.
+            WrongStateError: The process has ended, or does not take this.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def run_python(
+        self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> RunPythonResult:
+        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            code: Python code, not empty, at most 8 MiB.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
+            UnsupportedError: There is no Python interpreter in it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def write_file(
+        self,
+        sandbox_id: str,
+        path: str,
+        content: bytes | str,
+        *,
+        mode: int | None = None,
+        parents: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the file in the sandbox, absolute. A link at its end is replaced, not followed.
+            content: What the file is to hold, at most 8 MiB; upload_archive takes files of any size. A text
+                is sent as UTF-8.
+            mode: Permissions of the file, at most 4095 (octal 7777). None keeps those of the file that is
+                replaced, or is octal 644 for a new one. Its owner is kept where whoever writes may.
+            parents: Whether to make the directories that the path lacks.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileConflictError: What is there is no regular file.
+            WrongStateError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def stat(
+        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> FileInfo:
+        """Return what is at a path in a sandbox; of a link the link itself.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path in the sandbox, absolute.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is nothing at the path.
+            SandboxFileConflictError: The path leads through what is no directory.
+            WrongStateError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not look there.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def list_dir(
+        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> tuple[FileInfo, ...]:
+        """Return what a directory in a sandbox holds, by name.
+
+        In a name that is not UTF-8, U+FFFD stands for each byte that is not. No other call takes such a name;
+        download_archive of the directory brings the file along.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of a directory in the sandbox, absolute. Links are followed.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileConflictError: It is no directory.
+            WrongStateError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not look there.
+            PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def make_dir(
+        self,
+        sandbox_id: str,
+        path: str,
+        *,
+        mode: int = 0o755,
+        parents: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Make a directory in a sandbox.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of the directory in the sandbox, absolute.
+            mode: Permissions of the directory, at most 4095 (octal 7777).
+            parents: Whether to make the directories that the path lacks, and to leave one that is there.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such directory.
+            SandboxFileExistsError: There is something already.
+            WrongStateError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not write there.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def remove(
+        self,
+        sandbox_id: str,
+        path: str,
+        *,
+        recursive: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Remove a file, a link (not what it leads to) or a directory in a sandbox.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path in the sandbox, absolute.
+            recursive: Whether to remove a directory with all that it holds. Otherwise only an empty one is
+                removed.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is nothing at the path.
+            SandboxFileConflictError: It is a directory that is not empty.
+            WrongStateError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not remove it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def move(
+        self, sandbox_id: str, source: str, target: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            source: Path in the sandbox, absolute.
+            target: Its new path in the sandbox, absolute. That is the path of itself, not of the directory to
+                put it in.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: There is a directory already.
+            WrongStateError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not do that.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
     async def list_sandboxes(
         self,
         *,
@@ -275,30 +628,6 @@ class AsyncSandboxAPI(Protocol):
             page_size: Most sandboxes that a page holds, 1 to 1000.
             page_token: Where to go on: next_page_token of the page before. None is the first page.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            InvalidArgumentError: An argument is malformed or out of range.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    def sandboxes(
-        self,
-        *,
-        status: SandboxStatus | Literal[""] | None = None,
-        type: SandboxType | Literal[""] | None = None,
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> AsyncIterator[SandboxInfo]:
-        """Yield each of the sandboxes that there are, the oldest first, page by page.
-
-        Args:
-            status: Only sandboxes in this state. None is all.
-            type: Only sandboxes of this runtime. None is all.
-            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
-                values.
-            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
-                out.
 
         Raises:
             InvalidArgumentError: An argument is malformed or out of range.
@@ -350,6 +679,30 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
+    def sandboxes(
+        self,
+        *,
+        status: SandboxStatus | Literal[""] | None = None,
+        type: SandboxType | Literal[""] | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> AsyncIterator[SandboxInfo]:
+        """Yield each of the sandboxes that there are, the oldest first, page by page.
+
+        Args:
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
     async def watch_events(
         self, token: str | None = None, *, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> AsyncEvents:
@@ -362,32 +715,6 @@ class AsyncSandboxAPI(Protocol):
 
         Raises:
             EventsMissedError: What happened after `token` is not known any more.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def list_snapshots(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[SnapshotInfo]:
-        """Return what is known of each snapshot in the orchestrator's store, the oldest first.
-
-        Args:
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def remove_snapshot(
-        self, snapshot_path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> None:
-        """Remove a snapshot from the orchestrator's store. What was started from it goes on.
-
-        Args:
-            snapshot_path: Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            InvalidArgumentError: There is no such snapshot.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -483,52 +810,6 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
-    async def start_process(
-        self,
-        sandbox_id: str,
-        command: Sequence[str] | str,
-        *,
-        env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str | None = None,
-        user: str | None = None,
-        stdin: bytes | str | None = None,
-        keep_stdin: bool = False,
-        tty: bool = False,
-        rows: int = 24,
-        columns: int = 80,
-        limit: float | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> str:
-        """Start a command in a running sandbox that goes on by itself, and return its process ID.
-
-        It ends with the sandbox. The last MiB of its output is kept for `wait_process` and `follow_process`.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            command: Command and its arguments. The first element is a path, or a name looked up in the
-                sandbox's PATH. A text is run by ``/bin/sh``.
-            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
-                names to values.
-            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
-            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
-                the main process's.
-            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
-            keep_stdin: Whether more input may come, by write_stdin.
-            tty: Whether the command gets a terminal for all of its streams. More input may always come to
-                that.
-            rows: Rows of the terminal, 1 to 65535.
-            columns: Columns of the terminal, 1 to 65535.
-            limit: Seconds that it may take; then it is ended with all that it started. None for any time.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            WrongStateError: The sandbox is not running.
-            OutcomeUnknownError: The connection was lost; the command may have been started.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
     async def follow_process(
         self,
         sandbox_id: str,
@@ -555,26 +836,6 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
-    async def run_python(
-        self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> RunPythonResult:
-        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
-
-        The result is an `ExecResult`; ``str()`` of it is what was printed.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            code: Python code, not empty, at most 8 MiB.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            WrongStateError: The sandbox is not running.
-            UnsupportedError: There is no Python interpreter in it.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
     async def get_platform_info(
         self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> dict[str, Any]:
@@ -587,115 +848,6 @@ class AsyncSandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             WrongStateError: The sandbox is not running.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def list_processes(
-        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> tuple[ProcessInfo, ...]:
-        """Return the processes that `exec_stream` and `start_process` began in a sandbox, the oldest first.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def wait_process(
-        self, sandbox_id: str, process_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> ExecResult:
-        """Wait until a process has ended, and return what is kept of its output and how it ended.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
-            SandboxEndedError: The sandbox ended while the process ran.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def signal_process(
-        self,
-        sandbox_id: str,
-        process_id: str,
-        signal: int | str = "TERM",
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Send a signal to the first process of a command; ``KILL`` ends it with all that it started.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            signal: Number of the signal, 1 to 64. Or its name, such as ``TERM`` or ``SIGTERM``.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
-            WrongStateError: The process has ended, or does not take this.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def write_stdin(
-        self,
-        sandbox_id: str,
-        process_id: str,
-        data: bytes | str = b"",
-        *,
-        end: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Send input to a process, and return once it has read most of what was sent before.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            data: What it is to read, at most 8 MiB. A text is sent as UTF-8.
-            end: Whether its input ends with that.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
-            WrongStateError: The process has ended, or does not take this.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def resize_process(
-        self,
-        sandbox_id: str,
-        process_id: str,
-        rows: int,
-        columns: int,
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Change the size of a process's terminal.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            process_id: ID of the process.
-            rows: Rows of the terminal, 1 to 65535.
-            columns: Columns of the terminal, 1 to 65535.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            ProcessNotFoundError: There is no such process in it.
-            WrongStateError: The process has ended, or does not take this.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -723,164 +875,6 @@ class AsyncSandboxAPI(Protocol):
             WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read it.
             PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def write_file(
-        self,
-        sandbox_id: str,
-        path: str,
-        content: bytes | str,
-        *,
-        mode: int | None = None,
-        parents: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path of the file in the sandbox, absolute. A link at its end is replaced, not followed.
-            content: What the file is to hold, at most 8 MiB; upload_archive takes files of any size. A text
-                is sent as UTF-8.
-            mode: Permissions of the file, at most 4095 (octal 7777). None keeps those of the file that is
-                replaced, or is octal 644 for a new one. Its owner is kept where whoever writes may.
-            parents: Whether to make the directories that the path lacks.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such directory.
-            SandboxFileConflictError: What is there is no regular file.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not write there.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def stat(
-        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> FileInfo:
-        """Return what is at a path in a sandbox; of a link the link itself.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path in the sandbox, absolute.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is nothing at the path.
-            SandboxFileConflictError: The path leads through what is no directory.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not look there.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def list_dir(
-        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> tuple[FileInfo, ...]:
-        """Return what a directory in a sandbox holds, by name.
-
-        In a name that is not UTF-8, U+FFFD stands for each byte that is not. No other call takes such a name;
-        `download` of the directory brings the file along.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path of a directory in the sandbox, absolute. Links are followed.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such directory.
-            SandboxFileConflictError: It is no directory.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not look there.
-            PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def make_dir(
-        self,
-        sandbox_id: str,
-        path: str,
-        *,
-        mode: int = 0o755,
-        parents: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Make a directory in a sandbox.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path of the directory in the sandbox, absolute.
-            mode: Permissions of the directory, at most 4095 (octal 7777).
-            parents: Whether to make the directories that the path lacks, and to leave one that is there.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such directory.
-            SandboxFileExistsError: There is something already.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not write there.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def remove(
-        self,
-        sandbox_id: str,
-        path: str,
-        *,
-        recursive: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Remove a file, a link (not what it leads to) or a directory in a sandbox.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path in the sandbox, absolute.
-            recursive: Whether to remove a directory with all that it holds. Otherwise only an empty one is
-                removed.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is nothing at the path.
-            SandboxFileConflictError: It is a directory that is not empty.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not remove it.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def move(
-        self,
-        sandbox_id: str,
-        source: str,
-        target: str,
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            source: Path in the sandbox, absolute.
-            target: Its new path in the sandbox, absolute. That is the path of itself, not of the directory to
-                put it in.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such file in it.
-            SandboxFileConflictError: There is a directory already.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not do that.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

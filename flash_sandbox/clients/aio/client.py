@@ -10,7 +10,6 @@ from ..disk import AsyncDisk
 from .calls import given
 from .command_calls import AsyncCommandCalls
 from .file_calls import AsyncFileCalls
-from .process_calls import AsyncProcessCalls
 from .sandbox_calls import AsyncSandboxCalls
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncHTTPClient", "AsyncSandboxClient", "connect_async"]
 
 
-class _AsyncClient(AsyncSandboxCalls, AsyncCommandCalls, AsyncProcessCalls, AsyncFileCalls):
+class _AsyncClient(AsyncSandboxCalls, AsyncCommandCalls, AsyncFileCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 from ... import models, operations
 from ...errors import ProtocolError
-from ...models import ExecResult, RunPythonResult
+from ...models import ExecResult
 from ...options import NOT_GIVEN, NotGiven
-from .calls import AsyncCalls, given, milliseconds_of
+from .calls import given, milliseconds_of
+from .operation_calls import AsyncOperationCalls
 from .streams import AsyncExecStream, AsyncFrames, first_of
 
 __all__ = ["AsyncCommandCalls"]
 
 
-class AsyncCommandCalls(AsyncCalls):
+class AsyncCommandCalls(AsyncOperationCalls):
     """Run commands in sandboxes."""
 
     async def exec_command(
@@ -126,55 +127,6 @@ class AsyncCommandCalls(AsyncCalls):
         frames = self._stream(operations.EXEC_STREAM, request, timeout)
         return AsyncExecStream(self, sandbox_id, frames, await first_of(frames))
 
-    async def start_process(
-        self,
-        sandbox_id: str,
-        command: Sequence[str] | str,
-        *,
-        env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str | None = None,
-        user: str | None = None,
-        stdin: bytes | str | None = None,
-        keep_stdin: bool = False,
-        tty: bool = False,
-        rows: int = 24,
-        columns: int = 80,
-        limit: float | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> str:
-        """Start a command in a running sandbox that goes on by itself, and return its process ID.
-
-        It ends with the sandbox. The last MiB of its output is kept for `wait_process` and `follow_process`.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            command: Command and its arguments. The first element is a path, or a name looked up in the
-                sandbox's PATH. A text is run by ``/bin/sh``.
-            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
-                names to values.
-            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
-            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
-                the main process's.
-            stdin: Input of the command, or the beginning of it, at most 8 MiB. A text is sent as UTF-8.
-            keep_stdin: Whether more input may come, by write_stdin.
-            tty: Whether the command gets a terminal for all of its streams. More input may always come to
-                that.
-            rows: Rows of the terminal, 1 to 65535.
-            columns: Columns of the terminal, 1 to 65535.
-            limit: Seconds that it may take; then it is ended with all that it started. None for any time.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            WrongStateError: The sandbox is not running.
-            OutcomeUnknownError: The connection was lost; the command may have been started.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        program = given(env=env, cwd=cwd, user=user, stdin=stdin, keep_stdin=keep_stdin)
-        terminal = given(tty=tty, rows=rows, columns=columns, timeout_ms=milliseconds_of(limit))
-        request = models.StartProcessRequest(sandbox_id, command, **program, **terminal)  # type: ignore[arg-type]
-        return (await self._perform(operations.START_PROCESS, request, timeout)).process_id
-
     async def follow_process(
         self,
         sandbox_id: str,
@@ -202,27 +154,6 @@ class AsyncCommandCalls(AsyncCalls):
         request = models.FollowProcessRequest(sandbox_id, process_id, offset, not follow)
         frames = self._stream(operations.FOLLOW_PROCESS, request, timeout)
         return AsyncFrames(frames, await first_of(frames))
-
-    async def run_python(
-        self, sandbox_id: str, code: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> RunPythonResult:
-        """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
-
-        The result is an `ExecResult`; ``str()`` of it is what was printed.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            code: Python code, not empty, at most 8 MiB.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            WrongStateError: The sandbox is not running.
-            UnsupportedError: There is no Python interpreter in it.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.RunPythonRequest(sandbox_id, code)
-        return await self._perform(operations.RUN_PYTHON, request, timeout)
 
     async def get_platform_info(
         self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ... import models, operations
 from ...errors import SandboxFileConflictError, SandboxFileNotFoundError
-from ...models import FileInfo, path_in_sandbox
+from ...models import path_in_sandbox
 from ...options import NOT_GIVEN, NotGiven, Progress
 from ..bound import Bound
 from ..disk import AsyncDisk
-from .calls import AsyncCalls, given
+from .operation_calls import AsyncOperationCalls
 from .streams import AsyncArchive, first_of
 
 # Their libraries are loaded when they are used.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncFileCalls"]
 
 
-class AsyncFileCalls(AsyncCalls):
+class AsyncFileCalls(AsyncOperationCalls):
     """Use the files in sandboxes."""
 
     async def read_file(
@@ -57,171 +57,6 @@ class AsyncFileCalls(AsyncCalls):
         content = (await self._perform(operations.READ_FILE, request, timeout)).content
         bound.take(len(content))
         return content
-
-    async def write_file(
-        self,
-        sandbox_id: str,
-        path: str,
-        content: bytes | str,
-        *,
-        mode: int | None = None,
-        parents: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path of the file in the sandbox, absolute. A link at its end is replaced, not followed.
-            content: What the file is to hold, at most 8 MiB; upload_archive takes files of any size. A text
-                is sent as UTF-8.
-            mode: Permissions of the file, at most 4095 (octal 7777). None keeps those of the file that is
-                replaced, or is octal 644 for a new one. Its owner is kept where whoever writes may.
-            parents: Whether to make the directories that the path lacks.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such directory.
-            SandboxFileConflictError: What is there is no regular file.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not write there.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        options = given(mode=mode, parents=parents)
-        request = models.WriteFileRequest(sandbox_id, path, content, **options)  # type: ignore[arg-type]
-        await self._perform(operations.WRITE_FILE, request, timeout)
-
-    async def stat(
-        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> FileInfo:
-        """Return what is at a path in a sandbox; of a link the link itself.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path in the sandbox, absolute.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is nothing at the path.
-            SandboxFileConflictError: The path leads through what is no directory.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not look there.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.StatRequest(sandbox_id, path)
-        return (await self._perform(operations.STAT, request, timeout)).file
-
-    async def list_dir(
-        self, sandbox_id: str, path: str, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> tuple[FileInfo, ...]:
-        """Return what a directory in a sandbox holds, by name.
-
-        In a name that is not UTF-8, U+FFFD stands for each byte that is not. No other call takes such a name;
-        `download` of the directory brings the file along.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path of a directory in the sandbox, absolute. Links are followed.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such directory.
-            SandboxFileConflictError: It is no directory.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not look there.
-            PayloadTooLargeError: There are more files than one answer can tell of, some 100,000.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.ListDirRequest(sandbox_id, path)
-        return (await self._perform(operations.LIST_DIR, request, timeout)).entries
-
-    async def make_dir(
-        self,
-        sandbox_id: str,
-        path: str,
-        *,
-        mode: int = 0o755,
-        parents: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Make a directory in a sandbox.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path of the directory in the sandbox, absolute.
-            mode: Permissions of the directory, at most 4095 (octal 7777).
-            parents: Whether to make the directories that the path lacks, and to leave one that is there.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such directory.
-            SandboxFileExistsError: There is something already.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not write there.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.MakeDirRequest(sandbox_id, path, mode=mode, parents=parents)
-        await self._perform(operations.MAKE_DIR, request, timeout)
-
-    async def remove(
-        self,
-        sandbox_id: str,
-        path: str,
-        *,
-        recursive: bool = False,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Remove a file, a link (not what it leads to) or a directory in a sandbox.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path in the sandbox, absolute.
-            recursive: Whether to remove a directory with all that it holds. Otherwise only an empty one is
-                removed.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is nothing at the path.
-            SandboxFileConflictError: It is a directory that is not empty.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not remove it.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.RemoveRequest(sandbox_id, path, recursive=recursive)
-        await self._perform(operations.REMOVE, request, timeout)
-
-    async def move(
-        self,
-        sandbox_id: str,
-        source: str,
-        target: str,
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            source: Path in the sandbox, absolute.
-            target: Its new path in the sandbox, absolute. That is the path of itself, not of the directory to
-                put it in.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such file in it.
-            SandboxFileConflictError: There is a directory already.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not do that.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.MoveRequest(sandbox_id, source, target)
-        await self._perform(operations.MOVE, request, timeout)
 
     async def upload(
         self,

@@ -10,7 +10,7 @@ from ...errors import SandboxConnectionError
 from ...models import DownloadArchiveChunk, Event, ExecFrame
 from ...options import NOT_GIVEN, NotGiven
 from ..delegation import Delegate, of_process
-from .process_calls import AsyncProcessCalls
+from .operation_calls import AsyncOperationCalls
 
 __all__ = [
     "AsyncArchive",
@@ -117,9 +117,9 @@ class AsyncProcessControls(Delegate):
 
     _ids: tuple[str, str]
 
-    signal = of_process(AsyncProcessCalls.signal_process)
-    send_stdin = of_process(AsyncProcessCalls.write_stdin)
-    resize = of_process(AsyncProcessCalls.resize_process)
+    signal = of_process(AsyncOperationCalls.signal_process)
+    send_stdin = of_process(AsyncOperationCalls.write_stdin)
+    resize = of_process(AsyncOperationCalls.resize_process)
 
     async def kill(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
         """End it at once with all that it started, as the signal ``KILL`` does."""

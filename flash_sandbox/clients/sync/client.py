@@ -11,7 +11,6 @@ from ..disk import Disk
 from .calls import given
 from .command_calls import CommandCalls
 from .file_calls import FileCalls
-from .process_calls import ProcessCalls
 from .sandbox_calls import SandboxCalls
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClient", "SandboxClient", "connect"]
 
 
-class _Client(SandboxCalls, CommandCalls, ProcessCalls, FileCalls):
+class _Client(SandboxCalls, CommandCalls, FileCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

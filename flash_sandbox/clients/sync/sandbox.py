@@ -272,8 +272,8 @@ class Sandbox(Run, ObjectCalls):
         """Stop it, end all of its processes and remove what it held; its ID is unknown afterwards.
 
         Args:
-            cleanup: False ends its processes but keeps what it holds, to be looked at: it is ``stopped``
-                then, until it is stopped again.
+            cleanup: False ends the processes of the sandbox but keeps what it holds, to be looked at, until
+                it is stopped again.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:

@@ -11,7 +11,7 @@ from ...errors import SandboxConnectionError
 from ...models import DownloadArchiveChunk, Event, ExecFrame
 from ...options import NOT_GIVEN, NotGiven
 from ..delegation import Delegate, of_process
-from .process_calls import ProcessCalls
+from .operation_calls import OperationCalls
 
 __all__ = [
     "Archive",
@@ -118,9 +118,9 @@ class ProcessControls(Delegate):
 
     _ids: tuple[str, str]
 
-    signal = of_process(ProcessCalls.signal_process)
-    send_stdin = of_process(ProcessCalls.write_stdin)
-    resize = of_process(ProcessCalls.resize_process)
+    signal = of_process(OperationCalls.signal_process)
+    send_stdin = of_process(OperationCalls.write_stdin)
+    resize = of_process(OperationCalls.resize_process)
 
     def kill(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
         """End it at once with all that it started, as the signal ``KILL`` does."""

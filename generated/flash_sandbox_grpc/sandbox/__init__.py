@@ -405,7 +405,7 @@ class ExecStreamRequest(betterproto2.Message):
 
     tty: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
     """
-    Whether the command gets a terminal for all of its streams.
+    Whether the command gets a terminal for all of its streams. More input may always come to that.
     """
 
     rows: "int" = betterproto2.field(10, betterproto2.TYPE_INT32)
@@ -952,7 +952,7 @@ class MoveRequest(betterproto2.Message):
 
     target: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Its new path in the sandbox, absolute.
+    Its new path in the sandbox, absolute. That is the path of itself, not of the directory to put it in.
     """
 
 
@@ -1092,7 +1092,7 @@ class RemoveRequest(betterproto2.Message):
 
     recursive: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
     """
-    Whether to remove a directory with all that it holds.
+    Whether to remove a directory with all that it holds. Otherwise only an empty one is removed.
     """
 
 
@@ -1529,7 +1529,7 @@ class StartProcessRequest(betterproto2.Message):
 
     tty: "bool" = betterproto2.field(9, betterproto2.TYPE_BOOL)
     """
-    Whether the command gets a terminal for all of its streams.
+    Whether the command gets a terminal for all of its streams. More input may always come to that.
     """
 
     rows: "int" = betterproto2.field(10, betterproto2.TYPE_INT32)
@@ -1901,7 +1901,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "StartResponse":
         """
-        Start a sandbox and answer its ID once its main process runs.
+        Start a sandbox and return its ID once its main process runs.
         """
 
         return await self._unary_unary(
@@ -1922,7 +1922,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "StopResponse":
         """
-        Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
+        Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
         """
 
         return await self._unary_unary(
@@ -1943,7 +1943,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ExecResponse":
         """
-        Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
+        Run a command in a running sandbox and return what it printed and how it ended.
         """
 
         return await self._unary_unary(
@@ -1964,7 +1964,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "StatusResponse":
         """
-        Tell the state of a sandbox.
+        Return the state of a sandbox: creating, running, paused, stopped or error.
         """
 
         return await self._unary_unary(
@@ -1985,7 +1985,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "MetricsResponse":
         """
-        Measure what a sandbox uses at this moment.
+        Return what a sandbox uses at this moment.
         """
 
         return await self._unary_unary(
@@ -2006,7 +2006,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetMetricsHistoryResponse":
         """
-        Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+        Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
         """
 
         return await self._unary_unary(
@@ -2027,7 +2027,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "SnapshotResponse":
         """
-        Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
+        Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
         """
 
         return await self._unary_unary(
@@ -2048,7 +2048,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "PauseResponse":
         """
-        Freeze every process of a running sandbox; its memory stays as it is.
+        Freeze every process of a running sandbox; resume_sandbox lets them run on.
         """
 
         return await self._unary_unary(
@@ -2090,7 +2090,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ForkResponse":
         """
-        Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+        Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
         """
 
         return await self._unary_unary(
@@ -2111,7 +2111,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListSnapshotsResponse":
         """
-        List the snapshots in the orchestrator's store, the oldest first.
+        Return what is known of each snapshot in the orchestrator's store, the oldest first.
         """
 
         if message is None:
@@ -2156,7 +2156,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ExecFrame]":
         """
-        Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how it ended.
+        Run a command in a running sandbox and tell what it prints as it happens.
         """
 
         async for response in self._unary_stream(
@@ -2178,7 +2178,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "StartProcessResponse":
         """
-        Start a command in a running sandbox that goes on by itself, and answer its ID.
+        Start a command in a running sandbox that goes on by itself, and return its process ID.
         """
 
         return await self._unary_unary(
@@ -2199,7 +2199,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListProcessesResponse":
         """
-        List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+        Return the processes that exec_stream and start_process began in a sandbox, the oldest first.
         """
 
         return await self._unary_unary(
@@ -2220,7 +2220,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ExecResponse":
         """
-        Wait until a process has ended, and answer what is kept of its output and how it ended.
+        Wait until a process has ended, and return what is kept of its output and how it ended.
         """
 
         return await self._unary_unary(
@@ -2241,7 +2241,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ExecFrame]":
         """
-        Tell what is kept of a process's output and what it prints from then on; the last frame tells how it ended.
+        Tell what is kept of a process's output, and what it prints from then on until it ends.
         """
 
         async for response in self._unary_stream(
@@ -2263,7 +2263,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "SignalProcessResponse":
         """
-        Send a signal to a process. SIGKILL ends it with all that it started.
+        Send a signal to the first process of a command; KILL ends it with all that it started.
         """
 
         return await self._unary_unary(
@@ -2284,7 +2284,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "WriteStdinResponse":
         """
-        Send input to a process that was begun with keep_stdin, or the end of its input.
+        Send input to a process, and return once it has read most of what was sent before.
         """
 
         return await self._unary_unary(
@@ -2326,7 +2326,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "RunPythonResponse":
         """
-        Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
+        Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
         """
 
         return await self._unary_unary(
@@ -2347,7 +2347,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetPlatformInfoResponse":
         """
-        Tell what the processes in a sandbox find themselves on.
+        Return what the processes in a sandbox find themselves on: system, release, machine and more.
         """
 
         return await self._unary_unary(
@@ -2368,7 +2368,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ReadFileResponse":
         """
-        Read a file in a sandbox.
+        Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
         """
 
         return await self._unary_unary(
@@ -2389,7 +2389,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "WriteFileResponse":
         """
-        Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+        Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
         """
 
         return await self._unary_unary(
@@ -2410,7 +2410,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "StatResponse":
         """
-        Tell what is at a path in a sandbox; a link is told of, not followed.
+        Return what is at a path in a sandbox; of a link the link itself.
         """
 
         return await self._unary_unary(
@@ -2431,7 +2431,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListDirResponse":
         """
-        List a directory in a sandbox, by name.
+        Return what a directory in a sandbox holds, by name.
         """
 
         return await self._unary_unary(
@@ -2473,7 +2473,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "RemoveResponse":
         """
-        Remove what is at a path in a sandbox; a link is removed, not followed.
+        Remove a file, a link (not what it leads to) or a directory in a sandbox.
         """
 
         return await self._unary_unary(
@@ -2494,7 +2494,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "MoveResponse":
         """
-        Give what is at a path in a sandbox another path, where it takes the place of a file.
+        Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
         """
 
         return await self._unary_unary(
@@ -2515,7 +2515,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "UploadArchiveResponse":
         """
-        Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+        Unpack a tar archive into a directory of a sandbox, as it comes.
         """
 
         return await self._stream_unary(
@@ -2537,7 +2537,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[DownloadArchiveChunk]":
         """
-        Pack what is at a path in a sandbox into a tar archive.
+        Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
         """
 
         async for response in self._unary_stream(
@@ -2559,7 +2559,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListSandboxesResponse":
         """
-        List sandboxes, the oldest first, page by page.
+        Return a page of the sandboxes that there are, the oldest first.
         """
 
         return await self._unary_unary(
@@ -2580,7 +2580,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetInfoResponse":
         """
-        Tell what is known of a sandbox.
+        Return what is known of a sandbox: its image, limits, labels, and when it expires.
         """
 
         return await self._unary_unary(
@@ -2601,7 +2601,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetLogsResponse":
         """
-        Answer the last of what the main process of a sandbox has printed.
+        Return the last of what the main process of a sandbox has printed.
         """
 
         return await self._unary_unary(
@@ -2622,7 +2622,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "KeepAliveResponse":
         """
-        Have a sandbox expire so many seconds from now, in place of when it would have.
+        Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
         """
 
         return await self._unary_unary(
@@ -2643,7 +2643,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[Event]":
         """
-        Tell what happens to sandboxes, as it happens.
+        Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
         """
 
         async for response in self._unary_stream(
@@ -2664,56 +2664,56 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def start_sandbox(self, message: "StartRequest") -> "StartResponse":
         """
-        Start a sandbox and answer its ID once its main process runs.
+        Start a sandbox and return its ID once its main process runs.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def stop_sandbox(self, message: "StopRequest") -> "StopResponse":
         """
-        Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
+        Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def exec_command(self, message: "ExecRequest") -> "ExecResponse":
         """
-        Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
+        Run a command in a running sandbox and return what it printed and how it ended.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def get_status(self, message: "StatusRequest") -> "StatusResponse":
         """
-        Tell the state of a sandbox.
+        Return the state of a sandbox: creating, running, paused, stopped or error.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def get_metrics(self, message: "MetricsRequest") -> "MetricsResponse":
         """
-        Measure what a sandbox uses at this moment.
+        Return what a sandbox uses at this moment.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def get_metrics_history(self, message: "GetMetricsHistoryRequest") -> "GetMetricsHistoryResponse":
         """
-        Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+        Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def snapshot_sandbox(self, message: "SnapshotRequest") -> "SnapshotResponse":
         """
-        Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
+        Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def pause_sandbox(self, message: "PauseRequest") -> "PauseResponse":
         """
-        Freeze every process of a running sandbox; its memory stays as it is.
+        Freeze every process of a running sandbox; resume_sandbox lets them run on.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2727,14 +2727,14 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def fork_sandbox(self, message: "ForkRequest") -> "ForkResponse":
         """
-        Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+        Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def list_snapshots(self, message: "ListSnapshotsRequest") -> "ListSnapshotsResponse":
         """
-        List the snapshots in the orchestrator's store, the oldest first.
+        Return what is known of each snapshot in the orchestrator's store, the oldest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2748,7 +2748,7 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def exec_stream(self, message: "ExecStreamRequest") -> "AsyncIterator[ExecFrame]":
         """
-        Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how it ended.
+        Run a command in a running sandbox and tell what it prints as it happens.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2756,28 +2756,28 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def start_process(self, message: "StartProcessRequest") -> "StartProcessResponse":
         """
-        Start a command in a running sandbox that goes on by itself, and answer its ID.
+        Start a command in a running sandbox that goes on by itself, and return its process ID.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def list_processes(self, message: "ListProcessesRequest") -> "ListProcessesResponse":
         """
-        List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+        Return the processes that exec_stream and start_process began in a sandbox, the oldest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def wait_process(self, message: "WaitProcessRequest") -> "ExecResponse":
         """
-        Wait until a process has ended, and answer what is kept of its output and how it ended.
+        Wait until a process has ended, and return what is kept of its output and how it ended.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def follow_process(self, message: "FollowProcessRequest") -> "AsyncIterator[ExecFrame]":
         """
-        Tell what is kept of a process's output and what it prints from then on; the last frame tells how it ended.
+        Tell what is kept of a process's output, and what it prints from then on until it ends.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2785,14 +2785,14 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def signal_process(self, message: "SignalProcessRequest") -> "SignalProcessResponse":
         """
-        Send a signal to a process. SIGKILL ends it with all that it started.
+        Send a signal to the first process of a command; KILL ends it with all that it started.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def write_stdin(self, message: "WriteStdinRequest") -> "WriteStdinResponse":
         """
-        Send input to a process that was begun with keep_stdin, or the end of its input.
+        Send input to a process, and return once it has read most of what was sent before.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2806,42 +2806,42 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def run_python(self, message: "RunPythonRequest") -> "RunPythonResponse":
         """
-        Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
+        Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def get_platform_info(self, message: "GetPlatformInfoRequest") -> "GetPlatformInfoResponse":
         """
-        Tell what the processes in a sandbox find themselves on.
+        Return what the processes in a sandbox find themselves on: system, release, machine and more.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def read_file(self, message: "ReadFileRequest") -> "ReadFileResponse":
         """
-        Read a file in a sandbox.
+        Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def write_file(self, message: "WriteFileRequest") -> "WriteFileResponse":
         """
-        Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+        Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def stat(self, message: "StatRequest") -> "StatResponse":
         """
-        Tell what is at a path in a sandbox; a link is told of, not followed.
+        Return what is at a path in a sandbox; of a link the link itself.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def list_dir(self, message: "ListDirRequest") -> "ListDirResponse":
         """
-        List a directory in a sandbox, by name.
+        Return what a directory in a sandbox holds, by name.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2855,14 +2855,14 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def remove(self, message: "RemoveRequest") -> "RemoveResponse":
         """
-        Remove what is at a path in a sandbox; a link is removed, not followed.
+        Remove a file, a link (not what it leads to) or a directory in a sandbox.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def move(self, message: "MoveRequest") -> "MoveResponse":
         """
-        Give what is at a path in a sandbox another path, where it takes the place of a file.
+        Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2871,7 +2871,7 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         self, messages: "AsyncIterator[UploadArchiveRequest]"
     ) -> "UploadArchiveResponse":
         """
-        Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+        Unpack a tar archive into a directory of a sandbox, as it comes.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2880,7 +2880,7 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "DownloadArchiveRequest"
     ) -> "AsyncIterator[DownloadArchiveChunk]":
         """
-        Pack what is at a path in a sandbox into a tar archive.
+        Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -2888,35 +2888,35 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def list_sandboxes(self, message: "ListSandboxesRequest") -> "ListSandboxesResponse":
         """
-        List sandboxes, the oldest first, page by page.
+        Return a page of the sandboxes that there are, the oldest first.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def get_info(self, message: "GetInfoRequest") -> "GetInfoResponse":
         """
-        Tell what is known of a sandbox.
+        Return what is known of a sandbox: its image, limits, labels, and when it expires.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def get_logs(self, message: "GetLogsRequest") -> "GetLogsResponse":
         """
-        Answer the last of what the main process of a sandbox has printed.
+        Return the last of what the main process of a sandbox has printed.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def keep_alive(self, message: "KeepAliveRequest") -> "KeepAliveResponse":
         """
-        Have a sandbox expire so many seconds from now, in place of when it would have.
+        Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def watch_events(self, message: "WatchEventsRequest") -> "AsyncIterator[Event]":
         """
-        Tell what happens to sandboxes, as it happens.
+        Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

@@ -14,7 +14,8 @@ class MoveRequest:
     """
     Attributes:
         source (str): Path in the sandbox, absolute.
-        target (str): Its new path in the sandbox, absolute.
+        target (str): Its new path in the sandbox, absolute. That is the path of itself, not of the directory to put it
+            in.
     """
 
     source: str

@@ -16,7 +16,8 @@ class RemoveRequest:
     """
     Attributes:
         path (str): Path in the sandbox, absolute.
-        recursive (bool | Unset): Whether to remove a directory with all that it holds. Default: False.
+        recursive (bool | Unset): Whether to remove a directory with all that it holds. Otherwise only an empty one is
+            removed. Default: False.
     """
 
     path: str

@@ -25,7 +25,8 @@ class StartProcessRequest:
         timeout_ms (int | Unset): Milliseconds after which the command is ended with all that it started. 0 is no limit.
             Default: 0.
         keep_stdin (bool | Unset): Whether more input may come, by write_stdin. Default: False.
-        tty (bool | Unset): Whether the command gets a terminal for all of its streams. Default: False.
+        tty (bool | Unset): Whether the command gets a terminal for all of its streams. More input may always come to
+            that. Default: False.
         rows (int | Unset): Rows of the terminal, 1 to 65535. 0 is 24. Default: 0.
         columns (int | Unset): Columns of the terminal, 1 to 65535. 0 is 80. Default: 0.
     """

@@ -61,7 +61,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Response[Error | File]:
-    """Pack what is at a path in a sandbox into a tar archive.
+    """Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
 
     Args:
         id (str):
@@ -93,7 +93,7 @@ def sync(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Error | File | None:
-    """Pack what is at a path in a sandbox into a tar archive.
+    """Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
 
     Args:
         id (str):
@@ -120,7 +120,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Response[Error | File]:
-    """Pack what is at a path in a sandbox into a tar archive.
+    """Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
 
     Args:
         id (str):
@@ -150,7 +150,7 @@ async def asyncio(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Error | File | None:
-    """Pack what is at a path in a sandbox into a tar archive.
+    """Pack a file or directory of a sandbox into a tar archive, and return its bytes as they come.
 
     Args:
         id (str):

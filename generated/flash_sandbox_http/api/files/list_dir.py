@@ -63,7 +63,10 @@ def sync_detailed(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Response[Error | ListDirResponse]:
-    """List a directory in a sandbox, by name.
+    """Return what a directory in a sandbox holds, by name.
+
+     In a name that is not UTF-8, U+FFFD stands for each byte that is not. No other call takes such a
+    name; download_archive of the directory brings the file along.
 
     Args:
         id (str):
@@ -95,7 +98,10 @@ def sync(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Error | ListDirResponse | None:
-    """List a directory in a sandbox, by name.
+    """Return what a directory in a sandbox holds, by name.
+
+     In a name that is not UTF-8, U+FFFD stands for each byte that is not. No other call takes such a
+    name; download_archive of the directory brings the file along.
 
     Args:
         id (str):
@@ -122,7 +128,10 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Response[Error | ListDirResponse]:
-    """List a directory in a sandbox, by name.
+    """Return what a directory in a sandbox holds, by name.
+
+     In a name that is not UTF-8, U+FFFD stands for each byte that is not. No other call takes such a
+    name; download_archive of the directory brings the file along.
 
     Args:
         id (str):
@@ -152,7 +161,10 @@ async def asyncio(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Error | ListDirResponse | None:
-    """List a directory in a sandbox, by name.
+    """Return what a directory in a sandbox holds, by name.
+
+     In a name that is not UTF-8, U+FFFD stands for each byte that is not. No other call takes such a
+    name; download_archive of the directory brings the file along.
 
     Args:
         id (str):

@@ -59,7 +59,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: MoveRequest,
 ) -> Response[Any | Error]:
-    """Give what is at a path in a sandbox another path, where it takes the place of a file.
+    """Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
 
     Args:
         id (str):
@@ -91,7 +91,7 @@ def sync(
     client: AuthenticatedClient,
     body: MoveRequest,
 ) -> Any | Error | None:
-    """Give what is at a path in a sandbox another path, where it takes the place of a file.
+    """Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
 
     Args:
         id (str):
@@ -118,7 +118,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: MoveRequest,
 ) -> Response[Any | Error]:
-    """Give what is at a path in a sandbox another path, where it takes the place of a file.
+    """Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
 
     Args:
         id (str):
@@ -148,7 +148,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: MoveRequest,
 ) -> Any | Error | None:
-    """Give what is at a path in a sandbox another path, where it takes the place of a file.
+    """Give a file, a link or a directory in a sandbox another path. A file that is there is replaced.
 
     Args:
         id (str):

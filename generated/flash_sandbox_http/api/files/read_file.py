@@ -63,7 +63,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Response[Error | ReadFileResponse]:
-    """Read a file in a sandbox.
+    """Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
 
     Args:
         id (str):
@@ -95,7 +95,7 @@ def sync(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Error | ReadFileResponse | None:
-    """Read a file in a sandbox.
+    """Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
 
     Args:
         id (str):
@@ -122,7 +122,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Response[Error | ReadFileResponse]:
-    """Read a file in a sandbox.
+    """Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
 
     Args:
         id (str):
@@ -152,7 +152,7 @@ async def asyncio(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Error | ReadFileResponse | None:
-    """Read a file in a sandbox.
+    """Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
 
     Args:
         id (str):

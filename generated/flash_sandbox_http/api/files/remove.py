@@ -59,7 +59,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: RemoveRequest,
 ) -> Response[Any | Error]:
-    """Remove what is at a path in a sandbox; a link is removed, not followed.
+    """Remove a file, a link (not what it leads to) or a directory in a sandbox.
 
     Args:
         id (str):
@@ -91,7 +91,7 @@ def sync(
     client: AuthenticatedClient,
     body: RemoveRequest,
 ) -> Any | Error | None:
-    """Remove what is at a path in a sandbox; a link is removed, not followed.
+    """Remove a file, a link (not what it leads to) or a directory in a sandbox.
 
     Args:
         id (str):
@@ -118,7 +118,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: RemoveRequest,
 ) -> Response[Any | Error]:
-    """Remove what is at a path in a sandbox; a link is removed, not followed.
+    """Remove a file, a link (not what it leads to) or a directory in a sandbox.
 
     Args:
         id (str):
@@ -148,7 +148,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: RemoveRequest,
 ) -> Any | Error | None:
-    """Remove what is at a path in a sandbox; a link is removed, not followed.
+    """Remove a file, a link (not what it leads to) or a directory in a sandbox.
 
     Args:
         id (str):

@@ -63,7 +63,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Response[Error | StatResponse]:
-    """Tell what is at a path in a sandbox; a link is told of, not followed.
+    """Return what is at a path in a sandbox; of a link the link itself.
 
     Args:
         id (str):
@@ -95,7 +95,7 @@ def sync(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Error | StatResponse | None:
-    """Tell what is at a path in a sandbox; a link is told of, not followed.
+    """Return what is at a path in a sandbox; of a link the link itself.
 
     Args:
         id (str):
@@ -122,7 +122,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Response[Error | StatResponse]:
-    """Tell what is at a path in a sandbox; a link is told of, not followed.
+    """Return what is at a path in a sandbox; of a link the link itself.
 
     Args:
         id (str):
@@ -152,7 +152,7 @@ async def asyncio(
     client: AuthenticatedClient,
     path: str = "",
 ) -> Error | StatResponse | None:
-    """Tell what is at a path in a sandbox; a link is told of, not followed.
+    """Return what is at a path in a sandbox; of a link the link itself.
 
     Args:
         id (str):

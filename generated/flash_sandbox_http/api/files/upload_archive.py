@@ -66,7 +66,9 @@ def sync_detailed(
     body: File,
     path: str = "",
 ) -> Response[Any | Error]:
-    """Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+    """Unpack a tar archive into a directory of a sandbox, as it comes.
+
+     Over gRPC the first message alone says where.
 
     Args:
         id (str):
@@ -101,7 +103,9 @@ def sync(
     body: File,
     path: str = "",
 ) -> Any | Error | None:
-    """Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+    """Unpack a tar archive into a directory of a sandbox, as it comes.
+
+     Over gRPC the first message alone says where.
 
     Args:
         id (str):
@@ -131,7 +135,9 @@ async def asyncio_detailed(
     body: File,
     path: str = "",
 ) -> Response[Any | Error]:
-    """Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+    """Unpack a tar archive into a directory of a sandbox, as it comes.
+
+     Over gRPC the first message alone says where.
 
     Args:
         id (str):
@@ -164,7 +170,9 @@ async def asyncio(
     body: File,
     path: str = "",
 ) -> Any | Error | None:
-    """Unpack a tar archive into a directory of a sandbox. Over gRPC the first message alone says where.
+    """Unpack a tar archive into a directory of a sandbox, as it comes.
+
+     Over gRPC the first message alone says where.
 
     Args:
         id (str):

@@ -59,7 +59,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: WriteFileRequest,
 ) -> Response[Any | Error]:
-    """Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+    """Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
 
     Args:
         id (str):
@@ -91,7 +91,7 @@ def sync(
     client: AuthenticatedClient,
     body: WriteFileRequest,
 ) -> Any | Error | None:
-    """Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+    """Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
 
     Args:
         id (str):
@@ -118,7 +118,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: WriteFileRequest,
 ) -> Response[Any | Error]:
-    """Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+    """Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
 
     Args:
         id (str):
@@ -148,7 +148,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: WriteFileRequest,
 ) -> Any | Error | None:
-    """Write a file in a sandbox, all at once: what reads it meanwhile finds the old one or the new one.
+    """Write a file in a sandbox, at once: who reads it meanwhile reads the old content or the new one.
 
     Args:
         id (str):

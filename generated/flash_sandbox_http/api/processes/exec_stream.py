@@ -61,8 +61,10 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: ExecStreamRequest,
 ) -> Response[Error | File]:
-    """Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how
-    it ended.
+    """Run a command in a running sandbox and tell what it prints as it happens.
+
+     The last frame tells how the command ended. It ends with the stream. A reader that stops holds it
+    up.
 
     Args:
         id (str):
@@ -94,8 +96,10 @@ def sync(
     client: AuthenticatedClient,
     body: ExecStreamRequest,
 ) -> Error | File | None:
-    """Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how
-    it ended.
+    """Run a command in a running sandbox and tell what it prints as it happens.
+
+     The last frame tells how the command ended. It ends with the stream. A reader that stops holds it
+    up.
 
     Args:
         id (str):
@@ -122,8 +126,10 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: ExecStreamRequest,
 ) -> Response[Error | File]:
-    """Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how
-    it ended.
+    """Run a command in a running sandbox and tell what it prints as it happens.
+
+     The last frame tells how the command ended. It ends with the stream. A reader that stops holds it
+    up.
 
     Args:
         id (str):
@@ -153,8 +159,10 @@ async def asyncio(
     client: AuthenticatedClient,
     body: ExecStreamRequest,
 ) -> Error | File | None:
-    """Run a command in a running sandbox and tell what it prints as it happens; the last frame tells how
-    it ended.
+    """Run a command in a running sandbox and tell what it prints as it happens.
+
+     The last frame tells how the command ended. It ends with the stream. A reader that stops holds it
+    up.
 
     Args:
         id (str):

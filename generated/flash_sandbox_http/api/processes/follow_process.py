@@ -68,8 +68,9 @@ def sync_detailed(
     offset: int | Unset = 0,
     no_follow: bool | Unset = False,
 ) -> Response[Error | File]:
-    """Tell what is kept of a process's output and what it prints from then on; the last frame tells how it
-    ended.
+    """Tell what is kept of a process's output, and what it prints from then on until it ends.
+
+     The last frame tells how it ended.
 
     Args:
         id (str):
@@ -107,8 +108,9 @@ def sync(
     offset: int | Unset = 0,
     no_follow: bool | Unset = False,
 ) -> Error | File | None:
-    """Tell what is kept of a process's output and what it prints from then on; the last frame tells how it
-    ended.
+    """Tell what is kept of a process's output, and what it prints from then on until it ends.
+
+     The last frame tells how it ended.
 
     Args:
         id (str):
@@ -141,8 +143,9 @@ async def asyncio_detailed(
     offset: int | Unset = 0,
     no_follow: bool | Unset = False,
 ) -> Response[Error | File]:
-    """Tell what is kept of a process's output and what it prints from then on; the last frame tells how it
-    ended.
+    """Tell what is kept of a process's output, and what it prints from then on until it ends.
+
+     The last frame tells how it ended.
 
     Args:
         id (str):
@@ -178,8 +181,9 @@ async def asyncio(
     offset: int | Unset = 0,
     no_follow: bool | Unset = False,
 ) -> Error | File | None:
-    """Tell what is kept of a process's output and what it prints from then on; the last frame tells how it
-    ended.
+    """Tell what is kept of a process's output, and what it prints from then on until it ends.
+
+     The last frame tells how it ended.
 
     Args:
         id (str):

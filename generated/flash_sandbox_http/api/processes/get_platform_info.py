@@ -53,7 +53,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | GetPlatformInfoResponse]:
-    """Tell what the processes in a sandbox find themselves on.
+    """Return what the processes in a sandbox find themselves on: system, release, machine and more.
 
     Args:
         id (str):
@@ -82,7 +82,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | GetPlatformInfoResponse | None:
-    """Tell what the processes in a sandbox find themselves on.
+    """Return what the processes in a sandbox find themselves on: system, release, machine and more.
 
     Args:
         id (str):
@@ -106,7 +106,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | GetPlatformInfoResponse]:
-    """Tell what the processes in a sandbox find themselves on.
+    """Return what the processes in a sandbox find themselves on: system, release, machine and more.
 
     Args:
         id (str):
@@ -133,7 +133,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | GetPlatformInfoResponse | None:
-    """Tell what the processes in a sandbox find themselves on.
+    """Return what the processes in a sandbox find themselves on: system, release, machine and more.
 
     Args:
         id (str):

@@ -53,7 +53,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | ListProcessesResponse]:
-    """List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+    """Return the processes that exec_stream and start_process began in a sandbox, the oldest first.
 
     Args:
         id (str):
@@ -82,7 +82,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | ListProcessesResponse | None:
-    """List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+    """Return the processes that exec_stream and start_process began in a sandbox, the oldest first.
 
     Args:
         id (str):
@@ -106,7 +106,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | ListProcessesResponse]:
-    """List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+    """Return the processes that exec_stream and start_process began in a sandbox, the oldest first.
 
     Args:
         id (str):
@@ -133,7 +133,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | ListProcessesResponse | None:
-    """List the processes that exec_stream and start_process began in a sandbox, the oldest first.
+    """Return the processes that exec_stream and start_process began in a sandbox, the oldest first.
 
     Args:
         id (str):

@@ -63,7 +63,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: RunPythonRequest,
 ) -> Response[Error | RunPythonResponse]:
-    """Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
+    """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
 
     Args:
         id (str):
@@ -95,7 +95,7 @@ def sync(
     client: AuthenticatedClient,
     body: RunPythonRequest,
 ) -> Error | RunPythonResponse | None:
-    """Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
+    """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
 
     Args:
         id (str):
@@ -122,7 +122,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: RunPythonRequest,
 ) -> Response[Error | RunPythonResponse]:
-    """Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
+    """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
 
     Args:
         id (str):
@@ -152,7 +152,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: RunPythonRequest,
 ) -> Error | RunPythonResponse | None:
-    """Run Python code by the interpreter in a sandbox, and answer what it printed and how it ended.
+    """Run Python code by the interpreter in a sandbox, and return what it printed and how it ended.
 
     Args:
         id (str):

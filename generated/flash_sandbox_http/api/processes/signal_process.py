@@ -62,7 +62,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: SignalProcessRequest,
 ) -> Response[Any | Error]:
-    """Send a signal to a process. SIGKILL ends it with all that it started.
+    """Send a signal to the first process of a command; KILL ends it with all that it started.
 
     Args:
         id (str):
@@ -97,7 +97,7 @@ def sync(
     client: AuthenticatedClient,
     body: SignalProcessRequest,
 ) -> Any | Error | None:
-    """Send a signal to a process. SIGKILL ends it with all that it started.
+    """Send a signal to the first process of a command; KILL ends it with all that it started.
 
     Args:
         id (str):
@@ -127,7 +127,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: SignalProcessRequest,
 ) -> Response[Any | Error]:
-    """Send a signal to a process. SIGKILL ends it with all that it started.
+    """Send a signal to the first process of a command; KILL ends it with all that it started.
 
     Args:
         id (str):
@@ -160,7 +160,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: SignalProcessRequest,
 ) -> Any | Error | None:
-    """Send a signal to a process. SIGKILL ends it with all that it started.
+    """Send a signal to the first process of a command; KILL ends it with all that it started.
 
     Args:
         id (str):

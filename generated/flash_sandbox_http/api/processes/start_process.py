@@ -63,7 +63,9 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: StartProcessRequest,
 ) -> Response[Error | StartProcessResponse]:
-    """Start a command in a running sandbox that goes on by itself, and answer its ID.
+    """Start a command in a running sandbox that goes on by itself, and return its process ID.
+
+     It ends with the sandbox. The last MiB of its output is kept for wait_process and follow_process.
 
     Args:
         id (str):
@@ -95,7 +97,9 @@ def sync(
     client: AuthenticatedClient,
     body: StartProcessRequest,
 ) -> Error | StartProcessResponse | None:
-    """Start a command in a running sandbox that goes on by itself, and answer its ID.
+    """Start a command in a running sandbox that goes on by itself, and return its process ID.
+
+     It ends with the sandbox. The last MiB of its output is kept for wait_process and follow_process.
 
     Args:
         id (str):
@@ -122,7 +126,9 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: StartProcessRequest,
 ) -> Response[Error | StartProcessResponse]:
-    """Start a command in a running sandbox that goes on by itself, and answer its ID.
+    """Start a command in a running sandbox that goes on by itself, and return its process ID.
+
+     It ends with the sandbox. The last MiB of its output is kept for wait_process and follow_process.
 
     Args:
         id (str):
@@ -152,7 +158,9 @@ async def asyncio(
     client: AuthenticatedClient,
     body: StartProcessRequest,
 ) -> Error | StartProcessResponse | None:
-    """Start a command in a running sandbox that goes on by itself, and answer its ID.
+    """Start a command in a running sandbox that goes on by itself, and return its process ID.
+
+     It ends with the sandbox. The last MiB of its output is kept for wait_process and follow_process.
 
     Args:
         id (str):

@@ -56,7 +56,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | ExecResponse]:
-    """Wait until a process has ended, and answer what is kept of its output and how it ended.
+    """Wait until a process has ended, and return what is kept of its output and how it ended.
 
     Args:
         id (str):
@@ -88,7 +88,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | ExecResponse | None:
-    """Wait until a process has ended, and answer what is kept of its output and how it ended.
+    """Wait until a process has ended, and return what is kept of its output and how it ended.
 
     Args:
         id (str):
@@ -115,7 +115,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | ExecResponse]:
-    """Wait until a process has ended, and answer what is kept of its output and how it ended.
+    """Wait until a process has ended, and return what is kept of its output and how it ended.
 
     Args:
         id (str):
@@ -145,7 +145,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | ExecResponse | None:
-    """Wait until a process has ended, and answer what is kept of its output and how it ended.
+    """Wait until a process has ended, and return what is kept of its output and how it ended.
 
     Args:
         id (str):

@@ -62,7 +62,9 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: WriteStdinRequest,
 ) -> Response[Any | Error]:
-    """Send input to a process that was begun with keep_stdin, or the end of its input.
+    """Send input to a process, and return once it has read most of what was sent before.
+
+     It was begun with keep_stdin or a terminal.
 
     Args:
         id (str):
@@ -97,7 +99,9 @@ def sync(
     client: AuthenticatedClient,
     body: WriteStdinRequest,
 ) -> Any | Error | None:
-    """Send input to a process that was begun with keep_stdin, or the end of its input.
+    """Send input to a process, and return once it has read most of what was sent before.
+
+     It was begun with keep_stdin or a terminal.
 
     Args:
         id (str):
@@ -127,7 +131,9 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: WriteStdinRequest,
 ) -> Response[Any | Error]:
-    """Send input to a process that was begun with keep_stdin, or the end of its input.
+    """Send input to a process, and return once it has read most of what was sent before.
+
+     It was begun with keep_stdin or a terminal.
 
     Args:
         id (str):
@@ -160,7 +166,9 @@ async def asyncio(
     client: AuthenticatedClient,
     body: WriteStdinRequest,
 ) -> Any | Error | None:
-    """Send input to a process that was begun with keep_stdin, or the end of its input.
+    """Send input to a process, and return once it has read most of what was sent before.
+
+     It was begun with keep_stdin or a terminal.
 
     Args:
         id (str):

@@ -63,7 +63,9 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: ExecRequest,
 ) -> Response[Error | ExecResponse]:
-    """Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
+    """Run a command in a running sandbox and return what it printed and how it ended.
+
+     It is confined as the main process of the sandbox is.
 
     Args:
         id (str):
@@ -95,7 +97,9 @@ def sync(
     client: AuthenticatedClient,
     body: ExecRequest,
 ) -> Error | ExecResponse | None:
-    """Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
+    """Run a command in a running sandbox and return what it printed and how it ended.
+
+     It is confined as the main process of the sandbox is.
 
     Args:
         id (str):
@@ -122,7 +126,9 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: ExecRequest,
 ) -> Response[Error | ExecResponse]:
-    """Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
+    """Run a command in a running sandbox and return what it printed and how it ended.
+
+     It is confined as the main process of the sandbox is.
 
     Args:
         id (str):
@@ -152,7 +158,9 @@ async def asyncio(
     client: AuthenticatedClient,
     body: ExecRequest,
 ) -> Error | ExecResponse | None:
-    """Run a command in a running sandbox, confined as its main process is, and answer once it has ended.
+    """Run a command in a running sandbox and return what it printed and how it ended.
+
+     It is confined as the main process of the sandbox is.
 
     Args:
         id (str):

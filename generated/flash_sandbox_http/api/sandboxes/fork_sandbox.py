@@ -63,7 +63,10 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: ForkRequest,
 ) -> Response[Error | ForkResponse]:
-    """Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+    """Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
+
+     All are started, or none. The sandbox itself goes on as it was. Of a gvisor sandbox, copies also
+    have the memory and the processes; of others the main process starts anew.
 
     Args:
         id (str):
@@ -95,7 +98,10 @@ def sync(
     client: AuthenticatedClient,
     body: ForkRequest,
 ) -> Error | ForkResponse | None:
-    """Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+    """Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
+
+     All are started, or none. The sandbox itself goes on as it was. Of a gvisor sandbox, copies also
+    have the memory and the processes; of others the main process starts anew.
 
     Args:
         id (str):
@@ -122,7 +128,10 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: ForkRequest,
 ) -> Response[Error | ForkResponse]:
-    """Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+    """Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
+
+     All are started, or none. The sandbox itself goes on as it was. Of a gvisor sandbox, copies also
+    have the memory and the processes; of others the main process starts anew.
 
     Args:
         id (str):
@@ -152,7 +161,10 @@ async def asyncio(
     client: AuthenticatedClient,
     body: ForkRequest,
 ) -> Error | ForkResponse | None:
-    """Start copies of a sandbox, all or none, with its files, limits and labels. It goes on as it was.
+    """Start copies of a sandbox with its files, limits, variables and labels, and return their IDs.
+
+     All are started, or none. The sandbox itself goes on as it was. Of a gvisor sandbox, copies also
+    have the memory and the processes; of others the main process starts anew.
 
     Args:
         id (str):

@@ -53,7 +53,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | GetInfoResponse]:
-    """Tell what is known of a sandbox.
+    """Return what is known of a sandbox: its image, limits, labels, and when it expires.
 
     Args:
         id (str):
@@ -82,7 +82,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | GetInfoResponse | None:
-    """Tell what is known of a sandbox.
+    """Return what is known of a sandbox: its image, limits, labels, and when it expires.
 
     Args:
         id (str):
@@ -106,7 +106,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | GetInfoResponse]:
-    """Tell what is known of a sandbox.
+    """Return what is known of a sandbox: its image, limits, labels, and when it expires.
 
     Args:
         id (str):
@@ -133,7 +133,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | GetInfoResponse | None:
-    """Tell what is known of a sandbox.
+    """Return what is known of a sandbox: its image, limits, labels, and when it expires.
 
     Args:
         id (str):

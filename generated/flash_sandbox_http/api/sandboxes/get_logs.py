@@ -53,7 +53,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | GetLogsResponse]:
-    """Answer the last of what the main process of a sandbox has printed.
+    """Return the last of what the main process of a sandbox has printed.
 
     Args:
         id (str):
@@ -82,7 +82,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | GetLogsResponse | None:
-    """Answer the last of what the main process of a sandbox has printed.
+    """Return the last of what the main process of a sandbox has printed.
 
     Args:
         id (str):
@@ -106,7 +106,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | GetLogsResponse]:
-    """Answer the last of what the main process of a sandbox has printed.
+    """Return the last of what the main process of a sandbox has printed.
 
     Args:
         id (str):
@@ -133,7 +133,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | GetLogsResponse | None:
-    """Answer the last of what the main process of a sandbox has printed.
+    """Return the last of what the main process of a sandbox has printed.
 
     Args:
         id (str):

@@ -53,7 +53,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | MetricsResponse]:
-    """Measure what a sandbox uses at this moment.
+    """Return what a sandbox uses at this moment.
 
     Args:
         id (str):
@@ -82,7 +82,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | MetricsResponse | None:
-    """Measure what a sandbox uses at this moment.
+    """Return what a sandbox uses at this moment.
 
     Args:
         id (str):
@@ -106,7 +106,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | MetricsResponse]:
-    """Measure what a sandbox uses at this moment.
+    """Return what a sandbox uses at this moment.
 
     Args:
         id (str):
@@ -133,7 +133,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | MetricsResponse | None:
-    """Measure what a sandbox uses at this moment.
+    """Return what a sandbox uses at this moment.
 
     Args:
         id (str):

@@ -67,7 +67,7 @@ def sync_detailed(
     since_ms: int | Unset = 0,
     max_points: int | Unset = 0,
 ) -> Response[Error | GetMetricsHistoryResponse]:
-    """Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+    """Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
 
      A sandbox that was asked about in the last minute is sampled every 5 seconds. All others together
     are sampled 5 times a second at most, each every 5 seconds at most, so that many idle ones take less
@@ -108,7 +108,7 @@ def sync(
     since_ms: int | Unset = 0,
     max_points: int | Unset = 0,
 ) -> Error | GetMetricsHistoryResponse | None:
-    """Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+    """Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
 
      A sandbox that was asked about in the last minute is sampled every 5 seconds. All others together
     are sampled 5 times a second at most, each every 5 seconds at most, so that many idle ones take less
@@ -144,7 +144,7 @@ async def asyncio_detailed(
     since_ms: int | Unset = 0,
     max_points: int | Unset = 0,
 ) -> Response[Error | GetMetricsHistoryResponse]:
-    """Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+    """Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
 
      A sandbox that was asked about in the last minute is sampled every 5 seconds. All others together
     are sampled 5 times a second at most, each every 5 seconds at most, so that many idle ones take less
@@ -183,7 +183,7 @@ async def asyncio(
     since_ms: int | Unset = 0,
     max_points: int | Unset = 0,
 ) -> Error | GetMetricsHistoryResponse | None:
-    """Tell what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
+    """Return what a sandbox has used in the last hour, as the orchestrator sampled it, the oldest first.
 
      A sandbox that was asked about in the last minute is sampled every 5 seconds. All others together
     are sampled 5 times a second at most, each every 5 seconds at most, so that many idle ones take less

@@ -53,7 +53,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | StatusResponse]:
-    """Tell the state of a sandbox.
+    """Return the state of a sandbox: creating, running, paused, stopped or error.
 
     Args:
         id (str):
@@ -82,7 +82,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | StatusResponse | None:
-    """Tell the state of a sandbox.
+    """Return the state of a sandbox: creating, running, paused, stopped or error.
 
     Args:
         id (str):
@@ -106,7 +106,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | StatusResponse]:
-    """Tell the state of a sandbox.
+    """Return the state of a sandbox: creating, running, paused, stopped or error.
 
     Args:
         id (str):
@@ -133,7 +133,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | StatusResponse | None:
-    """Tell the state of a sandbox.
+    """Return the state of a sandbox: creating, running, paused, stopped or error.
 
     Args:
         id (str):

@@ -63,7 +63,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: KeepAliveRequest,
 ) -> Response[Error | KeepAliveResponse]:
-    """Have a sandbox expire so many seconds from now, in place of when it would have.
+    """Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
 
     Args:
         id (str):
@@ -95,7 +95,7 @@ def sync(
     client: AuthenticatedClient,
     body: KeepAliveRequest,
 ) -> Error | KeepAliveResponse | None:
-    """Have a sandbox expire so many seconds from now, in place of when it would have.
+    """Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
 
     Args:
         id (str):
@@ -122,7 +122,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: KeepAliveRequest,
 ) -> Response[Error | KeepAliveResponse]:
-    """Have a sandbox expire so many seconds from now, in place of when it would have.
+    """Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
 
     Args:
         id (str):
@@ -152,7 +152,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: KeepAliveRequest,
 ) -> Error | KeepAliveResponse | None:
-    """Have a sandbox expire so many seconds from now, in place of when it would have.
+    """Have a sandbox expire so many seconds from now, and return when, in seconds of Unix time.
 
     Args:
         id (str):

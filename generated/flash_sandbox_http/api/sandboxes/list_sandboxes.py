@@ -78,7 +78,7 @@ def sync_detailed(
     page_size: int | Unset = 0,
     page_token: str | Unset = "",
 ) -> Response[Error | ListSandboxesResponse]:
-    """List sandboxes, the oldest first, page by page.
+    """Return a page of the sandboxes that there are, the oldest first.
 
     Args:
         status (str | Unset):  Default: ''.
@@ -119,7 +119,7 @@ def sync(
     page_size: int | Unset = 0,
     page_token: str | Unset = "",
 ) -> Error | ListSandboxesResponse | None:
-    """List sandboxes, the oldest first, page by page.
+    """Return a page of the sandboxes that there are, the oldest first.
 
     Args:
         status (str | Unset):  Default: ''.
@@ -155,7 +155,7 @@ async def asyncio_detailed(
     page_size: int | Unset = 0,
     page_token: str | Unset = "",
 ) -> Response[Error | ListSandboxesResponse]:
-    """List sandboxes, the oldest first, page by page.
+    """Return a page of the sandboxes that there are, the oldest first.
 
     Args:
         status (str | Unset):  Default: ''.
@@ -194,7 +194,7 @@ async def asyncio(
     page_size: int | Unset = 0,
     page_token: str | Unset = "",
 ) -> Error | ListSandboxesResponse | None:
-    """List sandboxes, the oldest first, page by page.
+    """Return a page of the sandboxes that there are, the oldest first.
 
     Args:
         status (str | Unset):  Default: ''.

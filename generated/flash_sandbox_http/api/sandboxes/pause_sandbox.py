@@ -49,7 +49,9 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Any | Error]:
-    """Freeze every process of a running sandbox; its memory stays as it is.
+    """Freeze every process of a running sandbox; resume_sandbox lets them run on.
+
+     Its memory stays as it is, and so does the time at which it expires.
 
     Args:
         id (str):
@@ -78,7 +80,9 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Any | Error | None:
-    """Freeze every process of a running sandbox; its memory stays as it is.
+    """Freeze every process of a running sandbox; resume_sandbox lets them run on.
+
+     Its memory stays as it is, and so does the time at which it expires.
 
     Args:
         id (str):
@@ -102,7 +106,9 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Any | Error]:
-    """Freeze every process of a running sandbox; its memory stays as it is.
+    """Freeze every process of a running sandbox; resume_sandbox lets them run on.
+
+     Its memory stays as it is, and so does the time at which it expires.
 
     Args:
         id (str):
@@ -129,7 +135,9 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Any | Error | None:
-    """Freeze every process of a running sandbox; its memory stays as it is.
+    """Freeze every process of a running sandbox; resume_sandbox lets them run on.
+
+     Its memory stays as it is, and so does the time at which it expires.
 
     Args:
         id (str):

@@ -53,7 +53,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | SnapshotResponse]:
-    """Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
+    """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
     Args:
         id (str):
@@ -82,7 +82,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | SnapshotResponse | None:
-    """Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
+    """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
     Args:
         id (str):
@@ -106,7 +106,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | SnapshotResponse]:
-    """Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
+    """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
     Args:
         id (str):
@@ -133,7 +133,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | SnapshotResponse | None:
-    """Freeze a sandbox and write what it holds to a snapshot in the orchestrator's store. It stays paused.
+    """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
     Args:
         id (str):

@@ -58,7 +58,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: StartRequest,
 ) -> Response[Error | StartResponse]:
-    """Start a sandbox and answer its ID once its main process runs.
+    """Start a sandbox and return its ID once its main process runs.
 
     Args:
         body (StartRequest):
@@ -87,7 +87,7 @@ def sync(
     client: AuthenticatedClient,
     body: StartRequest,
 ) -> Error | StartResponse | None:
-    """Start a sandbox and answer its ID once its main process runs.
+    """Start a sandbox and return its ID once its main process runs.
 
     Args:
         body (StartRequest):
@@ -111,7 +111,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: StartRequest,
 ) -> Response[Error | StartResponse]:
-    """Start a sandbox and answer its ID once its main process runs.
+    """Start a sandbox and return its ID once its main process runs.
 
     Args:
         body (StartRequest):
@@ -138,7 +138,7 @@ async def asyncio(
     client: AuthenticatedClient,
     body: StartRequest,
 ) -> Error | StartResponse | None:
-    """Start a sandbox and answer its ID once its main process runs.
+    """Start a sandbox and return its ID once its main process runs.
 
     Args:
         body (StartRequest):

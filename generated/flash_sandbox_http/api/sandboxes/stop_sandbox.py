@@ -59,7 +59,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     cleanup: bool | Unset = True,
 ) -> Response[Any | Error]:
-    """Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
+    """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
 
     Args:
         id (str):
@@ -91,7 +91,7 @@ def sync(
     client: AuthenticatedClient,
     cleanup: bool | Unset = True,
 ) -> Any | Error | None:
-    """Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
+    """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
 
     Args:
         id (str):
@@ -118,7 +118,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     cleanup: bool | Unset = True,
 ) -> Response[Any | Error]:
-    """Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
+    """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
 
     Args:
         id (str):
@@ -148,7 +148,7 @@ async def asyncio(
     client: AuthenticatedClient,
     cleanup: bool | Unset = True,
 ) -> Any | Error | None:
-    """Stop a sandbox, end all of its processes and remove what it held. Its ID is unknown afterwards.
+    """Stop a sandbox, end all of its processes and remove what it held; its ID is unknown afterwards.
 
     Args:
         id (str):

@@ -56,7 +56,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     token: str | Unset = "",
 ) -> Response[Error | File]:
-    """Tell what happens to sandboxes, as it happens.
+    """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
 
     Args:
         token (str | Unset):  Default: ''.
@@ -85,7 +85,7 @@ def sync(
     client: AuthenticatedClient,
     token: str | Unset = "",
 ) -> Error | File | None:
-    """Tell what happens to sandboxes, as it happens.
+    """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
 
     Args:
         token (str | Unset):  Default: ''.
@@ -109,7 +109,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     token: str | Unset = "",
 ) -> Response[Error | File]:
-    """Tell what happens to sandboxes, as it happens.
+    """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
 
     Args:
         token (str | Unset):  Default: ''.
@@ -136,7 +136,7 @@ async def asyncio(
     client: AuthenticatedClient,
     token: str | Unset = "",
 ) -> Error | File | None:
-    """Tell what happens to sandboxes, as it happens.
+    """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
 
     Args:
         token (str | Unset):  Default: ''.

@@ -47,7 +47,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | ListSnapshotsResponse]:
-    """List the snapshots in the orchestrator's store, the oldest first.
+    """Return what is known of each snapshot in the orchestrator's store, the oldest first.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -70,7 +70,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Error | ListSnapshotsResponse | None:
-    """List the snapshots in the orchestrator's store, the oldest first.
+    """Return what is known of each snapshot in the orchestrator's store, the oldest first.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -89,7 +89,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Error | ListSnapshotsResponse]:
-    """List the snapshots in the orchestrator's store, the oldest first.
+    """Return what is known of each snapshot in the orchestrator's store, the oldest first.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -110,7 +110,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Error | ListSnapshotsResponse | None:
-    """List the snapshots in the orchestrator's store, the oldest first.
+    """Return what is known of each snapshot in the orchestrator's store, the oldest first.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -1,0 +1,126 @@
+"""How a field of a request becomes a parameter of a client's method: its type, default and description."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from .attributes import PAIR, attribute
+from .vocabulary import Field, Operation, Vocabulary
+
+__all__ = ["Parameter", "parameters"]
+
+_NAMES: Final = {"id": "sandbox_id", "timeout_ms": "limit"}
+_LIMIT: Final = "Seconds that it may take; then it is ended with all that it started. None for any time."
+# What the zero value stands for, None does in Python, unless that is a number.
+_ZERO: Final = re.compile(r"(?<=\. )(?:0|Empty)(?= [a-z])")
+_NUMBER: Final = re.compile(r" 0 is (?:the default of )?(octal )?(\d+)\.$")
+# What else than the field's own type a parameter takes, by the field's type or check.
+_WIDER: Final = {
+    "pairs": ("Mapping[str, str] | Sequence[str]", "Or a mapping of names to values."),
+    "program": ("Sequence[str] | str", "A text is run by ``/bin/sh``."),
+    "signal_number": ("int | str", "Or its name, such as ``TERM`` or ``SIGTERM``."),
+    "bytes": ("bytes | str", "A text is sent as UTF-8."),
+    "repeated": ("Sequence[str]", ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a method.
+
+    Attributes:
+        name: Its name.
+        annotation: Its type, as source.
+        default: Its default, as source; empty where there is none.
+        positional: Whether it may be given by its position.
+        doc: Its description.
+        field: The field that it becomes.
+        value: What the field is given, as source.
+        left_out: Whether the field is left out where it is None.
+    """
+
+    name: str
+    annotation: str
+    default: str
+    positional: bool
+    doc: str
+    field: str
+    value: str
+    left_out: bool
+
+    @property
+    def source(self) -> str:
+        """The parameter in a signature."""
+        return f"{self.name}: {self.annotation}" + (f" = {self.default}" if self.default else "")
+
+
+def parameters(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> list[Parameter]:
+    """Return what a client's method takes for an operation, but for the time-out.
+
+    Args:
+        http: The operation as HTTP's spec describes it.
+        grpc: The same as gRPC's does, whose order of the fields holds.
+        vocabulary: Where HTTP's spec describes words and messages.
+
+    Raises:
+        SpecError: There is no rule for a field.
+    """
+    fields = [http.request.fields[name] for name in grpc.request.fields if name in http.request.fields]
+    found = [_parameter(field, vocabulary) for field in fields if field.schema]
+    # Without a default first, then by position; the limit goes beside the time-out.
+    return sorted(found, key=lambda one: (bool(one.default), not one.positional, one.name == "limit"))
+
+
+def _parameter(field: Field, vocabulary: Vocabulary) -> Parameter:
+    name = field.schema.get("x-argument") or _NAMES.get(field.name, field.name)
+    if field.name == "timeout_ms":
+        value = f"milliseconds_of({name})"
+        return Parameter(name, "float | None", "None", False, _LIMIT, field.name, value, False)
+    if field.name.endswith("_ms"):
+        # A moment.
+        name = field.name.removesuffix("_ms")
+        value = f"milliseconds({name!r}, 0 if {name} is None else {name})"
+        doc = _doc(field, "None").replace(" milliseconds ", " seconds ")
+        return Parameter(name, "float | None", "None", False, doc, field.name, value, False)
+    if field.opposite:
+        name, doc = field.opposite
+        return Parameter(name, "bool", "True", False, doc, field.name, f"not {name}", False)
+    annotation, more = _type(field, vocabulary)
+    default = _default(field)
+    return Parameter(
+        name=name,
+        annotation=f"{annotation} | None" if default == "None" else annotation,
+        default=default,
+        positional=field.required or bool({"x-default", "x-positional"} & field.schema.keys()),
+        doc=" ".join(filter(None, (_doc(field, default), more))),
+        field=field.name,
+        # The model makes its own type of it.
+        value=f'cast("Any", {name})' if more and default != "None" else name,
+        left_out=default == "None",
+    )
+
+
+def _type(field: Field, vocabulary: Vocabulary) -> tuple[str, str]:
+    """Return the type of a parameter, and what is to say of it besides the field's description."""
+    kind = field.schema.get("x-check", field.type)
+    if field.repeated and kind not in _WIDER:
+        kind = "pairs" if field.schema["items"].get("pattern") == PAIR else "repeated"
+    return _WIDER.get(kind) or (attribute(field, True, vocabulary).annotation, "")
+
+
+def _default(field: Field) -> str:
+    if "x-default" in field.schema:
+        default = field.schema["x-default"]
+        return repr(default.encode() if field.type == "bytes" else default)
+    if field.required:
+        return ""
+    number = _NUMBER.search(field.doc)
+    if number:
+        return ("0o" if number[1] else "") + number[2]
+    return "False" if field.type == "bool" else "None"
+
+
+def _doc(field: Field, default: str) -> str:
+    return _ZERO.sub("None", field.doc) if default == "None" else _NUMBER.sub("", field.doc)
