@@ -93,3 +93,29 @@ def test_an_answer_that_an_interrupt_loses_gives_its_connection_back(
                 with pytest.raises(KeyboardInterrupt):
                     client.list_sandboxes()
         client.list_sandboxes()
+
+
+def test_an_answer_that_is_forgotten_late_closes_no_connection_of_another_call(
+    orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[object] = []
+    closed: list[bool] = []
+    made = httpx.Response.__init__
+    sent = httpcore.HTTPConnection.handle_request
+
+    def keep(response: httpx.Response, *args: Any, **options: Any) -> None:
+        kept.append(options.get("stream"))
+        made(response, *args, **options)
+
+    def forget_and_send(connection: httpcore.HTTPConnection, request: httpcore.Request) -> httpcore.Response:
+        kept.clear()
+        closed.append(connection.is_closed())
+        return sent(connection, request)
+
+    with HTTPClient(address=orchestrator.http_address) as client:
+        monkeypatch.setattr(httpx.Response, "__init__", keep)
+        client.list_sandboxes()
+        assert kept
+        monkeypatch.setattr(httpcore.HTTPConnection, "handle_request", forget_and_send)
+        client.list_sandboxes()
+    assert closed == [False]

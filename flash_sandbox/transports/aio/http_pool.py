@@ -136,10 +136,13 @@ class _AsyncBody(httpx.AsyncByteStream):
         self._response = response
         self._pool = pool
         self._connection = connection
+        self._is_closed = False
 
     def __del__(self) -> None:
         # An interrupt may come between the beginning of the answer and the moment when httpx sees to its end.
-        self._pool.forget(self._connection)
+        # Once it has been given back, another call may have the connection.
+        if not self._is_closed:
+            self._pool.forget(self._connection)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -149,7 +152,7 @@ class _AsyncBody(httpx.AsyncByteStream):
             raise _as_httpx(failure) from failure
 
     async def aclose(self) -> None:
-        sound = False
+        sound, self._is_closed = False, True
         try:
             await self._response.aclose()
             sound = True

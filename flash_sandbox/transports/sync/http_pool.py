@@ -137,10 +137,13 @@ class _Body(httpx.SyncByteStream):
         self._response = response
         self._pool = pool
         self._connection = connection
+        self._is_closed = False
 
     def __del__(self) -> None:
         # An interrupt may come between the beginning of the answer and the moment when httpx sees to its end.
-        self._pool.forget(self._connection)
+        # Once it has been given back, another call may have the connection.
+        if not self._is_closed:
+            self._pool.forget(self._connection)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -150,7 +153,7 @@ class _Body(httpx.SyncByteStream):
             raise _as_httpx(failure) from failure
 
     def close(self) -> None:
-        sound = False
+        sound, self._is_closed = False, True
         try:
             self._response.close()
             sound = True
