@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from itertools import count
@@ -109,6 +110,7 @@ def test_an_answer_that_is_forgotten_late_closes_no_connection_of_another_call(
 
     def forget_and_send(connection: httpcore.HTTPConnection, request: httpcore.Request) -> httpcore.Response:
         kept.clear()
+        gc.collect()
         closed.append(connection.is_closed())
         return sent(connection, request)
 
