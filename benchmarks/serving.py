@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from flash_sandbox.orchestrator.linux.cgroups import CgroupError, find_hierarchy
@@ -40,25 +41,23 @@ def limits() -> str:
 
 
 @contextmanager
-def serving(*arguments: str, docker_host: str | None = None) -> Iterator[Serving]:
-    """Serve on free ports with a state directory of its own.
+def serving(
+    *arguments: str, docker_host: str | None = None, state_dir: Path | None = None
+) -> Iterator[Serving]:
+    """Serve on free ports.
 
     Args:
         arguments: More of them for ``flash-sandbox serve``.
         docker_host: The Docker Engine to use; this host's, if it has one, is not the benchmarks' to use.
+        state_dir: A state directory to leave, with the sandboxes that go on; None for a new one, of which
+            nothing stays.
     """
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "flash_sandbox.cli", "serve", "--limits", limits()]
-        command += [
-            "--http-port",
-            "0",
-            "--grpc-port",
-            "0",
-            "--state-dir",
-            directory,
-            "--end-sandboxes",
-            *arguments,
-        ]
+        command += ["--http-port", "0", "--grpc-port", "0", *arguments]
+        command += (
+            ["--state-dir", str(state_dir)] if state_dir else ["--state-dir", directory, "--end-sandboxes"]
+        )
         environment = os.environ | {"DOCKER_HOST": docker_host or "unix:///nowhere/docker.sock"}
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

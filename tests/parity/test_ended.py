@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +114,27 @@ def test_it_is_told_of_for_as_long_as_the_operator_says(
         for call in (client.get_info, client.get_logs):
             with pytest.raises(SandboxNotFoundError):
                 call(one)
+
+
+def test_one_whose_end_is_not_on_the_disk_yet(
+    connect: Connect, kind: str, limits: Limits, tmp_path: Path
+) -> None:
+    with running_orchestrator(limits=limits, state_dir=tmp_path / "state") as orchestrator:
+        client = connect(orchestrator.http_address if "HTTP" in kind else orchestrator.grpc_address)
+        ids = [
+            client.start_sandbox(memory_mb=64, command=["sh", "-c", "echo printed; exit 3"]) for _ in range(3)
+        ]
+        for one in ids:
+            wait_for(client, one, "stopped")
+        client.stop_sandbox(ids[0])
+        with closing(sqlite3.connect(tmp_path / "state" / "state.db", isolation_level=None)) as database:
+            # Nobody else writes until that ends.
+            database.execute("BEGIN IMMEDIATE")
+            client.stop_sandbox(ids[1])
+            assert (client.get_info(ids[1]).status, client.get_info(ids[1]).exit_code) == ("ended", 3)
+            assert client.get_logs(ids[1]).output == b"printed\n"
+            assert [info.id for info in client.sandboxes(status="ended")] == ids[:2]
+            (first,) = client.list_sandboxes(status="ended", page_size=1).sandboxes
+            assert first.id == ids[0]
+        client.stop_sandbox(ids[2])
+        assert [info.id for info in client.sandboxes(status="ended")] == ids

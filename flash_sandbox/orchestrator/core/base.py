@@ -117,7 +117,10 @@ class ServiceCore:
         sandbox.end(cause)
         if cause in ("expired", "idle"):
             sandbox.tell(cause)
-        await sandbox.told("removed", "", rows.ended(sandbox))
+        written = sandbox.tell("removed", "", rows.ended(sandbox))
+        self.ended.add(sandbox, written)
+        if sandbox.runtime.capabilities.outlives:
+            await written
 
     async def _note(self, sandbox: Sandbox, *statements: Statement) -> None:
         """Note what the next orchestrator must know of a sandbox, if it can outlive this one."""

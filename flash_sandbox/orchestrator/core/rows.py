@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ...errors import SandboxError
-from ...models import GetLogsResult, StartRequest
+from ...models import GetLogsResult, SandboxInfo, StartRequest
 from ..guest.guest import Defaults
 from ..runtimes.base import Created, Kept
 from ..state.database import Database, Statement
@@ -18,7 +18,19 @@ from ..state.directory import StateDirError
 if TYPE_CHECKING:
     from .sandboxes import Sandbox
 
-__all__ = ["REMOVING", "Row", "added", "changed", "ended", "log", "read", "removed", "removing", "started"]
+__all__ = [
+    "REMOVING",
+    "Row",
+    "added",
+    "changed",
+    "ended",
+    "ended_info",
+    "log",
+    "read",
+    "removed",
+    "removing",
+    "started",
+]
 
 REMOVING: Final = "removing"
 """State of a sandbox whose removal has begun."""
@@ -142,12 +154,17 @@ def removing(sandbox_id: str) -> Statement:
 
 def ended(sandbox: Sandbox) -> Statement:
     """Return what notes that a sandbox has been removed, with what is told of it for a while."""
-    kept, info = sandbox.log, replace(sandbox.info(), status="ended")
+    kept = sandbox.log
     return (
         "UPDATE sandboxes SET state = 'ended', idempotency_key = '', created = NULL, ended_at = ?, info = ?, "
         "log = ?, log_dropped = ? WHERE id = ?",
-        (time.time(), json.dumps(asdict(info)), kept.output, kept.dropped, sandbox.id),
+        (time.time(), json.dumps(asdict(ended_info(sandbox))), kept.output, kept.dropped, sandbox.id),
     )
+
+
+def ended_info(sandbox: Sandbox) -> SandboxInfo:
+    """Return what is told of a sandbox that has been removed."""
+    return replace(sandbox.info(), status="ended")
 
 
 def removed(sandbox_id: str) -> Statement:
