@@ -15,6 +15,7 @@ from typing import Final, Self, TypedDict, Unpack
 
 from ..models import Network
 from .core.admission import Admission
+from .core.json_manifests import move_json_manifests
 from .core.json_records import move_json_records
 from .core.service import KEEP_ENDED_SECONDS, SandboxService
 from .core.snapshot_expiry import expiring_snapshots
@@ -30,6 +31,7 @@ from .doors.request_log import LogFormat, RequestLog
 from .runtimes.base import Runtime
 from .runtimes.catalogue import Limits, all_runtimes
 from .runtimes.egress import Egress
+from .snapshots.store import Snapshots
 from .state.database import Database
 from .state.directory import state_directory
 
@@ -193,8 +195,11 @@ class Orchestrator:
             database = Database(self.state_dir if is_kept else None, event=self._log.event)
             stack.callback(database.close)
             await move_json_records(self.state_dir, database)
+            snapshots = Snapshots(self.state_dir / "snapshots", database)
+            await move_json_manifests(snapshots, database)
             service = SandboxService(
-                self._runtimes(self.state_dir),
+                self._runtimes(self.state_dir, snapshots),
+                snapshots,
                 admission,
                 database,
                 self._keep_ended,
@@ -221,7 +226,7 @@ class Orchestrator:
         """Stop: give calls in flight a short grace, end every sandbox, remove files. Twice does no more."""
         await self._stack.aclose()
 
-    def _runtimes(self, state_dir: Path) -> dict[str, Runtime]:
+    def _runtimes(self, state_dir: Path, snapshots: Snapshots) -> dict[str, Runtime]:
         return all_runtimes(
             state_dir,
             limits=self._limits,
@@ -230,6 +235,7 @@ class Orchestrator:
             image_store=self._image_store,
             image_store_bytes=self._image_store_bytes,
             egress=Egress.parse(*self._networks),
+            snapshots=snapshots,
             firecracker_runtime=self._firecracker_runtime,
             event=self._log.event,
         )

@@ -18,6 +18,8 @@ from test_serve import cgroups_named
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
+from flash_sandbox.orchestrator.state.database import Database
 
 # How long what an orchestrator has left may live.
 DEATH_SECONDS = 2.0
@@ -37,12 +39,13 @@ POINTS = [
     # The command.
     "after guest.guest Guest._begin 1",
     "before runtimes.bubblewrap.runtime BubblewrapRuntime.pause 1",
-    # The snapshot: frozen, packing, packed, its manifest being written, complete.
+    # The snapshot: frozen, packing, packed, without its row, complete.
     "after runtimes.bubblewrap.runtime BubblewrapRuntime.pause 1",
     "before archives.layers _Packer.add 2",
     "after archives.layers pack_layer 1",
-    "before snapshots.store os.fsync 4",
-    "after snapshots.store Snapshots.write 1",
+    "before snapshots.files _sync 1",
+    "before snapshots.store Snapshots.add 1",
+    "after snapshots.store Snapshots.add 1",
     # The start from it.
     "after runtimes.bubblewrap.runtime BubblewrapRuntime.resume 1",
     "before archives.extraction Extraction.finish 2",
@@ -54,9 +57,10 @@ POINTS = [
     "after runtimes.bubblewrap.launcher_client LauncherClient.forget 1",
     "after state.trash Trash.throw_away 1",
     "after runtimes.bubblewrap.runtime BubblewrapRuntime.stop 1",
-    # The removal of the snapshot: without its manifest, and all of it.
-    "before snapshots.store Snapshots._remove_unread 2",
-    "after runtimes.bubblewrap.runtime BubblewrapRuntime.remove_snapshot 1",
+    # The removal of the snapshot: without its row, without its unpacked layer, and all of it.
+    "before runtimes.bubblewrap.runtime BubblewrapRuntime.forget_snapshot 1",
+    "before snapshots.files SnapshotFiles.remove 1",
+    "after snapshots.store Snapshots.remove 1",
     "end",
 ]
 
@@ -75,13 +79,17 @@ def state_dir(tmp_path: Path, need) -> Path:
 
 
 @asynccontextmanager
-async def next_runtime(state_dir: Path, limits: Limits) -> AsyncIterator[BubblewrapRuntime]:
-    runtime = BubblewrapRuntime(state_dir, limits=limits)
+async def next_runtime(state_dir: Path, limits: Limits) -> AsyncIterator[tuple[BubblewrapRuntime, Snapshots]]:
+    database = Database(state_dir)
+    snapshots = Snapshots(state_dir / "snapshots", database)
+    await snapshots.open()
+    runtime = BubblewrapRuntime(state_dir, limits=limits, snapshots=snapshots)
     await runtime.open()
     try:
-        yield runtime
+        yield runtime, snapshots
     finally:
         await runtime.close()
+        database.close()
 
 
 def processes_of(name: str, state_dir: Path) -> list[str]:
@@ -115,13 +123,13 @@ async def test_a_kill_at_any_point_leaves_nothing_but_what_was_acknowledged(
         "the sandboxes and the launcher to end",
         DEATH_SECONDS,
     )
-    async with next_runtime(state_dir, limits) as runtime:
+    async with next_runtime(state_dir, limits) as (runtime, snapshots):
         assert_clean(state_dir, name)
-        await assert_kept(runtime, told)
+        await assert_kept(runtime, snapshots, told)
         await begin(runtime, "other", StartRequest(image=image))
         assert (await run_in(runtime, "other", "cat", "/etc/motd")).stdout == "intact"
         assert names_below(state_dir / "sandboxes") == {"other"}
-    assert names_below(state_dir) == {"images", "rootfs", "snapshots"}
+    assert names_below(state_dir) == {"images", "rootfs", "snapshots", "state.db"}
 
 
 def assert_clean(state_dir: Path, name: str) -> None:
@@ -131,17 +139,15 @@ def assert_clean(state_dir: Path, name: str) -> None:
     assert str(state_dir) not in Path("/proc/self/mountinfo").read_text()
     assert not list((state_dir / "images").rglob("*.partial"))
     assert not any((state_dir / "images" / "trees" / "trash").iterdir())
-    snapshots = names_below(state_dir / "snapshots") - {"key"}
-    whole = {snapshot for snapshot in snapshots if snapshot.endswith(".tar")}
-    assert snapshots == whole | {f"{snapshot}.json" for snapshot in whole}
 
 
-async def assert_kept(runtime: BubblewrapRuntime, told: Told) -> None:
+async def assert_kept(runtime: BubblewrapRuntime, snapshots: Snapshots, told: Told) -> None:
     """Fail where a snapshot is lost, is back, or cannot be started from."""
-    snapshots = {info.snapshot_path for info in await runtime.list_snapshots()}
-    assert told.snapshots <= snapshots
-    assert not told.removed & snapshots
-    for path in snapshots:
-        await begin(runtime, "copy", StartRequest(snapshot_path=path))
+    listed = snapshots.listed()
+    assert {snapshot.path for snapshot in listed} == set(snapshots.files.directory.iterdir())
+    assert told.snapshots <= {snapshot.id for snapshot in listed}
+    assert not told.removed & {snapshot.id for snapshot in listed}
+    for snapshot in listed:
+        await begin(runtime, "copy", StartRequest(), snapshot=snapshot)
         assert (await run_in(runtime, "copy", "cat", "/file")).stdout == "kept\n"
         await runtime.stop("copy")

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from flash_sandbox.orchestrator.core.service import SandboxService
 from flash_sandbox.orchestrator.linux import privileges
 from flash_sandbox.orchestrator.runtimes.docker.api import Engine
 from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
+from flash_sandbox.orchestrator.state.database import Database
 
 REGISTRY = "127.0.0.1:5071"
 REGISTRY_CONFIGURATION = """
@@ -188,7 +190,7 @@ class TestNothingIsLeft:
     async def test_by_a_start_that_fails(
         self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
     ) -> None:
-        service = SandboxService({"docker": runtime})
+        service = SandboxService({"docker": runtime}, Snapshots(tmp_path / "snapshots"))
         with pytest.raises(InvalidArgumentError):
             await service.start_sandbox(StartRequest("docker", IMAGE, ("/no",)))
         assert containers(docker_engine, tmp_path) == []
@@ -197,7 +199,7 @@ class TestNothingIsLeft:
     async def test_by_a_start_that_is_given_up(
         self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path, steps: int
     ) -> None:
-        service = SandboxService({"docker": runtime})
+        service = SandboxService({"docker": runtime}, Snapshots(tmp_path / "snapshots"))
         task = asyncio.create_task(service.start_sandbox(StartRequest("docker", IMAGE)))
         # Some way into it, counted in what the event loop does rather than in time.
         for _ in range(steps):
@@ -240,25 +242,34 @@ class TestNothingIsLeft:
         client.stop_sandbox(sandbox_id)
 
 
+@asynccontextmanager
+async def runtime_with_snapshots(
+    host: str, state_dir: Path
+) -> AsyncIterator[tuple[DockerRuntime, Snapshots]]:
+    """Open a runtime with the snapshots that a state directory has."""
+    database = Database(state_dir)
+    snapshots = Snapshots(state_dir / "snapshots", database)
+    await snapshots.open()
+    runtime = DockerRuntime(state_dir, host=host, snapshots=snapshots)
+    await runtime.open()
+    await runtime.adopt()
+    yield runtime, snapshots
+    await runtime.close()
+    database.close()
+
+
 class TestSnapshots:
-    async def test_the_image_of_one_that_was_removed_is_removed(
+    async def test_the_image_of_one_that_was_not_completed_is_removed(
         self, docker_engine: DockerEngine, tmp_path: Path
     ) -> None:
-        first = DockerRuntime(tmp_path, host=docker_engine.host)
-        await first.open()
-        await first.adopt()
-        await begin(first, "one", StartRequest(image=IMAGE))
-        await first.pause("one")
-        kept, removed = [Path((await first.snapshot("one", StartRequest())).snapshot_path) for _ in range(2)]
-        await first.close()
-        for path in (removed.with_name(f"{removed.name}.json"), removed):
-            path.unlink() if path.is_file() else path.rmdir()
-        second = DockerRuntime(tmp_path, host=docker_engine.host)
-        await second.open()
-        await second.adopt()
-        await begin(second, "copy", StartRequest(snapshot_path=str(kept)))
-        assert len(snapshot_images(docker_engine, tmp_path)) == 1
-        await second.close()
+        async with runtime_with_snapshots(docker_engine.host, tmp_path) as (first, snapshots):
+            await begin(first, "one", StartRequest(image=IMAGE))
+            await first.pause("one")
+            kept, _ = [await first.snapshot("one", StartRequest()) for _ in range(2)]
+            await snapshots.add(kept)
+        async with runtime_with_snapshots(docker_engine.host, tmp_path) as (second, snapshots):
+            await begin(second, "copy", StartRequest(), snapshot=snapshots.get(kept.id))
+            assert len(snapshot_images(docker_engine, tmp_path)) == 1
 
     async def test_one_whose_image_is_gone_is_refused(
         self, runtime: DockerRuntime, docker_engine: DockerEngine
@@ -266,11 +277,11 @@ class TestSnapshots:
         await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.pause("one")
         before = {image["Id"] for image in docker_engine.call("GET", "/images/json")}
-        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
+        snapshot = await runtime.snapshot("one", StartRequest())
         (new,) = {image["Id"] for image in docker_engine.call("GET", "/images/json")} - before
         docker_engine.call("DELETE", f"/images/{new}", params={"force": "true"})
         with pytest.raises(InvalidArgumentError, match="does not have the image") as caught:
-            await begin(runtime, "copy", StartRequest(snapshot_path=path))
+            await begin(runtime, "copy", StartRequest(), snapshot=snapshot)
         assert caught.value.reason == Reason.SNAPSHOT_REFUSED
 
     async def test_its_image_goes_with_it(
@@ -278,59 +289,41 @@ class TestSnapshots:
     ) -> None:
         await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.pause("one")
-        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
+        snapshot = await runtime.snapshot("one", StartRequest())
         assert len(snapshot_images(docker_engine, tmp_path)) == 1
-        assert await runtime.remove_snapshot(path)
+        await runtime.forget_snapshot(snapshot)
         assert snapshot_images(docker_engine, tmp_path) == []
-        assert not await runtime.remove_snapshot(path)
 
     async def test_its_image_goes_with_the_last_sandbox_that_was_started_from_it(
         self, runtime: DockerRuntime, docker_engine: DockerEngine, tmp_path: Path
     ) -> None:
         await begin(runtime, "one", StartRequest(image=IMAGE))
         await runtime.pause("one")
-        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
+        snapshot = await runtime.snapshot("one", StartRequest())
         for copy in ("copy", "other"):
-            await begin(runtime, copy, StartRequest(snapshot_path=path))
-        assert await runtime.remove_snapshot(path)
+            await begin(runtime, copy, StartRequest(snapshot_path=snapshot.id), snapshot=snapshot)
+        await runtime.forget_snapshot(snapshot)
         for copy in ("copy", "other"):
             assert len(snapshot_images(docker_engine, tmp_path)) == 1
             assert (await run_in(runtime, copy, "echo", "on")).stdout == "on\n"
             await runtime.stop(copy)
         assert snapshot_images(docker_engine, tmp_path) == []
 
-    async def test_its_image_stays_for_a_start_that_uses_it(
-        self, docker_engine: DockerEngine, runtime: DockerRuntime, tmp_path: Path
-    ) -> None:
-        await begin(runtime, "one", StartRequest(image=IMAGE))
-        await runtime.pause("one")
-        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
-        images = runtime._images
-        async with images.using(path, "") as (image, _):
-            assert await runtime.remove_snapshot(path)
-            assert [found["Id"] for found in snapshot_images(docker_engine, tmp_path)] == [image]
-        assert snapshot_images(docker_engine, tmp_path) == []
-
     async def test_one_that_is_removed_while_the_engine_is_away_is_removed_there_later(
         self, docker_engine: DockerEngine, tmp_path: Path
     ) -> None:
-        runtime = DockerRuntime(tmp_path, host=docker_engine.host)
-        await runtime.open()
-        await begin(runtime, "one", StartRequest(image=IMAGE))
-        await runtime.pause("one")
-        path = (await runtime.snapshot("one", StartRequest())).snapshot_path
-        await runtime.close()
-        away = DockerRuntime(tmp_path, host="unix:///nowhere/docker.sock")
-        await away.open()
-        assert [info.snapshot_path for info in await away.list_snapshots()] == [path]
-        assert await away.remove_snapshot(path)
-        await away.close()
+        async with runtime_with_snapshots(docker_engine.host, tmp_path) as (runtime, snapshots):
+            await begin(runtime, "one", StartRequest(image=IMAGE))
+            await runtime.pause("one")
+            snapshot = await runtime.snapshot("one", StartRequest())
+            await snapshots.add(snapshot)
+        nowhere = "unix:///nowhere/docker.sock"
+        async with runtime_with_snapshots(nowhere, tmp_path) as (away, snapshots):
+            assert snapshots.listed() == [snapshot]
+            await snapshots.remove(snapshot, away.forget_snapshot)
         assert len(snapshot_images(docker_engine, tmp_path)) == 1
-        again = DockerRuntime(tmp_path, host=docker_engine.host)
-        await again.open()
-        await again.adopt()
-        assert snapshot_images(docker_engine, tmp_path) == []
-        await again.close()
+        async with runtime_with_snapshots(docker_engine.host, tmp_path):
+            assert snapshot_images(docker_engine, tmp_path) == []
 
     def test_its_image_cannot_be_named_as_an_image(self, client: HTTPClient) -> None:
         with pytest.raises(InvalidArgumentError, match="snapshot_path"):

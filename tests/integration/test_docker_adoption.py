@@ -18,16 +18,19 @@ from flash_sandbox import ConflictError, HTTPClient
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.runtimes.base import Kept
 from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
+from flash_sandbox.orchestrator.state.database import Database
 
 REQUEST = StartRequest(image=IMAGE, memory_mb=64, network="none")
 
 
 @asynccontextmanager
 async def runtime_on(
-    state_dir: Path, host: str, *kept: Kept
+    state_dir: Path, host: str, *kept: Kept, snapshots: Snapshots | None = None
 ) -> AsyncIterator[tuple[DockerRuntime, dict[str, str]]]:
     """Open a runtime and yield it with the states of what it adopts; what it has is removed at the end."""
-    runtime = DockerRuntime(state_dir, host=host)
+    snapshots = snapshots or Snapshots(state_dir / "snapshots")
+    runtime = DockerRuntime(state_dir, host=host, snapshots=snapshots)
     adopted: dict[str, str] = {}
 
     async def adopt() -> bool:
@@ -144,21 +147,25 @@ async def test_a_kill_at_any_point_leaves_what_can_be_gone_on_with(
 ) -> None:
     state_dir = tmp_path / "state"
     told = await killed(state_dir, "docker", docker_engine.host, IMAGE, "one", str(point))
-    async with runtime_on(state_dir, docker_engine.host, *told.kept.values()) as (runtime, adopted):
+    snapshots = Snapshots(state_dir / "snapshots", Database(state_dir))
+    await snapshots.open()
+    on = runtime_on(state_dir, docker_engine.host, *told.kept.values(), snapshots=snapshots)
+    async with on as (runtime, adopted):
         assert adopted.keys() == told.kept.keys()
         assert {
             container["Labels"]["flash-sandbox.sandbox"]
             for container in docker_engine.containers(owner=owner(state_dir))
         } == set(adopted)
-        snapshots = {info.snapshot_path for info in await runtime.list_snapshots()}
-        assert told.snapshots <= snapshots <= {str(path) for path in state_dir.glob("snapshots/*.checkpoint")}
-        assert not told.removed & snapshots
-        for number, path in enumerate(snapshots):
-            await begin(runtime, f"copy-{number}", StartRequest(snapshot_path=path))
+        listed = snapshots.listed()
+        assert told.snapshots <= {snapshot.id for snapshot in listed}
+        assert {snapshot.path for snapshot in listed} == set(state_dir.glob("snapshots/*"))
+        assert not told.removed & {snapshot.id for snapshot in listed}
+        for number, snapshot in enumerate(listed):
+            await begin(runtime, f"copy-{number}", StartRequest(snapshot_path=snapshot.id), snapshot=snapshot)
             assert (await run_in(runtime, f"copy-{number}", "cat", "/file")).stdout == "kept\n"
-        for sandbox_id in [*adopted, *(f"copy-{number}" for number in range(len(snapshots)))]:
+        for sandbox_id in [*adopted, *(f"copy-{number}" for number in range(len(listed)))]:
             await runtime.stop(sandbox_id)
-        assert len(images_of(docker_engine, state_dir)) == len(snapshots)
+        assert len(images_of(docker_engine, state_dir)) == len(listed)
     assert docker_engine.containers(owner=owner(state_dir)) == []
 
 

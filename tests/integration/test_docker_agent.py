@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 import socket
@@ -165,11 +164,10 @@ class TestImages:
             assert (await run_in(runtime, "one", "id", "-u")).stdout == "12\n"
             await runtime.pause("one")
             assert docker_engine.call("GET", "/containers/flash-sandbox-one/changes") is None
-            path = (await runtime.snapshot("one", StartRequest())).snapshot_path
-            manifest = json.loads(Path(f"{path}.json").read_text())
-            inspected = docker_engine.call("GET", f"/images/{manifest['details']['engine_image']}/json")
+            snapshot = await runtime.snapshot("one", StartRequest())
+            inspected = docker_engine.call("GET", f"/images/{snapshot.details['engine_image']}/json")
             assert {name: inspected["Config"][name] for name in body} == body
-            await runtime.remove_snapshot(path)
+            await runtime.forget_snapshot(snapshot)
 
 
 async def test_a_command_goes_on_where_the_connection_to_the_engine_breaks_off(

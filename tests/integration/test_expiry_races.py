@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from outlived import leave
@@ -25,6 +26,7 @@ from flash_sandbox.orchestrator.core import expiry
 from flash_sandbox.orchestrator.core.admission import Admission
 from flash_sandbox.orchestrator.core.lifetime import Lifetime
 from flash_sandbox.orchestrator.core.service import SandboxService
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
 
 # No sandbox can be given a deadline.
 NO_SPACE = """
@@ -42,8 +44,8 @@ async def runtime() -> AsyncIterator[SteppedRuntime]:
 
 
 @pytest.fixture
-async def service(runtime: SteppedRuntime) -> AsyncIterator[SandboxService]:
-    service = SandboxService({"bubblewrap": runtime})
+async def service(runtime: SteppedRuntime, tmp_path: Path) -> AsyncIterator[SandboxService]:
+    service = SandboxService({"bubblewrap": runtime}, Snapshots(tmp_path))
     await service.open()
     yield service
     runtime.release()
@@ -239,8 +241,10 @@ class TestEnds:
 
 
 class TestAdmission:
-    async def test_a_start_that_is_under_way_takes_a_place(self, runtime: SteppedRuntime) -> None:
-        service = SandboxService({"bubblewrap": runtime}, Admission(max_sandboxes=1))
+    async def test_a_start_that_is_under_way_takes_a_place(
+        self, runtime: SteppedRuntime, tmp_path: Path
+    ) -> None:
+        service = SandboxService({"bubblewrap": runtime}, Snapshots(tmp_path), Admission(max_sandboxes=1))
         runtime.hold("start")
         first = asyncio.create_task(service.start_sandbox(StartRequest(), "a-key"))
         await runtime.reached("start")
@@ -264,9 +268,9 @@ class TestAdmission:
         await first
 
     async def test_one_that_was_due_while_nobody_was_there_is_ended_at_once(
-        self, runtime: SteppedRuntime
+        self, runtime: SteppedRuntime, tmp_path: Path
     ) -> None:
-        service = SandboxService({"bubblewrap": runtime})
+        service = SandboxService({"bubblewrap": runtime}, Snapshots(tmp_path))
         leave(service, runtime, CREATED, "one", "paused", life=Lifetime(expires_at=time.time() - 1))
         runtime.outlived["one"] = "paused"
         await service.open()

@@ -642,7 +642,7 @@ OWN = "gvisor/sandboxes/*"
         ("snapshot", f"{OWN}/saved.partial", True),
         ("snapshot", f"{OWN}/saved.partial/checkpoint.img", True),
         ("snapshot", f"{OWN}/saved", True),
-        ("snapshot", "snapshots/*.checkpoint", True),
+        ("snapshot", "snapshots/snap-*", True),
         ("resume", f"{OWN}/pid", True),
         ("resume", f"{OWN}/saved", False),
         ("stop", OWN, False),

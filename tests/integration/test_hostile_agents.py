@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 
 import flash_sandbox_guest as guest
 import pytest
@@ -24,6 +25,7 @@ from flash_sandbox.models import (
 )
 from flash_sandbox.orchestrator.core.service import SandboxService
 from flash_sandbox.orchestrator.guest import channel
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
 
 MIB = 1024 * 1024
 Answer = Callable[[FakeAgent, guest.ToGuest], bool]
@@ -49,10 +51,10 @@ class World:
 
 
 @pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[World]:
     monkeypatch.setattr(channel, "ANSWER_SECONDS", 2.0)
     runtime = SteppedRuntime()
-    service = SandboxService({"bubblewrap": runtime})
+    service = SandboxService({"bubblewrap": runtime}, Snapshots(tmp_path))
     await service.open()
     yield World(service, runtime, await started(service))
     await service.close()

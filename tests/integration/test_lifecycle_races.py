@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import flash_sandbox_guest as guest
@@ -37,9 +38,7 @@ from flash_sandbox.models import (
     PauseRequest,
     ResumeRequest,
     SignalProcessRequest,
-    SnapshotInfo,
     SnapshotRequest,
-    SnapshotResult,
     StartProcessRequest,
     StartRequest,
     StatusRequest,
@@ -57,6 +56,8 @@ from flash_sandbox.orchestrator.guest.streams import AgentStream
 from flash_sandbox.orchestrator.linux.limits import Usage
 from flash_sandbox.orchestrator.runtimes.base import Adoption, Availability, Created, Kept
 from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
+from flash_sandbox.orchestrator.snapshots.manifest import Manifest, new_id
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
 
 UNTIL_KILLED = ("until", "killed")
 CREATED = Created("none", Defaults({}), ("main",))
@@ -128,7 +129,9 @@ class SteppedRuntime:
     async def close(self, *, end_sandboxes: bool = True) -> None:
         await self._step("close")
 
-    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
+    async def create(
+        self, sandbox_id: str, request: StartRequest, snapshot: Manifest | None = None
+    ) -> Created:
         await self._step("start")
         self.sandboxes[sandbox_id] = FakeAgent(self._told)
         self.agents.append(self.sandboxes[sandbox_id])
@@ -169,15 +172,13 @@ class SteppedRuntime:
     async def resume(self, sandbox_id: str) -> None:
         await self._step("resume")
 
-    async def origin(self, snapshot_path: str) -> StartRequest:
-        await self._step("origin")
-        return StartRequest()
-
-    async def snapshot(
-        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
-    ) -> SnapshotResult:
+    async def snapshot(self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False) -> Manifest:
         await self._step("snapshot")
-        return SnapshotResult("/snapshot")
+        made = new_id()
+        return Manifest(made, Path("/nowhere", made), "bubblewrap", "host")
+
+    async def forget_snapshot(self, snapshot: Manifest) -> None:
+        await self._step("forget_snapshot")
 
     async def oom_kills(self, sandbox_id: str) -> int:
         await self._step("oom_kills")
@@ -185,12 +186,6 @@ class SteppedRuntime:
 
     async def halt(self, sandbox_id: str) -> None:
         await self._step("halt")
-
-    async def list_snapshots(self) -> list[SnapshotInfo]:
-        return []
-
-    async def remove_snapshot(self, path: str) -> bool:
-        return False
 
     async def stop(self, sandbox_id: str) -> None:
         await self._step("stop")
@@ -206,8 +201,8 @@ async def runtime() -> AsyncIterator[SteppedRuntime]:
 
 
 @pytest.fixture
-async def service(runtime: SteppedRuntime) -> AsyncIterator[SandboxService]:
-    service = SandboxService({"bubblewrap": runtime})
+async def service(runtime: SteppedRuntime, tmp_path: Path) -> AsyncIterator[SandboxService]:
+    service = SandboxService({"bubblewrap": runtime}, Snapshots(tmp_path))
     yield service
     runtime.release()
     await service.close()
@@ -267,20 +262,15 @@ class TestStart:
         runtime.let_go("start")
         assert {(await second).id} == runtime.sandboxes.keys()
 
-    @pytest.mark.parametrize(
-        ("step", "request_"),
-        [("check", StartRequest()), ("origin", StartRequest("bubblewrap", snapshot_path="/snapshot"))],
-        ids=["check", "origin"],
-    )
     async def test_two_with_one_key_at_once_are_one(
-        self, service: SandboxService, runtime: SteppedRuntime, step: str, request_: StartRequest
+        self, service: SandboxService, runtime: SteppedRuntime
     ) -> None:
-        runtime.hold(step)
-        starts = [asyncio.create_task(service.start_sandbox(request_, "key")) for _ in range(2)]
+        runtime.hold("check")
+        starts = [asyncio.create_task(service.start_sandbox(StartRequest(), "key")) for _ in range(2)]
         # Neither knows of the other yet.
-        while runtime.steps.count(step) < 2:
+        while runtime.steps.count("check") < 2:
             await asyncio.sleep(0)
-        runtime.let_go(step)
+        runtime.let_go("check")
         assert {result.id for result in await asyncio.gather(*starts)} == runtime.sandboxes.keys()
         assert len(service.registry) == len(runtime.sandboxes) == 1
 
@@ -506,11 +496,11 @@ class TestClose:
         with pytest.raises(UnavailableError):
             await service.start_sandbox(StartRequest())
 
-    async def test_a_runtime_that_cannot_be_opened_closes_the_others(self) -> None:
+    async def test_a_runtime_that_cannot_be_opened_closes_the_others(self, tmp_path: Path) -> None:
         first, second = SteppedRuntime(), SteppedRuntime()
         second.failing["open"] = UnsupportedError("no")
         with pytest.raises(UnsupportedError):
-            await SandboxService({"one": first, "two": second}).open()
+            await SandboxService({"one": first, "two": second}, Snapshots(tmp_path)).open()
         assert (first.steps, second.steps) == (["open", "close"], ["open"])
 
 
@@ -678,10 +668,12 @@ class TestAdoption:
         await service.open()
         assert (await service.start_sandbox(request, "key")).id == "old"
 
-    async def test_nothing_is_adopted_before_every_runtime_is_open(self, runtime: SteppedRuntime) -> None:
+    async def test_nothing_is_adopted_before_every_runtime_is_open(
+        self, runtime: SteppedRuntime, tmp_path: Path
+    ) -> None:
         broken = SteppedRuntime()
         broken.failing["open"] = RuntimeUnavailableError("no")
-        service = SandboxService({"bubblewrap": runtime, "docker": broken})
+        service = SandboxService({"bubblewrap": runtime, "docker": broken}, Snapshots(tmp_path))
         with pytest.raises(RuntimeUnavailableError):
             await service.open()
         assert runtime.steps == ["open", "close"]

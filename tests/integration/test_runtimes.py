@@ -10,6 +10,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -337,13 +338,14 @@ class TestSnapshot:
             runtime.client.start_sandbox(runtime.type, "another:image", snapshot_path=path)
         assert caught.value.reason == Reason.SNAPSHOT_REFUSED
 
-    def test_one_whose_manifest_was_changed_is_refused(self, runtime: Runtime) -> None:
+    def test_one_whose_file_was_changed_is_refused(self, runtime: Runtime) -> None:
         with runtime.sandbox() as sandbox_id:
             path = runtime.client.snapshot_sandbox(sandbox_id).snapshot_path
-        manifest = runtime.state_dir / "snapshots" / f"{path.rpartition('/')[2]}.json"
-        text = manifest.read_text()
-        manifest.write_text(text.replace(f'"runtime": "{runtime.type}"', '"runtime": "none"'))
-        assert manifest.read_text() != text
+        files = sorted(Path(path).iterdir())
+        if not files:
+            pytest.skip("the engine has its files")
+        with files[0].open("ab") as file:
+            file.write(b"more")
         with pytest.raises(InvalidArgumentError) as caught:
             runtime.client.start_sandbox(runtime.type, snapshot_path=path)
         assert caught.value.reason == Reason.SNAPSHOT_REFUSED

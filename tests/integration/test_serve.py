@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -23,6 +25,7 @@ from served import Serving, serve
 from flash_sandbox import AuthenticationError, SandboxNotFoundError
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 from flash_sandbox.orchestrator.snapshots.store import Snapshots
+from flash_sandbox.orchestrator.state.database import Database
 
 
 def refusal(*arguments: str, **environment: str) -> tuple[int, str]:
@@ -173,20 +176,24 @@ class TestSnapshotAge:
                 lambda: f'event="snapshot expired" snapshot={path}' in serving.log.read_text(), seconds=15
             )
             assert client.list_snapshots() == []
-            assert not list((state_dir / "snapshots").glob("*.tar*"))
+            assert not list((state_dir / "snapshots").iterdir())
 
     def test_what_is_too_old_is_removed_at_the_start_and_the_rest_kept(
         self, state_dir: Path, limits: Limits
     ) -> None:
         layer = state_dir / "layer"
         layer.mkdir(parents=True)
-        store = Snapshots(state_dir / "snapshots")
-        store.open()
-        long_ago = time.time() - 3601
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(time, "time", lambda: long_ago)
-            old = store.write(layer, "bubblewrap", "host")
-        kept = store.write(layer, "bubblewrap", "host")
+
+        async def write() -> tuple[Path, Path]:
+            database = Database(state_dir)
+            store = Snapshots(state_dir / "snapshots", database)
+            old, kept = [store.files.write(layer, "bubblewrap", "host") for _ in range(2)]
+            await store.add(replace(old, created=time.time() - 3601))
+            await store.add(kept)
+            database.close()
+            return old.path, kept.path
+
+        old, kept = asyncio.run(write())
         hours = ("--max-snapshot-age", "1")
         with serve(state_dir, *hours, limits=limits) as serving, serving.client("http") as client:
             wait_until(lambda: not old.exists(), seconds=15)

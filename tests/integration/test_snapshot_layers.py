@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flash_sandbox import HTTPClient, InvalidArgumentError
-from flash_sandbox.orchestrator.snapshots.store import MOST_LAYERS
+from flash_sandbox.orchestrator.snapshots.manifest import MOST_LAYERS
 
 # All that there is, with its kind, permissions, owner, size and content.
 STATE = (

@@ -28,6 +28,7 @@ from flash_sandbox.orchestrator.core.warm import WarmPool
 from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
 
 WARM = 2
 
@@ -219,7 +220,8 @@ async def warm_service(
     directory: Path, limits: Limits, image: str = "host", **options: Any
 ) -> AsyncIterator[Any]:
     runtime = BubblewrapRuntime(directory, limits=limits)
-    service = SandboxService({"bubblewrap": runtime}, warm={image: WARM}, **options)
+    snapshots = Snapshots(directory / "snapshots")
+    service = SandboxService({"bubblewrap": runtime}, snapshots, warm={image: WARM}, **options)
     await service.open()
     try:
         yield service, runtime

@@ -2,61 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from flash_sandbox.errors import InvalidArgumentError
 from flash_sandbox.orchestrator.core.json_records import move_json_records
 from flash_sandbox.orchestrator.images import records as image_records
 from flash_sandbox.orchestrator.images.manifests import ImageConfig
 from flash_sandbox.orchestrator.images.store import ImageStore
-from flash_sandbox.orchestrator.snapshots.store import Snapshots
 from flash_sandbox.orchestrator.state.database import Database
 from flash_sandbox.orchestrator.state.directory import StateDirError, state_directory
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Snapshots:
-    (tmp_path / "layer").mkdir()
-    store = Snapshots(tmp_path / "snapshots")
-    store.open()
-    return store
-
-
-def rewrite(manifest: Path, key: bytes, **changes: Any) -> None:
-    """Write a manifest as another version would, which has the same key."""
-    fields = json.loads(manifest.read_text()) | changes
-    fields.pop("hmac")
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    mac = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-    manifest.write_text(json.dumps(fields | {"hmac": mac}))
-
-
-def test_a_snapshot_of_another_format_stays_and_is_told_of(store: Snapshots, tmp_path: Path) -> None:
-    path = store.write(tmp_path / "layer", "bubblewrap", "host")
-    manifest = path.with_name(path.name + ".json")
-    rewrite(manifest, (tmp_path / "snapshots" / "key").read_bytes(), format=2)
-    store.open()
-    assert (store.list(), list(store.unreadable())) == ([], [str(manifest)])
-    assert "format 2 of another version" in store.unreadable()[str(manifest)]
-    assert store.remove(str(path), "bubblewrap") is None
-    with pytest.raises(InvalidArgumentError, match="format 2"), store.reading(str(path)):
-        pytest.fail("it was opened")
-    assert (path.exists(), manifest.exists()) == (True, True)
-
-
-def test_a_manifest_that_cannot_be_read_stays_also_where_its_snapshot_lies_elsewhere(
-    store: Snapshots, tmp_path: Path
-) -> None:
-    manifest = tmp_path / "snapshots" / "abc.tar.json"
-    manifest.write_text("{}")
-    store.open()
-    assert list(store.unreadable()) == [str(manifest)]
 
 
 def test_a_record_of_an_image_that_cannot_be_read_is_told_of_and_kept_when_it_is_made_anew(

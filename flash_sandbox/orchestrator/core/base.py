@@ -12,6 +12,7 @@ from ...models import EndCause
 from ..cancellation import completed
 from ..guest.guest import Guest
 from ..runtimes.base import unwritten
+from ..snapshots.store import Snapshots
 from ..state.database import Database, Statement
 from . import rows
 from .admission import Admission
@@ -42,6 +43,7 @@ class ServiceCore:
     """The sandboxes that there are; what the operations of `SandboxService` have in common.
 
     Args:
+        snapshots: The snapshots that there are.
         admission: What the operator lets every start have.
         database: What outlives this orchestrator.
         keep_ended: Seconds for which is told of a sandbox that has ended.
@@ -50,12 +52,14 @@ class ServiceCore:
 
     def __init__(
         self,
+        snapshots: Snapshots,
         admission: Admission,
         database: Database,
         keep_ended: float,
         log: Callable[..., None] = unwritten,
     ) -> None:
         self.registry = Registry()
+        self.snapshots = snapshots
         self.database = database
         self.events = EventLog(database)
         self.ended = EndedSandboxes(database, keep_ended)

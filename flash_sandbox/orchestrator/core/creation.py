@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from ...errors import (
     SandboxError,
@@ -29,7 +29,8 @@ class CreationOperations(RuntimeChoice, AdoptionOperations):
     async def _create(self, sandbox: Sandbox) -> None:
         """Create a sandbox and connect to its agent; leave nothing behind if that fails."""
         try:
-            sandbox.created = await sandbox.runtime.create(sandbox.id, sandbox.request)
+            async with self.snapshots.using(sandbox.snapshot) if sandbox.snapshot else nullcontext():
+                sandbox.created = await sandbox.runtime.create(sandbox.id, sandbox.request, sandbox.snapshot)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise

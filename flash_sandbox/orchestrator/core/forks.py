@@ -9,21 +9,22 @@ from dataclasses import replace
 from typing import cast
 
 from ...errors import SandboxError
-from ...models import SnapshotResult, StartRequest, StartResult, StartType
+from ...models import StartRequest, StartResult, StartType
 from ..cancellation import completed
+from ..snapshots.manifest import Manifest
 from .sandboxes import Sandbox
 
 __all__ = ["all_started", "copy_of"]
 
 
-def copy_of(sandbox: Sandbox, saved: SnapshotResult) -> StartRequest:
+def copy_of(sandbox: Sandbox, saved: Manifest) -> StartRequest:
     """Return the start of a copy of a sandbox from a snapshot of it."""
     copy = replace(
         sandbox.request,
         type=cast(StartType, sandbox.runtime.name),
         name="",
-        snapshot_path=saved.snapshot_path,
-        mem_file_path=saved.mem_file_path,
+        snapshot_path=saved.id,
+        mem_file_path="",
     )
     if sandbox.runtime.capabilities.snapshots_agent:
         # The copies go on with the processes that there are.

@@ -9,6 +9,7 @@ from ...errors import InvalidArgumentError, Reason, RuntimeUnavailableError, Uns
 from ...models import StartRequest
 from ..runtimes.base import Runtime
 from ..runtimes.catalogue import AUTO_ORDER, OPTIONS
+from ..snapshots.manifest import Manifest
 from .base import ServiceCore
 from .defaults import filled_in
 from .programs import require_user
@@ -22,17 +23,28 @@ class RuntimeChoice(ServiceCore):
     _runtimes: Mapping[str, Runtime]
     _auto: Runtime | None = None
 
-    async def _runtime_for(self, request: StartRequest) -> Runtime:
+    async def _runtime_for(self, request: StartRequest, snapshot: Manifest | None = None) -> Runtime:
+        """Return the runtime that a start asks for; the best one, or that of the snapshot, if it names none.
+
+        Raises:
+            InvalidArgumentError: There is no such runtime, or the snapshot was made by another one.
+            UnsupportedError: The runtime cannot give what the start asks for.
+            RuntimeUnavailableError: This host has no runtime.
+        """
         wanted = {option for option in OPTIONS if getattr(request, option)}
-        if request.type in ("", "auto"):
+        asked = request.type if request.type != "auto" else ""
+        name = asked or (snapshot.runtime if snapshot else "")
+        if not name:
             runtime = await self._best_runtime()
-        elif request.type in self._runtimes:
-            runtime = self._runtimes[request.type]
+        elif name in self._runtimes:
+            runtime = self._runtimes[name]
         else:
             known = ", ".join(["auto", *sorted(self._runtimes)])
             raise InvalidArgumentError(
-                f"unknown runtime {request.type[:100]!r}; known are {known}", reason=Reason.UNKNOWN_RUNTIME
+                f"unknown runtime {name[:100]!r}; known are {known}", reason=Reason.UNKNOWN_RUNTIME
             )
+        if snapshot:
+            snapshot.require_runtime(runtime.name)
         refused = sorted(wanted - runtime.capabilities.options)
         if refused:
             raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")

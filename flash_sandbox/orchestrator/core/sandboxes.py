@@ -25,6 +25,7 @@ from ...models import (
 )
 from ..guest.guest import KILLED, Guest
 from ..runtimes.base import Created, Runtime
+from ..snapshots.manifest import Manifest
 from ..state.database import Statement
 from . import rows
 from .events import EventLog
@@ -81,6 +82,7 @@ class Sandbox:
         cpu_reading: When its CPU time was last asked for, in seconds of `time.monotonic`, and what it was.
         history: What it has used.
         warm_image: What its image was, if it was made before anybody asked for it.
+        snapshot: The snapshot that it is started from; None for none.
     """
 
     runtime: Runtime
@@ -105,6 +107,7 @@ class Sandbox:
     cpu_reading: tuple[float, float] | None = None
     history: History = field(default_factory=History)
     warm_image: str = ""
+    snapshot: Manifest | None = None
 
     def __enter__(self) -> Self:
         self.life.calls += 1

@@ -13,30 +13,21 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
 from ...errors import (
     AlreadyExistsError,
     InvalidArgumentError,
-    Reason,
     UnavailableError,
 )
 from ...models import (
     ForkRequest,
     ForkResult,
-    ListSnapshotsRequest,
-    ListSnapshotsResult,
     PauseRequest,
     PauseResult,
-    RemoveSnapshotRequest,
-    RemoveSnapshotResult,
     ResumeRequest,
     ResumeResult,
-    SnapshotRequest,
-    SnapshotResult,
     StartRequest,
     StartResult,
     StatusRequest,
@@ -46,18 +37,20 @@ from ...models import (
 )
 from ..cancellation import completed, is_being_cancelled
 from ..runtimes.base import Runtime, unwritten
+from ..snapshots.manifest import Manifest
+from ..snapshots.store import Snapshots
 from ..state.database import Database
 from . import rows
 from .admission import Admission
 from .adoption import unless_ended
-from .base import end_guest, freeze, pause, retrieve, settle, thaw
-from .creation import CreationOperations
+from .base import end_guest, pause, retrieve, settle, thaw
 from .expiry import Expiry
 from .files import FileOperations
 from .forks import all_started, copy_of
 from .metrics import MetricsOperations
 from .programs import ProcessOperations
 from .sandboxes import Sandbox, State
+from .snapshots import SnapshotOperations
 from .warm import WarmPool, WarmPools
 
 __all__ = ["KEEP_ENDED_SECONDS", "SandboxService"]
@@ -77,13 +70,14 @@ class _Start:
     waiters: int = 0
 
 
-class SandboxService(ProcessOperations, FileOperations, CreationOperations, MetricsOperations):
+class SandboxService(ProcessOperations, FileOperations, SnapshotOperations, MetricsOperations):
     """Start, use and stop sandboxes.
 
     Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.
 
     Args:
         runtimes: What runs sandboxes, by the `type` of a start.
+        snapshots: The snapshots that there are, not opened yet; the runtimes share them.
         admission: What the operator lets every start have.
         database: What outlives this orchestrator; None for nothing.
         keep_ended: Seconds for which is told of a sandbox that has ended.
@@ -94,13 +88,14 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
     def __init__(
         self,
         runtimes: Mapping[str, Runtime],
+        snapshots: Snapshots,
         admission: Admission = _NO_LIMITS,
         database: Database | None = None,
         keep_ended: float = KEEP_ENDED_SECONDS,
         log: Callable[..., None] = unwritten,
         warm: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        super().__init__(admission, database or Database(), keep_ended, log)
+        super().__init__(snapshots, admission, database or Database(), keep_ended, log)
         self._runtimes = dict(runtimes)
         self._starts: dict[str, _Start] = {}
         self._expiry = Expiry(self.registry, self._attend, self._sweep, log)
@@ -120,6 +115,9 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
 
         Where a runtime refuses, those that were opened are closed, and its error is raised.
         """
+        await self.snapshots.open()
+        for path, why in self.snapshots.unreadable.items():
+            self._log("snapshot not usable", path=str(path), detail=why)
         self._read_kept()
         opened: list[Runtime] = []
         try:
@@ -183,15 +181,22 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         sandbox's ID; AlreadyExistsError where the two ask for different things. Cancelling undoes the start
         unless another caller with the same key waits for it.
         """
+        return await self._start_from(request, None, idempotency_key)
+
+    async def _start_from(
+        self, request: StartRequest, snapshot: Manifest | None, idempotency_key: str = ""
+    ) -> StartResult:
+        """Start a sandbox, from `snapshot` instead of what the request names if there is one."""
         if self._closed:
             raise UnavailableError("the orchestrator is shutting down")
         if idempotency_key and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
             raise InvalidArgumentError("the idempotency key must be 1 to 255 visible ASCII characters")
         sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
-            runtime = await self._runtime_for(request)
-            origin = await runtime.origin(request.snapshot_path) if request.snapshot_path else None
-            request = self._admitted(request, runtime, origin)
+            if request.snapshot_path and not snapshot:
+                snapshot = self.snapshots.get(request.snapshot_path)
+            runtime = await self._runtime_for(request, snapshot)
+            request = self._admitted(request, runtime, snapshot.start if snapshot else None)
             # Another start with this key may have begun while the host was being looked at.
             sandbox = self.registry.with_key(idempotency_key)
         if sandbox is None:
@@ -202,7 +207,7 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
             self._admission.require_room(len(self.registry))
             sandbox = self.warm.take(runtime, request) or Sandbox(runtime, request, self.events)
             sandbox.request, sandbox.idempotency_key = request, idempotency_key
-            sandbox.created_at = time.time()
+            sandbox.created_at, sandbox.snapshot = time.time(), snapshot
             self.registry.add(sandbox)
             self.warm.make_room()
             sandbox.tell("created", "", rows.added(sandbox))
@@ -232,26 +237,18 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         sandbox = self.registry.get(request.id)
         return StatusResult(sandbox.id, sandbox.status)
 
-    async def snapshot_sandbox(self, request: SnapshotRequest) -> SnapshotResult:
-        """Freeze a sandbox and write what it holds to the store.
-
-        It stays paused. Where the snapshot fails or is cancelled, a sandbox that ran runs on.
-        """
-        async with self._locked(request.id) as sandbox:
-            return await self._save(sandbox)
-
     async def fork_sandbox(self, request: ForkRequest) -> ForkResult:
         """Start copies of a sandbox, all or none. It runs, or is paused, as before."""
         async with AsyncExitStack() as stack:
             async with self._locked(request.id) as sandbox:
                 ran = sandbox.state is State.RUNNING
-                saved = await self._save(sandbox, for_forks=True)
-                remove = partial(sandbox.runtime.remove_snapshot, saved.snapshot_path)
-                stack.push_async_callback(lambda: completed(remove()))
+                async with self._frozen(sandbox):
+                    saved = await sandbox.runtime.snapshot(sandbox.id, sandbox.request, for_forks=True)
+                await stack.enter_async_context(self.snapshots.holding(saved, self._drop_snapshot))
                 if ran:
                     await self._complete(thaw(sandbox))
             copy = copy_of(sandbox, saved)
-            starts = [asyncio.create_task(self.start_sandbox(copy)) for _ in range(request.count)]
+            starts = [asyncio.create_task(self._start_from(copy, saved)) for _ in range(request.count)]
             ids = await all_started(starts, lambda sandbox_id: self._stop(self.registry.get(sandbox_id)))
             return ForkResult(ids)
 
@@ -264,35 +261,6 @@ class SandboxService(ProcessOperations, FileOperations, CreationOperations, Metr
         """Let a paused sandbox run on."""
         await self._complete(self._resume(request.id))
         return ResumeResult()
-
-    async def list_snapshots(self, request: ListSnapshotsRequest) -> ListSnapshotsResult:
-        """Tell what is known of each snapshot of every runtime, the oldest first."""
-        lists = await asyncio.gather(*(runtime.list_snapshots() for runtime in self._runtimes.values()))
-        found = sorted(chain(*lists), key=lambda info: (info.created_at, info.snapshot_path))
-        return ListSnapshotsResult(tuple(found))
-
-    async def remove_snapshot(self, request: RemoveSnapshotRequest) -> RemoveSnapshotResult:
-        """Remove a snapshot of whichever runtime. What was started from it goes on."""
-        for runtime in self._runtimes.values():
-            if await self._complete(runtime.remove_snapshot(request.snapshot_path)):
-                return RemoveSnapshotResult()
-        raise InvalidArgumentError(
-            f"{request.snapshot_path!r} is not a snapshot in this orchestrator's store",
-            reason=Reason.SNAPSHOT_REFUSED,
-        )
-
-    async def _save(self, sandbox: Sandbox, *, for_forks: bool = False) -> SnapshotResult:
-        """Freeze a sandbox, whose lock is held, and write what it holds to the store."""
-        sandbox.require(State.RUNNING, State.PAUSED)
-        ran = sandbox.state is State.RUNNING
-        try:
-            if ran:
-                await freeze(sandbox)
-            return await sandbox.runtime.snapshot(sandbox.id, sandbox.request, for_forks=for_forks)
-        except BaseException:
-            if ran and sandbox.state in (State.RUNNING, State.PAUSED):
-                await self._complete(thaw(sandbox))
-            raise
 
     async def _start(self, sandbox: Sandbox) -> None:
         async with sandbox.lock:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from ...models import SnapshotInfo, SnapshotResult, StartRequest
+from ...models import StartRequest
 from ..guest.guest import Defaults
 from ..guest.streams import AgentStream
 from ..linux.limits import Usage
+from ..snapshots.manifest import Manifest
 from .capabilities import Capabilities
 
 __all__ = ["Adoption", "Availability", "Created", "Kept", "Missing", "Runtime", "unwritten"]
@@ -131,10 +132,12 @@ class Runtime(Protocol):
         Without `end_sandboxes`, those that outlive an orchestrator go on.
         """
 
-    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
-        """Create a sandbox and return once its guest agent runs.
+    async def create(
+        self, sandbox_id: str, request: StartRequest, snapshot: Manifest | None = None
+    ) -> Created:
+        """Create a sandbox, of a snapshot that it has made or anew, and return once its guest agent runs.
 
-        Leaves nothing behind if that fails or is cancelled.
+        Leaves nothing behind if that fails or is cancelled. The snapshot stays for as long.
         """
 
     async def image_identity(self, image: str) -> str:
@@ -159,32 +162,18 @@ class Runtime(Protocol):
     async def resume(self, sandbox_id: str) -> None:
         """Let every process of the sandbox run on."""
 
-    async def snapshot(
-        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
-    ) -> SnapshotResult:
+    async def snapshot(self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False) -> Manifest:
         """Write what the paused sandbox holds to the store, and what its start asked for.
 
-        A snapshot `for_forks` is removed as soon as they have started: `list_snapshots` may leave it out, and
-        only this process need be able to start from it.
+        Leaves nothing behind if that fails or is cancelled. A snapshot `for_forks` goes as soon as they have
+        started: only this process need be able to start from it.
         """
+
+    async def forget_snapshot(self, snapshot: Manifest) -> None:
+        """Remove what is kept of a snapshot outside of the store, which nobody uses any more."""
 
     async def suspend(self, sandbox_id: str) -> None:
         """Write what a paused sandbox has in memory to the disk, where it stays until `resume`."""
-
-    async def origin(self, snapshot_path: str) -> StartRequest:
-        """Return what a start from a snapshot asks for where it says nothing.
-
-        Raises InvalidArgumentError where there is no such snapshot.
-        """
-
-    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
-        """Tell what is known of each snapshot that this runtime has made, in any order."""
-
-    async def remove_snapshot(self, path: str) -> bool:
-        """Remove a snapshot; tell whether it was one that this runtime has made.
-
-        What was started from it goes on, and so does what is being started from it.
-        """
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of it for want of memory, as far as is known."""

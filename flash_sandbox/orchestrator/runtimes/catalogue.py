@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from .capabilities import OPTIONS, Capabilities
 
 if TYPE_CHECKING:
+    from ..snapshots.store import Snapshots
     from .base import Runtime
     from .egress import Egress
 
@@ -53,6 +54,7 @@ def all_runtimes(
     image_store: Path | None = None,
     image_store_bytes: int | None = None,
     egress: Egress | None = None,
+    snapshots: Snapshots | None = None,
     firecracker_runtime: str = "",
     event: Callable[..., None] | None = None,
 ) -> dict[str, Runtime]:
@@ -66,12 +68,14 @@ def all_runtimes(
         image_store: Where images are kept, also for others; None for a place in `state_dir`.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
         egress: What sandboxes with a network may reach; None for the public Internet alone.
+        snapshots: Where snapshots are; None for a place in `state_dir`.
         firecracker_runtime: Name of the engine's OCI runtime that boots Firecracker; empty for Kata's names.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
     from ..images.rootfs import Images
     from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES
     from ..linux.user_ids import UserIds
+    from ..snapshots.store import Snapshots
     from .base import unwritten
     from .bubblewrap.runtime import BubblewrapRuntime
     from .docker.firecracker import FirecrackerRuntime
@@ -81,6 +85,7 @@ def all_runtimes(
 
     allowed = DEFAULT_REGISTRIES if registries is None else registries
     user_ids = UserIds()
+    snapshots = snapshots or Snapshots(state_dir / "snapshots")
     images = Images(
         state_dir / "images",
         (state_dir / "rootfs", *image_roots),
@@ -95,19 +100,25 @@ def all_runtimes(
             state_dir,
             limits=limits,
             images=images,
+            snapshots=snapshots,
             user_ids=user_ids,
             event=event,
         ),
         "docker": DockerRuntime(
-            state_dir, registries=allowed, egress=egress or INTERNET, event=event or unwritten
+            state_dir,
+            registries=allowed,
+            egress=egress or INTERNET,
+            snapshots=snapshots,
+            event=event or unwritten,
         ),
-        "gvisor": GvisorRuntime(state_dir, images=images, event=event or unwritten),
+        "gvisor": GvisorRuntime(state_dir, images=images, snapshots=snapshots, event=event or unwritten),
         "firecracker": FirecrackerRuntime(
             state_dir,
             oci_runtime=firecracker_runtime,
             image_roots=image_roots,
             registries=allowed,
             egress=egress or INTERNET,
+            snapshots=snapshots,
             event=event or unwritten,
         ),
     }

@@ -40,5 +40,23 @@ ALTER TABLE sandboxes ADD COLUMN info TEXT NOT NULL DEFAULT '';  -- JSON: what i
 CREATE INDEX ended_sandboxes ON sandboxes (created_at, id) WHERE ended_at > 0;
 """
 
-MIGRATIONS: Final = (_SANDBOXES_AND_EVENTS, _ENDED_SANDBOXES)
+_SNAPSHOTS: Final = """
+CREATE TABLE snapshots (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,                 -- empty for none
+    labels TEXT NOT NULL,               -- JSON
+    file TEXT NOT NULL UNIQUE,          -- name in the directory of snapshots
+    runtime TEXT NOT NULL,
+    image TEXT NOT NULL,
+    image_digest TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    bytes_elsewhere INTEGER NOT NULL,   -- kept by the runtime, outside of that directory
+    files TEXT NOT NULL,                -- JSON: size and SHA-256 by name
+    details TEXT NOT NULL,              -- JSON: what the runtime needs to start from it
+    start TEXT NOT NULL                 -- JSON: what a start from it asks for where it says nothing
+);
+CREATE UNIQUE INDEX snapshots_by_name ON snapshots (name) WHERE name <> '';
+"""
+
+MIGRATIONS: Final = (_SANDBOXES_AND_EVENTS, _ENDED_SANDBOXES, _SNAPSHOTS)
 """SQL by version: the first makes version 1. One that was released never changes."""

@@ -30,6 +30,9 @@ from flash_sandbox.orchestrator.runtimes.base import Kept, Runtime
 from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
 from flash_sandbox.orchestrator.runtimes.docker.api import Engine
 from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
+from flash_sandbox.orchestrator.snapshots.manifest import Manifest
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
+from flash_sandbox.orchestrator.state.database import Database
 
 
 def die() -> None:
@@ -93,39 +96,51 @@ def die_around_function(moment: str, module: str, name: str, number: int) -> Non
     setattr(owner, last, counted)
 
 
-async def start(runtime: Runtime, sandbox_id: str, request: StartRequest) -> None:
+async def start(
+    runtime: Runtime, sandbox_id: str, request: StartRequest, snapshot: Manifest | None = None
+) -> None:
     """Create a sandbox, which has no main process, and tell what the next runtime must know of it."""
-    created = await runtime.create(sandbox_id, request)
+    created = await runtime.create(sandbox_id, request, snapshot)
     await reach(runtime, sandbox_id, created)
     print("started", json.dumps(asdict(Kept(sandbox_id, request, created))), flush=True)
 
 
-async def main(runtime: Runtime, image: str, name: str) -> None:
+async def main(runtime: Runtime, snapshots: Snapshots, image: str, name: str) -> None:
     """Do every kind of step once."""
+
+    async def drop(snapshot: Manifest) -> None:
+        await runtime.forget_snapshot(snapshot)
+        snapshots.files.remove(snapshot)
+
     first, second = f"first-{name}", f"second-{name}"
+    await snapshots.open()
     await runtime.open()
     await runtime.adopt()
     await start(runtime, first, StartRequest(image=image, memory_mb=64))
     await run_in(runtime, first, "sh", "-c", "echo kept > /file")
     await runtime.pause(first)
-    path = (await runtime.snapshot(first, StartRequest())).snapshot_path
-    print("snapshot", path, flush=True)
+    snapshot = await runtime.snapshot(first, StartRequest())
+    await snapshots.add(snapshot)
+    print("snapshot", snapshot.id, flush=True)
     await runtime.resume(first)
-    await start(runtime, second, StartRequest(snapshot_path=path, memory_mb=64))
+    await start(runtime, second, StartRequest(snapshot_path=snapshot.id, memory_mb=64), snapshot)
     print("stopping", second, flush=True)
     await runtime.stop(second)
-    print("removing", path, flush=True)
-    await runtime.remove_snapshot(path)
-    print("removed", path, flush=True)
+    print("removing", snapshot.id, flush=True)
+    await snapshots.remove(snapshot, drop)
+    print("removed", snapshot.id, flush=True)
 
 
 if __name__ == "__main__":
     directory, kind, place, image, name, point = sys.argv[1:]
+    state_dir = Path(directory)
+    state_dir.mkdir(exist_ok=True)
+    snapshots = Snapshots(state_dir / "snapshots", Database(state_dir))
     runtime: Runtime
     if kind == "docker":
-        runtime = DockerRuntime(Path(directory), host=place)
+        runtime = DockerRuntime(state_dir, host=place, snapshots=snapshots)
     else:
-        runtime = BubblewrapRuntime(Path(directory), limits=place)  # type: ignore[arg-type]
+        runtime = BubblewrapRuntime(state_dir, limits=place, snapshots=snapshots)  # type: ignore[arg-type]
     if point.isdigit():
         die_after_engine_call(int(point))
     elif point != "end":
@@ -133,7 +148,7 @@ if __name__ == "__main__":
         die_around_function(moment, module, function, int(number))
 
     async def work() -> None:
-        await main(runtime, image, name)
+        await main(runtime, snapshots, image, name)
         if point == "end":
             die()
         raise SystemExit(f"{point} was not reached")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ....models import StartRequest
 from ...archives.layer_copy import copy_layer
 from ...archives.layers import pack_layer
 from ...cancellation import completed
@@ -18,10 +17,11 @@ from ...images.rootfs import Images
 from ...images.trees import Lease
 from ...linux.id_range import IdRange
 from ...linux.user_ids import UserIds
-from ...snapshots.store import Layer, Snapshots
+from ...snapshots.manifest import Layer, Manifest
+from ...snapshots.store import Snapshots
 from ...state.trash import Trash
 
-__all__ = ["ForkBase", "LowerLayer", "LowerLayers"]
+__all__ = ["LowerLayer", "LowerLayers"]
 
 _PACKED: Final = "packed.tar"
 _TREE: Final = "tree"
@@ -46,21 +46,6 @@ class LowerLayer:
     users: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ForkBase:
-    """What forks of a sandbox start from.
-
-    Attributes:
-        image: The image of the sandbox.
-        start: What its start asked for.
-        layers: The layers over the image, the lowest first.
-    """
-
-    image: str
-    start: StartRequest
-    layers: tuple[LowerLayer, ...]
-
-
 class LowerLayers:
     """The layers that running sandboxes use.
 
@@ -80,10 +65,18 @@ class LowerLayers:
         self._snapshots = snapshots
         self._user_ids = user_ids
         self._trash = trash
-        self._bases: dict[str, ForkBase] = {}
+        self._bases: dict[str, tuple[LowerLayer, ...]] = {}
 
-    async def of_snapshot(self, layer: Layer) -> LowerLayer:
-        """Return a layer of a snapshot, to be released in the end."""
+    async def add_all(self, snapshot: Manifest, layers: list[LowerLayer]) -> None:
+        """Add the layers of a snapshot to those of a sandbox, which are to be released in the end."""
+        base = self._bases.get(snapshot.id)
+        if base is not None:
+            self.keep(base)
+            layers += base
+        for layer in snapshot.layers:
+            layers.append(await self._of_snapshot(layer))
+
+    async def _of_snapshot(self, layer: Layer) -> LowerLayer:
         lease = await self._images.layer(f"sha256:{layer.digest}", layer.opened)
         try:
             # The snapshot may be removed, and what is made of the sandbox needs the layer as a file.
@@ -96,20 +89,14 @@ class LowerLayers:
         return LowerLayer(directory, lease.rootfs, own, lease)
 
     async def add_base(
-        self,
-        upper: Path,
-        owners: IdRange | None,
-        image: str,
-        start: StartRequest,
-        below: Sequence[LowerLayer],
-    ) -> str:
-        """Copy the writable layer, at rest, of a sandbox for its forks, and return the name of their base.
+        self, snapshot_id: str, upper: Path, owners: IdRange | None, below: Sequence[LowerLayer]
+    ) -> None:
+        """Copy the writable layer, at rest, of a sandbox for its forks.
 
         Args:
+            snapshot_id: ID of the snapshot that they start from.
             upper: The writable layer.
             owners: The users of the sandbox; None where root is the only one.
-            image: Its image.
-            start: What its start asked for.
             below: The layers below the writable one, which the forks share, too.
         """
         self.keep(below)
@@ -121,19 +108,12 @@ class LowerLayers:
             if not copying.cancelled() and copying.exception() is None:
                 self._trash.throw_away(copying.result().directory)
             raise
-        self._bases[str(copy.directory)] = ForkBase(image, start, (*below, copy))
-        return str(copy.directory)
+        self._bases[snapshot_id] = (*below, copy)
 
-    def base(self, name: str) -> ForkBase | None:
-        """Return what forks start from by its name; None for any other name."""
-        return self._bases.get(name)
-
-    async def remove_base(self, name: str) -> bool:
-        """Let no more forks start from a base; tell whether there was one of that name."""
-        base = self._bases.pop(name, None)
-        if base is not None:
-            await self.release(base.layers)
-        return base is not None
+    async def forget(self, snapshot: Manifest) -> None:
+        """Remove what no sandbox uses of a snapshot from which nothing starts any more."""
+        await self.release(self._bases.pop(snapshot.id, ()))
+        await self._remove_unused(snapshot.layers, snapshot)
 
     def _copied(self, upper: Path, owners: IdRange | None) -> LowerLayer:
         directory = self._made()
@@ -172,14 +152,15 @@ class LowerLayers:
             self._trash.throw_away(layer.directory)
             if layer.lease is not None:
                 layer.lease.release()
-        if unused:
-            await asyncio.to_thread(self.remove_unused, unused)
+        await self._remove_unused(unused)
 
-    def remove_unused(self, layers: Iterable[Layer]) -> None:
-        """Remove those unpacked layers that belong to no snapshot and to no sandbox any more. Blocking."""
+    async def _remove_unused(self, layers: Iterable[Layer], removed: Manifest | None = None) -> None:
+        """Remove those unpacked layers that belong to no snapshot and to no sandbox any more."""
+        others = (snapshot for snapshot in self._snapshots.present() if snapshot != removed)
+        needed = {layer.digest for other in others for layer in other.layers}
         for layer in layers:
-            if not self._snapshots.has_layer(layer.digest):
-                self._images.remove_layer(f"sha256:{layer.digest}")
+            if layer.digest not in needed:
+                await asyncio.to_thread(self._images.remove_layer, f"sha256:{layer.digest}")
 
     def _made(self) -> Path:
         directory = self._directory / f"layer-{secrets.token_hex(8)}"

@@ -27,7 +27,7 @@ from ....errors import (
     UnsupportedError,
     WrongStateError,
 )
-from ....models import DEFAULT_SHM_MB, SnapshotInfo, SnapshotResult, StartRequest
+from ....models import DEFAULT_SHM_MB, StartRequest
 from ...archives.layers import mountable_over
 from ...cancellation import completed
 from ...guest.greeting import Greeting
@@ -42,7 +42,8 @@ from ...linux.network import interface_bytes
 from ...linux.process_tree import ProcessTree
 from ...linux.user_ids import UserIds
 from ...linux.users import UserPool, missing_capabilities, user_pool
-from ...snapshots.store import MOST_LAYERS, Snapshots
+from ...snapshots.manifest import MOST_LAYERS, Manifest
+from ...snapshots.store import Snapshots
 from ...state.trash import Trash
 from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
@@ -71,6 +72,7 @@ class BubblewrapRuntime:
         limits: ``enforce`` needs a cgroup; ``best-effort`` does with resource limits where there is none.
         image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
         images: Where root file systems come from, shared with other runtimes; None for one of its own.
+        snapshots: Where snapshots are, shared with other runtimes; None for one of its own.
         user_ids: Which IDs sandboxes have, known to `images`, too; None to find out. It is closed with this.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
@@ -95,6 +97,7 @@ class BubblewrapRuntime:
         limits: Literal["enforce", "best-effort"] = "enforce",
         image_roots: Sequence[Path] = (),
         images: Images | None = None,
+        snapshots: Snapshots | None = None,
         user_ids: UserIds | None = None,
         event: Callable[..., None] | None = None,
     ) -> None:
@@ -105,7 +108,7 @@ class BubblewrapRuntime:
         self._rootfs = state_dir / "rootfs"
         roots = (self._rootfs, *image_roots)
         self._images = images or Images(state_dir / "images", roots, user_ids=self._user_ids)
-        self._snapshots = Snapshots(state_dir / "snapshots")
+        self._snapshots = snapshots or Snapshots(state_dir / "snapshots")
         self._lower = LowerLayers(self._layers, self._images, self._snapshots, self._user_ids, self._trash)
         self._program = bwrap.Bubblewrap(state_dir / "tools")
         self._filter = state_dir / "seccomp.bpf"
@@ -160,9 +163,6 @@ class BubblewrapRuntime:
         for leftover in self._layers.iterdir():
             self._trash.throw_away(leftover)
         self._images.open()
-        self._snapshots.open()
-        for path, why in self._snapshots.unreadable().items():
-            self._event("snapshot not usable", path=path, detail=why)
         self._filter.write_bytes(seccomp.build_filter(one_user=self._user_ids.of_images is None))
         try:
             _ = self._program.path
@@ -194,43 +194,40 @@ class BubblewrapRuntime:
 
     # Start
 
-    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
+    async def create(
+        self, sandbox_id: str, request: StartRequest, snapshot: Manifest | None = None
+    ) -> Created:
         """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
-        sandbox = await self._make(sandbox_id, request)
+        sandbox = await self._make(sandbox_id, request, snapshot)
         root = sandbox.root
         environment = bwrap.environment(sandbox.id, root.config, sandbox.env)
         defaults = Defaults(environment, root.working_dir, request.user)
         return Created(root.image, defaults, main_command(request, root.config))
 
-    async def _make(self, sandbox_id: str, request: StartRequest) -> RunningSandbox:
+    async def _make(
+        self, sandbox_id: str, request: StartRequest, snapshot: Manifest | None
+    ) -> RunningSandbox:
         if self._lacking:
             raise RuntimeUnavailableError(
                 f"root lacks {', '.join(self._lacking)}; `flash-sandbox doctor` tells more"
             )
-        base = self._lower.base(request.snapshot_path)
-        async with self._snapshots.using("" if base else request.snapshot_path) as snapshot:
+        image = snapshot.image_for(request.image) if snapshot else request.image
+        root = await self._images.resolve(image)
+        try:
+            sandbox = self._admit(sandbox_id, request, root)
+        except BaseException:
+            root.release()
+            raise
+        try:
+            self._make_layer(sandbox)
             if snapshot:
-                snapshot.require_runtime(self.name)
-            image = snapshot.image_for(request.image) if snapshot else base.image if base else request.image
-            root = await self._images.resolve(image)
-            try:
-                sandbox = self._admit(sandbox_id, request, root)
-            except BaseException:
-                root.release()
-                raise
-            try:
-                self._make_layer(sandbox)
-                if base:
-                    self._lower.keep(base.layers)
-                    sandbox.below += base.layers
-                for layer in snapshot.layers if snapshot else ():
-                    sandbox.below.append(await self._lower.of_snapshot(layer))
-                await self._leave_out_supplied(sandbox)
-                await self._launch(sandbox, request)
-                await self._confine(sandbox)
-            except BaseException:
-                await asyncio.shield(self._discard(sandbox))
-                raise
+                await self._lower.add_all(snapshot, sandbox.below)
+            await self._leave_out_supplied(sandbox)
+            await self._launch(sandbox, request)
+            await self._confine(sandbox)
+        except BaseException:
+            await asyncio.shield(self._discard(sandbox))
+            raise
         return sandbox
 
     async def _leave_out_supplied(self, sandbox: RunningSandbox) -> None:
@@ -394,15 +391,7 @@ class BubblewrapRuntime:
         """Never called: what a sandbox has in memory cannot be written to the disk."""
         raise UnsupportedError(f"the {self.name} runtime suspends nothing")
 
-    async def origin(self, snapshot_path: str) -> StartRequest:
-        """Return what a start from a snapshot asks for where it says nothing."""
-        if base := self._lower.base(snapshot_path):
-            return base.start
-        return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
-
-    async def snapshot(
-        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
-    ) -> SnapshotResult:
+    async def snapshot(self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False) -> Manifest:
         """Write what the paused sandbox holds to the store, and what its start asked for.
 
         Raises:
@@ -410,26 +399,31 @@ class BubblewrapRuntime:
                 or if it holds what no snapshot can.
         """
         sandbox = self._sandbox(sandbox_id)
-        upper, image, below = sandbox.layer / "upper", sandbox.root.image, sandbox.below
-        if for_forks and len(below) < MOST_LAYERS:
-            save = partial(self._lower.add_base, upper, sandbox.ids, image, start, below)
+        if for_forks and len(sandbox.below) < MOST_LAYERS:
+            save = partial(self._save_for_forks, sandbox, start)
         else:
-            save = partial(asyncio.to_thread, self._write, sandbox, start)
+            save = partial(self._snapshots.files.made_by, partial(self._write, sandbox, start))
         if not isinstance(sandbox.group, ProcessTree):
-            return SnapshotResult(snapshot_path=await save())
+            return await save()
         for _ in range(_SNAPSHOT_TRIES):
             await sandbox.group.freeze()
             before = sandbox.group.runs()
-            path = await save()
+            made = await save()
             if sandbox.group.runs() == before:
-                return SnapshotResult(snapshot_path=path)
-            await self.remove_snapshot(path)
+                return made
+            await self.forget_snapshot(made)
+            await asyncio.to_thread(self._snapshots.files.remove, made)
         raise WrongStateError(
             "the sandbox's processes ran while it was saved, and here is no cgroup to hold them"
         )
 
-    def _write(self, sandbox: RunningSandbox, start: StartRequest) -> str:
-        path = self._snapshots.write(
+    async def _save_for_forks(self, sandbox: RunningSandbox, start: StartRequest) -> Manifest:
+        made = self._snapshots.files.described(self.name, sandbox.root.image, start=start)
+        await self._lower.add_base(made.id, sandbox.layer / "upper", sandbox.ids, sandbox.below)
+        return made
+
+    def _write(self, sandbox: RunningSandbox, start: StartRequest) -> Manifest:
+        return self._snapshots.files.write(
             sandbox.layer / "upper",
             self.name,
             sandbox.root.image,
@@ -438,21 +432,10 @@ class BubblewrapRuntime:
             owners=sandbox.ids,
             work=self._user_ids.work,
         )
-        return str(path)
 
-    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
-        """Tell what is known of each snapshot that this runtime has made, in any order."""
-        return [manifest.info for manifest in await asyncio.to_thread(self._snapshots.list, self.name)]
-
-    async def remove_snapshot(self, path: str) -> bool:
-        """Remove a snapshot; tell whether it was one that this runtime has made."""
-        if await self._lower.remove_base(path):
-            return True
-        removed = await asyncio.to_thread(self._snapshots.remove, path, self.name)
-        if removed is None:
-            return False
-        await asyncio.to_thread(self._lower.remove_unused, removed.layers)
-        return True
+    async def forget_snapshot(self, snapshot: Manifest) -> None:
+        """Remove its unpacked layers, but those that belong to another snapshot or to a sandbox."""
+        await self._lower.forget(snapshot)
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""

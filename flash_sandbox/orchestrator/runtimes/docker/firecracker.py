@@ -23,6 +23,7 @@ from ....errors import InvalidArgumentError, UnsupportedError
 from ....models import StartRequest
 from ...images.store import DEFAULT_REGISTRIES
 from ...linux.beneath import open_without_links
+from ...snapshots.store import Snapshots
 from ..base import unwritten
 from ..egress import INTERNET, Egress
 from .api import Engine, EngineMissing, EngineVersion
@@ -58,6 +59,7 @@ class FirecrackerRuntime(DockerRuntime):
         registries: Patterns of the registries whose images may be started; ``docker-daemon`` for every image
             of the engine's.
         egress: What sandboxes with a network may reach.
+        snapshots: Where snapshots are, shared with other runtimes; None for one of its own.
         event: Writes a line of the orchestrator's log.
     """
 
@@ -78,9 +80,12 @@ class FirecrackerRuntime(DockerRuntime):
         host: str | None = None,
         registries: Sequence[str] = DEFAULT_REGISTRIES,
         egress: Egress = INTERNET,
+        snapshots: Snapshots | None = None,
         event: Event = unwritten,
     ) -> None:
-        super().__init__(state_dir, host=host, registries=registries, egress=egress, event=event)
+        super().__init__(
+            state_dir, host=host, registries=registries, egress=egress, snapshots=snapshots, event=event
+        )
         self._names = (oci_runtime,) if oci_runtime else KATA_NAMES
         self._roots = (state_dir / "rootfs", *image_roots)
         self._boot = state_dir / "boot"

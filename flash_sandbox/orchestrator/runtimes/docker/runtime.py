@@ -29,12 +29,13 @@ from ....errors import (
     UnsupportedError,
     WrongStateError,
 )
-from ....models import SnapshotInfo, SnapshotResult, StartRequest
+from ....models import StartRequest
 from ...cancellation import completed
 from ...guest.program import AgentMissing, agent_program
 from ...guest.streams import AgentStream
 from ...images.store import DEFAULT_REGISTRIES
 from ...linux.limits import Limits, Usage
+from ...snapshots.manifest import Manifest
 from ...snapshots.store import Snapshots
 from ...state.directory import owner_name
 from ..base import Adoption, Availability, Created, Kept, unwritten
@@ -81,6 +82,7 @@ class DockerRuntime:
         registries: Patterns of the registries whose images may be started; ``docker-daemon`` for every image
             of the engine's.
         egress: What sandboxes with a network may reach.
+        snapshots: Where snapshots are, shared with other runtimes; None for one of its own.
         event: Writes a line of the orchestrator's log.
     """
 
@@ -106,6 +108,7 @@ class DockerRuntime:
         host: str | None = None,
         registries: Sequence[str] = DEFAULT_REGISTRIES,
         egress: Egress = INTERNET,
+        snapshots: Snapshots | None = None,
         event: Event = unwritten,
     ) -> None:
         self._engine = Engine(host)
@@ -122,7 +125,7 @@ class DockerRuntime:
         )
         self._configs = ImageConfigs(self._engine)
         self._images = SnapshotImages(
-            self._engine, self._configs, Snapshots(state_dir / "snapshots"), self.name
+            self._engine, self._configs, snapshots or Snapshots(state_dir / "snapshots"), self.name
         )
         self._sandboxes: dict[str, _Sandbox] = {}
         self._starting: set[str] = set()
@@ -166,7 +169,6 @@ class DockerRuntime:
         self._kept = {one.id: one for one in kept}
         self._owner = await asyncio.to_thread(owner_name, self._directory)
         self._bridge = Bridge(self._engine, self._egress, self._owner, self._is_bridged, self._event)
-        await asyncio.to_thread(self._images.open)
 
     async def close(self, *, end_sandboxes: bool = True) -> None:
         """Release everything; without `end_sandboxes` containers go on, and the network with them."""
@@ -244,14 +246,16 @@ class DockerRuntime:
 
     # Start
 
-    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
+    async def create(
+        self, sandbox_id: str, request: StartRequest, snapshot: Manifest | None = None
+    ) -> Created:
         """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
         self._starting.add(sandbox_id)
         try:
             await self._recover()
-            async with self._image(request) as (started_from, image):
-                container = await self._container(sandbox_id, request, started_from)
-                live, agent = await self._guests.start(container, await self._configs.of(started_from))
+            started_from, image = await self._image(request, snapshot)
+            container = await self._container(sandbox_id, request, started_from)
+            live, agent = await self._guests.start(container, await self._configs.of(started_from))
         except AgentMissing as missing:
             raise RuntimeUnavailableError(str(missing)) from missing
         except EngineMissing as missing:
@@ -264,16 +268,13 @@ class DockerRuntime:
         self._sandboxes[sandbox_id] = _Sandbox(request, image, live.id, live.running, live)
         return replace(agent, image=image)
 
-    @asynccontextmanager
-    async def _image(self, request: StartRequest) -> AsyncIterator[tuple[str, str]]:
-        """Give what to start from, for the length of the block, and the name of the image."""
-        if request.snapshot_path:
-            async with self._images.using(request.snapshot_path, request.image) as found:
-                yield found
-        else:
-            image = checked_name(request.image or self.default_image)
-            # By its ID: the name may mean another image in a moment.
-            yield await self._puller.image_id(image), image
+    async def _image(self, request: StartRequest, snapshot: Manifest | None) -> tuple[str, str]:
+        """Return what to start from, and the name of the image."""
+        if snapshot:
+            return await self._images.image_of(snapshot), snapshot.image_for(request.image)
+        image = checked_name(request.image or self.default_image)
+        # By its ID: the name may mean another image in a moment.
+        return await self._puller.image_id(image), image
 
     async def _container(self, sandbox_id: str, request: StartRequest, image: str) -> Container:
         """Return what is asked of the engine."""
@@ -371,37 +372,20 @@ class DockerRuntime:
         """Never called: what a sandbox has in memory cannot be written to the disk."""
         raise UnsupportedError(f"the {self.name} runtime suspends nothing")
 
-    async def origin(self, snapshot_path: str) -> StartRequest:
-        """Return what a start from a snapshot asks for where it says nothing."""
-        return await self._images.origin(snapshot_path)
-
-    async def snapshot(
-        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
-    ) -> SnapshotResult:
-        """Write what the paused sandbox holds to the store: its writable layer, as an image of the engine."""
+    async def snapshot(self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False) -> Manifest:
+        """Write what the paused sandbox holds: its writable layer, as an image of the engine."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
-            path = await self._images.commit(
-                sandbox.container,
-                start,
-                sandbox.image,
-                sandbox.running.image_digest,
-                self._owner,
+            return await self._images.commit(
+                sandbox.container, start, sandbox.image, sandbox.running.image_digest, self._owner
             )
-        return SnapshotResult(snapshot_path=path)
 
-    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
-        """Tell what is known of each snapshot that this runtime has made, in any order."""
-        return await self._images.known()
-
-    async def remove_snapshot(self, path: str) -> bool:
-        """Remove a snapshot, with its image; tell whether it was one that this runtime has made."""
+    async def forget_snapshot(self, snapshot: Manifest) -> None:
+        """Remove the image of a snapshot; where the engine is away, the next start does."""
         try:
-            return await self._images.remove(path)
+            await self._images.remove(snapshot)
         except (EngineMissing, EngineError):
-            # It is no snapshot any more; the next start finds its image and removes it.
             self._recovered = False
-            return True
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process for want of memory; 1 if only the engine knows."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
-from ....errors import InvalidArgumentError, Reason
-from ....models import SnapshotInfo, StartRequest
+from ....models import StartRequest
 from ...cancellation import completed
+from ...snapshots.manifest import Manifest, refused
 from ...snapshots.store import Snapshots
 from .api import Engine, EngineError, EngineMissing
 from .containers import Labels
@@ -22,10 +21,9 @@ from .pull import SNAPSHOT_REPOSITORY
 
 __all__ = ["SnapshotImages"]
 
-# What a manifest says for this runtime: ID of the image, its tag, and the bytes it adds to the one below.
+# What a snapshot says for this runtime: ID of the image, and its tag.
 _IMAGE: Final = "engine_image"
 _TAG: Final = "engine_tag"
-_BYTES: Final = "engine_bytes"
 _ROOT: Final = "0"
 
 
@@ -44,22 +42,14 @@ class SnapshotImages:
         self._configs = configs
         self._store = store
         self._runtime = runtime
-        self._being_written: set[str] = set()
-        self._in_use: Counter[str] = Counter()
-        self._removed: set[str] = set()
-
-    def open(self) -> None:
-        """Make the store ready."""
-        self._store.open()
-
-    async def origin(self, path: str) -> StartRequest:
-        """Return what a start from a snapshot asks for where it says nothing."""
-        return await asyncio.to_thread(self._store.origin, path)
+        # Not all of them are in the store yet, and one that is removed there stays while it is used.
+        self._made: set[str] = set()
+        self._committing = 0
 
     async def commit(
         self, container_id: str, start: StartRequest, image: str, image_digest: str, owner: str
-    ) -> str:
-        """Write what a paused container holds, and return the path in the store.
+    ) -> Manifest:
+        """Write what a paused container holds as a snapshot.
 
         Args:
             container_id: The container.
@@ -80,92 +70,60 @@ class SnapshotImages:
             "User": config.user or _ROOT,
         }
         query = {"container": container_id, "repo": SNAPSHOT_REPOSITORY, "tag": tag, "pause": "false"}
-        self._being_written.add(tag)
+        self._made.add(tag)
+        self._committing += 1
         try:
             committed = await completed(self._engine.call("POST", "/commit", body, query=query))
             size, size_below = await asyncio.gather(self._size(committed["Id"]), self._size(image_digest))
-            details = {_IMAGE: str(committed["Id"]), _TAG: tag, _BYTES: str(max(size - size_below, 0))}
-            return await completed(asyncio.to_thread(self._write, start, image, image_digest, details))
+            make = partial(self._store.files.make, _nothing, self._runtime, image, image_digest, start=start)
+            details = {_IMAGE: str(committed["Id"]), _TAG: tag}
+            make = partial(make, details=details, bytes_elsewhere=max(size - size_below, 0))
+            return await self._store.files.made_by(make)
         except BaseException:
+            self._made.discard(tag)
             with suppress(EngineError, EngineMissing):
                 await completed(self._remove_image(tag))
             raise
         finally:
-            self._being_written.discard(tag)
+            self._committing -= 1
 
-    @asynccontextmanager
-    async def using(self, path: str, image: str) -> AsyncIterator[tuple[str, str]]:
-        """Give the ID of the image that a snapshot lies in, and the name of the image it was made from.
-
-        The engine keeps the image for the length of the block.
-
-        Args:
-            path: Path that a client named.
-            image: Image that it named, too; empty for none.
+    async def image_of(self, snapshot: Manifest) -> str:
+        """Return the ID of the image that a snapshot lies in.
 
         Raises:
-            InvalidArgumentError: If there is no such snapshot of this runtime, or if it is of another image.
+            InvalidArgumentError: The engine does not have it any more.
         """
-        async with self._store.verified(path) as snapshot:
-            assert snapshot is not None
-            manifest = snapshot.manifest
-            manifest.require_runtime(self._runtime)
-            original, details = manifest.image_for(image), manifest.details
-        tag = details[_TAG]
-        self._in_use[tag] += 1
         try:
-            await self._require_image(path, details[_IMAGE])
-            yield details[_IMAGE], original
-        except InvalidArgumentError as error:
-            # It was being removed before it was in use.
-            if error.reason != Reason.IMAGE_NOT_FOUND:
+            await self._engine.call("GET", f"/images/{snapshot.details[_IMAGE]}/json")
+        except EngineError as error:
+            if error.status != 404:
                 raise
-            raise _refused(_without_image(path)) from error
-        finally:
-            self._in_use[tag] -= 1
-            if not self._in_use[tag] and tag in self._removed:
-                self._removed.discard(tag)
-                with suppress(EngineError, EngineMissing):
-                    await completed(self._remove_image(tag))
+            raise refused(
+                f"Docker Engine does not have the image of snapshot {snapshot.id} any more"
+            ) from error
+        return snapshot.details[_IMAGE]
 
-    async def known(self) -> list[SnapshotInfo]:
-        """Tell what is known of each snapshot; its size is what the engine keeps besides the image below."""
-        return [
-            replace(manifest.info, size_bytes=manifest.size + int(manifest.details.get(_BYTES, 0)))
-            for manifest in await asyncio.to_thread(self._store.list, self._runtime)
-        ]
-
-    async def remove(self, path: str) -> bool:
-        """Remove a snapshot and its image; tell whether it was one of this runtime.
-
-        An image that a start uses stays for as long.
-        """
-        manifest = await asyncio.to_thread(self._store.remove, path, self._runtime)
-        if manifest is None:
-            return False
-        tag = manifest.details[_TAG]
-        if self._in_use[tag]:
-            self._removed.add(tag)
-        else:
-            await completed(self._remove_image(tag))
-        return True
+    async def remove(self, snapshot: Manifest) -> None:
+        """Remove the image of a snapshot."""
+        self._made.discard(snapshot.details[_TAG])
+        await completed(self._remove_image(snapshot.details[_TAG]))
 
     async def collect(self, owner: str) -> None:
         """Remove the images of snapshots that are not in the store: removed there, or never completed.
 
-        None is removed where the store has a manifest that cannot be read: it may be of any of them.
+        None is removed where the store has a snapshot that cannot be read: it may be of any of them.
         """
-        if await asyncio.to_thread(self._store.unreadable):
+        if self._store.unreadable:
             return
-        kept = {manifest.details.get(_TAG, "") for manifest in await asyncio.to_thread(self._store.list)}
+        kept = {snapshot.details.get(_TAG, "") for snapshot in self._store.present()} | self._made
         for name in (name for image in await self._list(owner) for name in image.get("RepoTags") or ()):
             repository, _, tag = name.rpartition(":")
-            if repository == SNAPSHOT_REPOSITORY and tag not in kept | self._being_written:
+            if repository == SNAPSHOT_REPOSITORY and tag not in kept:
                 await self._remove_image(tag)
-        unnamed = await self._list(owner, dangling=["true"])
         # One that is being committed has no name yet.
-        for image in unnamed if not self._being_written else ():
-            await self._remove_unused(str(image["Id"]))
+        if not self._committing:
+            for image in await self._list(owner, dangling=["true"]):
+                await self._remove_unused(str(image["Id"]))
 
     async def let_go(self, image_id: str) -> None:
         """Remove the image of a container that is gone, where its snapshot was removed before."""
@@ -192,25 +150,6 @@ class SnapshotImages:
     async def _size(self, image: str) -> int:
         return int((await self._engine.call("GET", f"/images/{image}/json")).get("Size") or 0)
 
-    async def _require_image(self, path: str, image_id: str) -> None:
-        try:
-            await self._engine.call("GET", f"/images/{image_id}/json")
-        except EngineError as error:
-            if error.status != 404:
-                raise
-            raise _refused(_without_image(path)) from error
 
-    def _write(self, start: StartRequest, image: str, image_digest: str, details: dict[str, str]) -> str:
-        writing = self._store.writing(self._runtime, image, image_digest, start=start, known=(), **details)
-        with writing as (_, path):
-            # The engine has the files; the manifest alone says all.
-            pass
-        return str(path)
-
-
-def _without_image(path: str) -> str:
-    return f"Docker Engine does not have the image of snapshot {path!r} any more"
-
-
-def _refused(detail: str) -> InvalidArgumentError:
-    return InvalidArgumentError(detail, reason=Reason.SNAPSHOT_REFUSED)
+def _nothing(directory: Path) -> None:
+    """Write no files: the engine has them."""

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +22,12 @@ from typing import Final, Literal
 from ....errors import (
     InternalServerError,
     InvalidArgumentError,
-    Reason,
     RuntimeUnavailableError,
     SandboxError,
     SandboxNotFoundError,
     UnavailableError,
 )
-from ....models import SnapshotInfo, SnapshotResult, StartRequest
+from ....models import StartRequest
 from ...archives.supplied import write_supplied
 from ...guest.guest import Defaults
 from ...guest.program import AgentMissing, agent_program
@@ -38,7 +37,8 @@ from ...images.rootfs import HOST, Images, RootFilesystem
 from ...linux import cgroups
 from ...linux.limits import MIB, Limits, Usage
 from ...linux.tree_walk import remove_tree
-from ...snapshots.store import Snapshot, Snapshots
+from ...snapshots.manifest import Manifest, refused
+from ...snapshots.store import Snapshots
 from ...state.directory import owner_name
 from ..base import Adoption, Availability, Created, Kept, Missing, unwritten
 from ..bubblewrap.bwrap import environment
@@ -76,6 +76,7 @@ class GvisorRuntime:
         state_dir: Directory of the orchestrator's own.
         image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
         images: Where root file systems come from, shared with other runtimes; None for one of its own.
+        snapshots: Where snapshots are, shared with other runtimes; None for one of its own.
         event: Writes a line of the log: a name, and fields by name.
     """
 
@@ -101,6 +102,7 @@ class GvisorRuntime:
         *,
         image_roots: Sequence[Path] = (),
         images: Images | None = None,
+        snapshots: Snapshots | None = None,
         event: Callable[..., None] = unwritten,
     ) -> None:
         self._event = event
@@ -109,7 +111,7 @@ class GvisorRuntime:
         self._bundles = self._own / "sandboxes"
         self._roots = self._own / "roots"
         self._images = images or Images(state_dir / "images", (state_dir / "rootfs", *image_roots))
-        self._snapshots = Snapshots(state_dir / "snapshots")
+        self._snapshots = snapshots or Snapshots(state_dir / "snapshots")
         self._hierarchy: cgroups.Hierarchy | None = None
         self._host_root: RootFilesystem | None = None
         self._found: tuple[tuple[object, ...], Runsc] | None = None
@@ -165,7 +167,6 @@ class GvisorRuntime:
             self._install_agent(agent_program())
         write_supplied(self._own / "supplied")
         self._images.open()
-        self._snapshots.open()
 
     def _install_agent(self, program: Path) -> None:
         """Copy the agent to where bundles can link to it: a new file, unless it is there."""
@@ -245,7 +246,9 @@ class GvisorRuntime:
 
     # Start
 
-    async def create(self, sandbox_id: str, request: StartRequest) -> Created:
+    async def create(
+        self, sandbox_id: str, request: StartRequest, snapshot: Manifest | None = None
+    ) -> Created:
         """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
         try:
             runsc = await asyncio.to_thread(self._find)
@@ -258,10 +261,10 @@ class GvisorRuntime:
                 f"memory_mb must be at least {_LEAST_MEMORY_MB}: gVisor's own kernel counts, too; "
                 f"not {request.memory_mb}"
             )
-        async with self._snapshots.verified(request.snapshot_path) as snapshot:
+        async with self._snapshots.files.verified(snapshot) if snapshot else nullcontext():
             if snapshot:
-                self._require_restorable(runsc, request, snapshot)
-            root = await self._root(snapshot.manifest.image_for(request.image) if snapshot else request.image)
+                _require_restorable(runsc, request, snapshot)
+            root = await self._root(snapshot.image_for(request.image) if snapshot else request.image)
             group = self._hierarchy.find(sandbox_id)
             container = Container(runsc, self._bundles / sandbox_id, group, str(root.lower))
             self._starting.add(sandbox_id)
@@ -294,16 +297,16 @@ class GvisorRuntime:
         container: Container,
         request: StartRequest,
         root: RootFilesystem,
-        snapshot: Snapshot | None,
+        snapshot: Manifest | None,
     ) -> None:
-        if snapshot and root.digest != snapshot.manifest.image_digest:
-            raise _refused(f"image {root.image!r} is another one than when the snapshot was made")
+        if snapshot and root.digest != snapshot.image_digest:
+            raise refused(f"image {root.image!r} is another one than when the snapshot was made")
         container.directory.mkdir(mode=0o700)
         agent = container.directory / bundle.AGENT
         try:
             if snapshot:
                 # The checkpoint has it in memory, so that it must be the same program.
-                shutil.copyfile(Path(snapshot.manifest.path) / bundle.AGENT, agent)
+                shutil.copyfile(snapshot.file(bundle.AGENT), agent)
                 agent.chmod(_AGENT_MODE)
             else:
                 os.link(self._own / bundle.AGENT, agent)
@@ -316,19 +319,9 @@ class GvisorRuntime:
         except (OSError, cgroups.CgroupError) as error:
             raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
         if snapshot:
-            await container.restore(snapshot.manifest.path)
+            await container.restore(snapshot.path)
         else:
             await container.start()
-
-    def _require_restorable(self, runsc: Runsc, request: StartRequest, snapshot: Snapshot) -> None:
-        snapshot.manifest.require_runtime(self.name)
-        if request.command or request.image_command:
-            raise InvalidArgumentError(
-                "a gvisor snapshot goes on with the processes that it holds: it takes no command"
-            )
-        made_by = snapshot.manifest.details.get("runsc", "")
-        if made_by != runsc.version:
-            raise _refused(f"the snapshot was made by {made_by}, and this host has {runsc.version}")
 
     async def _root(self, image: str) -> RootFilesystem:
         """Return what to start from; of the host a copy that stays as long as sandboxes do."""
@@ -386,38 +379,25 @@ class GvisorRuntime:
         with _reported():
             await self._sandbox(sandbox_id).container.save()
 
-    async def origin(self, snapshot_path: str) -> StartRequest:
-        """Return what a start from a snapshot asks for where it says nothing."""
-        return await asyncio.to_thread(self._snapshots.origin, snapshot_path)
-
-    async def snapshot(
-        self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False
-    ) -> SnapshotResult:
+    async def snapshot(self, sandbox_id: str, start: StartRequest, *, for_forks: bool = False) -> Manifest:
         """Write the paused sandbox, its memory and its files, to the store. It takes no memory afterwards."""
-        sandbox = self._sandbox(sandbox_id)
+        container, root = self._sandbox(sandbox_id).container, self._sandbox(sandbox_id).root
         with _reported():
-            saved = await sandbox.container.save()
-        return SnapshotResult(snapshot_path=str(await asyncio.to_thread(self._store, sandbox, start, saved)))
+            saved = await container.save()
 
-    def _store(self, sandbox: _Sandbox, start: StartRequest, saved: Path) -> Path:
-        container, root = sandbox.container, sandbox.root
-        version = container.runsc.version
-        writing = self._snapshots.writing(self.name, root.image, root.digest, start=start, runsc=version)
-        with writing as (files, path):
+        def fill(directory: Path) -> None:
             for file in saved.iterdir():
                 # Written once and never again: the sandbox and the snapshot can share it.
-                os.link(file, files / file.name)
+                os.link(file, directory / file.name)
             # Not shared: what is in a snapshot is for its owner alone.
-            shutil.copyfile(container.directory / bundle.AGENT, files / bundle.AGENT)
-        return path
+            shutil.copyfile(container.directory / bundle.AGENT, directory / bundle.AGENT)
 
-    async def list_snapshots(self) -> Sequence[SnapshotInfo]:
-        """Tell what is known of each snapshot that this runtime has made, in any order."""
-        return [manifest.info for manifest in await asyncio.to_thread(self._snapshots.list, self.name)]
+        files = self._snapshots.files
+        make = partial(files.make, fill, self.name, root.image, root.digest, start=start)
+        return await files.made_by(partial(make, details={"runsc": container.runsc.version}))
 
-    async def remove_snapshot(self, path: str) -> bool:
-        """Remove a snapshot; tell whether it was one that this runtime has made."""
-        return await asyncio.to_thread(self._snapshots.remove, path, self.name) is not None
+    async def forget_snapshot(self, snapshot: Manifest) -> None:
+        """Do nothing: all of a snapshot is in the store."""
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of gVisor's, which ends the sandbox."""
@@ -443,6 +423,16 @@ class GvisorRuntime:
         return sandbox
 
 
+def _require_restorable(runsc: Runsc, request: StartRequest, snapshot: Manifest) -> None:
+    if request.command or request.image_command:
+        raise InvalidArgumentError(
+            "a gvisor snapshot goes on with the processes that it holds: it takes no command"
+        )
+    made_by = snapshot.details.get("runsc", "")
+    if made_by != runsc.version:
+        raise refused(f"the snapshot was made by {made_by}, and this host has {runsc.version}")
+
+
 def _state_of(container: Container) -> Literal["running", "paused", "stopped"]:
     if container.phase == "halted":
         return "stopped"
@@ -457,11 +447,7 @@ def _reported() -> Iterator[None]:
         raise InternalServerError(str(error)) from error
 
 
-def _without_agent(snapshot: Snapshot | None) -> SandboxError:
+def _without_agent(snapshot: Manifest | None) -> SandboxError:
     if snapshot:
-        return _refused("the snapshot was made by an older version, without a guest agent; make it anew")
+        return refused("the snapshot was made by an older version, without a guest agent; make it anew")
     return RuntimeUnavailableError("gVisor sandboxes need the guest agent: install the package again")
-
-
-def _refused(detail: str) -> InvalidArgumentError:
-    return InvalidArgumentError(detail, reason=Reason.SNAPSHOT_REFUSED)
