@@ -4,120 +4,193 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from . import openapi, protobuf, tools
 from .attributes import attribute, model_name
-from .docstrings import TIMEOUT, Docstring, raised
+from .docstrings import TIMEOUT, TIMEOUT_OF_COMMAND, TIMEOUT_OF_STREAM, Docstring, raised
 from .models import behaviours
-from .parameters import Parameter, parameters
+from .parameters import Parameter, parameters, waits
 from .vocabulary import Operation, SpecError, Vocabulary
 
-__all__ = ["CALLS", "derive"]
+__all__ = ["IMPORTS", "OPERATION_CALLS", "SOURCE", "STREAM_CALLS", "TIMEOUT_SOURCE", "derive", "signature"]
 
 SOURCE: Final = Path("flash_sandbox/clients/aio")
-CALLS: Final = SOURCE / "operation_calls.py"
+OPERATION_CALLS: Final = SOURCE / "operation_calls.py"
+STREAM_CALLS: Final = SOURCE / "stream_calls.py"
 
-_COMPLETED: Final = "completed"
-_TIMEOUT: Final = "timeout: float | NotGiven | None = NOT_GIVEN"
-_HEAD: Final = '''\
-# Generated from specs/ by `python -m codegen`; do not edit.
-"""The calls that make a request of their arguments, and return what is answered."""
-
+TIMEOUT_SOURCE: Final = "timeout: float | NotGiven | None = NOT_GIVEN"
+IMPORTS: Final = """\
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import AsyncIterable, Mapping, Sequence
+from typing import Any, Literal, Self, cast
 
 from ... import models, operations
 from ...models import {names}
 from ...models.checks import milliseconds
 from ...options import NOT_GIVEN, NotGiven
-from .calls import AsyncCalls, given, milliseconds_of
+"""
+"""What a generated module of the clients may need; what it does not is left out of it."""
+
+_HEAD: Final = "# Generated from specs/ by `python -m codegen`; do not edit.\n"
+_OPERATION_CALLS: Final = '''\
+"""The calls that make a request of their arguments, and return what is answered."""
+
+{imports}
+from .calls import AsyncCalls, milliseconds_of
 
 __all__ = ["AsyncOperationCalls"]
 
 
 class AsyncOperationCalls(AsyncCalls):
-    """Makes each call that the specs decide alone."""
+    """Makes each call that the specs decide alone, and that is answered at once."""
 
+{methods}
 '''
+_STREAM_CALLS: Final = '''\
+"""The calls whose answer is a stream that the specs decide alone."""
+
+{imports}
+from .calls import milliseconds_of
+from .operation_calls import AsyncOperationCalls
+from .streams import AsyncEvents, AsyncExecStream, AsyncFrames, first_of
+
+__all__ = ["AsyncStreamCalls"]
+
+
+class AsyncStreamCalls(AsyncOperationCalls):
+    """Makes each call whose answer is a stream."""
+
+{methods}
+'''
+# What such a stream needs besides its pieces.
+_NEEDS: Final = {"ExecStream": "self, sandbox_id, "}
+_COMPLETED: Final = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Specs:
+    """What methods are made of.
+
+    Attributes:
+        http: HTTP's spec.
+        known: The methods that a person has added to each model.
+    """
+
+    http: Vocabulary
+    known: Mapping[str, frozenset[str]]
 
 
 def derive(root: Path) -> dict[Path, str]:
-    """Return the text of the module of calls, by its path below `root`.
+    """Return the text of each module of calls, by its path below `root`.
 
     An operation that a hand-written class of the clients has as a method is left out.
 
     Raises:
-        SpecError: An operation streams, and no class has it, or there is no rule for a field.
+        SpecError: An operation streams, but no class is told for it, or there is no rule for a field.
     """
     http, grpc = openapi.load(root), protobuf.load(root)
     written = _written(root)
-    known = behaviours(root)
-    methods = [
-        _method(http.operations[name], operation, http, known)
-        for name, operation in grpc.operations.items()
-        if name in http.operations and name not in written
-    ]
+    specs = _Specs(http, behaviours(root))
+    todo = [one for name, one in grpc.operations.items() if name in http.operations and name not in written]
     names = [*(word.name for word in http.words), *(model_name(name) for name in grpc.messages)]
-    return {CALLS: tools.format_python(_HEAD.format(names=", ".join(names)) + "\n".join(methods))}
+    imports = IMPORTS.format(names=", ".join(names))
+    texts = {}
+    for path, head, streams in (
+        (OPERATION_CALLS, _OPERATION_CALLS, False),
+        (STREAM_CALLS, _STREAM_CALLS, True),
+    ):
+        methods = [_method(one, specs) for one in todo if (one.streams == "response") == streams]
+        text = head.format(imports=imports, methods="\n".join(methods))
+        texts[path] = tools.format_python(_HEAD + text)
+    return texts
 
 
 def _written(root: Path) -> set[str]:
     """Return the names of the methods that a person has written."""
-    paths = (path for path in (root / SOURCE).glob("*_calls.py") if path.name != CALLS.name)
+    generated = (OPERATION_CALLS.name, STREAM_CALLS.name)
+    paths = (path for path in (root / SOURCE).glob("*_calls.py") if path.name not in generated)
     nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text("utf-8"))))
     return {node.name for node in nodes if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)}
 
 
-def _method(
-    http: Operation, grpc: Operation, vocabulary: Vocabulary, known: Mapping[str, frozenset[str]]
-) -> str:
-    if grpc.streams:
-        raise SpecError(f"{grpc.place}: {grpc.name} streams: {SOURCE} needs a method of that name")
-    taken = parameters(http, grpc, vocabulary)
-    listed = [one.source for one in taken if one.positional]
-    listed += ["*", *(one.source for one in taken if not one.positional), _TIMEOUT]
+def signature(taken: list[Parameter], *more: str) -> str:
+    """Return what is between the parentheses after a method's name.
+
+    Args:
+        taken: Its parameters.
+        more: What it takes by keyword besides them, as source.
+    """
+    listed = ["self", *(one.source for one in taken if one.positional)]
+    return ", ".join([*listed, "*", *(one.source for one in taken if not one.positional), *more])
+
+
+def _method(grpc: Operation, specs: _Specs) -> str:
+    http = specs.http.operations[grpc.name]
+    taken = parameters(http, grpc, specs.http)
+    timeout = TIMEOUT_OF_STREAM if grpc.streams else TIMEOUT
+    if waits(http):
+        timeout = (
+            f"{TIMEOUT_OF_COMMAND} Without `limit` it is that of the command, and the call may take a few "
+            "seconds more."
+        )
     docstring = Docstring(
         http.doc,
-        (http.details,) if http.details else (),
-        {one.name: one.doc for one in taken} | {"timeout": TIMEOUT},
+        http.details,
+        {one.name: one.doc for one in taken} | {"timeout": timeout},
         raised(http),
     )
-    request = _request(grpc.request.name, taken)
-    if _COMPLETED in known.get(grpc.request.name, ()):
-        request += f".{_COMPLETED}()"
-    returned, answer = _answer(http, grpc, vocabulary)
-    performed = f"await self._perform(operations.{grpc.name.upper()}, request, timeout)"
+    returned, statements = _answer(http, grpc, specs.http)
+    if waits(http):
+        statements.insert(0, "timeout_ms, seconds = self._command_options(limit, timeout)")
+    request = _request(grpc.request.name, taken, specs)
+    lines = [line.format(request=request) for line in statements]
     return (
-        f"    async def {grpc.name}(self, {', '.join(listed)}) -> {returned}:\n"
-        f"{docstring.source()}"
-        f"        request = {request}\n"
-        f"        {answer.format(performed)}\n"
+        f"    async def {grpc.name}({signature(taken, TIMEOUT_SOURCE)}) -> {returned}:\n"
+        f"{docstring.source()}" + "".join(f"        {line}\n" for line in lines)
     )
 
 
-def _request(name: str, taken: list[Parameter]) -> str:
-    fields = [f"{one.field}={one.value}" for one in taken if not one.left_out]
-    maybe = [f"{one.field}={one.value}" for one in taken if one.left_out]
-    if maybe:
-        fields.append(f"**given({', '.join(maybe)})")
-    return f"models.{name}({', '.join(fields)})"
+def _request(name: str, taken: list[Parameter], specs: _Specs) -> str:
+    fields = (f"{one.field}={one.value}" for one in taken if one.field)
+    completed = f".{_COMPLETED}()" if _COMPLETED in specs.known.get(name, ()) else ""
+    return f"models.{name}({', '.join(fields)}){completed}"
 
 
-def _answer(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> tuple[str, str]:
-    """Return the type that a method returns, and the statement that does, around its call."""
+def _answer(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> tuple[str, list[str]]:
+    """Return the type that a method returns, and the statements that make the call."""
+    row = f"operations.{grpc.name.upper()}"
+    if grpc.streams == "response":
+        if not http.returns:
+            raise SpecError(f"{grpc.place}: {grpc.name} streams: it needs x-returns, or a method in {SOURCE}")
+        made = f"Async{http.returns}({_NEEDS.get(http.returns, '')}pieces, await first_of(pieces))"
+        return f"Async{http.returns}", [
+            "request = {request}",
+            f"pieces = self._stream({row}, request, timeout)",
+            f"return {made}",
+        ]
+    if grpc.streams == "request":
+        called = f"await self._send({row}, request, chunks, timeout)"
+    else:
+        called = f"await self._perform({row}, request, {'seconds' if waits(http) else 'timeout'})"
+    returned, answer = _result(http, grpc, vocabulary)
+    return returned, ["request = {request}", answer.replace("CALL", called)]
+
+
+def _result(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> tuple[str, str]:
+    """Return the type that a method returns, and the statement that does so around its CALL."""
     fields = [http.response.fields[name] for name in grpc.response.fields if name in http.response.fields]
     if not fields:
-        return "None", "{}"
+        return "None", "CALL"
     if http.returns:
         fields = [field for field in fields if field.name == http.returns]
     elif len(fields) > 1:
-        return model_name(grpc.response.name), "return {}"
+        return model_name(grpc.response.name), "return CALL"
     annotation = attribute(fields[0], False, vocabulary).annotation
-    value = f"({{}}).{fields[0].name}"
+    value = f"(CALL).{fields[0].name}"
     if http.lists:
         annotation, value = annotation.replace("tuple[", "list[").replace(", ...]", "]"), f"list({value})"
     return annotation, f"return {value}"

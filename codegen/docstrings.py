@@ -10,10 +10,16 @@ from typing import Final
 from . import tools
 from .vocabulary import Operation
 
-__all__ = ["FAILED", "TIMEOUT", "Docstring", "raised"]
+__all__ = ["TIMEOUT", "TIMEOUT_OF_COMMAND", "TIMEOUT_OF_STREAM", "Docstring", "raised"]
 
-TIMEOUT: Final = "Seconds for the whole call; None for no time-out; the client's where it is left out."
-FAILED: Final = "The call failed; see `flash_sandbox.errors` for the classes."
+_LEFT_OUT: Final = "None for no time-out; the client's where it is left out."
+TIMEOUT: Final = f"Seconds for the whole call; {_LEFT_OUT}"
+TIMEOUT_OF_STREAM: Final = f"Seconds for the beginning; {_LEFT_OUT}"
+TIMEOUT_OF_COMMAND: Final = (
+    "Seconds for the whole call; None for no time-out. Where it is left out, the client's, or a few seconds "
+    "more than `limit` where that is longer."
+)
+_FAILED: Final = "The call failed; see `flash_sandbox.errors` for the classes."
 
 _INDENT: Final = " " * 8
 # What fails an operation that names such a thing in its path.
@@ -29,19 +35,19 @@ class Docstring:
 
     Attributes:
         summary: The first line, or a few of them.
-        details: The paragraphs after it.
+        details: The paragraph after it; empty for none.
         arguments: What is said of each argument.
         raises: What is said of each error.
     """
 
     summary: str
-    details: tuple[str, ...]
+    details: str
     arguments: Mapping[str, str]
     raises: Mapping[str, str]
 
     def source(self) -> str:
         """Return the statement that it is, in the body of a method."""
-        paragraphs = [f'"""{self.summary}', *self.details]
+        paragraphs = filter(None, (f'"""{self.summary}', self.details))
         sections = ["\n".join(_wrapped(text, _INDENT, _INDENT)) for text in paragraphs]
         for title, entries in (("Args", self.arguments), ("Raises", self.raises)):
             if entries:
@@ -55,7 +61,7 @@ def raised(operation: Operation) -> dict[str, str]:
     """Return what fails an operation, the error that all others are last."""
     assert operation.route is not None
     unknown = dict(_UNKNOWN[name] for name in operation.route.path_params if name in _UNKNOWN)
-    return unknown | dict(operation.raises) | {"SandboxError": FAILED}
+    return unknown | dict(operation.raises) | {"SandboxError": _FAILED}
 
 
 def _entries(entries: Mapping[str, str]) -> Iterator[str]:

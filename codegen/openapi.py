@@ -25,6 +25,7 @@ _KINDS: Final = {_JSON: "json", _FRAMES: "frames", _BYTES: "bytes"}
 _STREAMED: Final = "x-streamed"
 _ITEM: Final = "x-item-schema"
 _NEGATES: Final = "x-negates"
+_OPPOSITE: Final = "x-opposite"
 _WORDS: Final = "x-words"
 _TYPES: Final = {
     ("string", ""): "string",
@@ -185,13 +186,15 @@ def _parameters(document: _Document, path: str, method: str) -> Iterator[tuple[t
             told = replace(
                 field, doc=doc, place=document.place(*there), required=bool(parameter.get("required"))
             )
+            if _OPPOSITE in parameter:
+                opposite = parameter[_OPPOSITE]
+                told = replace(told, opposite=(opposite["name"], opposite["description"]))
             # A published parameter may say the opposite of the field.
             negated = parameter.get(_NEGATES)
             if negated:
                 opposite = (field.name, doc)
-                told = replace(
-                    told, name=negated["field"], doc=fold(negated["description"]), opposite=opposite
-                )
+                doc = fold(negated["description"])
+                told = replace(told, name=negated["field"], doc=doc, opposite=opposite)
             yield (parameter["in"], field.name), told
 
 

@@ -9,14 +9,13 @@ from typing import Final
 from .attributes import PAIR, attribute
 from .vocabulary import Field, Operation, Vocabulary
 
-__all__ = ["Parameter", "parameters"]
+__all__ = ["CHUNKS", "LIMIT", "Parameter", "parameters", "waits"]
 
 _NAMES: Final = {"id": "sandbox_id", "timeout_ms": "limit"}
-_LIMIT: Final = "Seconds that it may take; then it is ended with all that it started. None for any time."
 # What the zero value stands for, None does in Python, unless that is a number.
 _ZERO: Final = re.compile(r"(?<=\. )(?:0|Empty)(?= [a-z])")
 _NUMBER: Final = re.compile(r" 0 is (?:the default of )?(octal )?(\d+)\.$")
-# What else than the field's own type a parameter takes, by the field's type or check.
+# What else than the field's own type a parameter takes, by the field's check or type.
 _WIDER: Final = {
     "pairs": ("Mapping[str, str] | Sequence[str]", "Or a mapping of names to values."),
     "program": ("Sequence[str] | str", "A text is run by ``/bin/sh``."),
@@ -36,9 +35,8 @@ class Parameter:
         default: Its default, as source; empty where there is none.
         positional: Whether it may be given by its position.
         doc: Its description.
-        field: The field that it becomes.
+        field: The field that it becomes; empty for none.
         value: What the field is given, as source.
-        left_out: Whether the field is left out where it is None.
     """
 
     name: str
@@ -48,12 +46,45 @@ class Parameter:
     doc: str
     field: str
     value: str
-    left_out: bool
 
     @property
     def source(self) -> str:
         """The parameter in a signature."""
         return f"{self.name}: {self.annotation}" + (f" = {self.default}" if self.default else "")
+
+
+CHUNKS: Final = Parameter(
+    "chunks", "AsyncIterable[bytes]", "", True, "The bytes to send, in pieces of any size.", "", ""
+)
+"""The parameter of a call that streams its request."""
+
+LIMIT: Final = Parameter(
+    "limit",
+    "float | None",
+    "None",
+    False,
+    "Seconds that it may take; then it is ended with all that it started. None for any time.",
+    "timeout_ms",
+    "milliseconds_of(limit)",
+)
+"""The parameter of a call that starts a command, and does not wait for its end."""
+
+_WAITING_LIMIT: Final = Parameter(
+    "limit",
+    "float | NotGiven | None",
+    "NOT_GIVEN",
+    False,
+    "Seconds that it may take; then it is ended with all that it started, and the result has what it printed "
+    "until then. None for any time. Where it is left out, `timeout` is the limit.",
+    "timeout_ms",
+    "timeout_ms",
+)
+
+
+def waits(operation: Operation) -> bool:
+    """Return whether an operation, as HTTP's spec describes it, answers once a command has ended."""
+    answered = not operation.streams and "timed_out" in operation.response.fields
+    return answered and "timeout_ms" in operation.request.fields
 
 
 def parameters(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> list[Parameter]:
@@ -68,38 +99,40 @@ def parameters(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> list
         SpecError: There is no rule for a field.
     """
     fields = [http.request.fields[name] for name in grpc.request.fields if name in http.request.fields]
-    found = [_parameter(field, vocabulary) for field in fields if field.schema]
+    found = [_parameter(field, waits(http), vocabulary) for field in fields if field.schema]
+    if grpc.streams == "request":
+        found.append(CHUNKS)
     # Without a default first, then by position; the limit goes beside the time-out.
-    return sorted(found, key=lambda one: (bool(one.default), not one.positional, one.name == "limit"))
+    return sorted(found, key=lambda one: (bool(one.default), not one.positional, one.name == LIMIT.name))
 
 
-def _parameter(field: Field, vocabulary: Vocabulary) -> Parameter:
+def _parameter(field: Field, waiting: bool, vocabulary: Vocabulary) -> Parameter:
     name = field.schema.get("x-argument") or _NAMES.get(field.name, field.name)
-    if field.name == "timeout_ms":
-        value = f"milliseconds_of({name})"
-        return Parameter(name, "float | None", "None", False, _LIMIT, field.name, value, False)
+    if field.name == LIMIT.field:
+        return _WAITING_LIMIT if waiting else LIMIT
     if field.name.endswith("_ms"):
         # A moment.
         name = field.name.removesuffix("_ms")
         value = f"milliseconds({name!r}, 0 if {name} is None else {name})"
         doc = _doc(field, "None").replace(" milliseconds ", " seconds ")
-        return Parameter(name, "float | None", "None", False, doc, field.name, value, False)
+        return Parameter(name, "float | None", "None", False, doc, field.name, value)
     if field.opposite:
         name, doc = field.opposite
-        return Parameter(name, "bool", "True", False, doc, field.name, f"not {name}", False)
+        return Parameter(name, "bool", "True", False, doc, field.name, f"not {name}")
     annotation, more = _type(field, vocabulary)
     default = _default(field)
-    return Parameter(
-        name=name,
-        annotation=f"{annotation} | None" if default == "None" else annotation,
-        default=default,
-        positional=field.required or bool({"x-default", "x-positional"} & field.schema.keys()),
-        doc=" ".join(filter(None, (_doc(field, default), more))),
-        field=field.name,
-        # The model makes its own type of it.
-        value=f'cast("Any", {name})' if more and default != "None" else name,
-        left_out=default == "None",
-    )
+    own = attribute(field, True, vocabulary)
+    # The model makes its own type of it.
+    value = name if annotation == own.annotation else f'cast("Any", {name})'
+    if default == "None":
+        annotation += " | None"
+        value = f"{own.default} if {name} is None else {value}"
+    elif _NUMBER.search(field.doc):
+        # Omit the default: older orchestrators may know no other.
+        value = f"0 if {name} == {default} else {name}"
+    positional = field.required or bool({"x-default", "x-positional"} & field.schema.keys())
+    doc = " ".join(filter(None, (_doc(field, default), more)))
+    return Parameter(name, annotation, default, positional, doc, field.name, value)
 
 
 def _type(field: Field, vocabulary: Vocabulary) -> tuple[str, str]:
@@ -119,7 +152,10 @@ def _default(field: Field) -> str:
     number = _NUMBER.search(field.doc)
     if number:
         return ("0o" if number[1] else "") + number[2]
-    return "False" if field.type == "bool" else "None"
+    if field.type == "bool":
+        return "False"
+    is_number = not field.repeated and field.type not in ("string", "bytes")
+    return "0" if is_number and not _ZERO.search(field.doc) else "None"
 
 
 def _doc(field: Field, default: str) -> str:

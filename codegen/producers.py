@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import calls, derive_interfaces, derive_sync, facade, layers
+from . import calls, derive_interfaces, derive_sync, facade, layers, objects
 from .guest_header import guest_header
 from .tools import ToolError
 
@@ -31,6 +31,7 @@ def _clients(root: Path) -> dict[Path, bytes]:
     try:
         texts = calls.derive(root)
         texts |= derive_interfaces.derive(root, texts)
+        texts |= objects.derive(root, texts[derive_interfaces.API])
         texts |= derive_sync.derive(root, texts)
         return {path: text.encode() for path, text in texts.items()}
     except ValueError as error:

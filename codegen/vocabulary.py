@@ -39,7 +39,7 @@ class Field:
         values: Values of an enum, in lower case, in order.
         number: Field number; 0 where the spec has none.
         schema: What HTTP's spec says of it; empty where it is part of a stream of bytes.
-        opposite: Name and description of the HTTP parameter that says the opposite; none for most.
+        opposite: Name and description of the clients' parameter that says the opposite; none for most.
     """
 
     name: str
@@ -115,7 +115,8 @@ class Operation:
         last: Types of a piece after which a streamed answer ends; only HTTP's spec says so.
         details: More of the description, white space folded; only HTTP's spec has it.
         raises: What fails it, by the name of the error; only HTTP's spec says so.
-        returns: The field that the facade returns of an answer with several; empty for the whole answer.
+        returns: The field that the facade returns of an answer with several, or the class that it makes of a
+            stream; empty for the whole answer, and where a person makes the call.
         lists: Whether the facade returns a list of what is many, which is a tuple otherwise.
     """
 

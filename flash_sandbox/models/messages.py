@@ -275,8 +275,8 @@ class ExecRequest:
             main process's.
         stdin: Input of the command, at most 8 MiB.
         timeout_ms: Milliseconds after which the command is ended with all that it started. 0 is no limit.
-        max_output_bytes: Bytes of each output stream that are kept, at most 33554432. 0 is the default of
-            8388608.
+        max_output_bytes: Bytes of each output stream that are kept, at most 33554432. The result tells how
+            many were dropped. 0 is the default of 8388608.
     """
 
     id: str
@@ -830,7 +830,7 @@ class FollowProcessRequest:
         id: ID of the sandbox.
         process_id: ID of the process.
         offset: Where to begin: bytes printed before, of both streams together. What is not kept any more is
-            left out.
+            left out. To go on: offset of the last frame that was seen, and the length of its data.
         no_follow: Whether to end with what has been printed so far, also where the process runs on.
     """
 

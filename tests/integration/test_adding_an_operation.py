@@ -1,4 +1,4 @@
-"""An operation is added as CONTRIBUTING says: two specs, a method of the core, and a name on the object."""
+"""An operation is added as CONTRIBUTING says: two specs, and a method of the core."""
 
 from __future__ import annotations
 
@@ -85,7 +85,6 @@ CORE: Final = '''\
         return models.EchoResult(request.text * (request.times or 1))
 
 '''
-OBJECT: Final = "    echo = of_sandbox(AsyncSandboxAPI.echo)\n"
 # Each piece, and the text of the file that it goes before.
 ADDED: Final = (
     ("specs/openapi.yaml", "  /sandboxes/{id}/exec:\n", PATHS),
@@ -98,7 +97,6 @@ ADDED: Final = (
     ("specs/sandbox.proto", "message StatusRequest {", MESSAGES),
     ("flash_sandbox/orchestrator/core/listing.py", "from .base import ", "from ... import models\n"),
     ("flash_sandbox/orchestrator/core/listing.py", "    async def get_info(", CORE),
-    ("flash_sandbox/clients/aio/sandbox.py", "    info = of_sandbox(", OBJECT),
 )
 
 

@@ -450,7 +450,7 @@ def call(root: Path, name: str) -> str:
     """Return the source of a method that is generated."""
     for folder in (calls.SOURCE, models.PACKAGE.parent):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (text,) = calls.derive(root).values()
+    text = "".join(calls.derive(root).values())
     return text.partition(f"    async def {name}(")[2].partition("\n    async def ")[0]
 
 
@@ -472,7 +472,24 @@ def call(root: Path, name: str) -> str:
         ),
         ("x-list: true", "x-list: false", "get_metrics_history", "-> tuple[MetricsPoint, ...]:"),
         ("0 is octal 755", "0 is octal 700", "make_dir", "mode: int = 0o700,"),
-        ("1 to 1000. 0 is 100.", "1 to 1000. 0 is 10.", "list_sandboxes", "page_size: int = 10,"),
+        (
+            "1 to 1000. 0 is 100.",
+            "1 to 1000. 0 is 10.",
+            "list_sandboxes",
+            "page_size=0 if page_size == 10 else page_size,",
+        ),
+        (
+            "x-returns: Frames",
+            "x-returns: Events",
+            "follow_process",
+            "return AsyncEvents(pieces, await first_of(pieces))",
+        ),
+        (
+            "x-opposite: {name: follow,",
+            "x-opposite: {name: waiting,",
+            "follow_process",
+            "no_follow=not waiting",
+        ),
         (
             "AtCapacityError: The",
             "AtCapacityError: An",
@@ -518,18 +535,20 @@ def wrong_arguments(root: Path) -> list[str]:
 
 
 def test_an_argument_that_is_described_otherwise_than_its_field_is_named_with_its_place(edit: Edit) -> None:
-    (found,) = wrong_arguments(edit("openapi.yaml", "Where to begin: bytes", "Bytes"))
+    (found,) = wrong_arguments(edit("openapi.yaml", "Path of a file in the sandbox, absolute.", "Path."))
     assert re.match(
-        r"flash_sandbox/clients/aio/command_calls\.py:\d+: "
-        r"offset of follow_process must begin with 'Bytes printed .*', as specs/openapi\.yaml:\d+ does$",
+        r"flash_sandbox/clients/aio/file_calls\.py:\d+: "
+        r"path of read_file must begin with 'Path\. Links are followed\.', as specs/openapi\.yaml:\d+ does$",
         found,
     )
 
 
 def test_what_zero_means_in_a_spec_is_what_none_means_in_the_clients(edit: Edit) -> None:
-    found = wrong_arguments(edit("openapi.yaml", "4194304. 0 is the snapshot's", "4194304. 0 is the host's"))
-    assert [text.split()[1:4] for text in found] == [["pids", "of", "create"]]
-    assert all("4194304. None is the host's, or 512." in text for text in found)
+    found = wrong_arguments(
+        edit("openapi.yaml", "in this state. Empty is all.", "in this state. Empty is any.")
+    )
+    assert [text.split()[1:4] for text in found] == [["status", "of", "list"], ["status", "of", "sandboxes"]]
+    assert all("Only sandboxes in this state. None is any." in text for text in found)
 
 
 # What a spec may not say

@@ -8,7 +8,6 @@ from ...address import parse_address
 from ...options import CallOptions, api_key_or_default
 from ..disk import AsyncDisk
 from .calls import given
-from .command_calls import AsyncCommandCalls
 from .file_calls import AsyncFileCalls
 from .sandbox_calls import AsyncSandboxCalls
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncHTTPClient", "AsyncSandboxClient", "connect_async"]
 
 
-class _AsyncClient(AsyncSandboxCalls, AsyncCommandCalls, AsyncFileCalls):
+class _AsyncClient(AsyncSandboxCalls, AsyncFileCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from ... import models, operations
@@ -27,13 +27,13 @@ from ...models import (
 )
 from ...models.checks import milliseconds
 from ...options import NOT_GIVEN, NotGiven
-from .calls import AsyncCalls, given, milliseconds_of
+from .calls import AsyncCalls, milliseconds_of
 
 __all__ = ["AsyncOperationCalls"]
 
 
 class AsyncOperationCalls(AsyncCalls):
-    """Makes each call that the specs decide alone."""
+    """Makes each call that the specs decide alone, and that is answered at once."""
 
     async def start_sandbox(
         self,
@@ -106,29 +106,27 @@ class AsyncOperationCalls(AsyncCalls):
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.StartRequest(
+            type="" if type is None else type,
+            image="" if image is None else image,
+            command=() if command is None else cast("Any", command),
+            memory_mb=0 if memory_mb is None else memory_mb,
+            cpu_cores=0.0 if cpu_cores is None else cpu_cores,
+            kernel_image="" if kernel_image is None else kernel_image,
+            initrd_path="" if initrd_path is None else initrd_path,
+            snapshot_path="" if snapshot_path is None else snapshot_path,
+            mem_file_path="" if mem_file_path is None else mem_file_path,
+            network="" if network is None else network,
+            name="" if name is None else name,
+            labels=() if labels is None else cast("Any", labels),
+            ttl_seconds=0.0 if ttl_seconds is None else ttl_seconds,
+            pids=0 if pids is None else pids,
+            shm_mb=0 if shm_mb is None else shm_mb,
+            env=() if env is None else cast("Any", env),
+            user="" if user is None else user,
             image_command=image_command,
+            idle_timeout=0.0 if idle_timeout is None else idle_timeout,
+            on_idle="" if on_idle is None else on_idle,
             auto_resume=auto_resume,
-            **given(
-                type=type,
-                image=image,
-                command=command,
-                memory_mb=memory_mb,
-                cpu_cores=cpu_cores,
-                kernel_image=kernel_image,
-                initrd_path=initrd_path,
-                snapshot_path=snapshot_path,
-                mem_file_path=mem_file_path,
-                network=network,
-                name=name,
-                labels=labels,
-                ttl_seconds=ttl_seconds,
-                pids=pids,
-                shm_mb=shm_mb,
-                env=env,
-                user=user,
-                idle_timeout=idle_timeout,
-                on_idle=on_idle,
-            ),
         ).completed()
         return (await self._perform(operations.START_SANDBOX, request, timeout)).id
 
@@ -149,6 +147,63 @@ class AsyncOperationCalls(AsyncCalls):
         """
         request = models.StopRequest(id=sandbox_id, skip_cleanup=not cleanup)
         await self._perform(operations.STOP_SANDBOX, request, timeout)
+
+    async def exec_command(
+        self,
+        sandbox_id: str,
+        command: Sequence[str] | str,
+        *,
+        env: Mapping[str, str] | Sequence[str] | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
+        max_output_bytes: int = 8388608,
+        limit: float | NotGiven | None = NOT_GIVEN,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> ExecResult:
+        """Run a command in a running sandbox and return what it printed and how it ended.
+
+        It is confined as the main process of the sandbox is.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, at most 8 MiB. A text is sent as UTF-8.
+            max_output_bytes: Bytes of each output stream that are kept, at most 33554432. The result tells
+                how many were dropped.
+            limit: Seconds that it may take; then it is ended with all that it started, and the result has
+                what it printed until then. None for any time. Where it is left out, `timeout` is the limit.
+            timeout: Seconds for the whole call; None for no time-out. Where it is left out, the client's, or
+                a few seconds more than `limit` where that is longer. Without `limit` it is that of the
+                command, and the call may take a few seconds more.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
+            SandboxEndedError: The sandbox ended while the command ran.
+            OutcomeUnknownError: The connection was lost; the command may have run.
+            SandboxTimeoutError: No answer came in time, or within a few seconds after the command's own time.
+                The command is ended with all that it started.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        timeout_ms, seconds = self._command_options(limit, timeout)
+        request = models.ExecRequest(
+            id=sandbox_id,
+            command=cast("Any", command),
+            env=() if env is None else cast("Any", env),
+            cwd="" if cwd is None else cwd,
+            user="" if user is None else user,
+            stdin=b"" if stdin is None else cast("Any", stdin),
+            max_output_bytes=0 if max_output_bytes == 8388608 else max_output_bytes,
+            timeout_ms=timeout_ms,
+        )
+        return await self._perform(operations.EXEC_COMMAND, request, seconds)
 
     async def get_status(
         self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
@@ -211,7 +266,7 @@ class AsyncOperationCalls(AsyncCalls):
         request = models.GetMetricsHistoryRequest(
             id=sandbox_id,
             since_ms=milliseconds("since", 0 if since is None else since),
-            **given(max_points=max_points),
+            max_points=0 if max_points is None else max_points,
         )
         return list((await self._perform(operations.GET_METRICS_HISTORY, request, timeout)).points)
 
@@ -361,12 +416,15 @@ class AsyncOperationCalls(AsyncCalls):
         request = models.StartProcessRequest(
             id=sandbox_id,
             command=cast("Any", command),
+            env=() if env is None else cast("Any", env),
+            cwd="" if cwd is None else cwd,
+            user="" if user is None else user,
+            stdin=b"" if stdin is None else cast("Any", stdin),
             keep_stdin=keep_stdin,
             tty=tty,
-            rows=rows,
-            columns=columns,
+            rows=0 if rows == 24 else rows,
+            columns=0 if columns == 80 else columns,
             timeout_ms=milliseconds_of(limit),
-            **given(env=env, cwd=cwd, user=user, stdin=stdin),
         )
         return (await self._perform(operations.START_PROCESS, request, timeout)).process_id
 
@@ -542,7 +600,11 @@ class AsyncOperationCalls(AsyncCalls):
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.WriteFileRequest(
-            id=sandbox_id, path=path, content=cast("Any", content), parents=parents, **given(mode=mode)
+            id=sandbox_id,
+            path=path,
+            content=cast("Any", content),
+            mode=0 if mode is None else mode,
+            parents=parents,
         )
         await self._perform(operations.WRITE_FILE, request, timeout)
 
@@ -618,7 +680,9 @@ class AsyncOperationCalls(AsyncCalls):
             SandboxFilePermissionError: What runs in the sandbox may not write there.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.MakeDirRequest(id=sandbox_id, path=path, mode=mode, parents=parents)
+        request = models.MakeDirRequest(
+            id=sandbox_id, path=path, mode=0 if mode == 0o755 else mode, parents=parents
+        )
         await self._perform(operations.MAKE_DIR, request, timeout)
 
     async def remove(
@@ -672,6 +736,35 @@ class AsyncOperationCalls(AsyncCalls):
         request = models.MoveRequest(id=sandbox_id, source=source, target=target)
         await self._perform(operations.MOVE, request, timeout)
 
+    async def upload_archive(
+        self,
+        sandbox_id: str,
+        path: str,
+        chunks: AsyncIterable[bytes],
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Unpack a tar archive into a directory of a sandbox, as it comes.
+
+        Over gRPC the first message alone says where.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Directory in the sandbox to unpack into, absolute; made where it is not there.
+            chunks: The bytes to send, in pieces of any size.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileConflictError: Something else is there.
+            WrongStateError: The sandbox is not running.
+            InvalidArgumentError: It is no tar archive.
+            OutcomeUnknownError: The connection was lost; any part may have been unpacked.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.UploadArchiveRequest(id=sandbox_id, path=path)
+        await self._send(operations.UPLOAD_ARCHIVE, request, chunks, timeout)
+
     async def list_sandboxes(
         self,
         *,
@@ -698,7 +791,11 @@ class AsyncOperationCalls(AsyncCalls):
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.ListSandboxesRequest(
-            page_size=page_size, **given(status=status, type=type, labels=labels, page_token=page_token)
+            status="" if status is None else status,
+            type="" if type is None else type,
+            labels=() if labels is None else cast("Any", labels),
+            page_size=0 if page_size == 100 else page_size,
+            page_token="" if page_token is None else page_token,
         )
         return await self._perform(operations.LIST_SANDBOXES, request, timeout)
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
-from ...models import IdleAction, Network, SandboxStatus, SandboxType, SnapshotInfo, SnapshotResult, StartType
 from ...options import NOT_GIVEN, NotGiven
 from ..delegation import of_sandbox
 from .api import AsyncSandboxAPI
-from .client import connect_async
-from .commands import AsyncCommands, AsyncRun
+from .commands import AsyncCommands
 from .files import AsyncFiles
 from .object_calls import AsyncObjectCalls
 
 __all__ = ["AsyncSandbox"]
 
 
-class AsyncSandbox(AsyncRun, AsyncObjectCalls):
+class AsyncSandbox(AsyncObjectCalls):
     """One sandbox. As a context manager it stops the sandbox at the end.
 
     `create`, `connect` and `list` need no client: without one, a sandbox has one of its own, closed when it
@@ -34,11 +31,6 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
         sandbox_id: ID of a sandbox; whether it exists is not asked (see `connect`).
     """
 
-    _client: AsyncSandboxAPI
-    _ids: tuple[str]
-    _owns_client = False
-    _is_environments = False
-
     status = of_sandbox(AsyncSandboxAPI.get_status)
     info = of_sandbox(AsyncSandboxAPI.get_info)
     logs = of_sandbox(AsyncSandboxAPI.get_logs)
@@ -50,9 +42,6 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
     snapshot = of_sandbox(AsyncSandboxAPI.snapshot_sandbox)
     pause = of_sandbox(AsyncSandboxAPI.pause_sandbox)
     resume = of_sandbox(AsyncSandboxAPI.resume_sandbox)
-
-    def __init__(self, client: AsyncSandboxAPI, sandbox_id: str) -> None:
-        super().__init__(client, sandbox_id)
 
     async def fork(self, count: int = 1, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[Self]:
         """Start copies of it with its files, limits, variables and labels; all of them, or none.
@@ -76,11 +65,6 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
     fork_sandbox = fork
 
     @property
-    def id(self) -> str:
-        """Return the ID of the sandbox."""
-        return self._ids[0]
-
-    @property
     def commands(self) -> AsyncCommands:
         """Return what runs, starts and lists commands in it."""
         return AsyncCommands(self._client, self.id)
@@ -89,108 +73,6 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
     def files(self) -> AsyncFiles:
         """Return what reads, writes and lists its files."""
         return AsyncFiles(self._client, self.id)
-
-    @classmethod
-    async def create(
-        cls,
-        image: str | None = None,
-        *,
-        command: Sequence[str] | None = None,
-        type: StartType | None = None,
-        memory_mb: int | None = None,
-        cpu_cores: float | None = None,
-        pids: int | None = None,
-        shm_mb: int | None = None,
-        network: Network | None = None,
-        env: Mapping[str, str] | Sequence[str] | None = None,
-        user: str | None = None,
-        name: str | None = None,
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        ttl: float | None = None,
-        snapshot: SnapshotResult | SnapshotInfo | str | None = None,
-        image_command: bool = False,
-        idle_timeout: float | None = None,
-        on_idle: IdleAction | None = None,
-        auto_resume: bool = False,
-        kernel_image: str | None = None,
-        initrd_path: str | None = None,
-        client: AsyncSandboxAPI | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> Self:
-        """Start a sandbox and return it once its main process runs.
-
-        Args:
-            image: Image to start from; what names one depends on the runtime. None is the runtime's default.
-            command: Main process and its arguments. None has the sandbox idle until it is stopped, whatever
-                the image says; see image_command.
-            type: Runtime that runs the sandbox: bubblewrap, docker, gvisor, firecracker, or auto for the best
-                one that the host has. None is auto.
-            memory_mb: Memory limit in MiB, 1 to 2147483647. None is the snapshot's, or 512.
-            cpu_cores: CPU limit in cores, above 0 and at most 1024. None is the snapshot's, or 1.
-            pids: Most processes and threads, 16 to 4194304. None is the snapshot's, or 512.
-            shm_mb: Size of /dev/shm in MiB, 1 to 2147483647. None is the snapshot's, or 64.
-            network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
-                host). None is the snapshot's, or the orchestrator's default.
-            env: Variables of every process of the sandbox besides the image's, each NAME=value. Those of the
-                snapshot stay where none of these has their name. Or a mapping of names to values.
-            user: User that the main process runs as, and each command that names none: a name, UID or
-                UID:GID; which can be given depends on the runtime. None is the snapshot's, or the runtime's
-                default.
-            name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
-            labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
-            ttl: Seconds after which the sandbox expires and is removed, at most ten years. None is the
-                snapshot's, or the orchestrator's default.
-            snapshot: Snapshot to start from, or its path.
-            image_command: Whether the main process is the image's own command. Refused where a command is
-                given, too, or the image has none.
-            idle_timeout: Seconds after which a sandbox is idle that no call uses, that prints nothing and
-                that needs less than 1 % of a core, at most ten years. None is never.
-            on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
-                disk; gvisor only). None is stop.
-            auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
-            kernel_image: Path of a guest kernel on the orchestrator's host. Firecracker only. None is the
-                engine's.
-            initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. None is the
-                engine's.
-            client: Performs the calls, and is not closed; None for one of the sandbox's own.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            InvalidArgumentError: An argument is malformed or out of range, or the orchestrator refuses it.
-            RuntimeUnavailableError: The orchestrator's host lacks the runtime.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        sandbox = await cls._over(client)
-        try:
-            sandbox_id = await sandbox._client.start_sandbox(
-                type,
-                image,
-                command,
-                memory_mb,
-                cpu_cores,
-                kernel_image,
-                initrd_path,
-                snapshot if snapshot is None or isinstance(snapshot, str) else snapshot.snapshot_path,
-                snapshot.mem_file_path if isinstance(snapshot, SnapshotResult) else None,
-                network,
-                name=name,
-                labels=labels,
-                ttl_seconds=ttl,
-                pids=pids,
-                shm_mb=shm_mb,
-                env=env,
-                user=user,
-                image_command=image_command,
-                idle_timeout=idle_timeout,
-                on_idle=on_idle,
-                auto_resume=auto_resume,
-                timeout=timeout,
-            )
-        except BaseException:
-            await sandbox.close()
-            raise
-        sandbox._ids = (sandbox_id,)
-        return sandbox
 
     @classmethod
     async def connect(
@@ -219,46 +101,6 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
             raise
         return sandbox
 
-    @classmethod
-    async def list(
-        cls,
-        *,
-        status: SandboxStatus | None = None,
-        type: SandboxType | None = None,
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        client: AsyncSandboxAPI | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> AsyncIterator[Self]:
-        """Yield each of the sandboxes that there are, the oldest first; see the clients' `sandboxes`, too.
-
-        Args:
-            status: Only sandboxes in this state. None is all.
-            type: Only sandboxes of this runtime. None is all.
-            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
-                values.
-            client: Performs the calls, and is not closed; None for one of each sandbox's own.
-            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
-                out.
-
-        Raises:
-            InvalidArgumentError: An argument is malformed or out of range.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        lister = await cls._over(client)
-        try:
-            found = lister._client.sandboxes(status=status, type=type, labels=labels, timeout=timeout)
-            async for info in found:
-                yield await cls._over(client, info.id)
-        finally:
-            await lister.close()
-
-    @classmethod
-    async def _over(cls, client: AsyncSandboxAPI | None, sandbox_id: str = "") -> Self:
-        """Return one that uses a client, or else has one of its own."""
-        sandbox = cls(await connect_async() if client is None else client, sandbox_id)
-        sandbox._owns_client = sandbox._is_environments = client is None
-        return sandbox
-
     async def stop(self, *, cleanup: bool = True, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
         """Stop it, end all of its processes and remove what it held; its ID is unknown afterwards.
 
@@ -281,11 +123,6 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
 
     stop_sandbox = stop
 
-    async def close(self) -> None:
-        """Release the connections of its own client, if it has one. The sandbox goes on."""
-        if self._owns_client:
-            await self._client.close()
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -306,23 +143,6 @@ class AsyncSandbox(AsyncRun, AsyncObjectCalls):
             exc.add_note(f"the sandbox could not be stopped: {error}")
         finally:
             await self.close()
-
-    def __copy__(self) -> Self:
-        # Its client stays this one's, which closes it.
-        copied = object.__new__(type(self))
-        vars(copied).update(vars(self), _owns_client=False)
-        return copied
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self.__copy__()
-
-    def __getstate__(self) -> dict[str, Any]:
-        # What is unpickled has a client of its own, shared with no other sandbox.
-        return vars(self) | {
-            "_client": self._client.with_options(),
-            "_owns_client": True,
-            "_is_environments": False,
-        }
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r}, {self._client!r})"

@@ -1,22 +1,23 @@
-"""Calls that tell of several sandboxes, one after the other."""
+"""Calls about sandboxes that do more than send their arguments."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from ... import models, operations
+from ...errors import ProtocolError
 from ...models import SandboxInfo, SandboxStatus, SandboxType
 from ...options import NOT_GIVEN, NotGiven
 from .calls import given
-from .operation_calls import AsyncOperationCalls
-from .streams import AsyncEvents, first_of
+from .stream_calls import AsyncStreamCalls
 
 __all__ = ["AsyncSandboxCalls"]
 
 
-class AsyncSandboxCalls(AsyncOperationCalls):
-    """List sandboxes, and tell what happens to them."""
+class AsyncSandboxCalls(AsyncStreamCalls):
+    """List sandboxes page by page, and read what they find themselves on."""
 
     async def sandboxes(
         self,
@@ -48,20 +49,30 @@ class AsyncSandboxCalls(AsyncOperationCalls):
                 yield info
             token = page.next_page_token
 
-    async def watch_events(
-        self, token: str | None = None, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> AsyncEvents:
-        """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
+    async def get_platform_info(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> dict[str, Any]:
+        """Return what the processes in a sandbox find themselves on: system, release, machine and more.
 
         Args:
-            token: Where to go on: the token of the last event that was seen. None is what happens from now
-                on.
-            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
-            EventsMissedError: What happened after `token` is not known any more.
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.WatchEventsRequest("" if token is None else token)
-        events = self._stream(operations.WATCH_EVENTS, request, timeout)
-        return AsyncEvents(events, await first_of(events))
+        request = models.GetPlatformInfoRequest(sandbox_id)
+        info = (await self._perform(operations.GET_PLATFORM_INFO, request, timeout)).info
+        return _object(info)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ProtocolError("the platform information is not a JSON object")
+    return found

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
-from ... import models
 from ...models import (
     ExecResult,
     FileInfo,
@@ -126,6 +125,52 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def exec_command(
+        self,
+        sandbox_id: str,
+        command: Sequence[str] | str,
+        *,
+        env: Mapping[str, str] | Sequence[str] | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: bytes | str | None = None,
+        max_output_bytes: int = 8388608,
+        limit: float | NotGiven | None = NOT_GIVEN,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> ExecResult:
+        """Run a command in a running sandbox and return what it printed and how it ended.
+
+        It is confined as the main process of the sandbox is.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            command: Command and its arguments. The first element is a path, or a name looked up in the
+                sandbox's PATH. A text is run by ``/bin/sh``.
+            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
+                names to values.
+            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
+            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
+                the main process's.
+            stdin: Input of the command, at most 8 MiB. A text is sent as UTF-8.
+            max_output_bytes: Bytes of each output stream that are kept, at most 33554432. The result tells
+                how many were dropped.
+            limit: Seconds that it may take; then it is ended with all that it started, and the result has
+                what it printed until then. None for any time. Where it is left out, `timeout` is the limit.
+            timeout: Seconds for the whole call; None for no time-out. Where it is left out, the client's, or
+                a few seconds more than `limit` where that is longer. Without `limit` it is that of the
+                command, and the call may take a few seconds more.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
+            SandboxEndedError: The sandbox ended while the command ran.
+            OutcomeUnknownError: The connection was lost; the command may have run.
+            SandboxTimeoutError: No answer came in time, or within a few seconds after the command's own time.
+                The command is ended with all that it started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -603,6 +648,34 @@ class SandboxAPI(Protocol):
         """
         ...
 
+    def upload_archive(
+        self,
+        sandbox_id: str,
+        path: str,
+        chunks: Iterable[bytes],
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Unpack a tar archive into a directory of a sandbox, as it comes.
+
+        Over gRPC the first message alone says where.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Directory in the sandbox to unpack into, absolute; made where it is not there.
+            chunks: The bytes to send, in pieces of any size.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileConflictError: Something else is there.
+            WrongStateError: The sandbox is not running.
+            InvalidArgumentError: It is no tar archive.
+            OutcomeUnknownError: The connection was lost; any part may have been unpacked.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
     def list_sandboxes(
         self,
         *,
@@ -672,90 +745,6 @@ class SandboxAPI(Protocol):
         """
         ...
 
-    def sandboxes(
-        self,
-        *,
-        status: SandboxStatus | Literal[""] | None = None,
-        type: SandboxType | Literal[""] | None = None,
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> Iterator[SandboxInfo]:
-        """Yield each of the sandboxes that there are, the oldest first, page by page.
-
-        Args:
-            status: Only sandboxes in this state. None is all.
-            type: Only sandboxes of this runtime. None is all.
-            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
-                values.
-            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
-                out.
-
-        Raises:
-            InvalidArgumentError: An argument is malformed or out of range.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    def watch_events(
-        self, token: str | None = None, *, timeout: float | NotGiven | None = NOT_GIVEN
-    ) -> Events:
-        """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
-
-        Args:
-            token: Where to go on: the token of the last event that was seen. None is what happens from now
-                on.
-            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
-
-        Raises:
-            EventsMissedError: What happened after `token` is not known any more.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    def exec_command(
-        self,
-        sandbox_id: str,
-        command: Sequence[str] | str,
-        *,
-        env: Mapping[str, str] | Sequence[str] | None = None,
-        cwd: str | None = None,
-        user: str | None = None,
-        stdin: bytes | str | None = None,
-        max_output_bytes: int = models.DEFAULT_MAX_OUTPUT_BYTES,
-        limit: float | NotGiven | None = NOT_GIVEN,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> ExecResult:
-        """Run a command in a running sandbox and return what it printed and how it ended.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            command: Command and its arguments. The first element is a path, or a name looked up in the
-                sandbox's PATH. A text is run by ``/bin/sh``.
-            env: Variables that the command has besides the sandbox's own, each NAME=value. Or a mapping of
-                names to values.
-            cwd: Directory in the sandbox to run in, absolute. None is the sandbox's own.
-            user: User to run as: a name, UID or UID:GID; which can be given depends on the runtime. None is
-                the main process's.
-            stdin: Input of the command, at most 8 MiB. A text is sent as UTF-8.
-            max_output_bytes: Bytes of each output stream that are kept, at most 33554432. The result tells
-                how many were dropped.
-            limit: Seconds that it may take; then it is ended with all that it started, and the result has
-                what it printed until then. None for any time. Where it is left out, `timeout` is the limit.
-            timeout: Seconds for the whole call; None for no time-out. Where it is left out, the client's, or
-                a few seconds more than `limit` where that is longer. Without `limit` it is that of the
-                command, and the call may take a few seconds more.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            WrongStateError: The sandbox is not running.
-            SandboxEndedError: The sandbox ended while the command ran.
-            OutcomeUnknownError: The connection was lost; the command may have run.
-            SandboxTimeoutError: No answer came within the client's time-out, or within a few seconds after
-                the command's own time. The command is ended with all that it started.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
     def exec_stream(
         self,
         sandbox_id: str,
@@ -774,8 +763,8 @@ class SandboxAPI(Protocol):
     ) -> ExecStream:
         """Run a command in a running sandbox and tell what it prints as it happens.
 
-        What is returned is an iterator of frames, the last one of which tells how the command ended, and a
-        context manager that ends the command. A reader that stops holds the command up.
+        The last frame tells how the command ended. It ends with the stream, and a reader that stops holds it
+        up.
 
         Args:
             sandbox_id: ID of the sandbox.
@@ -814,17 +803,59 @@ class SandboxAPI(Protocol):
     ) -> Frames:
         """Tell what is kept of a process's output, and what it prints from then on until it ends.
 
+        The last frame tells how it ended.
+
         Args:
             sandbox_id: ID of the sandbox.
             process_id: ID of the process.
             offset: Where to begin: bytes printed before, of both streams together. What is not kept any more
-                is left out. To go on: `offset` of the last frame that was seen, and the length of its `data`.
+                is left out. To go on: offset of the last frame that was seen, and the length of its data.
             follow: False to end with what has been printed so far.
             timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             ProcessNotFoundError: There is no such process in it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def watch_events(
+        self, token: str | None = None, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> Events:
+        """Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
+
+        Args:
+            token: Where to go on: the token of the last event that was seen. None is what happens from now
+                on.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            EventsMissedError: What happened after `token` is not known any more.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def sandboxes(
+        self,
+        *,
+        status: SandboxStatus | Literal[""] | None = None,
+        type: SandboxType | Literal[""] | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> Iterator[SandboxInfo]:
+        """Yield each of the sandboxes that there are, the oldest first, page by page.
+
+        Args:
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -941,32 +972,6 @@ class SandboxAPI(Protocol):
             SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came.
             SandboxConnectionError: It broke off.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    def upload_archive(
-        self,
-        sandbox_id: str,
-        path: str,
-        chunks: Iterable[bytes],
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Unpack a tar archive into a directory of a sandbox, as it comes; `upload` makes one of files.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Directory in the sandbox to unpack into, absolute; made where it is not there.
-            chunks: The bytes of the archive, in pieces of any size.
-            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileConflictError: Something else is there.
-            WrongStateError: The sandbox is not running.
-            InvalidArgumentError: It is no tar archive.
-            OutcomeUnknownError: The connection was lost; any part may have been unpacked.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

@@ -9,7 +9,6 @@ from ...address import parse_address
 from ...options import CallOptions, api_key_or_default
 from ..disk import Disk
 from .calls import given
-from .command_calls import CommandCalls
 from .file_calls import FileCalls
 from .sandbox_calls import SandboxCalls
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClient", "SandboxClient", "connect"]
 
 
-class _Client(SandboxCalls, CommandCalls, FileCalls):
+class _Client(SandboxCalls, FileCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -150,33 +150,6 @@ class FileCalls(OperationCalls):
             unpacking.finish()
         finally:
             Disk.run(unpacking.close)
-
-    def upload_archive(
-        self,
-        sandbox_id: str,
-        path: str,
-        chunks: Iterable[bytes],
-        *,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> None:
-        """Unpack a tar archive into a directory of a sandbox, as it comes; `upload` makes one of files.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Directory in the sandbox to unpack into, absolute; made where it is not there.
-            chunks: The bytes of the archive, in pieces of any size.
-            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileConflictError: Something else is there.
-            WrongStateError: The sandbox is not running.
-            InvalidArgumentError: It is no tar archive.
-            OutcomeUnknownError: The connection was lost; any part may have been unpacked.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        request = models.UploadArchiveRequest(sandbox_id, path)
-        self._send(operations.UPLOAD_ARCHIVE, request, chunks, timeout)
 
     def download_archive(
         self,

@@ -289,7 +289,7 @@ class ExecRequest(betterproto2.Message):
 
     max_output_bytes: "int" = betterproto2.field(105, betterproto2.TYPE_INT64)
     """
-    Bytes of each output stream that are kept, at most 33554432. 0 is the default of 8388608.
+    Bytes of each output stream that are kept, at most 33554432. The result tells how many were dropped. 0 is the default of 8388608.
     """
 
 
@@ -486,7 +486,7 @@ class FollowProcessRequest(betterproto2.Message):
 
     offset: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
     """
-    Where to begin: bytes printed before, of both streams together. What is not kept any more is left out.
+    Where to begin: bytes printed before, of both streams together. What is not kept any more is left out. To go on: offset of the last frame that was seen, and the length of its data.
     """
 
     no_follow: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)

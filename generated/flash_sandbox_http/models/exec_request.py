@@ -24,8 +24,8 @@ class ExecRequest:
         stdin (str | Unset): Input of the command, at most 8 MiB. Default: ''.
         timeout_ms (int | Unset): Milliseconds after which the command is ended with all that it started. 0 is no limit.
             Default: 0.
-        max_output_bytes (int | Unset): Bytes of each output stream that are kept, at most 33554432. 0 is the default of
-            8388608. Default: 0.
+        max_output_bytes (int | Unset): Bytes of each output stream that are kept, at most 33554432. The result tells
+            how many were dropped. 0 is the default of 8388608. Default: 0.
     """
 
     command: list[str]

@@ -63,8 +63,8 @@ def sync_detailed(
 ) -> Response[Error | File]:
     """Run a command in a running sandbox and tell what it prints as it happens.
 
-     The last frame tells how the command ended. It ends with the stream. A reader that stops holds it
-    up.
+     The last frame tells how the command ended. It ends with the stream, and a reader that stops holds
+    it up.
 
     Args:
         id (str):
@@ -98,8 +98,8 @@ def sync(
 ) -> Error | File | None:
     """Run a command in a running sandbox and tell what it prints as it happens.
 
-     The last frame tells how the command ended. It ends with the stream. A reader that stops holds it
-    up.
+     The last frame tells how the command ended. It ends with the stream, and a reader that stops holds
+    it up.
 
     Args:
         id (str):
@@ -128,8 +128,8 @@ async def asyncio_detailed(
 ) -> Response[Error | File]:
     """Run a command in a running sandbox and tell what it prints as it happens.
 
-     The last frame tells how the command ended. It ends with the stream. A reader that stops holds it
-    up.
+     The last frame tells how the command ended. It ends with the stream, and a reader that stops holds
+    it up.
 
     Args:
         id (str):
@@ -161,8 +161,8 @@ async def asyncio(
 ) -> Error | File | None:
     """Run a command in a running sandbox and tell what it prints as it happens.
 
-     The last frame tells how the command ended. It ends with the stream. A reader that stops holds it
-    up.
+     The last frame tells how the command ended. It ends with the stream, and a reader that stops holds
+    it up.
 
     Args:
         id (str):

@@ -1,0 +1,185 @@
+"""The methods of a sandbox as an object: its start, a command, and the clients' calls without the ID."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from . import openapi, protobuf, tools
+from .attributes import model_name
+from .calls import IMPORTS, SOURCE, TIMEOUT_SOURCE, signature
+from .docstrings import TIMEOUT, TIMEOUT_OF_COMMAND, Docstring, raised
+from .parameters import Parameter, parameters
+from .vocabulary import Vocabulary
+
+__all__ = ["OBJECT_CALLS", "RUN", "derive"]
+
+OBJECT_CALLS: Final = SOURCE / "object_calls.py"
+RUN: Final = SOURCE / "run.py"
+
+_SANDBOX: Final = SOURCE / "sandbox.py"
+_HEAD: Final = "# Generated from specs/ and the clients' calls by `python -m codegen`; do not edit.\n"
+_RUN: Final = '''\
+"""What runs a command in a sandbox."""
+
+{imports}
+from ..delegation import Delegate
+from .api import AsyncSandboxAPI
+
+__all__ = ["AsyncRun"]
+
+
+class AsyncRun(Delegate):
+    """Runs commands in one sandbox."""
+
+    _client: AsyncSandboxAPI
+    _ids: tuple[str]
+
+    async def run({signature}) -> ExecResult:
+{docstring}
+        result = await self._client.exec_command(*self._ids, {arguments})
+        return result.check() if check else result
+'''
+_OBJECT_CALLS: Final = '''\
+"""The start of a sandbox, and its calls under the names that they have on the clients."""
+
+{imports}
+from ..delegation import of_sandbox
+from .api import AsyncSandboxAPI
+from .run import AsyncRun
+from .sandbox_handle import AsyncSandboxHandle
+
+__all__ = ["AsyncObjectCalls"]
+
+
+class AsyncObjectCalls(AsyncRun, AsyncSandboxHandle):
+    """What a client does with the ID of a sandbox, without the ID."""
+
+{calls}
+
+    @classmethod
+    async def create({signature}) -> Self:
+{docstring}
+        return await cls._started(client, snapshot, {arguments}, timeout=timeout)
+'''
+_FAILS: Final = "It failed, and `check` is True; the error has the result."
+_CHECK: Final = Parameter(
+    "check",
+    "bool",
+    "False",
+    False,
+    "True raises CommandFailedError where it does not end by itself with status 0.",
+    "",
+    "",
+)
+_SNAPSHOT: Final = Parameter(
+    "snapshot",
+    "SnapshotResult | SnapshotInfo | str | None",
+    "None",
+    False,
+    "Snapshot to start from, or its path.",
+    "",
+    "",
+)
+_CLIENT: Final = Parameter(
+    "client",
+    "AsyncSandboxAPI | None",
+    "None",
+    False,
+    "Performs the calls, and is not closed; None for one of the sandbox's own.",
+    "",
+    "",
+)
+# What a snapshot stands for.
+_OF_SNAPSHOT: Final = ("snapshot_path", "mem_file_path")
+# Arguments that have a shorter name here.
+_NAMES: Final = {"ttl_seconds": "ttl"}
+
+
+def derive(root: Path, interface: str) -> dict[Path, str]:
+    """Return the text of each module of methods, by its path below `root`.
+
+    Args:
+        root: The root of the repository.
+        interface: The module of the clients' interface.
+    """
+    http, grpc = openapi.load(root), protobuf.load(root)
+    names = [*(word.name for word in http.words), *(model_name(name) for name in grpc.messages)]
+    imports = IMPORTS.format(names=", ".join(names))
+    own = set(_methods_of(ast.parse((root / _SANDBOX).read_text("utf-8"))))
+    shared = [name for name in _calls_of_a_sandbox(interface) if name not in own]
+    calls = "\n".join(f"    {name} = of_sandbox(AsyncSandboxAPI.{name})" for name in shared)
+    texts = {
+        RUN: _RUN.format(imports=imports, **_run(http, grpc)),
+        OBJECT_CALLS: _OBJECT_CALLS.format(imports=imports, calls=calls, **_create(http, grpc)),
+    }
+    return {path: tools.format_python(_HEAD + text) for path, text in texts.items()}
+
+
+def _calls_of_a_sandbox(interface: str) -> Iterator[str]:
+    for kind in (node for node in ast.parse(interface).body if isinstance(node, ast.ClassDef)):
+        for node in kind.body:
+            if isinstance(node, ast.AsyncFunctionDef) and "sandbox_id" in (one.arg for one in node.args.args):
+                yield node.name
+
+
+def _methods_of(module: ast.Module) -> Iterator[str]:
+    """Yield the name of each attribute that a class of a module has of its own."""
+    for kind in (node for node in module.body if isinstance(node, ast.ClassDef)):
+        for node in kind.body:
+            if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
+                yield node.name
+            elif isinstance(node, ast.Assign):
+                yield from (ast.unparse(target) for target in node.targets)
+
+
+def _run(http: Vocabulary, grpc: Vocabulary) -> dict[str, str]:
+    operation = http.operations["exec_command"]
+    taken = parameters(operation, grpc.operations["exec_command"], http)
+    taken = [one for one in taken if one.name != "sandbox_id"]
+    # Left out, it has no limit of its own.
+    limit = taken.pop()
+    doc = limit.doc.removesuffix(" Where it is left out, `timeout` is the limit.")
+    taken += [replace(limit, annotation="float | None", default="None", doc=doc), _CHECK]
+    docstring = Docstring(
+        "Run a command and return what it printed and how it ended.",
+        "",
+        {one.name: one.doc for one in taken} | {"timeout": TIMEOUT_OF_COMMAND},
+        {"CommandFailedError": _FAILS} | raised(operation),
+    )
+    given = [one.name if one.positional else f"{one.name}={one.name}" for one in taken if one is not _CHECK]
+    return {
+        "signature": signature(taken, TIMEOUT_SOURCE),
+        "docstring": docstring.source(),
+        "arguments": ", ".join([*given, "timeout=timeout"]),
+    }
+
+
+def _create(http: Vocabulary, grpc: Vocabulary) -> dict[str, str]:
+    operation = http.operations["start_sandbox"]
+    taken = parameters(operation, grpc.operations["start_sandbox"], http)
+    taken = [one for one in taken if one.name not in _OF_SNAPSHOT]
+    own = [
+        replace(
+            one,
+            name=_NAMES.get(one.name, one.name),
+            annotation=one.annotation.replace(' | Literal[""]', ""),
+            positional=one.name == "image",
+        )
+        for one in taken
+    ]
+    shown = [*sorted(own, key=lambda one: not one.positional), _SNAPSHOT, _CLIENT]
+    docstring = Docstring(
+        "Start a sandbox and return it once its main process runs.",
+        operation.details,
+        {one.name: one.doc for one in shown} | {"timeout": TIMEOUT},
+        raised(operation),
+    )
+    return {
+        "signature": signature(shown, TIMEOUT_SOURCE).replace("self", "cls", 1),
+        "docstring": docstring.source(),
+        "arguments": ", ".join(f"{theirs.name}={ours.name}" for theirs, ours in zip(taken, own, strict=True)),
+    }
