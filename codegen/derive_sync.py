@@ -29,6 +29,7 @@ _NAMES: Final = {
     "AsyncChunks": "Chunks",
     "AsyncCommands": "Commands",
     "AsyncDisk": "Disk",
+    "AsyncCreation": "Creation",
     "AsyncEvents": "Events",
     "AsyncExecStream": "ExecStream",
     "AsyncFileCalls": "FileCalls",

@@ -15,11 +15,11 @@ from .docstrings import TIMEOUT, TIMEOUT_OF_COMMAND, Docstring, raised
 from .parameters import Parameter, parameters
 from .vocabulary import Vocabulary
 
-__all__ = ["OBJECT_CALLS", "RUN", "derive"]
+__all__ = ["derive"]
 
-OBJECT_CALLS: Final = SOURCE / "object_calls.py"
-RUN: Final = SOURCE / "run.py"
-
+_CREATION_MODULE: Final = SOURCE / "creation.py"
+_OBJECT_CALLS_MODULE: Final = SOURCE / "object_calls.py"
+_RUN_MODULE: Final = SOURCE / "run.py"
 _SANDBOX: Final = SOURCE / "sandbox.py"
 _HEAD: Final = "# Generated from specs/ and the clients' calls by `python -m codegen`; do not edit.\n"
 _RUN: Final = '''\
@@ -44,21 +44,33 @@ class AsyncRun(Delegate):
         return result.check() if check else result
 '''
 _OBJECT_CALLS: Final = '''\
-"""The start of a sandbox, and its calls under the names that they have on the clients."""
+"""The calls of a sandbox under the names that they have on the clients."""
 
-{imports}
-from ..delegation import of_sandbox
+from __future__ import annotations
+
+from ..delegation import Delegate, of_sandbox
 from .api import AsyncSandboxAPI
-from .run import AsyncRun
-from .sandbox_handle import AsyncSandboxHandle
 
 __all__ = ["AsyncObjectCalls"]
 
 
-class AsyncObjectCalls(AsyncRun, AsyncSandboxHandle):
+class AsyncObjectCalls(Delegate):
     """What a client does with the ID of a sandbox, without the ID."""
 
 {calls}
+'''
+_CREATION: Final = '''\
+"""What starts a sandbox."""
+
+{imports}
+from .api import AsyncSandboxAPI
+from .sandbox_handle import AsyncSandboxHandle
+
+__all__ = ["AsyncCreation"]
+
+
+class AsyncCreation(AsyncSandboxHandle):
+    """Starts a sandbox as an object."""
 
     @classmethod
     async def create({signature}) -> Self:
@@ -113,8 +125,9 @@ def derive(root: Path, interface: str) -> dict[Path, str]:
     shared = [name for name in _calls_of_a_sandbox(interface) if name not in own]
     calls = "\n".join(f"    {name} = of_sandbox(AsyncSandboxAPI.{name})" for name in shared)
     texts = {
-        RUN: _RUN.format(imports=imports, **_run(http, grpc)),
-        OBJECT_CALLS: _OBJECT_CALLS.format(imports=imports, calls=calls, **_create(http, grpc)),
+        _RUN_MODULE: _RUN.format(imports=imports, **_run(http, grpc)),
+        _CREATION_MODULE: _CREATION.format(imports=imports, **_create(http, grpc)),
+        _OBJECT_CALLS_MODULE: _OBJECT_CALLS.format(calls=calls),
     }
     return {path: tools.format_python(_HEAD + text) for path, text in texts.items()}
 

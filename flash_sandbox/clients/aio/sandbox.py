@@ -11,13 +11,15 @@ from ...options import NOT_GIVEN, NotGiven
 from ..delegation import of_sandbox
 from .api import AsyncSandboxAPI
 from .commands import AsyncCommands
+from .creation import AsyncCreation
 from .files import AsyncFiles
 from .object_calls import AsyncObjectCalls
+from .run import AsyncRun
 
 __all__ = ["AsyncSandbox"]
 
 
-class AsyncSandbox(AsyncObjectCalls):
+class AsyncSandbox(AsyncCreation, AsyncRun, AsyncObjectCalls):
     """One sandbox. As a context manager it stops the sandbox at the end.
 
     `create`, `connect` and `list` need no client: without one, a sandbox has one of its own, closed when it

@@ -12,13 +12,15 @@ from ...options import NOT_GIVEN, NotGiven
 from ..delegation import of_sandbox
 from .api import SandboxAPI
 from .commands import Commands
+from .creation import Creation
 from .files import Files
 from .object_calls import ObjectCalls
+from .run import Run
 
 __all__ = ["Sandbox"]
 
 
-class Sandbox(ObjectCalls):
+class Sandbox(Creation, Run, ObjectCalls):
     """One sandbox. As a context manager it stops the sandbox at the end.
 
     `create`, `connect` and `list` need no client: without one, a sandbox has one of its own, closed when it
