@@ -15,7 +15,14 @@ SOURCE: Final = Path("flash_sandbox/clients/aio")
 API: Final = SOURCE / "api.py"
 
 # In the order of the interface.
-_SOURCES: Final = ("operation_calls.py", "stream_calls.py", "sandbox_calls.py", "file_calls.py", "calls.py")
+_SOURCES: Final = (
+    "operation_calls.py",
+    "stream_calls.py",
+    "sandbox_calls.py",
+    "file_calls.py",
+    "port_calls.py",
+    "calls.py",
+)
 _SPECIAL: Final = ("__aenter__", "__aexit__")
 _HEAD: Final = '''\
 # Derived from the calls of the clients by `python -m codegen`; do not edit.

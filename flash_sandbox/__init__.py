@@ -10,13 +10,19 @@ import types
 from .clients.aio.api import AsyncSandboxAPI
 from .clients.aio.client import AsyncHTTPClient, AsyncSandboxClient, connect_async
 from .clients.aio.commands import AsyncCommands, AsyncProcess
+from .clients.aio.connections import AsyncPortConnection
 from .clients.aio.files import AsyncFiles
+from .clients.aio.ports import AsyncPorts
 from .clients.aio.sandbox import AsyncSandbox
 from .clients.aio.streams import AsyncArchive, AsyncEvents, AsyncExecStream, AsyncFrames
+from .clients.async_forwarding import AsyncForward
+from .clients.forwarding import Forward
 from .clients.sync.api import SandboxAPI
 from .clients.sync.client import HTTPClient, SandboxClient, connect
 from .clients.sync.commands import Commands, Process
+from .clients.sync.connections import PortConnection
 from .clients.sync.files import Files
+from .clients.sync.ports import Ports
 from .clients.sync.sandbox import Sandbox
 from .clients.sync.streams import Archive, Events, ExecStream, Frames
 from .errors import (
@@ -37,6 +43,7 @@ from .errors import (
     OutcomeUnknownError,
     PayloadTooLargeError,
     PermissionDeniedError,
+    PortClosedError,
     ProcessNotFoundError,
     ProtocolError,
     Reason,
@@ -92,9 +99,12 @@ __all__ = [
     "AsyncEvents",
     "AsyncExecStream",
     "AsyncFiles",
+    "AsyncForward",
     "AsyncFrames",
     "AsyncGRPCChannel",
     "AsyncHTTPClient",
+    "AsyncPortConnection",
+    "AsyncPorts",
     "AsyncProcess",
     "AsyncSandbox",
     "AsyncSandboxAPI",
@@ -120,6 +130,7 @@ __all__ = [
     "FileInfo",
     "FileType",
     "Files",
+    "Forward",
     "FrameType",
     "Frames",
     "GRPCChannel",
@@ -140,6 +151,9 @@ __all__ = [
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PortClosedError",
+    "PortConnection",
+    "Ports",
     "Process",
     "ProcessInfo",
     "ProcessNotFoundError",

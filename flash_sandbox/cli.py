@@ -31,6 +31,7 @@ try:
         image_commands,
         life_commands,
         look_commands,
+        port_commands,
         run_commands,
         start_commands,
         usage_commands,
@@ -69,6 +70,7 @@ app.command("logs")(look_commands.logs)
 app.command("stats")(usage_commands.stats)
 app.command("top")(usage_commands.top)
 app.command("cp")(copy_command.copy)
+app.command("port-forward")(port_commands.port_forward)
 app.command("pause")(life_commands.pause)
 app.command("resume")(life_commands.resume)
 app.command("snapshot")(life_commands.snapshot)

@@ -127,6 +127,19 @@ DOWNLOAD_ARCHIVE: Final = Operation(
     repeatable=True,
     streams="bytes",
 )
+CONNECT_PORT: Final = Operation(
+    "connect_port", "ConnectPort", models.ConnectPortRequest, models.ConnectPortChunk, streams="bytes"
+)
+SEND_TO_PORT: Final = Operation(
+    "send_to_port", "SendToPort", models.SendToPortRequest, models.SendToPortResult, streams="request"
+)
+DISCONNECT_PORT: Final = Operation(
+    "disconnect_port",
+    "DisconnectPort",
+    models.DisconnectPortRequest,
+    models.DisconnectPortResult,
+    repeatable=True,
+)
 LIST_SANDBOXES: Final = Operation(
     "list_sandboxes",
     "ListSandboxes",
@@ -184,6 +197,9 @@ OPERATIONS: Final = (
     MOVE,
     UPLOAD_ARCHIVE,
     DOWNLOAD_ARCHIVE,
+    CONNECT_PORT,
+    SEND_TO_PORT,
+    DISCONNECT_PORT,
     LIST_SANDBOXES,
     GET_INFO,
     GET_LOGS,

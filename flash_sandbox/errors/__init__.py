@@ -19,6 +19,7 @@
     │   │   ├── AlreadyExistsError            409  ALREADY_EXISTS        a name or an idempotency key
     │   │   ├── EventsMissedError             409  ABORTED
     │   │   ├── SandboxEndedError             409  FAILED_PRECONDITION   while the command ran
+    │   │   ├── PortClosedError               409  FAILED_PRECONDITION   nothing listens, or no longer
     │   │   └── SandboxFileConflictError      409  FAILED_PRECONDITION   (also OSError)
     │   │       └── SandboxFileExistsError      409  FAILED_PRECONDITION   (also FileExistsError)
     │   ├── PayloadTooLargeError            413  RESOURCE_EXHAUSTED
@@ -61,6 +62,7 @@ from .classes import (
     OutcomeUnknownError,
     PayloadTooLargeError,
     PermissionDeniedError,
+    PortClosedError,
     ProcessNotFoundError,
     ProtocolError,
     RuntimeUnavailableError,
@@ -103,6 +105,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PortClosedError",
     "ProcessNotFoundError",
     "ProtocolError",
     "Reason",

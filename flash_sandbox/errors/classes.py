@@ -25,6 +25,7 @@ __all__ = [
     "OutcomeUnknownError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PortClosedError",
     "ProcessNotFoundError",
     "ProtocolError",
     "RuntimeUnavailableError",
@@ -194,6 +195,12 @@ class SandboxEndedError(ConflictError):
     """Report that the sandbox ended, or was stopped, while the command ran (409)."""
 
     default_reason = Reason.SANDBOX_ENDED
+
+
+class PortClosedError(ConflictError):
+    """Report that nothing in the sandbox listens on the port, or that the connection to it ended (409)."""
+
+    default_reason = Reason.PORT_CLOSED
 
 
 class SandboxFileConflictError(ConflictError, OSError):

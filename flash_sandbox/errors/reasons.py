@@ -51,6 +51,7 @@ class Reason(StrEnum):
     CONFLICT = "conflict"
     WRONG_STATE = "wrong_state"
     SANDBOX_ENDED = "sandbox_ended"
+    PORT_CLOSED = "port_closed"
     FILE_CONFLICT = "file_conflict"
     FILE_EXISTS = "file_exists"
     ALREADY_EXISTS = "already_exists"

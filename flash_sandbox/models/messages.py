@@ -53,6 +53,10 @@ from .words import (
 )
 
 __all__ = [
+    "ConnectPortChunk",
+    "ConnectPortRequest",
+    "DisconnectPortRequest",
+    "DisconnectPortResult",
     "DownloadArchiveChunk",
     "DownloadArchiveRequest",
     "Event",
@@ -105,6 +109,8 @@ __all__ = [
     "RunPythonRequest",
     "RunPythonResult",
     "SandboxInfo",
+    "SendToPortRequest",
+    "SendToPortResult",
     "SignalProcessRequest",
     "SignalProcessResult",
     "SnapshotInfo",
@@ -1273,17 +1279,102 @@ class DownloadArchiveRequest(_LikeReadFileRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class DownloadArchiveChunk:
+class _LikeDownloadArchiveChunk:
+    """Attributes that several models have."""
+
+    data: bytes = b""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", content("data", self.data, None))
+
+
+class DownloadArchiveChunk(_LikeDownloadArchiveChunk):
     """The answer to `download_archive`.
 
     Attributes:
         data: The next bytes of the archive.
     """
 
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectPortRequest:
+    """What `connect_port` asks for.
+
+    Attributes:
+        id: ID of the sandbox.
+        port: TCP port on the loopback interface of the sandbox, 1 to 65535.
+    """
+
+    id: str
+    port: int
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.id, "sandbox ID")
+        integer("port", self.port, (1, 65535))
+
+
+class ConnectPortChunk(_LikeDownloadArchiveChunk):
+    """The answer to `connect_port`.
+
+    Attributes:
+        data: The next bytes of the records.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SendToPortRequest:
+    """What `send_to_port` asks for.
+
+    Attributes:
+        id: ID of the sandbox.
+        connection_id: ID of the connection.
+        end: Whether nothing is sent after that.
+        data: The next bytes to send.
+    """
+
+    id: str
+    connection_id: str
+    end: bool = False
     data: bytes = b""
 
     def __post_init__(self) -> None:
+        sandbox_id(self.id, "sandbox ID")
+        sandbox_id(self.connection_id, "connection ID")
+        boolean("end", self.end)
         object.__setattr__(self, "data", content("data", self.data, None))
+
+
+class SendToPortResult(_LikeStopResult):
+    """The answer to `send_to_port`, which says nothing more."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectPortRequest:
+    """What `disconnect_port` asks for.
+
+    Attributes:
+        id: ID of the sandbox.
+        connection_id: ID of the connection.
+    """
+
+    id: str
+    connection_id: str
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.id, "sandbox ID")
+        sandbox_id(self.connection_id, "connection ID")
+
+
+class DisconnectPortResult(_LikeStopResult):
+    """The answer to `disconnect_port`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,10 @@
 """The gRPC layer, generated from specs/sandbox.proto: messages, stub and service base."""
 
 from .sandbox import (
+    ConnectPortChunk,
+    ConnectPortRequest,
+    DisconnectPortRequest,
+    DisconnectPortResponse,
     DownloadArchiveChunk,
     DownloadArchiveRequest,
     Error,
@@ -56,6 +60,8 @@ from .sandbox import (
     SandboxInfo,
     SandboxServiceBase,
     SandboxServiceStub,
+    SendToPortRequest,
+    SendToPortResponse,
     SignalProcessRequest,
     SignalProcessResponse,
     SnapshotInfo,
@@ -82,6 +88,10 @@ from .sandbox import (
 )
 
 __all__ = (
+    "ConnectPortChunk",
+    "ConnectPortRequest",
+    "DisconnectPortRequest",
+    "DisconnectPortResponse",
     "DownloadArchiveChunk",
     "DownloadArchiveRequest",
     "Error",
@@ -137,6 +147,8 @@ __all__ = (
     "SandboxInfo",
     "SandboxServiceBase",
     "SandboxServiceStub",
+    "SendToPortRequest",
+    "SendToPortResponse",
     "SignalProcessRequest",
     "SignalProcessResponse",
     "SnapshotInfo",

@@ -7,6 +7,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from .sandbox import (
+    ConnectPortChunk,
+    ConnectPortRequest,
+    DisconnectPortRequest,
+    DisconnectPortResponse,
     DownloadArchiveChunk,
     DownloadArchiveRequest,
     Event,
@@ -55,6 +59,8 @@ from .sandbox import (
     ResumeResponse,
     RunPythonRequest,
     RunPythonResponse,
+    SendToPortRequest,
+    SendToPortResponse,
     SignalProcessRequest,
     SignalProcessResponse,
     SnapshotRequest,
@@ -584,6 +590,56 @@ class SandboxServiceSyncStub:
             partial(self._parse, DownloadArchiveChunk),
         )
         answered: Iterator[DownloadArchiveChunk] = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def connect_port(
+        self, message: ConnectPortRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> Iterator[ConnectPortChunk]:
+        """
+        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it closes.
+        """
+        call = self._channel.unary_stream(
+            self._prefix + "/sandbox.SandboxService/ConnectPort",
+            self._serialize,
+            partial(self._parse, ConnectPortChunk),
+        )
+        answered: Iterator[ConnectPortChunk] = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def send_to_port(
+        self,
+        messages: Iterable[SendToPortRequest],
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> SendToPortResponse:
+        """
+        Send bytes over a connection that connect_port has made.
+        """
+        call = self._channel.stream_unary(
+            self._prefix + "/sandbox.SandboxService/SendToPort",
+            self._serialize,
+            partial(self._parse, SendToPortResponse),
+        )
+        answered: SendToPortResponse = call(messages, timeout=timeout, metadata=metadata)
+        return answered
+
+    def disconnect_port(
+        self,
+        message: DisconnectPortRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> DisconnectPortResponse:
+        """
+        End a connection that connect_port has made, if it is still there.
+        """
+        call = self._channel.unary_unary(
+            self._prefix + "/sandbox.SandboxService/DisconnectPort",
+            self._serialize,
+            partial(self._parse, DisconnectPortResponse),
+        )
+        answered: DisconnectPortResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
 
     def list_sandboxes(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import logging
 import signal
+import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from command_lines import CommandLine, Terminal, check_json, check_json_lines
 from inside import wait_until
 
-from flash_sandbox import HTTPClient, SandboxEndedError, SandboxNotFoundError
+from flash_sandbox import HTTPClient, Sandbox, SandboxEndedError, SandboxNotFoundError
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
@@ -409,6 +411,28 @@ class TestCopying:
         done = line.run("cp", *(each.format(id=idle, tmp=tmp_path) for each in (source, target)))
         assert (done.returncode, what in done.stderr.decode()) == (status, True)
         assert list(tmp_path.iterdir()) == []
+
+
+class TestPortForward:
+    def test_it_leads_to_a_server_until_it_is_ended(self, line: CommandLine, client: HTTPClient) -> None:
+        with started(client, name="serving") as sandbox_id:
+            client.start_process(sandbox_id, ["python3", "-m", "http.server", "8000"])
+            Sandbox(client, sandbox_id).ports.wait(8000)
+            command = [*line.line, "port-forward", *line.options, "--json", "serving", "0:8000"]
+            with subprocess.Popen(
+                command, env=line.environment, stdout=subprocess.PIPE, text=True
+            ) as process:
+                assert process.stdout is not None
+                told = check_json("port-forward", process.stdout.readline())
+                with urllib.request.urlopen(f"http://{told['address']}/") as answer:
+                    assert answer.status == 200
+                assert (told["id"], told["port"]) == (sandbox_id, 8000)
+                process.terminate()
+            assert process.returncode == 0
+
+    def test_what_is_no_port_is_refused(self, line: CommandLine, idle: str) -> None:
+        assert b"is no PORT" in line.run("port-forward", idle, "http").stderr
+        assert b"port must be" in line.run("port-forward", idle, "0:65536").stderr
 
 
 class TestPausing:

@@ -46,6 +46,11 @@ STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
     models.UploadArchiveRequest: st.builds(models.UploadArchiveRequest, ids, paths),
     models.DownloadArchiveRequest: st.builds(models.DownloadArchiveRequest, ids, paths),
     models.DownloadArchiveChunk: st.builds(models.DownloadArchiveChunk, contents),
+    models.ConnectPortRequest: st.builds(models.ConnectPortRequest, ids, st.integers(1, 65535)),
+    models.ConnectPortChunk: st.builds(models.ConnectPortChunk, contents),
+    # What is sent goes beside the request.
+    models.SendToPortRequest: st.builds(models.SendToPortRequest, ids, ids, st.booleans()),
+    models.DisconnectPortRequest: st.builds(models.DisconnectPortRequest, ids, ids),
     **{
         kind: st.builds(kind)
         for kind in (
@@ -54,6 +59,8 @@ STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
             models.RemoveResult,
             models.MoveResult,
             models.UploadArchiveResult,
+            models.SendToPortResult,
+            models.DisconnectPortResult,
         )
     },
 }

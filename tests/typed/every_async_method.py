@@ -89,6 +89,9 @@ async def use_client_for_files(client: fs.AsyncSandboxAPI, chunks: AsyncIterator
     await client.upload("a", Path("f"), "/f", progress=tell)
     await client.download("a", "/f", "f", progress=tell, max_bytes=1)
     await client.upload_archive("a", "/d", chunks)
+    assert_type(await client.connect_port("a", 80, timeout=1), fs.AsyncPortConnection)
+    await client.send_to_port("a", "c", chunks, end=True)
+    await client.disconnect_port("a", "c")
     await use_archive(await client.download_archive("a", "/d", max_bytes=1))
 
 
@@ -112,6 +115,7 @@ async def use_sandbox(sandbox: fs.AsyncSandbox) -> None:
     assert_type(sandbox.id, str)
     await use_commands(sandbox.commands)
     await use_files(sandbox.files)
+    await use_ports(sandbox.ports)
     assert_type(await sandbox.status(), fs.SandboxStatus | Literal[""])
     assert_type(await sandbox.info(timeout=1), fs.SandboxInfo)
     assert_type(await sandbox.logs(), fs.GetLogsResult)
@@ -160,6 +164,9 @@ async def use_sandbox_by_the_clients_names(sandbox: fs.AsyncSandbox, chunks: Asy
     await sandbox.upload("f", "/f")
     await sandbox.download("/f", "f")
     await sandbox.upload_archive("/d", chunks)
+    assert_type(await sandbox.connect_port(80), fs.AsyncPortConnection)
+    await sandbox.send_to_port("c", chunks)
+    await sandbox.disconnect_port("c")
     await use_archive(await sandbox.download_archive("/d"))
 
 
@@ -181,6 +188,30 @@ async def use_process(process: fs.AsyncProcess) -> None:
     async for frame in process:
         assert_type(frame, fs.ExecFrame)
     await use_frames(await process.follow(offset=1, follow=False))
+
+
+async def use_ports(ports: fs.AsyncPorts) -> None:
+    await ports.wait(80, timeout=1)
+    async with await ports.connect(80, timeout=1) as connection:
+        await use_connection(connection)
+    async with await ports.forward(80, 8080, host="::1") as forward:
+        await use_forward(forward)
+
+
+async def use_connection(connection: fs.AsyncPortConnection) -> None:
+    await connection.send(b"x", end=False, timeout=1)
+    await connection.end()
+    assert_type(await connection.receive(), bytes)
+    async for piece in connection:
+        assert_type(piece, bytes)
+    await connection.disconnect()
+    await connection.close()
+
+
+async def use_forward(forward: fs.AsyncForward) -> None:
+    assert_type(forward.local_port, int)
+    await forward.open()
+    await forward.close()
 
 
 async def use_files(files: fs.AsyncFiles) -> None:

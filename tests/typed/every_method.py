@@ -83,6 +83,9 @@ def use_client_for_files(client: fs.SandboxAPI, chunks: Iterator[bytes]) -> None
     client.upload("a", Path("f"), "/f", progress=tell)
     client.download("a", "/f", "f", progress=tell, max_bytes=1)
     client.upload_archive("a", "/d", chunks)
+    assert_type(client.connect_port("a", 80, timeout=1), fs.PortConnection)
+    client.send_to_port("a", "c", chunks, end=True)
+    client.disconnect_port("a", "c")
     use_archive(client.download_archive("a", "/d", max_bytes=1))
 
 
@@ -104,6 +107,7 @@ def use_sandbox(sandbox: fs.Sandbox) -> None:
     assert_type(sandbox.id, str)
     use_commands(sandbox.commands)
     use_files(sandbox.files)
+    use_ports(sandbox.ports)
     assert_type(sandbox.status(), fs.SandboxStatus | Literal[""])
     assert_type(sandbox.info(timeout=1), fs.SandboxInfo)
     assert_type(sandbox.logs(), fs.GetLogsResult)
@@ -152,6 +156,9 @@ def use_sandbox_by_the_clients_names(sandbox: fs.Sandbox, chunks: Iterator[bytes
     sandbox.upload("f", "/f")
     sandbox.download("/f", "f")
     sandbox.upload_archive("/d", chunks)
+    assert_type(sandbox.connect_port(80), fs.PortConnection)
+    sandbox.send_to_port("c", chunks)
+    sandbox.disconnect_port("c")
     use_archive(sandbox.download_archive("/d"))
 
 
@@ -173,6 +180,30 @@ def use_process(process: fs.Process) -> None:
     for frame in process:
         assert_type(frame, fs.ExecFrame)
     use_frames(process.follow(offset=1, follow=False))
+
+
+def use_ports(ports: fs.Ports) -> None:
+    ports.wait(80, timeout=1)
+    with ports.connect(80, timeout=1) as connection:
+        use_connection(connection)
+    with ports.forward(80, 8080, host="::1") as forward:
+        use_forward(forward)
+
+
+def use_connection(connection: fs.PortConnection) -> None:
+    connection.send(b"x", end=False, timeout=1)
+    connection.end()
+    assert_type(connection.receive(), bytes)
+    for piece in connection:
+        assert_type(piece, bytes)
+    connection.disconnect()
+    connection.close()
+
+
+def use_forward(forward: fs.Forward) -> None:
+    assert_type(forward.local_port, int)
+    forward.open()
+    forward.close()
 
 
 def use_files(files: fs.Files) -> None:

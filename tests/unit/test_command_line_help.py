@@ -52,7 +52,7 @@ def options(path: tuple[str, ...]) -> list[Any]:
 
 def test_the_verbs_are_those_that_are_promised() -> None:
     promised = "run start exec ps inspect logs stats top cp pause resume stop snapshot fork restore events"
-    here = "serve doctor version"
+    here = "port-forward serve doctor version"
     below = {("snapshots", "ls"), ("snapshots", "rm"), ("image", "ls"), ("image", "pull"), ("image", "rm")}
     hidden = {("ls",), ("create",), ("kill",), ("rm",)}
     assert COMMANDS.keys() == {(verb,) for verb in f"{promised} {here}".split()} | below | hidden

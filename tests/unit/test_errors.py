@@ -93,6 +93,7 @@ def test_an_error_that_no_server_reported_has_no_status(kind: type[SandboxError]
                 errors.AlreadyExistsError,
                 errors.EventsMissedError,
                 errors.SandboxEndedError,
+                errors.PortClosedError,
                 errors.SandboxFileConflictError,
             ),
         ),

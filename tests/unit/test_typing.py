@@ -21,8 +21,11 @@ from flash_sandbox import (
     AsyncEvents,
     AsyncExecStream,
     AsyncFiles,
+    AsyncForward,
     AsyncFrames,
     AsyncHTTPClient,
+    AsyncPortConnection,
+    AsyncPorts,
     AsyncProcess,
     AsyncSandbox,
     AsyncSandboxAPI,
@@ -31,8 +34,11 @@ from flash_sandbox import (
     Events,
     ExecStream,
     Files,
+    Forward,
     Frames,
     HTTPClient,
+    PortConnection,
+    Ports,
     Process,
     Sandbox,
     SandboxAPI,
@@ -42,10 +48,13 @@ from flash_sandbox import (
 ROOT: Final = Path(__file__).resolve().parents[2]
 CLIENTS: Final = ROOT / "flash_sandbox" / "clients"
 PROGRAMS: Final[dict[str, list[type[Any]]]] = {
-    "every_method.py": [Archive, Commands, Events, ExecStream, Files, Frames, Process, Sandbox, SandboxAPI],
+    "every_method.py": [
+        *(Archive, Commands, Events, ExecStream, Files, Forward, Frames, PortConnection, Ports, Process),
+        *(Sandbox, SandboxAPI),
+    ],
     "every_async_method.py": [
-        *(AsyncArchive, AsyncCommands, AsyncEvents, AsyncExecStream, AsyncFiles, AsyncFrames, AsyncProcess),
-        *(AsyncSandbox, AsyncSandboxAPI),
+        *(AsyncArchive, AsyncCommands, AsyncEvents, AsyncExecStream, AsyncFiles, AsyncForward, AsyncFrames),
+        *(AsyncPortConnection, AsyncPorts, AsyncProcess, AsyncSandbox, AsyncSandboxAPI),
     ],
 }
 # Each is an error for either type checker.

@@ -9,6 +9,7 @@ from ...options import CallOptions, api_key_or_default
 from ..disk import AsyncDisk
 from .calls import given
 from .file_calls import AsyncFileCalls
+from .port_calls import AsyncPortCalls
 from .sandbox_calls import AsyncSandboxCalls
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncHTTPClient", "AsyncSandboxClient", "connect_async"]
 
 
-class _AsyncClient(AsyncSandboxCalls, AsyncFileCalls):
+class _AsyncClient(AsyncSandboxCalls, AsyncFileCalls, AsyncPortCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

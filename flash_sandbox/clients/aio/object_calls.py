@@ -32,6 +32,8 @@ class AsyncObjectCalls(Delegate):
     remove = of_sandbox(AsyncSandboxAPI.remove)
     move = of_sandbox(AsyncSandboxAPI.move)
     upload_archive = of_sandbox(AsyncSandboxAPI.upload_archive)
+    send_to_port = of_sandbox(AsyncSandboxAPI.send_to_port)
+    disconnect_port = of_sandbox(AsyncSandboxAPI.disconnect_port)
     get_info = of_sandbox(AsyncSandboxAPI.get_info)
     get_logs = of_sandbox(AsyncSandboxAPI.get_logs)
     exec_stream = of_sandbox(AsyncSandboxAPI.exec_stream)
@@ -41,3 +43,4 @@ class AsyncObjectCalls(Delegate):
     upload = of_sandbox(AsyncSandboxAPI.upload)
     download = of_sandbox(AsyncSandboxAPI.download)
     download_archive = of_sandbox(AsyncSandboxAPI.download_archive)
+    connect_port = of_sandbox(AsyncSandboxAPI.connect_port)

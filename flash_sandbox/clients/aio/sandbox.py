@@ -14,6 +14,7 @@ from .commands import AsyncCommands
 from .creation import AsyncCreation
 from .files import AsyncFiles
 from .object_calls import AsyncObjectCalls
+from .ports import AsyncPorts
 from .run import AsyncRun
 
 __all__ = ["AsyncSandbox"]
@@ -75,6 +76,11 @@ class AsyncSandbox(AsyncCreation, AsyncRun, AsyncObjectCalls):
     def files(self) -> AsyncFiles:
         """Return what reads, writes and lists its files."""
         return AsyncFiles(self._client, self.id)
+
+    @property
+    def ports(self) -> AsyncPorts:
+        """Return what reaches the TCP ports that its programs listen on."""
+        return AsyncPorts(self._client, self.id)
 
     @classmethod
     async def connect(

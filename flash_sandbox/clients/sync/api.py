@@ -5,7 +5,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -32,6 +37,7 @@ from ...options import (
     NotGiven,
     Progress,
 )
+from .connections import PortConnection
 from .streams import Archive, Events, ExecStream, Frames
 
 __all__ = ["SandboxAPI"]
@@ -676,6 +682,49 @@ class SandboxAPI(Protocol):
         """
         ...
 
+    def send_to_port(
+        self,
+        sandbox_id: str,
+        connection_id: str,
+        chunks: Iterable[bytes],
+        *,
+        end: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Send bytes over a connection that connect_port has made.
+
+        Over gRPC the first message alone says over which.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            connection_id: ID of the connection.
+            chunks: The bytes to send, in pieces of any size.
+            end: Whether nothing is sent after that.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            PortClosedError: The connection has ended.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def disconnect_port(
+        self, sandbox_id: str, connection_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """End a connection that connect_port has made, if it is still there.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            connection_id: ID of the connection.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
     def list_sandboxes(
         self,
         *,
@@ -998,6 +1047,26 @@ class SandboxAPI(Protocol):
             WrongStateError: The sandbox is not running.
             SandboxFilePermissionError: What runs in the sandbox may not read all of it.
             PayloadTooLargeError: More than `max_bytes` came; raised by the archive, too.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def connect_port(
+        self, sandbox_id: str, port: int, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> PortConnection:
+        """Connect to a TCP port that a program in a sandbox listens on, and return the connection.
+
+        It needs no network in the sandbox. The program sees a connection from its own loopback interface.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            port: TCP port on the loopback interface of the sandbox, 1 to 65535.
+            timeout: Seconds until it is connected; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
+            PortClosedError: Nothing listens on the port.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

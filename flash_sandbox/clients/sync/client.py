@@ -10,6 +10,7 @@ from ...options import CallOptions, api_key_or_default
 from ..disk import Disk
 from .calls import given
 from .file_calls import FileCalls
+from .port_calls import PortCalls
 from .sandbox_calls import SandboxCalls
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClient", "SandboxClient", "connect"]
 
 
-class _Client(SandboxCalls, FileCalls):
+class _Client(SandboxCalls, FileCalls, PortCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

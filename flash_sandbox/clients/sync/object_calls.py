@@ -33,6 +33,8 @@ class ObjectCalls(Delegate):
     remove = of_sandbox(SandboxAPI.remove)
     move = of_sandbox(SandboxAPI.move)
     upload_archive = of_sandbox(SandboxAPI.upload_archive)
+    send_to_port = of_sandbox(SandboxAPI.send_to_port)
+    disconnect_port = of_sandbox(SandboxAPI.disconnect_port)
     get_info = of_sandbox(SandboxAPI.get_info)
     get_logs = of_sandbox(SandboxAPI.get_logs)
     exec_stream = of_sandbox(SandboxAPI.exec_stream)
@@ -42,3 +44,4 @@ class ObjectCalls(Delegate):
     upload = of_sandbox(SandboxAPI.upload)
     download = of_sandbox(SandboxAPI.download)
     download_archive = of_sandbox(SandboxAPI.download_archive)
+    connect_port = of_sandbox(SandboxAPI.connect_port)

@@ -760,6 +760,51 @@ class OperationCalls(Calls):
         request = models.UploadArchiveRequest(id=sandbox_id, path=path)
         self._send(operations.UPLOAD_ARCHIVE, request, chunks, timeout)
 
+    def send_to_port(
+        self,
+        sandbox_id: str,
+        connection_id: str,
+        chunks: Iterable[bytes],
+        *,
+        end: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Send bytes over a connection that connect_port has made.
+
+        Over gRPC the first message alone says over which.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            connection_id: ID of the connection.
+            chunks: The bytes to send, in pieces of any size.
+            end: Whether nothing is sent after that.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            PortClosedError: The connection has ended.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.SendToPortRequest(id=sandbox_id, connection_id=connection_id, end=end)
+        self._send(operations.SEND_TO_PORT, request, chunks, timeout)
+
+    def disconnect_port(
+        self, sandbox_id: str, connection_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """End a connection that connect_port has made, if it is still there.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            connection_id: ID of the connection.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.DisconnectPortRequest(id=sandbox_id, connection_id=connection_id)
+        self._perform(operations.DISCONNECT_PORT, request, timeout)
+
     def list_sandboxes(
         self,
         *,

@@ -15,6 +15,7 @@ from .commands import Commands
 from .creation import Creation
 from .files import Files
 from .object_calls import ObjectCalls
+from .ports import Ports
 from .run import Run
 
 __all__ = ["Sandbox"]
@@ -76,6 +77,11 @@ class Sandbox(Creation, Run, ObjectCalls):
     def files(self) -> Files:
         """Return what reads, writes and lists its files."""
         return Files(self._client, self.id)
+
+    @property
+    def ports(self) -> Ports:
+        """Return what reaches the TCP ports that its programs listen on."""
+        return Ports(self._client, self.id)
 
     @classmethod
     def connect(

@@ -24,6 +24,7 @@ from ...models import (
     StartRequest,
 )
 from ..guest.guest import KILLED, Guest
+from ..guest.ports import PortConnection
 from ..runtimes.base import Created, Runtime
 from ..snapshots.manifest import Manifest
 from ..state.database import Statement
@@ -81,6 +82,7 @@ class Sandbox:
         telling: Tells of the end of its main process, while that takes.
         cpu_reading: When its CPU time was last asked for, in seconds of `time.monotonic`, and what it was.
         history: What it has used.
+        connections: What is connected to its ports, by ID.
         warm_image: What its image was, if it was made before anybody asked for it.
         snapshot: The snapshot that it is started from; None for none.
     """
@@ -106,6 +108,7 @@ class Sandbox:
     telling: asyncio.Task[None] | None = None
     cpu_reading: tuple[float, float] | None = None
     history: History = field(default_factory=History)
+    connections: dict[str, PortConnection] = field(default_factory=dict)
     warm_image: str = ""
     snapshot: Manifest | None = None
 

@@ -48,6 +48,7 @@ from .expiry import Expiry
 from .files import FileOperations
 from .forks import all_started, copy_of
 from .metrics import MetricsOperations
+from .ports import PortOperations
 from .programs import ProcessOperations
 from .sandboxes import Sandbox, State
 from .snapshots import SnapshotOperations
@@ -70,7 +71,9 @@ class _Start:
     waiters: int = 0
 
 
-class SandboxService(ProcessOperations, FileOperations, SnapshotOperations, MetricsOperations):
+class SandboxService(
+    ProcessOperations, FileOperations, PortOperations, SnapshotOperations, MetricsOperations
+):
     """Start, use and stop sandboxes.
 
     Every method raises only `flash_sandbox.errors.SandboxError` for what a caller can cause.

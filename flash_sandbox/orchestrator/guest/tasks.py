@@ -149,17 +149,25 @@ class Task:
         Raises:
             ChannelFailed: The channel failed.
         """
-        while True:
-            while self._output:
-                piece = self._next_output()
-                self.received += len(piece.data)
-                self._allow_more()
-                yield piece
-            if self._ended is not None:
-                return
-            await self._news()
+        while (piece := await self.next_output()) is not None:
+            yield piece
 
-    def _next_output(self) -> guest.Output:
+    async def next_output(self) -> guest.Output | None:
+        """Return the next piece of its output; None at the end. Cancelling loses nothing.
+
+        Raises:
+            ChannelFailed: The channel failed.
+        """
+        while not self._output:
+            if self._ended is not None:
+                return None
+            await self._news()
+        piece = self._joined_output()
+        self.received += len(piece.data)
+        self._allow_more()
+        return piece
+
+    def _joined_output(self) -> guest.Output:
         """Take the pieces of one stream that have arrived one after the other, as one piece."""
         first = self._output.popleft()
         parts, size = [first.data], len(first.data)
@@ -192,6 +200,15 @@ class Task:
             lambda: self.has_started or self._is_over(),
         )
         self._require_known()
+
+    async def begun(self) -> None:
+        """Wait until it runs or has ended, however long that takes: a connection's peer may let it wait.
+
+        Raises:
+            ChannelFailed: The channel failed.
+        """
+        while not self.has_started and self._ended is None:
+            await self._change()
 
     async def write(self, data: bytes, *, end: bool = False) -> bool:
         """Send input, as fast as the task reads it.

@@ -4,6 +4,10 @@
 # This file has been @generated
 
 __all__ = (
+    "ConnectPortChunk",
+    "ConnectPortRequest",
+    "DisconnectPortRequest",
+    "DisconnectPortResponse",
     "DownloadArchiveChunk",
     "DownloadArchiveRequest",
     "Error",
@@ -59,6 +63,8 @@ __all__ = (
     "SandboxInfo",
     "SandboxServiceBase",
     "SandboxServiceStub",
+    "SendToPortRequest",
+    "SendToPortResponse",
     "SignalProcessRequest",
     "SignalProcessResponse",
     "SnapshotInfo",
@@ -101,6 +107,57 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class ConnectPortChunk(betterproto2.Message):
+    data: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    The next bytes of the records.
+    """
+
+
+default_message_pool.register_message("sandbox", "ConnectPortChunk", ConnectPortChunk)
+
+
+@dataclass(eq=False, repr=False)
+class ConnectPortRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    port: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    TCP port on the loopback interface of the sandbox, 1 to 65535.
+    """
+
+
+default_message_pool.register_message("sandbox", "ConnectPortRequest", ConnectPortRequest)
+
+
+@dataclass(eq=False, repr=False)
+class DisconnectPortRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    connection_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the connection.
+    """
+
+
+default_message_pool.register_message("sandbox", "DisconnectPortRequest", DisconnectPortRequest)
+
+
+@dataclass(eq=False, repr=False)
+class DisconnectPortResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "DisconnectPortResponse", DisconnectPortResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1391,6 +1448,40 @@ default_message_pool.register_message("sandbox", "SandboxInfo", SandboxInfo)
 
 
 @dataclass(eq=False, repr=False)
+class SendToPortRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    connection_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    ID of the connection.
+    """
+
+    end: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    Whether nothing is sent after that.
+    """
+
+    data: "bytes" = betterproto2.field(4, betterproto2.TYPE_BYTES)
+    """
+    The next bytes to send.
+    """
+
+
+default_message_pool.register_message("sandbox", "SendToPortRequest", SendToPortRequest)
+
+
+@dataclass(eq=False, repr=False)
+class SendToPortResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "SendToPortResponse", SendToPortResponse)
+
+
+@dataclass(eq=False, repr=False)
 class SignalProcessRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -2550,6 +2641,71 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         ):
             yield response
 
+    async def connect_port(
+        self,
+        message: "ConnectPortRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[ConnectPortChunk]":
+        """
+        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it closes.
+        """
+
+        async for response in self._unary_stream(
+            "/sandbox.SandboxService/ConnectPort",
+            message,
+            ConnectPortChunk,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
+    async def send_to_port(
+        self,
+        messages: "AsyncIterable[SendToPortRequest] | Iterable[SendToPortRequest]",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "SendToPortResponse":
+        """
+        Send bytes over a connection that connect_port has made.
+        """
+
+        return await self._stream_unary(
+            "/sandbox.SandboxService/SendToPort",
+            messages,
+            SendToPortRequest,
+            SendToPortResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def disconnect_port(
+        self,
+        message: "DisconnectPortRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "DisconnectPortResponse":
+        """
+        End a connection that connect_port has made, if it is still there.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/DisconnectPort",
+            message,
+            DisconnectPortResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def list_sandboxes(
         self,
         message: "ListSandboxesRequest",
@@ -2886,6 +3042,28 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield DownloadArchiveChunk()
 
+    async def connect_port(self, message: "ConnectPortRequest") -> "AsyncIterator[ConnectPortChunk]":
+        """
+        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it closes.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield ConnectPortChunk()
+
+    async def send_to_port(self, messages: "AsyncIterator[SendToPortRequest]") -> "SendToPortResponse":
+        """
+        Send bytes over a connection that connect_port has made.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def disconnect_port(self, message: "DisconnectPortRequest") -> "DisconnectPortResponse":
+        """
+        End a connection that connect_port has made, if it is still there.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def list_sandboxes(self, message: "ListSandboxesRequest") -> "ListSandboxesResponse":
         """
         Return a page of the sandboxes that there are, the oldest first.
@@ -3154,6 +3332,32 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
             request,
         )
 
+    async def __rpc_connect_port(
+        self, stream: "grpclib.server.Stream[ConnectPortRequest, ConnectPortChunk]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.connect_port,
+            stream,
+            request,
+        )
+
+    async def __rpc_send_to_port(
+        self, stream: "grpclib.server.Stream[SendToPortRequest, SendToPortResponse]"
+    ) -> None:
+        request = stream.__aiter__()
+        response = await self.send_to_port(request)
+        await stream.send_message(response)
+
+    async def __rpc_disconnect_port(
+        self, stream: "grpclib.server.Stream[DisconnectPortRequest, DisconnectPortResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.disconnect_port(request)
+        await stream.send_message(response)
+
     async def __rpc_list_sandboxes(
         self, stream: "grpclib.server.Stream[ListSandboxesRequest, ListSandboxesResponse]"
     ) -> None:
@@ -3378,6 +3582,24 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_STREAM,
                 DownloadArchiveRequest,
                 DownloadArchiveChunk,
+            ),
+            "/sandbox.SandboxService/ConnectPort": grpclib.const.Handler(
+                self.__rpc_connect_port,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                ConnectPortRequest,
+                ConnectPortChunk,
+            ),
+            "/sandbox.SandboxService/SendToPort": grpclib.const.Handler(
+                self.__rpc_send_to_port,
+                grpclib.const.Cardinality.STREAM_UNARY,
+                SendToPortRequest,
+                SendToPortResponse,
+            ),
+            "/sandbox.SandboxService/DisconnectPort": grpclib.const.Handler(
+                self.__rpc_disconnect_port,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DisconnectPortRequest,
+                DisconnectPortResponse,
             ),
             "/sandbox.SandboxService/ListSandboxes": grpclib.const.Handler(
                 self.__rpc_list_sandboxes,

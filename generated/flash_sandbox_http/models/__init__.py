@@ -1,5 +1,6 @@
 """Contains all the data models used in inputs/outputs"""
 
+from .connect_port_request import ConnectPortRequest
 from .error import Error
 from .event import Event
 from .exec_frame import ExecFrame
@@ -50,6 +51,7 @@ from .write_file_request import WriteFileRequest
 from .write_stdin_request import WriteStdinRequest
 
 __all__ = (
+    "ConnectPortRequest",
     "Error",
     "Event",
     "ExecFrame",

@@ -1,0 +1,110 @@
+# Derived from flash_sandbox/clients/aio/connections.py by `python -m codegen`; do not edit.
+"""A connection to a port of a sandbox, as an object."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from ...options import NOT_GIVEN, NotGiven
+from ..delegation import Delegate
+
+__all__ = ["PortConnection"]
+
+
+class PortConnection(Delegate):
+    """A connection to a TCP port of a sandbox: `connect_port` returns it.
+
+    It is an iterator of what the program in the sandbox sends, which ends once the program closes the
+    connection, and a context manager that ends the connection. While one task receives, another one may send.
+
+    Args:
+        client: Performs the calls.
+        sandbox_id: ID of the sandbox.
+        connection_id: ID of the connection.
+        received: What the program sends.
+
+    Attributes:
+        connection_id: ID of the connection.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        sandbox_id: str,
+        connection_id: str,
+        received: Generator[bytes, None],
+    ) -> None:
+        super().__init__(client, sandbox_id, connection_id)
+        self.connection_id = connection_id
+        self._received = received
+
+    def receive(self) -> bytes:
+        """Return what the program sends next, of any size; no bytes once it has closed the connection.
+
+        Raises:
+            PortClosedError: The connection broke off.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return next(self._received, b"")
+
+    def send(
+        self,
+        data: bytes | Iterable[bytes],
+        *,
+        end: bool = False,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Send bytes, and return once the program has read most of them.
+
+        Args:
+            data: The bytes, or an iterable of them in pieces of any size.
+            end: Whether nothing is sent after that. The program reads the end then.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            PortClosedError: The connection has ended.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        chunks = _once(data) if isinstance(data, bytes) else data
+        self._client.send_to_port(*self._ids, chunks, end=end, timeout=timeout)
+
+    def end(self) -> None:
+        """Send the end: the program reads it, and may still answer.
+
+        Raises:
+            PortClosedError: The connection has ended.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        self.send(b"", end=True)
+
+    def disconnect(self) -> None:
+        """End the connection at once, also while another task receives. Idempotent."""
+        self._client.disconnect_port(*self._ids)
+
+    def close(self) -> None:
+        """Leave the connection, which ends it. Idempotent."""
+        self._received.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._received)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _once(data: bytes) -> Iterator[bytes]:
+    if data:
+        yield data
