@@ -10,7 +10,14 @@ from typing import Final
 
 from . import openapi, protobuf, tools
 from .attributes import attribute, model_name
-from .docstrings import TIMEOUT, TIMEOUT_OF_COMMAND, TIMEOUT_OF_STREAM, Docstring, raised
+from .docstrings import (
+    TIMEOUT,
+    TIMEOUT_OF_COMMAND,
+    TIMEOUT_OF_PAGE,
+    TIMEOUT_OF_STREAM,
+    Docstring,
+    raised,
+)
 from .models import behaviours
 from .parameters import Parameter, parameters, waits
 from .vocabulary import Operation, SpecError, Vocabulary
@@ -25,7 +32,7 @@ TIMEOUT_SOURCE: Final = "timeout: float | NotGiven | None = NOT_GIVEN"
 IMPORTS: Final = """\
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, Self, cast
 
 from ... import models, operations
@@ -40,6 +47,7 @@ _OPERATION_CALLS: Final = '''\
 """The calls that make a request of their arguments, and return what is answered."""
 
 {imports}
+from ..bound import Bound
 from .calls import AsyncCalls, milliseconds_of
 
 __all__ = ["AsyncOperationCalls"]
@@ -66,6 +74,17 @@ class AsyncStreamCalls(AsyncOperationCalls):
 
 {methods}
 '''
+_PAGES: Final = """
+
+    async def {name}({signature}) -> AsyncIterator[{item}]:
+{docstring}\
+        page_token: str | None = None
+        while page_token != "":
+            page = await self.{operation}({passed}page_size={most}, page_token=page_token, timeout=timeout)
+            for each in page.{name}:
+                yield each
+            page_token = page.next_page_token
+"""
 # What such a stream needs besides its pieces.
 _NEEDS: Final = {"ExecStream": "self, sandbox_id, "}
 _COMPLETED: Final = "completed"
@@ -144,13 +163,40 @@ def _method(grpc: Operation, specs: _Specs) -> str:
         raised(http),
     )
     returned, statements = _answer(http, grpc, specs.http)
+    if http.bounded:
+        statements.insert(0, "bound = Bound(path, max_bytes)")
     if waits(http):
         statements.insert(0, "timeout_ms, seconds = self._command_options(limit, timeout)")
     request = _request(grpc.request.name, taken, specs)
     lines = [line.format(request=request) for line in statements]
     return (
         f"    async def {grpc.name}({signature(taken, TIMEOUT_SOURCE)}) -> {returned}:\n"
-        f"{docstring.source()}" + "".join(f"        {line}\n" for line in lines)
+        f"{docstring.source()}" + "".join(f"        {line}\n" for line in lines) + _pages(http, grpc, taken)
+    )
+
+
+def _pages(http: Operation, grpc: Operation, taken: list[Parameter]) -> str:
+    """Return the method that yields what all pages hold; nothing for an operation without pages."""
+    token, more = (http.request.fields.get(name) for name in ("page_token", "page_size"))
+    if token is None or more is None:
+        return ""
+    (items,) = (field for field in http.response.fields.values() if field.repeated)
+    shown = [one for one in taken if not one.name.startswith("page_")]
+    docstring = Docstring(
+        http.doc.replace("Return a page of", "Yield each of").removesuffix(".") + ", page by page.",
+        http.details,
+        {one.name: one.doc for one in shown} | {"timeout": TIMEOUT_OF_PAGE},
+        raised(http),
+    )
+    passed = "".join(f"{one.name}={one.name}, " for one in shown)
+    return _PAGES.format(
+        name=items.name,
+        signature=signature(shown, TIMEOUT_SOURCE),
+        item=model_name(items.type),
+        docstring=docstring.source(),
+        operation=grpc.name,
+        passed=passed,
+        most=more.schema["maximum"],
     )
 
 
@@ -177,6 +223,8 @@ def _answer(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> tuple[s
     else:
         called = f"await self._perform({row}, request, {'seconds' if waits(http) else 'timeout'})"
     returned, answer = _result(http, grpc, vocabulary)
+    if http.bounded:
+        answer = f"return bound.checked({answer.removeprefix('return ')})"
     return returned, ["request = {request}", answer.replace("CALL", called)]
 
 

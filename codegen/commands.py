@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from . import openapi, parity, producers, protobuf, tree, wire
-from .arguments import described_otherwise
 from .vocabulary import SpecError
 
 __all__ = ["check", "generate"]
@@ -34,9 +33,7 @@ def check(root: Path) -> list[str]:
     """
     try:
         http, grpc = openapi.load(root), protobuf.load(root)
-        problems = (
-            parity.mismatches(http, grpc) + wire.violations(http, grpc) + described_otherwise(root, http)
-        )
+        problems = parity.mismatches(http, grpc) + wire.violations(http, grpc)
         drift = tree.differences(root, producers.produce(root), _folders())
     except SpecError as error:
         return [str(error)]

@@ -10,11 +10,12 @@ from typing import Final
 from . import tools
 from .vocabulary import Operation
 
-__all__ = ["TIMEOUT", "TIMEOUT_OF_COMMAND", "TIMEOUT_OF_STREAM", "Docstring", "raised"]
+__all__ = ["TIMEOUT", "TIMEOUT_OF_COMMAND", "TIMEOUT_OF_PAGE", "TIMEOUT_OF_STREAM", "Docstring", "raised"]
 
 _LEFT_OUT: Final = "None for no time-out; the client's where it is left out."
 TIMEOUT: Final = f"Seconds for the whole call; {_LEFT_OUT}"
 TIMEOUT_OF_STREAM: Final = f"Seconds for the beginning; {_LEFT_OUT}"
+TIMEOUT_OF_PAGE: Final = f"Seconds for the call of each page; {_LEFT_OUT}"
 TIMEOUT_OF_COMMAND: Final = (
     "Seconds for the whole call; None for no time-out. Where it is left out, the client's, or a few seconds "
     "more than `limit` where that is longer."

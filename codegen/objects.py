@@ -11,7 +11,7 @@ from typing import Final
 from . import openapi, protobuf, tools
 from .attributes import model_name
 from .calls import IMPORTS, SOURCE, TIMEOUT_SOURCE, signature
-from .docstrings import TIMEOUT, TIMEOUT_OF_COMMAND, Docstring, raised
+from .docstrings import TIMEOUT, TIMEOUT_OF_COMMAND, TIMEOUT_OF_PAGE, Docstring, raised
 from .parameters import Parameter, parameters
 from .vocabulary import Vocabulary
 
@@ -39,7 +39,7 @@ class AsyncRun(Delegate):
     _ids: tuple[str]
 
     async def run({signature}) -> ExecResult:
-{docstring}
+{docstring}\
         result = await self._client.exec_command(*self._ids, {arguments})
         return result.check() if check else result
 '''
@@ -60,7 +60,7 @@ class AsyncObjectCalls(Delegate):
 {calls}
 '''
 _CREATION: Final = '''\
-"""What starts a sandbox."""
+"""What starts and lists sandboxes."""
 
 {imports}
 from .api import AsyncSandboxAPI
@@ -70,40 +70,30 @@ __all__ = ["AsyncCreation"]
 
 
 class AsyncCreation(AsyncSandboxHandle):
-    """Starts a sandbox as an object."""
+    """Starts and lists sandboxes as objects."""
 
     @classmethod
     async def create({signature}) -> Self:
-{docstring}
+{docstring}\
         return await cls._started(client, snapshot, {arguments}, timeout=timeout)
+
+    @classmethod
+    def list({list_signature}) -> AsyncIterator[Self]:
+{list_docstring}\
+        return cls._listed(client, {list_arguments}, timeout=timeout)
 '''
 _FAILS: Final = "It failed, and `check` is True; the error has the result."
 _CHECK: Final = Parameter(
-    "check",
-    "bool",
-    "False",
-    False,
-    "True raises CommandFailedError where it does not end by itself with status 0.",
-    "",
-    "",
+    "check", "bool", "False", "True raises CommandFailedError where it does not end by itself with status 0."
 )
 _SNAPSHOT: Final = Parameter(
-    "snapshot",
-    "SnapshotResult | SnapshotInfo | str | None",
-    "None",
-    False,
-    "Snapshot to start from, or its path.",
-    "",
-    "",
+    "snapshot", "SnapshotResult | SnapshotInfo | str | None", "None", "Snapshot to start from, or its path."
 )
 _CLIENT: Final = Parameter(
     "client",
     "AsyncSandboxAPI | None",
     "None",
-    False,
     "Performs the calls, and is not closed; None for one of the sandbox's own.",
-    "",
-    "",
 )
 # What a snapshot stands for.
 _OF_SNAPSHOT: Final = ("snapshot_path", "mem_file_path")
@@ -126,7 +116,7 @@ def derive(root: Path, interface: str) -> dict[Path, str]:
     calls = "\n".join(f"    {name} = of_sandbox(AsyncSandboxAPI.{name})" for name in shared)
     texts = {
         _RUN_MODULE: _RUN.format(imports=imports, **_run(http, grpc)),
-        _CREATION_MODULE: _CREATION.format(imports=imports, **_create(http, grpc)),
+        _CREATION_MODULE: _CREATION.format(imports=imports, **_create(http, grpc), **_list(http, grpc)),
         _OBJECT_CALLS_MODULE: _OBJECT_CALLS.format(calls=calls),
     }
     return {path: tools.format_python(_HEAD + text) for path, text in texts.items()}
@@ -171,19 +161,35 @@ def _run(http: Vocabulary, grpc: Vocabulary) -> dict[str, str]:
     }
 
 
+def _list(http: Vocabulary, grpc: Vocabulary) -> dict[str, str]:
+    operation = http.operations["list_sandboxes"]
+    taken = parameters(operation, grpc.operations["list_sandboxes"], http)
+    taken = [_named(one) for one in taken if not one.name.startswith("page_")]
+    client = replace(_CLIENT, doc=_CLIENT.doc.replace("the sandbox's own", "each sandbox's own"))
+    docstring = Docstring(
+        operation.doc.replace("Return a page of", "Yield each of"),
+        operation.details,
+        {one.name: one.doc for one in (*taken, client)} | {"timeout": TIMEOUT_OF_PAGE},
+        raised(operation),
+    )
+    return {
+        "list_signature": signature([*taken, client], TIMEOUT_SOURCE).replace("self", "cls", 1),
+        "list_docstring": docstring.source(),
+        "list_arguments": ", ".join(f"{one.name}={one.name}" for one in taken),
+    }
+
+
+def _named(parameter: Parameter) -> Parameter:
+    """Return a parameter of a client's method as a method of an object has it."""
+    annotation = parameter.annotation.replace(' | Literal[""]', "")
+    return replace(parameter, name=_NAMES.get(parameter.name, parameter.name), annotation=annotation)
+
+
 def _create(http: Vocabulary, grpc: Vocabulary) -> dict[str, str]:
     operation = http.operations["start_sandbox"]
     taken = parameters(operation, grpc.operations["start_sandbox"], http)
     taken = [one for one in taken if one.name not in _OF_SNAPSHOT]
-    own = [
-        replace(
-            one,
-            name=_NAMES.get(one.name, one.name),
-            annotation=one.annotation.replace(' | Literal[""]', ""),
-            positional=one.name == "image",
-        )
-        for one in taken
-    ]
+    own = [replace(_named(one), positional=one.name == "image") for one in taken]
     shown = [*sorted(own, key=lambda one: not one.positional), _SNAPSHOT, _CLIENT]
     docstring = Docstring(
         "Start a sandbox and return it once its main process runs.",

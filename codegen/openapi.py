@@ -159,6 +159,7 @@ def _operation(document: _Document, path: str, method: str) -> Operation:
         raises={name: fold(text) for name, text in spec.get("x-raises", {}).items()},
         returns=spec.get("x-returns", ""),
         lists=bool(spec.get("x-list")),
+        bounded=bool(spec.get("x-bounded")),
         route=Route(
             method=method.upper(),
             path=path,

@@ -9,7 +9,7 @@ from typing import Final
 from .attributes import PAIR, attribute
 from .vocabulary import Field, Operation, Vocabulary
 
-__all__ = ["CHUNKS", "LIMIT", "Parameter", "parameters", "waits"]
+__all__ = ["Parameter", "parameters", "waits"]
 
 _NAMES: Final = {"id": "sandbox_id", "timeout_ms": "limit"}
 # What the zero value stands for, None does in Python, unless that is a number.
@@ -33,19 +33,19 @@ class Parameter:
         name: Its name.
         annotation: Its type, as source.
         default: Its default, as source; empty where there is none.
-        positional: Whether it may be given by its position.
         doc: Its description.
         field: The field that it becomes; empty for none.
         value: What the field is given, as source.
+        positional: Whether it may be given by its position.
     """
 
     name: str
     annotation: str
     default: str
-    positional: bool
     doc: str
-    field: str
-    value: str
+    field: str = ""
+    value: str = ""
+    positional: bool = False
 
     @property
     def source(self) -> str:
@@ -53,27 +53,27 @@ class Parameter:
         return f"{self.name}: {self.annotation}" + (f" = {self.default}" if self.default else "")
 
 
-CHUNKS: Final = Parameter(
-    "chunks", "AsyncIterable[bytes]", "", True, "The bytes to send, in pieces of any size.", "", ""
+_CHUNKS: Final = Parameter(
+    "chunks", "AsyncIterable[bytes]", "", "The bytes to send, in pieces of any size.", positional=True
 )
-"""The parameter of a call that streams its request."""
-
-LIMIT: Final = Parameter(
+_BOUND: Final = Parameter(
+    "max_bytes",
+    "int | None",
+    "None",
+    "Most bytes that may come, 0 to 2**63 - 1; None for no bound of the caller's.",
+)
+_LIMIT: Final = Parameter(
     "limit",
     "float | None",
     "None",
-    False,
     "Seconds that it may take; then it is ended with all that it started. None for any time.",
     "timeout_ms",
     "milliseconds_of(limit)",
 )
-"""The parameter of a call that starts a command, and does not wait for its end."""
-
 _WAITING_LIMIT: Final = Parameter(
     "limit",
     "float | NotGiven | None",
     "NOT_GIVEN",
-    False,
     "Seconds that it may take; then it is ended with all that it started, and the result has what it printed "
     "until then. None for any time. Where it is left out, `timeout` is the limit.",
     "timeout_ms",
@@ -101,24 +101,26 @@ def parameters(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> list
     fields = [http.request.fields[name] for name in grpc.request.fields if name in http.request.fields]
     found = [_parameter(field, waits(http), vocabulary) for field in fields if field.schema]
     if grpc.streams == "request":
-        found.append(CHUNKS)
+        found.append(_CHUNKS)
+    if http.bounded:
+        found.append(_BOUND)
     # Without a default first, then by position; the limit goes beside the time-out.
-    return sorted(found, key=lambda one: (bool(one.default), not one.positional, one.name == LIMIT.name))
+    return sorted(found, key=lambda one: (bool(one.default), not one.positional, one.name == _LIMIT.name))
 
 
 def _parameter(field: Field, waiting: bool, vocabulary: Vocabulary) -> Parameter:
     name = field.schema.get("x-argument") or _NAMES.get(field.name, field.name)
-    if field.name == LIMIT.field:
-        return _WAITING_LIMIT if waiting else LIMIT
+    if field.name == _LIMIT.field:
+        return _WAITING_LIMIT if waiting else _LIMIT
     if field.name.endswith("_ms"):
         # A moment.
         name = field.name.removesuffix("_ms")
         value = f"milliseconds({name!r}, 0 if {name} is None else {name})"
         doc = _doc(field, "None").replace(" milliseconds ", " seconds ")
-        return Parameter(name, "float | None", "None", False, doc, field.name, value)
+        return Parameter(name, "float | None", "None", doc, field.name, value)
     if field.opposite:
         name, doc = field.opposite
-        return Parameter(name, "bool", "True", False, doc, field.name, f"not {name}")
+        return Parameter(name, "bool", "True", doc, field.name, f"not {name}")
     annotation, more = _type(field, vocabulary)
     default = _default(field)
     own = attribute(field, True, vocabulary)
@@ -132,7 +134,7 @@ def _parameter(field: Field, waiting: bool, vocabulary: Vocabulary) -> Parameter
         value = f"0 if {name} == {default} else {name}"
     positional = field.required or bool({"x-default", "x-positional"} & field.schema.keys())
     doc = " ".join(filter(None, (_doc(field, default), more)))
-    return Parameter(name, annotation, default, positional, doc, field.name, value)
+    return Parameter(name, annotation, default, doc, field.name, value, positional)
 
 
 def _type(field: Field, vocabulary: Vocabulary) -> tuple[str, str]:

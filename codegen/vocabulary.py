@@ -118,6 +118,8 @@ class Operation:
         returns: The field that the facade returns of an answer with several, or the class that it makes of a
             stream; empty for the whole answer, and where a person makes the call.
         lists: Whether the facade returns a list of what is many, which is a tuple otherwise.
+        bounded: Whether the facade takes as many bytes of the answer as its caller says; of an answer that is
+            what is at the request's path.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Operation:
     raises: Mapping[str, str] = field(default_factory=dict)
     returns: str = ""
     lists: bool = False
+    bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,11 @@ class Bound:
         self._max_bytes = max_bytes if max_bytes is None else integer("max_bytes", max_bytes, (0, INT64[1]))
         self._taken = 0
 
+    def checked(self, data: bytes) -> bytes:
+        """Return what has come; raise PayloadTooLargeError where that is too much."""
+        self.take(len(data))
+        return data
+
     def take(self, size: int) -> None:
         """Count what has come; raise PayloadTooLargeError where that is too much."""
         self._taken += size

@@ -15,7 +15,6 @@ import pytest
 
 from codegen import __main__ as cli
 from codegen import calls, facade, layers, models, openapi, parity, protobuf, tools, tree, wire
-from codegen.arguments import described_otherwise
 from codegen.vocabulary import SpecError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -527,28 +526,6 @@ def test_a_stream_that_no_class_has_is_refused_with_its_place(edit: Edit) -> Non
         SpecError, match=rf"{line_of(root, 'sandbox.proto', 'rpc GetInfo')}: get_info streams"
     ):
         call(root, "get_info")
-
-
-def wrong_arguments(root: Path) -> list[str]:
-    (root / "flash_sandbox").symlink_to(ROOT / "flash_sandbox")
-    return described_otherwise(root, openapi.load(root))
-
-
-def test_an_argument_that_is_described_otherwise_than_its_field_is_named_with_its_place(edit: Edit) -> None:
-    (found,) = wrong_arguments(edit("openapi.yaml", "Path of a file in the sandbox, absolute.", "Path."))
-    assert re.match(
-        r"flash_sandbox/clients/aio/file_calls\.py:\d+: "
-        r"path of read_file must begin with 'Path\. Links are followed\.', as specs/openapi\.yaml:\d+ does$",
-        found,
-    )
-
-
-def test_what_zero_means_in_a_spec_is_what_none_means_in_the_clients(edit: Edit) -> None:
-    found = wrong_arguments(
-        edit("openapi.yaml", "in this state. Empty is all.", "in this state. Empty is any.")
-    )
-    assert [text.split()[1:4] for text in found] == [["status", "of", "list"], ["status", "of", "sandboxes"]]
-    assert all("Only sandboxes in this state. None is any." in text for text in found)
 
 
 # What a spec may not say

@@ -115,7 +115,8 @@ def _privates_of(kind: type[Any]) -> set[str]:
 def _classes() -> Iterator[type[Any]]:
     for path in FILES:
         if path.name != "__main__.py" and path.parts[-2] != "integrations":
-            module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            module = importlib.import_module(name)
             yield from (
                 each
                 for each in vars(module).values()

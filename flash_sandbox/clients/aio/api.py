@@ -506,6 +506,33 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
+    async def read_file(
+        self,
+        sandbox_id: str,
+        path: str,
+        *,
+        max_bytes: int | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> bytes:
+        """Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of a file in the sandbox, absolute. Links are followed.
+            max_bytes: Most bytes that may come, 0 to 2**63 - 1; None for no bound of the caller's.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: It is no regular file.
+            WrongStateError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not read it.
+            PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
     async def write_file(
         self,
         sandbox_id: str,
@@ -757,6 +784,30 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
+    def sandboxes(
+        self,
+        *,
+        status: SandboxStatus | Literal[""] | None = None,
+        type: SandboxType | Literal[""] | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> AsyncIterator[SandboxInfo]:
+        """Yield each of the sandboxes that there are, the oldest first, page by page.
+
+        Args:
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
     async def get_info(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> SandboxInfo:
         """Return what is known of a sandbox: its image, limits, labels, and when it expires.
 
@@ -892,30 +943,6 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
-    def sandboxes(
-        self,
-        *,
-        status: SandboxStatus | Literal[""] | None = None,
-        type: SandboxType | Literal[""] | None = None,
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> AsyncIterator[SandboxInfo]:
-        """Yield each of the sandboxes that there are, the oldest first, page by page.
-
-        Args:
-            status: Only sandboxes in this state. None is all.
-            type: Only sandboxes of this runtime. None is all.
-            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
-                values.
-            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
-                out.
-
-        Raises:
-            InvalidArgumentError: An argument is malformed or out of range.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
     async def get_platform_info(
         self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
     ) -> dict[str, Any]:
@@ -928,33 +955,6 @@ class AsyncSandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             WrongStateError: The sandbox is not running.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        ...
-
-    async def read_file(
-        self,
-        sandbox_id: str,
-        path: str,
-        *,
-        max_bytes: int | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> bytes:
-        """Return what a file in a sandbox holds, at most 8 MiB; `download` takes files of any size.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path of a file in the sandbox, absolute. Links are followed.
-            max_bytes: Most bytes that the file may hold, 0 to 2**63 - 1; None for no bound but that of 8 MiB.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such file in it.
-            SandboxFileConflictError: It is no regular file.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not read it.
-            PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

@@ -1,14 +1,16 @@
 # Generated from specs/ and the clients' calls by `python -m codegen`; do not edit.
-"""What starts a sandbox."""
+"""What starts and lists sandboxes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Self
 
 from ...models import (
     IdleAction,
     Network,
+    SandboxStatus,
+    SandboxType,
     SnapshotInfo,
     SnapshotResult,
     StartType,
@@ -21,7 +23,7 @@ __all__ = ["AsyncCreation"]
 
 
 class AsyncCreation(AsyncSandboxHandle):
-    """Starts a sandbox as an object."""
+    """Starts and lists sandboxes as objects."""
 
     @classmethod
     async def create(
@@ -93,7 +95,6 @@ class AsyncCreation(AsyncSandboxHandle):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-
         return await cls._started(
             client,
             snapshot,
@@ -118,3 +119,30 @@ class AsyncCreation(AsyncSandboxHandle):
             auto_resume=auto_resume,
             timeout=timeout,
         )
+
+    @classmethod
+    def list(
+        cls,
+        *,
+        status: SandboxStatus | None = None,
+        type: SandboxType | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        client: AsyncSandboxAPI | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> AsyncIterator[Self]:
+        """Yield each of the sandboxes that there are, the oldest first.
+
+        Args:
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
+            client: Performs the calls, and is not closed; None for one of each sandbox's own.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return cls._listed(client, status=status, type=type, labels=labels, timeout=timeout)

@@ -27,37 +27,6 @@ __all__ = ["AsyncFileCalls"]
 class AsyncFileCalls(AsyncOperationCalls):
     """Use the files in sandboxes."""
 
-    async def read_file(
-        self,
-        sandbox_id: str,
-        path: str,
-        *,
-        max_bytes: int | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> bytes:
-        """Return what a file in a sandbox holds, at most 8 MiB; `download` takes files of any size.
-
-        Args:
-            sandbox_id: ID of the sandbox.
-            path: Path of a file in the sandbox, absolute. Links are followed.
-            max_bytes: Most bytes that the file may hold, 0 to 2**63 - 1; None for no bound but that of 8 MiB.
-            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
-
-        Raises:
-            SandboxNotFoundError: There is no such sandbox.
-            SandboxFileNotFoundError: There is no such file in it.
-            SandboxFileConflictError: It is no regular file.
-            WrongStateError: The sandbox is not running.
-            SandboxFilePermissionError: What runs in the sandbox may not read it.
-            PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        bound = Bound(path, max_bytes)
-        request = models.ReadFileRequest(sandbox_id, path)
-        content = (await self._perform(operations.READ_FILE, request, timeout)).content
-        bound.take(len(content))
-        return content
-
     async def upload(
         self,
         sandbox_id: str,

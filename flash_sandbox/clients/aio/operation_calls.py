@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from ... import models, operations
@@ -27,6 +27,7 @@ from ...models import (
 )
 from ...models.checks import milliseconds
 from ...options import NOT_GIVEN, NotGiven
+from ..bound import Bound
 from .calls import AsyncCalls, milliseconds_of
 
 __all__ = ["AsyncOperationCalls"]
@@ -569,6 +570,35 @@ class AsyncOperationCalls(AsyncCalls):
         request = models.RunPythonRequest(id=sandbox_id, code=code)
         return await self._perform(operations.RUN_PYTHON, request, timeout)
 
+    async def read_file(
+        self,
+        sandbox_id: str,
+        path: str,
+        *,
+        max_bytes: int | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> bytes:
+        """Return what a file in a sandbox holds, at most 8 MiB; download_archive takes files of any size.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            path: Path of a file in the sandbox, absolute. Links are followed.
+            max_bytes: Most bytes that may come, 0 to 2**63 - 1; None for no bound of the caller's.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxFileNotFoundError: There is no such file in it.
+            SandboxFileConflictError: It is no regular file.
+            WrongStateError: The sandbox is not running.
+            SandboxFilePermissionError: What runs in the sandbox may not read it.
+            PayloadTooLargeError: It is larger than 8 MiB, or than `max_bytes`.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        bound = Bound(path, max_bytes)
+        request = models.ReadFileRequest(id=sandbox_id, path=path)
+        return bound.checked((await self._perform(operations.READ_FILE, request, timeout)).content)
+
     async def write_file(
         self,
         sandbox_id: str,
@@ -843,6 +873,42 @@ class AsyncOperationCalls(AsyncCalls):
             page_token="" if page_token is None else page_token,
         )
         return await self._perform(operations.LIST_SANDBOXES, request, timeout)
+
+    async def sandboxes(
+        self,
+        *,
+        status: SandboxStatus | Literal[""] | None = None,
+        type: SandboxType | Literal[""] | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> AsyncIterator[SandboxInfo]:
+        """Yield each of the sandboxes that there are, the oldest first, page by page.
+
+        Args:
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        page_token: str | None = None
+        while page_token != "":
+            page = await self.list_sandboxes(
+                status=status,
+                type=type,
+                labels=labels,
+                page_size=1000,
+                page_token=page_token,
+                timeout=timeout,
+            )
+            for each in page.sandboxes:
+                yield each
+            page_token = page.next_page_token
 
     async def get_info(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> SandboxInfo:
         """Return what is known of a sandbox: its image, limits, labels, and when it expires.

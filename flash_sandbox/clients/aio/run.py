@@ -63,7 +63,6 @@ class AsyncRun(Delegate):
                 The command is ended with all that it started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-
         result = await self._client.exec_command(
             *self._ids,
             command,

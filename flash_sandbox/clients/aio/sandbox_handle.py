@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
-from ...models import SandboxStatus, SandboxType, SnapshotInfo, SnapshotResult
-from ...options import NOT_GIVEN, NotGiven
+from ...models import SnapshotInfo, SnapshotResult
 from ..delegation import Delegate
 from .api import AsyncSandboxAPI
 from .client import connect_async
@@ -64,34 +63,11 @@ class AsyncSandboxHandle(Delegate):
         return sandbox
 
     @classmethod
-    async def list(
-        cls,
-        *,
-        status: SandboxStatus | None = None,
-        type: SandboxType | None = None,
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        client: AsyncSandboxAPI | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> AsyncIterator[Self]:
-        """Yield each of the sandboxes that there are, the oldest first; see the clients' `sandboxes`, too.
-
-        Args:
-            status: Only sandboxes in this state. None is all.
-            type: Only sandboxes of this runtime. None is all.
-            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
-                values.
-            client: Performs the calls, and is not closed; None for one of each sandbox's own.
-            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
-                out.
-
-        Raises:
-            InvalidArgumentError: An argument is malformed or out of range.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
+    async def _listed(cls, client: AsyncSandboxAPI | None, **options: Any) -> AsyncIterator[Self]:
+        """Yield each of the sandboxes that there are."""
         lister = await cls._over(client)
         try:
-            found = lister._client.sandboxes(status=status, type=type, labels=labels, timeout=timeout)
-            async for info in found:
+            async for info in lister._client.sandboxes(**options):
                 yield await cls._over(client, info.id)
         finally:
             await lister.close()

@@ -1,15 +1,17 @@
 # Derived from flash_sandbox/clients/aio/creation.py by `python -m codegen`; do not edit.
 # Generated from specs/ and the clients' calls by `python -m codegen`; do not edit.
-"""What starts a sandbox."""
+"""What starts and lists sandboxes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from ...models import (
     IdleAction,
     Network,
+    SandboxStatus,
+    SandboxType,
     SnapshotInfo,
     SnapshotResult,
     StartType,
@@ -22,7 +24,7 @@ __all__ = ["Creation"]
 
 
 class Creation(SandboxHandle):
-    """Starts a sandbox as an object."""
+    """Starts and lists sandboxes as objects."""
 
     @classmethod
     def create(
@@ -94,7 +96,6 @@ class Creation(SandboxHandle):
             RuntimeUnavailableError: The orchestrator's host lacks the runtime.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-
         return cls._started(
             client,
             snapshot,
@@ -119,3 +120,30 @@ class Creation(SandboxHandle):
             auto_resume=auto_resume,
             timeout=timeout,
         )
+
+    @classmethod
+    def list(
+        cls,
+        *,
+        status: SandboxStatus | None = None,
+        type: SandboxType | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        client: SandboxAPI | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> Iterator[Self]:
+        """Yield each of the sandboxes that there are, the oldest first.
+
+        Args:
+            status: Only sandboxes in this state. None is all.
+            type: Only sandboxes of this runtime. None is all.
+            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
+                values.
+            client: Performs the calls, and is not closed; None for one of each sandbox's own.
+            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
+                out.
+
+        Raises:
+            InvalidArgumentError: An argument is malformed or out of range.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        return cls._listed(client, status=status, type=type, labels=labels, timeout=timeout)

@@ -64,7 +64,6 @@ class Run(Delegate):
                 The command is ended with all that it started.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-
         result = self._client.exec_command(
             *self._ids,
             command,

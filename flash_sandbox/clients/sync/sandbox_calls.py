@@ -4,51 +4,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from ... import models, operations
 from ...errors import ProtocolError
-from ...models import SandboxInfo, SandboxStatus, SandboxType
 from ...options import NOT_GIVEN, NotGiven
-from .calls import given
 from .stream_calls import StreamCalls
 
 __all__ = ["SandboxCalls"]
 
 
 class SandboxCalls(StreamCalls):
-    """List sandboxes page by page, and read what they find themselves on."""
-
-    def sandboxes(
-        self,
-        *,
-        status: SandboxStatus | Literal[""] | None = None,
-        type: SandboxType | Literal[""] | None = None,
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> Iterator[SandboxInfo]:
-        """Yield each of the sandboxes that there are, the oldest first, page by page.
-
-        Args:
-            status: Only sandboxes in this state. None is all.
-            type: Only sandboxes of this runtime. None is all.
-            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
-                values.
-            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
-                out.
-
-        Raises:
-            InvalidArgumentError: An argument is malformed or out of range.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
-        options = given(status=status, type=type, labels=labels, page_size=models.MAX_PAGE_SIZE)
-        token: str | None = None
-        while token != "":
-            page = self.list_sandboxes(page_token=token, timeout=timeout, **options)
-            for info in page.sandboxes:
-                yield info
-            token = page.next_page_token
+    """Read what sandboxes find themselves on."""
 
     def get_platform_info(
         self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any, Self
 
-from ...models import SandboxStatus, SandboxType, SnapshotInfo, SnapshotResult
-from ...options import NOT_GIVEN, NotGiven
+from ...models import SnapshotInfo, SnapshotResult
 from ..delegation import Delegate
 from .api import SandboxAPI
 from .client import connect
@@ -63,34 +62,11 @@ class SandboxHandle(Delegate):
         return sandbox
 
     @classmethod
-    def list(
-        cls,
-        *,
-        status: SandboxStatus | None = None,
-        type: SandboxType | None = None,
-        labels: Mapping[str, str] | Sequence[str] | None = None,
-        client: SandboxAPI | None = None,
-        timeout: float | NotGiven | None = NOT_GIVEN,
-    ) -> Iterator[Self]:
-        """Yield each of the sandboxes that there are, the oldest first; see the clients' `sandboxes`, too.
-
-        Args:
-            status: Only sandboxes in this state. None is all.
-            type: Only sandboxes of this runtime. None is all.
-            labels: Only sandboxes that have each of these labels, NAME=value. Or a mapping of names to
-                values.
-            client: Performs the calls, and is not closed; None for one of each sandbox's own.
-            timeout: Seconds for the call of each page; None for no time-out; the client's where it is left
-                out.
-
-        Raises:
-            InvalidArgumentError: An argument is malformed or out of range.
-            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
-        """
+    def _listed(cls, client: SandboxAPI | None, **options: Any) -> Iterator[Self]:
+        """Yield each of the sandboxes that there are."""
         lister = cls._over(client)
         try:
-            found = lister._client.sandboxes(status=status, type=type, labels=labels, timeout=timeout)
-            for info in found:
+            for info in lister._client.sandboxes(**options):
                 yield cls._over(client, info.id)
         finally:
             lister.close()
