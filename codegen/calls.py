@@ -62,6 +62,7 @@ _STREAM_CALLS: Final = '''\
 """The calls whose answer is a stream that the specs decide alone."""
 
 {imports}
+from .. import continuation
 from .calls import milliseconds_of
 from .operation_calls import AsyncOperationCalls
 from .streams import AsyncEvents, AsyncExecStream, AsyncFrames, first_of
@@ -212,10 +213,11 @@ def _answer(http: Operation, grpc: Operation, vocabulary: Vocabulary) -> tuple[s
     if grpc.streams == "response":
         if not http.returns:
             raise SpecError(f"{grpc.place}: {grpc.name} streams: it needs x-returns, or a method in {SOURCE}")
+        going_on = f", continuation.{grpc.name}" if http.outlasts else ""
         made = f"Async{http.returns}({_NEEDS.get(http.returns, '')}pieces, await first_of(pieces))"
         return f"Async{http.returns}", [
             "request = {request}",
-            f"pieces = self._stream({row}, request, timeout)",
+            f"pieces = self._stream({row}, request, timeout{going_on})",
             f"return {made}",
         ]
     if grpc.streams == "request":

@@ -74,6 +74,8 @@ def _row(http: Operation, grpc: Operation) -> str:
         arguments.append("repeatable=True")
     if http.keyed:
         arguments.append("keyed=True")
+    if http.outlasts:
+        arguments.append("outlasts=True")
     if streams:
         arguments.append(f"streams={streams!r}")
     if http.last:

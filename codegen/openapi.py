@@ -154,6 +154,7 @@ def _operation(document: _Document, path: str, method: str) -> Operation:
         streams=streams,
         idempotent=bool(spec.get("x-idempotent")),
         keyed=bool(spec.get("x-idempotency-key")),
+        outlasts=bool(spec.get("x-outlasts")),
         last=tuple(spec.get("x-last", ())),
         details=fold(spec.get("description", "")),
         raises={name: fold(text) for name, text in spec.get("x-raises", {}).items()},

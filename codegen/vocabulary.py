@@ -112,6 +112,7 @@ class Operation:
         route: How it is called over HTTP; None where the spec does not say.
         idempotent: Whether asking twice does no more than asking once; only HTTP's spec says so.
         keyed: Whether a call carries an idempotency key; only HTTP's spec says so.
+        outlasts: Whether it waits for something to happen; only HTTP's spec says so.
         last: Types of a piece after which a streamed answer ends; only HTTP's spec says so.
         details: More of the description, white space folded; only HTTP's spec has it.
         raises: What fails it, by the name of the error; only HTTP's spec says so.
@@ -132,6 +133,7 @@ class Operation:
     route: Route | None = None
     idempotent: bool = False
     keyed: bool = False
+    outlasts: bool = False
     last: tuple[str, ...] = ()
     details: str = ""
     raises: Mapping[str, str] = field(default_factory=dict)

@@ -69,7 +69,12 @@ LIST_PROCESSES: Final = Operation(
     repeatable=True,
 )
 WAIT_PROCESS: Final = Operation(
-    "wait_process", "WaitProcess", models.WaitProcessRequest, models.ExecResult, repeatable=True
+    "wait_process",
+    "WaitProcess",
+    models.WaitProcessRequest,
+    models.ExecResult,
+    repeatable=True,
+    outlasts=True,
 )
 FOLLOW_PROCESS: Final = Operation(
     "follow_process",
@@ -77,6 +82,7 @@ FOLLOW_PROCESS: Final = Operation(
     models.FollowProcessRequest,
     models.ExecFrame,
     repeatable=True,
+    outlasts=True,
     streams="response",
     last=frozenset({"exit", "end"}),
 )
@@ -162,6 +168,7 @@ WATCH_EVENTS: Final = Operation(
     models.WatchEventsRequest,
     models.Event,
     repeatable=True,
+    outlasts=True,
     streams="response",
 )
 

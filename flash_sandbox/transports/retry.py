@@ -16,6 +16,8 @@ __all__ = ["Attempts", "Deadline", "Limit", "Patience", "lost_answer", "lost_str
 
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 5.0
+# A restart of the orchestrator takes less.
+_LONGEST_OUTAGE: Final = 60.0
 # A server that asks for longer than this is told to the caller rather than waited for.
 _LONGEST_RETRY_AFTER: Final = 60.0
 
@@ -96,6 +98,9 @@ class Attempts:
     repeated where its connection was never made; a keyed operation is repeated on both, since the
     orchestrator knows the key again. Nothing else is, so that no command runs twice.
 
+    A call that waits for something to happen is repeated for up to a minute, however often, if it may be
+    repeated at all: so it outlasts a restart of the orchestrator.
+
     Attributes:
         operation: What is called.
         deadline: When the call's time-out passes.
@@ -105,10 +110,21 @@ class Attempts:
         self.operation = operation
         self.deadline = Deadline(options.timeout)
         self._safe = operation.repeatable or operation.keyed
+        self._options = options
+        self._outlasts = operation.outlasts and not operation.streams
         self._left = options.max_retries
         self._delay = _FIRST_DELAY
+        self._failing_since: float | None = None
         self._watch = options.watch
         self._handled = sys.exc_info()[1]
+
+    def renew(self) -> None:
+        """Begin anew: a stream that has begun, and may be gone on with, has broken."""
+        self.deadline = Deadline(self._options.timeout)
+        self._outlasts = self.operation.outlasts
+        self._left = self._options.max_retries
+        self._delay = _FIRST_DELAY
+        self._failing_since = None
 
     def let_pass(self, failure: Exception) -> None:
         """Raise the exception of a signal handler of the program, where that is what `failure` comes from."""
@@ -118,18 +134,24 @@ class Attempts:
 
     def delay_after(self, error: SandboxError) -> float | None:
         """Return the seconds to wait before the next attempt, or None where `error` is final."""
-        if not self._left or not self._worth_repeating(error):
+        if not self._worth_repeating(error) or not self._may_repeat():
             return None
         # Half of the delay is random, so that clients that failed together do not return together.
         delay = self._delay * (0.5 + random.random() / 2)
         delay = max(delay, error.retry_after or 0.0)
         if delay > _LONGEST_RETRY_AFTER or self.deadline.passes_within(delay):
             return None
-        self._left -= 1
+        self._left = max(self._left - 1, 0)
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
         if self._watch is not None:
             self._watch.add_retry(error, delay)
         return delay
+
+    def _may_repeat(self) -> bool:
+        now = time.monotonic()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        outlasts = self._outlasts and self._options.max_retries > 0
+        return self._left > 0 or (outlasts and now - self._failing_since < _LONGEST_OUTAGE)
 
     def _worth_repeating(self, error: SandboxError) -> bool:
         if isinstance(error, OutcomeUnknownError):

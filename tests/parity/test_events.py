@@ -148,7 +148,7 @@ def test_the_end_of_an_orchestrator_is_told_at_once_and_not_waited_for(
     orchestrator = running.__enter__()
     try:
         address = orchestrator.http_address if "HTTP" in kind else orchestrator.grpc_address
-        client = connect(address)
+        client = connect(address, max_retries=0)
         with following(client) as events:
             began = time.monotonic()
             running.__exit__(None, None, None)

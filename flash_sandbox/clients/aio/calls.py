@@ -95,18 +95,20 @@ class AsyncCalls:
             return watch.answered(await self._transport.perform(operation, request, options))
 
     def _stream(
-        self, operation: Operation[Req, Res], request: Req, timeout: float | NotGiven | None = NOT_GIVEN
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        going_on: Callable[[Req, Res], Req] | None = None,
     ) -> AsyncStream[Res]:
         options = self._chosen(timeout)
         watch = watch_call(self._transport, operation, request)
         if watch is None:
-            return self._transport.stream(operation, request, options)
-        return self._watched_stream(watch, operation, request, replace(options, watch=watch))
+            return self._transport.stream(operation, request, options, going_on)
+        options = replace(options, watch=watch)
+        return self._watched_stream(watch, self._transport.stream(operation, request, options, going_on))
 
-    async def _watched_stream(
-        self, watch: Watch, operation: Operation[Req, Res], request: Req, options: CallOptions
-    ) -> AsyncStream[Res]:
-        pieces = self._transport.stream(operation, request, options)
+    async def _watched_stream(self, watch: Watch, pieces: AsyncStream[Res]) -> AsyncStream[Res]:
         with watch:
             try:
                 async for piece in pieces:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ... import models, operations
 from ...options import NOT_GIVEN, NotGiven
+from .. import continuation
 from .calls import milliseconds_of
 from .operation_calls import AsyncOperationCalls
 from .streams import AsyncEvents, AsyncExecStream, AsyncFrames, first_of
@@ -108,7 +109,7 @@ class AsyncStreamCalls(AsyncOperationCalls):
         request = models.FollowProcessRequest(
             id=sandbox_id, process_id=process_id, offset=offset, no_follow=not follow
         )
-        pieces = self._stream(operations.FOLLOW_PROCESS, request, timeout)
+        pieces = self._stream(operations.FOLLOW_PROCESS, request, timeout, continuation.follow_process)
         return AsyncFrames(pieces, await first_of(pieces))
 
     async def watch_events(
@@ -126,5 +127,5 @@ class AsyncStreamCalls(AsyncOperationCalls):
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.WatchEventsRequest(token="" if token is None else token)
-        pieces = self._stream(operations.WATCH_EVENTS, request, timeout)
+        pieces = self._stream(operations.WATCH_EVENTS, request, timeout, continuation.watch_events)
         return AsyncEvents(pieces, await first_of(pieces))

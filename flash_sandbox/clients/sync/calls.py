@@ -94,18 +94,20 @@ class Calls:
             return watch.answered(self._transport.perform(operation, request, options))
 
     def _stream(
-        self, operation: Operation[Req, Res], request: Req, timeout: float | NotGiven | None = NOT_GIVEN
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+        going_on: Callable[[Req, Res], Req] | None = None,
     ) -> Stream[Res]:
         options = self._chosen(timeout)
         watch = watch_call(self._transport, operation, request)
         if watch is None:
-            return self._transport.stream(operation, request, options)
-        return self._watched_stream(watch, operation, request, replace(options, watch=watch))
+            return self._transport.stream(operation, request, options, going_on)
+        options = replace(options, watch=watch)
+        return self._watched_stream(watch, self._transport.stream(operation, request, options, going_on))
 
-    def _watched_stream(
-        self, watch: Watch, operation: Operation[Req, Res], request: Req, options: CallOptions
-    ) -> Stream[Res]:
-        pieces = self._transport.stream(operation, request, options)
+    def _watched_stream(self, watch: Watch, pieces: Stream[Res]) -> Stream[Res]:
         with watch:
             try:
                 for piece in pieces:

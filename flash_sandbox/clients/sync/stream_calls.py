@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from ... import models, operations
 from ...options import NOT_GIVEN, NotGiven
+from .. import continuation
 from .calls import milliseconds_of
 from .operation_calls import OperationCalls
 from .streams import Events, ExecStream, Frames, first_of
@@ -109,7 +110,7 @@ class StreamCalls(OperationCalls):
         request = models.FollowProcessRequest(
             id=sandbox_id, process_id=process_id, offset=offset, no_follow=not follow
         )
-        pieces = self._stream(operations.FOLLOW_PROCESS, request, timeout)
+        pieces = self._stream(operations.FOLLOW_PROCESS, request, timeout, continuation.follow_process)
         return Frames(pieces, first_of(pieces))
 
     def watch_events(
@@ -127,5 +128,5 @@ class StreamCalls(OperationCalls):
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         request = models.WatchEventsRequest(token="" if token is None else token)
-        pieces = self._stream(operations.WATCH_EVENTS, request, timeout)
+        pieces = self._stream(operations.WATCH_EVENTS, request, timeout, continuation.watch_events)
         return Events(pieces, first_of(pieces))

@@ -21,6 +21,7 @@ from ...errors import (
     UnavailableError,
     statuses_of,
 )
+from ...operations import OPERATIONS
 from .call import Call
 from .request_log import RequestLog
 
@@ -32,6 +33,8 @@ _MILLISECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 # A client that gives a call up says so itself, in its own words, before it could read ours.
 _GRACE_SECONDS: Final = 0.25
+# What a client can ask the next orchestrator without harm.
+_REPEATED: Final = frozenset(each.name for each in OPERATIONS if each.repeatable or each.keyed)
 # The statuses of gRPC that a server counts as its own errors, those of 500 and above in the table.
 _FAULTS: Final = ("DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN")
 
@@ -86,7 +89,8 @@ class Calls:
             if not call.abandoned:
                 raise
             task.uncancel()
-            raise CancelledByServerError("the orchestrator is shutting down") from None
+            given_up = UnavailableError if call.operation in _REPEATED else CancelledByServerError
+            raise given_up("the orchestrator is shutting down") from None
         except Exception as error:
             # An error without a status is one of a client: here, a fault of the orchestrator.
             if isinstance(error, SandboxError) and statuses_of(error)[0] is not None:

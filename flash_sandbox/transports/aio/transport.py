@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -79,27 +79,32 @@ class AsyncTransport:
             await asyncio.sleep(delay)
 
     async def stream(
-        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        options: CallOptions,
+        going_on: Callable[[Req, Res], Req] | None = None,
     ) -> AsyncGenerator[Res, None]:
-        """Perform an operation whose answer is a stream; retry only before its first message.
+        """Perform an operation whose answer is a stream.
 
-        The timeout bounds the time to the first message. Closing the generator abandons the rest.
+        It is retried before its first message; after that only with `going_on`, which returns the request
+        that goes on after a message. The timeout bounds the time to the first message of each attempt.
+        Closing the generator abandons the rest.
 
         Raises:
             SandboxError: It failed or broke off; no other exception is raised but that of a cancellation.
         """
-        call = Call(operation, request, options)
-        begun = False
+        call = Call(operation, request, options, going_on)
         while True:
-            call.limit = call.deadline
+            call.open()
             try:
                 async with aclosing(self._wire.stream(call)) as messages:
                     async for message in messages:
-                        begun = True
-                        yield message
+                        if call.is_new(message):
+                            yield message
                 return
             except Exception as failure:
-                delay = self._delay_after(call, failure, final=begun)
+                delay = self._delay_after(call, failure)
             await asyncio.sleep(delay)
 
     async def send(
@@ -134,8 +139,9 @@ class AsyncTransport:
             raise failure
         error.transport = error.transport or self.name
         error.operation = error.operation or call.operation.name
-        delay = None if final else call.attempts.delay_after(error)
+        delay = call.after(error, final=final)
         if delay is None:
+            error = call.cause(error)
             raise error from (failure if failure is not error else failure.__cause__)
         return delay
 

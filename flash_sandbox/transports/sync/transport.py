@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -80,27 +80,32 @@ class Transport:
             time.sleep(delay)
 
     def stream(
-        self, operation: Operation[Req, Res], request: Req, options: CallOptions
+        self,
+        operation: Operation[Req, Res],
+        request: Req,
+        options: CallOptions,
+        going_on: Callable[[Req, Res], Req] | None = None,
     ) -> Generator[Res, None]:
-        """Perform an operation whose answer is a stream; retry only before its first message.
+        """Perform an operation whose answer is a stream.
 
-        The timeout bounds the time to the first message. Closing the generator abandons the rest.
+        It is retried before its first message; after that only with `going_on`, which returns the request
+        that goes on after a message. The timeout bounds the time to the first message of each attempt.
+        Closing the generator abandons the rest.
 
         Raises:
             SandboxError: It failed or broke off; no other exception is raised but that of a cancellation.
         """
-        call = Call(operation, request, options)
-        begun = False
+        call = Call(operation, request, options, going_on)
         while True:
-            call.limit = call.deadline
+            call.open()
             try:
                 with closing(self._wire.stream(call)) as messages:
                     for message in messages:
-                        begun = True
-                        yield message
+                        if call.is_new(message):
+                            yield message
                 return
             except Exception as failure:
-                delay = self._delay_after(call, failure, final=begun)
+                delay = self._delay_after(call, failure)
             time.sleep(delay)
 
     def send(
@@ -135,8 +140,9 @@ class Transport:
             raise failure
         error.transport = error.transport or self.name
         error.operation = error.operation or call.operation.name
-        delay = None if final else call.attempts.delay_after(error)
+        delay = call.after(error, final=final)
         if delay is None:
+            error = call.cause(error)
             raise error from (failure if failure is not error else failure.__cause__)
         return delay
 
