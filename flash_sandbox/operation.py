@@ -22,7 +22,7 @@ class Operation(Generic[Req, Res]):
         result: Model of what is answered.
         repeatable: Whether asking twice does no more than asking once, so that a lost answer is asked again.
         keyed: Whether a call carries an idempotency key, by which the orchestrator knows it again.
-        outlasts: Whether it waits for something to happen, so that a restart of the orchestrator is waited out.
+        outlasts: Whether it waits for something to happen: a restart of the orchestrator is waited out.
         streams: What comes in any number: ``response`` (each a `result`), ``bytes`` (the same, of which HTTP
             carries the data alone), ``request`` (bytes after the request), or empty for neither.
         last: Types of a piece after which a streamed answer ends; before them it is cut short.
