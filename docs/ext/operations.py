@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import flash_sandbox
 from codegen import openapi, protobuf
+from codegen.docstrings import raised
 from codegen.vocabulary import Field, Message, Operation, Vocabulary
 from flash_sandbox.operations import OPERATIONS
 from flash_sandbox.operations import Operation as Row
@@ -71,13 +72,20 @@ def _operation(row: Row[Any, Any], http: Operation, grpc: Operation, service: Vo
     return "\n".join(
         [
             f"## {row.name}\n",
-            f"{http.doc} {repeated}\n",
+            f"{' '.join(filter(None, (http.doc, http.details)))} {repeated}\n",
             f"```python\n{_signature(row.name)}\n```\n",
             table(("", "HTTP", "gRPC"), rows),
             *_fields("Asked", http.request, grpc.request, http),
             *_fields("Answered", http.response, grpc.response, None),
+            *_errors(http),
         ]
     )
+
+
+def _errors(operation: Operation) -> list[str]:
+    # The last one stands for all others, which are the same for each operation.
+    rows = [(code(name), when) for name, when in list(raised(operation).items())[:-1]]
+    return ["Raised:\n", table(("error", "when"), rows)] if rows else []
 
 
 def _signature(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from hypothesis import example, given
@@ -14,6 +15,7 @@ from flash_sandbox.orchestrator.core.admission import Admission
 from flash_sandbox.orchestrator.core.listing import ListingOperations
 from flash_sandbox.orchestrator.core.sandboxes import Sandbox
 from flash_sandbox.orchestrator.runtimes.base import Runtime
+from flash_sandbox.orchestrator.snapshots.store import Snapshots
 from flash_sandbox.orchestrator.state.database import Database
 
 LABELS = ("tier=a", "tier=b")
@@ -30,7 +32,7 @@ class History:
     """Sandboxes that come and go while they are listed."""
 
     service: ListingOperations = field(
-        default_factory=lambda: ListingOperations(Admission(), Database(), 60.0)
+        default_factory=lambda: ListingOperations(Snapshots(Path("/nowhere")), Admission(), Database(), 60.0)
     )
     ids: list[str] = field(default_factory=list)
 

@@ -15,7 +15,10 @@ import pytest
 
 from codegen import __main__ as cli
 from codegen import calls, facade, layers, models, openapi, parity, protobuf, tools, tree, wire
+from codegen.docstrings import raised
 from codegen.vocabulary import SpecError
+from flash_sandbox import errors
+from flash_sandbox.errors import SandboxError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -514,6 +517,11 @@ def test_what_a_spec_says_of_a_call_is_in_its_method(
     edit: Edit, old: str, new: str, name: str, expected: str
 ) -> None:
     assert expected in call(edit("openapi.yaml", old, new), name)
+
+
+def test_errors_that_a_spec_names_are_classes() -> None:
+    named = {name for one in openapi.load(ROOT).operations.values() if one.route for name in raised(one)}
+    assert {name for name in named if not issubclass(getattr(errors, name, object), SandboxError)} == set()
 
 
 def test_a_stream_that_no_class_has_is_refused_with_its_place(edit: Edit) -> None:
