@@ -33,11 +33,13 @@ IMPORTS: Final = """\
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from os import PathLike
 from typing import Any, Literal, Self, cast
 
 from ... import models, operations
 from ...models import {names}
 from ...models.checks import milliseconds
+from ...models.volumes import Volume
 from ...options import NOT_GIVEN, NotGiven
 """
 """What a generated module of the clients may need; what it does not is left out of it."""

@@ -21,6 +21,10 @@ _WIDER: Final = {
     "program": ("Sequence[str] | str", "A text is run by ``/bin/sh``."),
     "signal_number": ("int | str", "Or its name, such as ``TERM`` or ``SIGTERM``."),
     "bytes": ("bytes | str", "A text is sent as UTF-8."),
+    "volumes": (
+        "Mapping[str, str | PathLike[str] | Volume] | Sequence[str]",
+        "Or a mapping of targets to sources, each a path, which may be relative here, or a `Volume`.",
+    ),
     "repeated": ("Sequence[str]", ""),
 }
 

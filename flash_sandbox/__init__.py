@@ -87,6 +87,7 @@ from .models import (
     SnapshotResult,
     StartType,
 )
+from .models.volumes import Volume
 from .options import NOT_GIVEN, NotGiven, Progress
 from .transports.base import AsyncGRPCChannel, AsyncSession, GRPCChannel, Metadata, Session
 
@@ -184,6 +185,7 @@ __all__ = [
     "StartType",
     "UnavailableError",
     "UnsupportedError",
+    "Volume",
     "WrongStateError",
     "__version__",
     "connect",

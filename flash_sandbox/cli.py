@@ -182,6 +182,14 @@ def serve(
             help="Docker Engine's name of the OCI runtime that boots Firecracker.", show_default="Kata's own"
         ),
     ] = "",
+    volume_root: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Directory at or below which sandboxes may have volumes; with :ro to be read alone.",
+            metavar="DIR[:ro]",
+            show_default="none",
+        ),
+    ] = None,
     warm: Annotated[
         list[str] | None,
         typer.Option(
@@ -261,6 +269,7 @@ def serve(
         "max_sandboxes": max_sandboxes,
         "max_snapshot_hours": max_snapshot_age,
         "firecracker_runtime": firecracker_runtime,
+        "volume_roots": volume_root or (),
         "warm": dict(map(_warm_pool, warm or ())),
         "end_sandboxes": end_sandboxes,
         "keep_ended": keep_ended,

@@ -8,10 +8,14 @@
  *     bind SOURCE TARGET           mount a directory
  *     image SOURCE TARGET FD       mount a directory whose owners are mapped as FD has it; "" for as they are
  *     shared-image SOURCE TARGET FD   the same, where nothing on the way may be a link
+ *     volume FD TARGET ID          mount the directory that FD is open on, whose owner is ID there; "" for as it is
+ *     inject FD TARGET ID PID RO   the same in the mount namespace of a process, which is entered; RO to be read alone
  *     user ID                      become a user, and the group of that number, for good
  *     limit RESOURCE SOFT HARD     set a resource limit; "" for none
  *     cpu NUMBER                   run on this CPU, and on others that are named so
  *     exec PROGRAM ARGUMENT...     become a program, with no environment
+ *     run PROGRAM ARGUMENT...      become a program on PATH, with this environment
+ *     done                         end
  *
  * One that fails is told on standard error, and is the last. */
 #define _GNU_SOURCE
@@ -20,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -73,41 +78,47 @@ static bool become(const char *user) {
 /* The namespace belongs to the user that it is mapped to: it is that user's pools which it uses. */
 static _Noreturn void hold_namespace(const char *user, int ready, int release) {
     char byte = 0;
-    if (!become(user) || unshare(CLONE_NEWUSER)) byte = (char)errno;
+    if ((user && !become(user)) || unshare(CLONE_NEWUSER)) byte = (char)errno;
     if (write(ready, &byte, 1) == 1 && read(release, &byte, 1)) {} /* until the other end is closed */
     _exit(0);
 }
 
-static void ids(char **operands) {
+/* Open a new user namespace: that of a user, or else of this one, with these maps of users and groups. */
+static int map_ids(const char *user, const char *users, const char *groups, const char *about) {
     static const char what[] = "make a user namespace for";
     int ready[2], release[2];
-    char map[64], path[64], error = 0;
-    unsigned long first = strtoul(operands[0], NULL, 10), count = strtoul(operands[1], NULL, 10);
-    require(!pipe2(ready, O_CLOEXEC) && !pipe2(release, O_CLOEXEC), what, operands[0]);
+    char path[64], error = 0;
+    require(!pipe2(ready, O_CLOEXEC) && !pipe2(release, O_CLOEXEC), what, about);
     pid_t holder = fork();
-    require(holder >= 0, what, operands[0]);
+    require(holder >= 0, what, about);
     if (!holder) {
         close(release[1]);
-        hold_namespace(operands[0], ready[1], release[0]);
+        hold_namespace(user, ready[1], release[0]);
     }
-    require(read(ready[0], &error, 1) == 1, what, operands[0]);
+    require(read(ready[0], &error, 1) == 1, what, about);
     errno = error;
-    require(!error, what, operands[0]);
+    require(!error, what, about);
+    snprintf(path, sizeof path, "/proc/%d/uid_map", (int)holder);
+    require(write_file(path, users), "map IDs to", about);
+    snprintf(path, sizeof path, "/proc/%d/gid_map", (int)holder);
+    require(write_file(path, groups), "map IDs to", about);
+    snprintf(path, sizeof path, "/proc/%d/ns/user", (int)holder);
+    int opened = open(path, O_RDONLY | O_CLOEXEC);
+    require(opened >= 0, what, about);
+    for (int i = 0; i < 2; i++) close(ready[i]), close(release[i]);
+    while (waitpid(holder, NULL, 0) < 0 && errno == EINTR) continue;
+    return opened;
+}
+
+static void ids(char **operands) {
+    char map[64];
+    unsigned long first = strtoul(operands[0], NULL, 10), count = strtoul(operands[1], NULL, 10);
     /* One line cannot have IDs of two lines of the outer namespace's map, where ID 0 has its own. */
     if (first || count == 1) snprintf(map, sizeof map, "0 %lu %lu", first, count);
     else snprintf(map, sizeof map, "0 0 1\n1 1 %lu", count - 1);
-    static const char *const maps[] = {"uid_map", "gid_map"};
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "/proc/%d/%s", (int)holder, maps[i]);
-        require(write_file(path, map), "map IDs to", operands[0]);
-    }
-    snprintf(path, sizeof path, "/proc/%d/ns/user", (int)holder);
-    int opened = open(path, O_RDONLY | O_CLOEXEC), target = atoi(operands[2]);
-    require(opened >= 0, what, operands[0]);
-    /* One of these may have the number that is wanted. */
-    for (int i = 0; i < 2; i++) close(ready[i]), close(release[i]);
-    require(opened == target ? !fcntl(opened, F_SETFD, 0) : dup2(opened, target) >= 0 && !close(opened), what, "");
-    while (waitpid(holder, NULL, 0) < 0 && errno == EINTR) continue;
+    int opened = map_ids(operands[0], map, map, operands[0]), target = atoi(operands[2]);
+    require(opened == target ? !fcntl(opened, F_SETFD, 0) : dup2(opened, target) >= 0 && !close(opened),
+            "open a user namespace as", operands[2]);
 }
 
 static void own_ids(char **operands) {
@@ -133,6 +144,8 @@ static void bind(char **operands) {
     require(!mkdir(operands[1], 0755) && !mount(operands[0], operands[1], NULL, MS_BIND, NULL), "bind", operands[0]);
 }
 
+static const char mapping[] = "map the owners (which needs Linux 5.19 and a file system that supports it) of";
+
 static void mount_image(char **operands, bool links) {
     bool maps = *operands[2];
     require(!mkdir(operands[1], 0755), "make", operands[1]);
@@ -140,9 +153,7 @@ static void mount_image(char **operands, bool links) {
     /* Without what is mounted below it, unless the kernel insists: for who may not see what that covers. */
     int copy = directory < 0 ? -1 : copy_mount(directory, !maps);
     require(copy >= 0, "open the image", operands[0]);
-    if (maps)
-        require(!map_owners(copy, atoi(operands[2])),
-                "map the owners (which needs Linux 5.19 and a file system that supports it) of", operands[0]);
+    if (maps) require(!map_owners(copy, atoi(operands[2])), mapping, operands[0]);
     require(!put_mount(copy, operands[1]), "mount", operands[0]);
     close(directory);
     close(copy);
@@ -151,6 +162,70 @@ static void mount_image(char **operands, bool links) {
 static void image(char **operands) { mount_image(operands, true); }
 
 static void shared_image(char **operands) { mount_image(operands, false); }
+
+/* What FD is open on may be of another mount namespace, of which nothing can be mounted here: it is looked up
+ * by its path, and must be the same. */
+static int open_again(int descriptor) {
+    char link[64], path[PATH_MAX];
+    struct stat wanted, found;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return -1;
+    path[length] = 0;
+    int opened = open_path(path, false);
+    if (opened < 0 || fstat(descriptor, &wanted) || fstat(opened, &found)) return -1;
+    errno = ESTALE;
+    return wanted.st_dev == found.st_dev && wanted.st_ino == found.st_ino ? opened : -1;
+}
+
+/* No other owner has an ID there: what the sandbox makes can belong to the directory's owner alone. */
+static void map_owner(int mount, int directory, const char *id) {
+    char users[64], groups[64];
+    struct stat owner;
+    require(!fstat(directory, &owner), "look at", "a volume");
+    snprintf(users, sizeof users, "%u %s 1", owner.st_uid, id);
+    snprintf(groups, sizeof groups, "%u %s 1", owner.st_gid, id);
+    int namespace = map_ids(NULL, users, groups, id);
+    require(!map_owners(mount, namespace), mapping, "a volume");
+    close(namespace);
+}
+
+static int copy_volume(char **operands, bool read_only) {
+    bool maps = *operands[2];
+    int source = atoi(operands[0]), directory = open_again(source);
+    require(directory >= 0, "find the directory of a volume again for", operands[1]);
+    int copy = copy_mount(directory, !maps);
+    require(copy >= 0 && !restrict_mount(copy, read_only), "open a volume for", operands[1]);
+    if (maps) map_owner(copy, directory, operands[2]);
+    close(source);
+    close(directory);
+    return copy;
+}
+
+static void volume(char **operands) {
+    int copy = copy_volume(operands, false);
+    require(!mkdir(operands[1], 0755) && !put_mount(copy, operands[1]), "mount a volume on", operands[1]);
+    close(copy);
+}
+
+static void make_directories(char *path) {
+    for (char *end = strchr(path + 1, '/'); end; end = strchr(end + 1, '/')) {
+        *end = 0;
+        mkdir(path, 0755);
+        *end = '/';
+    }
+    mkdir(path, 0755);
+}
+
+static void inject(char **operands) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%s/ns/mnt", operands[3]);
+    int copy = copy_volume(operands, *operands[4]), namespace = open(path, O_RDONLY | O_CLOEXEC);
+    require(namespace >= 0 && !setns(namespace, CLONE_NEWNS), "enter the mounts of process", operands[3]);
+    make_directories(operands[1]);
+    int target = open_path(operands[1], false);
+    require(target >= 0 && !put_mount_on(copy, target), "mount a volume on", operands[1]);
+}
 
 static void user(char **operands) {
     require(!setgroups(0, NULL) && become(operands[0]), "become user", operands[0]);
@@ -179,6 +254,16 @@ static void exec(char **operands) {
     give_up("start", operands[0]);
 }
 
+static void run(char **operands) {
+    execvp(operands[0], operands);
+    give_up("start", operands[0]);
+}
+
+static void done(char **operands) {
+    (void)operands;
+    _exit(0);
+}
+
 static const struct step {
     const char *name;
     int operands;
@@ -192,10 +277,14 @@ static const struct step {
     {"bind", 2, bind},
     {"image", 3, image},
     {"shared-image", 3, shared_image},
+    {"volume", 3, volume},
+    {"inject", 5, inject},
     {"user", 1, user},
     {"limit", 3, limit},
     {"cpu", 1, cpu},
     {"exec", 1, exec},
+    {"run", 1, run},
+    {"done", 0, done},
 };
 
 void launch(char **arguments) {

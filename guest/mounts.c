@@ -15,8 +15,11 @@ enum {
     CALL_MOUNT_SETATTR = 442,
     CLONE_TREE = 1,
     FROM_EMPTY_PATH = 4,
+    TO_EMPTY_PATH = 0x40,
     RESOLVE_WITHOUT_LINKS = 4,
     ATTRIBUTE_READ_ONLY = 1,
+    ATTRIBUTE_NO_SUID = 2,
+    ATTRIBUTE_NO_DEVICES = 4,
     ATTRIBUTE_ID_MAP = 0x00100000,
     TRIES = 64,
 };
@@ -49,9 +52,19 @@ int put_mount(int mount, const char *target) {
     return (int)syscall(CALL_MOVE_MOUNT, mount, "", AT_FDCWD, target, FROM_EMPTY_PATH);
 }
 
+int put_mount_on(int mount, int target) {
+    return (int)syscall(CALL_MOVE_MOUNT, mount, "", target, "", FROM_EMPTY_PATH | TO_EMPTY_PATH);
+}
+
 int map_owners(int mount, int user_namespace) {
     struct attributes attributes = {.set = ATTRIBUTE_ID_MAP, .user_namespace = (uint64_t)user_namespace};
     return (int)syscall(CALL_MOUNT_SETATTR, mount, "", AT_EMPTY, &attributes, sizeof attributes);
+}
+
+int restrict_mount(int mount, bool read_only) {
+    uint64_t wanted = ATTRIBUTE_NO_SUID | ATTRIBUTE_NO_DEVICES | (read_only ? ATTRIBUTE_READ_ONLY : 0);
+    struct attributes attributes = {.set = wanted};
+    return (int)syscall(CALL_MOUNT_SETATTR, mount, "", AT_EMPTY | AT_ALL_BELOW, &attributes, sizeof attributes);
 }
 
 int make_read_only(const char *target) {

@@ -15,8 +15,14 @@ int copy_mount(int directory, bool with_below);
 /* Mount a copy somewhere. */
 int put_mount(int mount, const char *target);
 
+/* Mount a copy on what a descriptor has open. */
+int put_mount_on(int mount, int target);
+
 /* Have the owners in a mount be those that a user namespace maps them to. */
 int map_owners(int mount, int user_namespace);
+
+/* Let no program of a mount give privileges, and no device be one; let it be read only, if so wanted. */
+int restrict_mount(int mount, bool read_only);
 
 /* Let a mount be read only; of a device, that is its mode and owner. */
 int make_read_only(const char *target);

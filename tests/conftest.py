@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Final, cast
 
 import hypothesis
@@ -88,13 +90,28 @@ def limits() -> Limits:
 
 
 @pytest.fixture(scope="session")
-def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
+def volume_root() -> Iterator[Path]:
+    """Return a directory that every user can write to, and below which orchestrators allow volumes."""
+    with tempfile.TemporaryDirectory(prefix="flash-sandbox-volumes-") as directory:
+        os.chmod(directory, 0o1777)
+        Path(directory, "read-only").mkdir()
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def volume_roots(volume_root: Path) -> list[str]:
+    """Return what orchestrators are told of it."""
+    return [str(volume_root), f"{volume_root}/read-only:ro"]
+
+
+@pytest.fixture(scope="session")
+def orchestrator(limits: Limits, volume_roots: list[str]) -> Iterator[Orchestrator]:
     """Run one orchestrator for all tests, in this process, on free ports and a temporary state directory."""
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             # This host's Docker Engine, if it has one, is not the tests' to use.
             patch.setenv("DOCKER_HOST", NO_ENGINE)
-            running = stack.enter_context(running_orchestrator(limits=limits))
+            running = stack.enter_context(running_orchestrator(limits=limits, volume_roots=volume_roots))
         yield running
 
 

@@ -9,6 +9,7 @@ import typer
 
 from ..embedding import ADDRESS_VARIABLE
 from ..models import ExecRequest, IdleAction, Network, StartRequest, StartType
+from ..models.volumes import local
 from ..options import API_KEY_VARIABLE
 from .connection import TransportChoice
 from .descriptions import field_option
@@ -88,6 +89,17 @@ SandboxEnv = Annotated[
     list[str] | None, field_option(StartRequest, "env", "--env", "-e", metavar="NAME=VALUE")
 ]
 SandboxUser = Annotated[str, field_option(StartRequest, "user", "--user", "-u")]
+Volumes = Annotated[
+    list[str] | None,
+    field_option(
+        StartRequest,
+        "volumes",
+        "--volume",
+        "-v",
+        metavar="SOURCE:TARGET[:ro]",
+        callback=lambda given: [local(text) for text in given or ()],
+    ),
+]
 NetworkName = Annotated[Network | None, field_option(StartRequest, "network", "--network")]
 Name = Annotated[str, field_option(StartRequest, "name", "--name")]
 Labels = Annotated[

@@ -33,6 +33,7 @@ from .options import (
     Tty,
     Type,
     User,
+    Volumes,
     Words,
     Workdir,
 )
@@ -86,6 +87,7 @@ def run_command(
     cpu_cores: CpuCores = None,
     pids: Pids = None,
     shm_mb: ShmMb = None,
+    volumes: Volumes = None,
     network: NetworkName = None,
     name: Name = "",
     labels: Labels = None,
@@ -114,6 +116,7 @@ def run_command(
         "cpu_cores": cpu_cores,
         "pids": pids,
         "shm_mb": shm_mb,
+        "volumes": volumes,
         "network": network,
         "name": name,
         "labels": labels,

@@ -35,6 +35,7 @@ from .options import (
     Transport,
     Ttl,
     Type,
+    Volumes,
 )
 from .output import print_json
 
@@ -61,6 +62,7 @@ def start(
     cpu_cores: CpuCores = None,
     pids: Pids = None,
     shm_mb: ShmMb = None,
+    volumes: Volumes = None,
     network: NetworkName = None,
     name: Name = "",
     labels: Labels = None,
@@ -107,6 +109,7 @@ def start(
             shm_mb=shm_mb,
             env=env,
             user=user,
+            volumes=volumes,
             image_command=image_command,
             timeout=PATIENCE_SECONDS,
         )
@@ -120,6 +123,7 @@ def restore(
     cpu_cores: CpuCores = None,
     pids: Pids = None,
     shm_mb: ShmMb = None,
+    volumes: Volumes = None,
     network: NetworkName = None,
     name: Name = "",
     labels: Labels = None,
@@ -154,6 +158,7 @@ def restore(
             shm_mb=shm_mb,
             env=env,
             user=user,
+            volumes=volumes,
             timeout=PATIENCE_SECONDS,
         )
         _tell(sandbox_id, as_json=as_json)

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import InvalidArgumentError
 from .limits import MAX_MESSAGE_BYTES, MAX_PATH_BYTES
+from .volumes import volumes
 
 __all__ = [
     "INT32",
@@ -38,6 +39,7 @@ __all__ = [
     "text",
     "texts",
     "variables",
+    "volumes",
     "word",
 ]
 

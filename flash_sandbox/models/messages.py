@@ -37,6 +37,7 @@ from .checks import (
     text,
     texts,
     variables,
+    volumes,
     word,
 )
 from .limits import IDLE_ACTIONS, NETWORKS
@@ -175,6 +176,9 @@ class StartRequest(StartRequestBehaviour):
         on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the disk;
             gvisor only). Empty is stop.
         auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
+        volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
+            SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where none
+            of these has their target.
     """
 
     type: StartType | Literal[""] = ""
@@ -198,6 +202,7 @@ class StartRequest(StartRequestBehaviour):
     idle_timeout: float = 0.0
     on_idle: IdleAction | Literal[""] = ""
     auto_resume: bool = False
+    volumes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         argument("type", self.type)
@@ -221,6 +226,7 @@ class StartRequest(StartRequestBehaviour):
         object.__setattr__(self, "idle_timeout", between("idle_timeout", self.idle_timeout, 0, 316224000))
         word("on_idle", self.on_idle, IDLE_ACTIONS)
         boolean("auto_resume", self.auto_resume)
+        object.__setattr__(self, "volumes", volumes(self.volumes, "volumes"))
         self.validate()
 
 
@@ -1431,6 +1437,7 @@ class SandboxInfo:
         idle_timeout: Seconds after which it is idle; 0 for never.
         on_idle: What is done with it once it is idle; empty for nothing.
         auto_resume: Whether a call that uses it resumes it where it is paused.
+        volumes: Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
 
     id: str = ""
@@ -1456,6 +1463,7 @@ class SandboxInfo:
     idle_timeout: float = 0.0
     on_idle: IdleAction | Literal[""] = ""
     auto_resume: bool = False
+    volumes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         text("id", self.id)
@@ -1481,6 +1489,7 @@ class SandboxInfo:
         object.__setattr__(self, "idle_timeout", number("idle_timeout", self.idle_timeout))
         text("on_idle", self.on_idle)
         boolean("auto_resume", self.auto_resume)
+        object.__setattr__(self, "volumes", texts("volumes", self.volumes))
 
 
 @dataclass(frozen=True, slots=True)

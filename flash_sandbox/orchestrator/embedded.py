@@ -34,6 +34,7 @@ from .runtimes.egress import Egress
 from .snapshots.store import Snapshots
 from .state.database import Database
 from .state.directory import state_directory
+from .volumes.roots import VolumeRoots
 
 __all__ = ["Orchestrator", "OrchestratorOptions", "new_event_loop", "running_orchestrator"]
 
@@ -62,6 +63,7 @@ class OrchestratorOptions(TypedDict, total=False):
     max_sandboxes: int | None
     max_snapshot_hours: float | None
     firecracker_runtime: str
+    volume_roots: Sequence[str]
     warm: Mapping[str, int]
     end_sandboxes: bool
     keep_ended: float
@@ -102,6 +104,8 @@ class Orchestrator:
         max_snapshot_hours: Hours after which a snapshot is removed, above 0; None to keep them until they are
             removed.
         firecracker_runtime: Docker Engine's name of the OCI runtime that boots Firecracker; empty: Kata's.
+        volume_roots: Directories, each ``DIR`` or ``DIR:ro`` (to be read alone), at or below which sandboxes
+            may have volumes; ``/`` for every directory that this process can open.
         warm: How many sandboxes are kept ready, by their image, or ``RUNTIME:IMAGE``, for starts that ask for
             that image, and for nothing else but a name, labels and a time to live.
         end_sandboxes: Whether docker, gvisor and firecracker sandboxes end with it, too; otherwise the next
@@ -122,7 +126,8 @@ class Orchestrator:
     Raises:
         ValueError: On entering: listening there without a key was not allowed, or `max_ttl`, `default_ttl`,
             `max_sandboxes` or `max_snapshot_hours` is out of range, or what is allowed or denied no network.
-        OSError: On entering: a port is taken, or the host is not this machine's.
+        OSError: On entering: a port is taken, the host is not this machine's, or a volume root is no
+            directory.
         StateDirError: On entering: the state directory cannot be used.
         RuntimeUnavailableError: On entering: the host lacks what limits="enforce" needs.
     """
@@ -148,6 +153,7 @@ class Orchestrator:
         max_sandboxes: int | None = None,
         max_snapshot_hours: float | None = None,
         firecracker_runtime: str = "",
+        volume_roots: Sequence[str] = (),
         warm: Mapping[str, int] = MappingProxyType({}),
         end_sandboxes: bool = True,
         keep_ended: float = KEEP_ENDED_SECONDS,
@@ -173,6 +179,7 @@ class Orchestrator:
         self._image_store = image_store
         self._image_store_bytes = image_store_bytes
         self._firecracker_runtime = firecracker_runtime
+        self._volume_roots = volume_roots
         self._warm = warm
         self._end_sandboxes = end_sandboxes
         self._keep_ended = keep_ended
@@ -197,8 +204,10 @@ class Orchestrator:
             await move_json_records(self.state_dir, database)
             snapshots = Snapshots(self.state_dir / "snapshots", database)
             await move_json_manifests(snapshots, database)
+            volumes = VolumeRoots(self._volume_roots, [self.state_dir])
+            stack.callback(volumes.close)
             service = SandboxService(
-                self._runtimes(self.state_dir, snapshots),
+                self._runtimes(self.state_dir, snapshots, volumes),
                 snapshots,
                 admission,
                 database,
@@ -226,7 +235,7 @@ class Orchestrator:
         """Stop: give calls in flight a short grace, end every sandbox, remove files. Twice does no more."""
         await self._stack.aclose()
 
-    def _runtimes(self, state_dir: Path, snapshots: Snapshots) -> dict[str, Runtime]:
+    def _runtimes(self, state_dir: Path, snapshots: Snapshots, volumes: VolumeRoots) -> dict[str, Runtime]:
         return all_runtimes(
             state_dir,
             limits=self._limits,
@@ -237,6 +246,7 @@ class Orchestrator:
             egress=Egress.parse(*self._networks),
             snapshots=snapshots,
             firecracker_runtime=self._firecracker_runtime,
+            volumes=volumes,
             event=self._log.event,
         )
 

@@ -43,7 +43,10 @@ def main(api_key: str) -> None:
 async def _serve(api_key: str) -> None:
     trouble = cgroup_trouble()
     limits: Limits = "enforce" if trouble is None else "best-effort"
-    orchestrator = Orchestrator(limits=limits, image_store=default_image_store(), api_key=api_key)
+    # Whoever has the key has started this process, and so may let sandboxes have whatever it can open.
+    orchestrator = Orchestrator(
+        limits=limits, image_store=default_image_store(), volume_roots=["/"], api_key=api_key
+    )
     try:
         async with orchestrator:
             _tell({"address": orchestrator.http_address, "trouble": trouble})

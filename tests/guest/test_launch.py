@@ -56,3 +56,37 @@ def test_an_operand_may_hold_anything(agent: Path, tmp_path: Path) -> None:
     file.write_text("")
     assert launch(agent, "join", str(file), "exec", "/bin/true").returncode == 0
     assert file.read_text() == "0"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts here")
+def test_a_volume_is_what_was_opened_and_not_what_has_its_name_now(agent: Path, tmp_path: Path) -> None:
+    volume, base = tmp_path / "volume", tmp_path / "base"
+    base.mkdir()
+    volume.mkdir()
+    (volume / "file").write_text("opened")
+    descriptor = os.open(volume, os.O_PATH | os.O_DIRECTORY)
+    volume.rename(tmp_path / "moved")
+    volume.mkdir()
+    (volume / "file").write_text("another")
+    steps = ["base", str(base), "volume", str(descriptor), f"{base}/0", "0", "run", "cat", f"{base}/0/file"]
+    command = [str(agent), "--launch", *steps]
+    done = subprocess.run(
+        command, pass_fds=[descriptor], capture_output=True, text=True, check=False, timeout=30
+    )
+    os.close(descriptor)
+    assert (done.stdout, done.stderr) == ("opened", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts here")
+def test_a_volume_that_was_removed_is_told(agent: Path, tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "volume").mkdir()
+    descriptor = os.open(tmp_path / "volume", os.O_PATH | os.O_DIRECTORY)
+    (tmp_path / "volume").rmdir()
+    steps = ["base", f"{tmp_path}/base", "volume", str(descriptor), f"{tmp_path}/base/0", "0", "done"]
+    command = [str(agent), "--launch", *steps]
+    done = subprocess.run(
+        command, pass_fds=[descriptor], capture_output=True, text=True, check=False, timeout=30
+    )
+    os.close(descriptor)
+    assert (done.returncode, "find the directory of a volume again" in done.stderr) == (126, True)

@@ -73,11 +73,14 @@ def running_engine_with_kata() -> AbstractContextManager[docker.DockerEngine]:
 
 
 @pytest.fixture(scope="session")
-def docker_orchestrator(docker_engine) -> Iterator[Orchestrator]:
+def docker_orchestrator(docker_engine, volume_roots: list[str]) -> Iterator[Orchestrator]:
     """Run one orchestrator for all tests that need Docker Engine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", docker_engine.host)
-        with running_orchestrator(limits="best-effort", registries=["docker.io", "127.0.0.1:*"]) as running:
+        allowed = ["docker.io", "127.0.0.1:*"]
+        with running_orchestrator(
+            limits="best-effort", registries=allowed, volume_roots=volume_roots
+        ) as running:
             yield running
 
 
@@ -98,21 +101,21 @@ def user_with_range(need: Need) -> int:
 
 
 @pytest.fixture(scope="session")
-def orchestrator_with_range(need: Need, user_with_range: int) -> Iterator[Serving]:
+def orchestrator_with_range(need: Need, user_with_range: int, volume_roots: list[str]) -> Iterator[Serving]:
     """Run one orchestrator for all tests, as an ordinary user who has a range of IDs."""
-    with _of_a_user(need, user_with_range) as serving:
+    with _of_a_user(need, user_with_range, volume_roots) as serving:
         yield serving
 
 
 @pytest.fixture(scope="session")
-def orchestrator_with_one_id(need: Need) -> Iterator[Serving]:
+def orchestrator_with_one_id(need: Need, volume_roots: list[str]) -> Iterator[Serving]:
     """Run one orchestrator for all tests, as an ordinary user who has one ID."""
-    with _of_a_user(need, ordinary_user.NOBODY) as serving:
+    with _of_a_user(need, ordinary_user.NOBODY, volume_roots) as serving:
         yield serving
 
 
 @contextmanager
-def _of_a_user(need: Need, user: int) -> Iterator[Serving]:
+def _of_a_user(need: Need, user: int, volume_roots: list[str]) -> Iterator[Serving]:
     found = ordinary_user.command(user)
     if isinstance(found, str):
         need("ordinary-user", found)
@@ -122,7 +125,8 @@ def _of_a_user(need: Need, user: int) -> Iterator[Serving]:
         os.chown(home, user, user)
         state = Path(home, "state")
         environment |= {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-        with serve(state, limits="best-effort", environment=environment, command=command) as serving:
+        more = [f"--volume-root={root}" for root in volume_roots]
+        with serve(state, *more, limits="best-effort", environment=environment, command=command) as serving:
             yield serving
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ def test_a_command_in_a_sandbox_of_its_own(line: CommandLine, engine_orchestrato
     of = ["--type", engine_orchestrator.type, "--image", engine_orchestrator.image, "-m", "128"]
     done = line.run("run", *of, "-i", "--", "sh", "-c", "cat; echo err >&2; exit 3", stdin=b"in\n")
     assert (done.stdout, done.stderr, done.returncode) == (b"in\n", b"err\n", 3)
+
+
+def test_a_directory_of_the_host(line: CommandLine, engine_orchestrator, volume_root: Path) -> None:
+    (volume_root / "of-the-line").mkdir(exist_ok=True)
+    (volume_root / "of-the-line/file").write_text("content")
+    of = ["--type", engine_orchestrator.type, "--image", engine_orchestrator.image, "-m", "128"]
+    volume = os.path.relpath(volume_root / "of-the-line")
+    done = line.run("run", *of, "-v", f"{volume}:/work:ro", "--", "cat", "/work/file")
+    assert (done.stdout, done.returncode) == (b"content", 0), done
 
 
 def test_a_life_from_its_start_to_its_end(line: CommandLine, engine_orchestrator, tmp_path: Path) -> None:

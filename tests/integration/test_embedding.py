@@ -159,6 +159,19 @@ with Sandbox.create(memory_mb=64) as s:
     wait_until(lambda: here.left() == [], "the files of both to be gone")
 
 
+def test_a_directory_of_ones_own_is_a_volume(here: Here) -> None:
+    program = """
+import os
+from flash_sandbox import Sandbox
+os.mkdir("project")
+with Sandbox.create(memory_mb=64, volumes={"/work": "./project"}) as s:
+    s.run("echo inside > /work/file", check=True)
+with open("project/file") as file:
+    print(file.read(), end="")
+"""
+    assert here.run(f"import os; os.chdir({str(here.directory)!r})" + program) == "inside\n"
+
+
 def test_a_child_that_outlives_its_parent_does_not_keep_the_parents(here: Here) -> None:
     program = (
         PID

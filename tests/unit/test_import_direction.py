@@ -21,7 +21,7 @@ _FLOORS: Final = (
     ("core",),
     ("runtimes",),
     ("guest", "snapshots"),
-    ("images",),
+    ("images", "volumes"),
     ("archives", "state"),
     ("linux",),
     ("cancellation", "version"),

@@ -10,6 +10,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -31,6 +32,7 @@ from ...models import (
     SnapshotResult,
     StartType,
 )
+from ...models.volumes import Volume
 from ...options import (
     NOT_GIVEN,
     NotGiven,
@@ -69,6 +71,7 @@ class AsyncSandboxAPI(Protocol):
         idle_timeout: float | None = None,
         on_idle: IdleAction | Literal[""] | None = None,
         auto_resume: bool = False,
+        volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
         """Start a sandbox and return its ID once its main process runs.
@@ -108,6 +111,10 @@ class AsyncSandboxAPI(Protocol):
             on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
                 disk; gvisor only). None is stop.
             auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
+            volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
+                SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
+                none of these has their target. Or a mapping of targets to sources, each a path, which may be
+                relative here, or a `Volume`.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:

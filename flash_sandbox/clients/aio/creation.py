@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from os import PathLike
 from typing import Self
 
 from ...models import (
@@ -15,6 +16,7 @@ from ...models import (
     SnapshotResult,
     StartType,
 )
+from ...models.volumes import Volume
 from ...options import NOT_GIVEN, NotGiven
 from .api import AsyncSandboxAPI
 from .sandbox_handle import AsyncSandboxHandle
@@ -48,6 +50,7 @@ class AsyncCreation(AsyncSandboxHandle):
         idle_timeout: float | None = None,
         on_idle: IdleAction | None = None,
         auto_resume: bool = False,
+        volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         snapshot: SnapshotResult | SnapshotInfo | str | None = None,
         client: AsyncSandboxAPI | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
@@ -86,6 +89,10 @@ class AsyncCreation(AsyncSandboxHandle):
             on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
                 disk; gvisor only). None is stop.
             auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
+            volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
+                SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
+                none of these has their target. Or a mapping of targets to sources, each a path, which may be
+                relative here, or a `Volume`.
             snapshot: Snapshot to start from, or its path.
             client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
@@ -117,6 +124,7 @@ class AsyncCreation(AsyncSandboxHandle):
             idle_timeout=idle_timeout,
             on_idle=on_idle,
             auto_resume=auto_resume,
+            volumes=volumes,
             timeout=timeout,
         )
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from typing import Self
 
 from ...models import (
@@ -16,6 +17,7 @@ from ...models import (
     SnapshotResult,
     StartType,
 )
+from ...models.volumes import Volume
 from ...options import NOT_GIVEN, NotGiven
 from .api import SandboxAPI
 from .sandbox_handle import SandboxHandle
@@ -49,6 +51,7 @@ class Creation(SandboxHandle):
         idle_timeout: float | None = None,
         on_idle: IdleAction | None = None,
         auto_resume: bool = False,
+        volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         snapshot: SnapshotResult | SnapshotInfo | str | None = None,
         client: SandboxAPI | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
@@ -87,6 +90,10 @@ class Creation(SandboxHandle):
             on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
                 disk; gvisor only). None is stop.
             auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
+            volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
+                SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
+                none of these has their target. Or a mapping of targets to sources, each a path, which may be
+                relative here, or a `Volume`.
             snapshot: Snapshot to start from, or its path.
             client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
@@ -118,6 +125,7 @@ class Creation(SandboxHandle):
             idle_timeout=idle_timeout,
             on_idle=on_idle,
             auto_resume=auto_resume,
+            volumes=volumes,
             timeout=timeout,
         )
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
 from typing import Any, Literal, cast
 
 from ... import models, operations
@@ -27,6 +28,7 @@ from ...models import (
     StartType,
 )
 from ...models.checks import milliseconds
+from ...models.volumes import Volume
 from ...options import NOT_GIVEN, NotGiven
 from ..bound import Bound
 from .calls import Calls, milliseconds_of
@@ -61,6 +63,7 @@ class OperationCalls(Calls):
         idle_timeout: float | None = None,
         on_idle: IdleAction | Literal[""] | None = None,
         auto_resume: bool = False,
+        volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
         """Start a sandbox and return its ID once its main process runs.
@@ -100,6 +103,10 @@ class OperationCalls(Calls):
             on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
                 disk; gvisor only). None is stop.
             auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
+            volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
+                SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
+                none of these has their target. Or a mapping of targets to sources, each a path, which may be
+                relative here, or a `Volume`.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -129,6 +136,7 @@ class OperationCalls(Calls):
             idle_timeout=0.0 if idle_timeout is None else idle_timeout,
             on_idle="" if on_idle is None else on_idle,
             auto_resume=auto_resume,
+            volumes=() if volumes is None else cast("Any", volumes),
         ).completed()
         return (self._perform(operations.START_SANDBOX, request, timeout)).id
 

@@ -13,6 +13,7 @@ from ...models import (
     Network,
     StartRequest,
 )
+from ...models.volumes import merged
 
 __all__ = ["filled_in"]
 
@@ -43,7 +44,8 @@ def filled_in(
     """
     if origin is not None:
         inherited = {name: getattr(request, name) or getattr(origin, name) for name in _INHERITED}
-        request = replace(request, **inherited, env=_joined(origin.env, request.env))
+        env, volumes = _joined(origin.env, request.env), merged(origin.volumes, request.volumes)
+        request = replace(request, **inherited, env=env, volumes=volumes)
     limits: dict[str, Any] = {
         name: getattr(request, name) or default
         for name, default in _DEFAULTS.items()

@@ -210,6 +210,7 @@ class Sandbox:
             idle_timeout=request.idle_timeout,
             on_idle=request.on_idle or ("stop" if request.idle_timeout else ""),
             auto_resume=request.auto_resume,
+            volumes=request.volumes,
             ended_at=self.ended_at,
             end_cause=self.end_cause,
         )

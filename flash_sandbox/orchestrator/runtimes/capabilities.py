@@ -8,7 +8,15 @@ from typing import Final, Literal
 
 __all__ = ["LIMIT_OPTIONS", "OPTIONS", "Capabilities"]
 
-OPTIONS: Final = ("kernel_image", "initrd_path", "snapshot_path", "mem_file_path", "pids", "shm_mb")
+OPTIONS: Final = (
+    "kernel_image",
+    "initrd_path",
+    "snapshot_path",
+    "mem_file_path",
+    "pids",
+    "shm_mb",
+    "volumes",
+)
 """The fields of a start that not every runtime honours."""
 
 _USERS: Final = {

@@ -20,6 +20,7 @@ from .capabilities import OPTIONS, Capabilities
 
 if TYPE_CHECKING:
     from ..snapshots.store import Snapshots
+    from ..volumes.roots import VolumeRoots
     from .base import Runtime
     from .egress import Egress
 
@@ -56,6 +57,7 @@ def all_runtimes(
     egress: Egress | None = None,
     snapshots: Snapshots | None = None,
     firecracker_runtime: str = "",
+    volumes: VolumeRoots | None = None,
     event: Callable[..., None] | None = None,
 ) -> dict[str, Runtime]:
     """Make every runtime, none of them opened yet.
@@ -70,12 +72,14 @@ def all_runtimes(
         egress: What sandboxes with a network may reach; None for the public Internet alone.
         snapshots: Where snapshots are; None for a place in `state_dir`.
         firecracker_runtime: Name of the engine's OCI runtime that boots Firecracker; empty for Kata's names.
+        volumes: Which directories of this host sandboxes may have; None for none.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
     from ..images.rootfs import Images
     from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES
     from ..linux.user_ids import UserIds
     from ..snapshots.store import Snapshots
+    from ..volumes.roots import NO_VOLUMES
     from .base import unwritten
     from .bubblewrap.runtime import BubblewrapRuntime
     from .docker.firecracker import FirecrackerRuntime
@@ -102,6 +106,7 @@ def all_runtimes(
             images=images,
             snapshots=snapshots,
             user_ids=user_ids,
+            volumes=volumes or NO_VOLUMES,
             event=event,
         ),
         "docker": DockerRuntime(
@@ -109,9 +114,16 @@ def all_runtimes(
             registries=allowed,
             egress=egress or INTERNET,
             snapshots=snapshots,
+            volumes=volumes or NO_VOLUMES,
             event=event or unwritten,
         ),
-        "gvisor": GvisorRuntime(state_dir, images=images, snapshots=snapshots, event=event or unwritten),
+        "gvisor": GvisorRuntime(
+            state_dir,
+            images=images,
+            snapshots=snapshots,
+            volumes=volumes or NO_VOLUMES,
+            event=event or unwritten,
+        ),
         "firecracker": FirecrackerRuntime(
             state_dir,
             oci_runtime=firecracker_runtime,

@@ -23,7 +23,17 @@ MOST_LAYERS: Final = 8
 """Layers of a snapshot; the next one merges them."""
 
 _CHUNK: Final = 1024 * 1024
-_INHERITED: Final = ("memory_mb", "cpu_cores", "pids", "shm_mb", "network", "ttl_seconds", "env", "user")
+_INHERITED: Final = (
+    "memory_mb",
+    "cpu_cores",
+    "pids",
+    "shm_mb",
+    "network",
+    "ttl_seconds",
+    "env",
+    "user",
+    "volumes",
+)
 _NOTHING: Final = StartRequest()
 
 

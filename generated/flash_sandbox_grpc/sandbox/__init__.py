@@ -1443,6 +1443,11 @@ class SandboxInfo(betterproto2.Message):
     Whether a call that uses it resumes it where it is paused.
     """
 
+    volumes: "list[str]" = betterproto2.field(40, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
+    """
+
 
 default_message_pool.register_message("sandbox", "SandboxInfo", SandboxInfo)
 
@@ -1753,6 +1758,11 @@ class StartRequest(betterproto2.Message):
     auto_resume: "bool" = betterproto2.field(111, betterproto2.TYPE_BOOL)
     """
     Whether a call that uses the sandbox resumes it where it is paused.
+    """
+
+    volumes: "list[str]" = betterproto2.field(120, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where none of these has their target.
     """
 
 

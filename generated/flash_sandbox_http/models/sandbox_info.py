@@ -37,6 +37,7 @@ class SandboxInfo:
         idle_timeout (float): Seconds after which it is idle; 0 for never.
         on_idle (str): What is done with it once it is idle; empty for nothing.
         auto_resume (bool): Whether a call that uses it resumes it where it is paused.
+        volumes (list[str]): Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
 
     id: str
@@ -62,6 +63,7 @@ class SandboxInfo:
     idle_timeout: float
     on_idle: str
     auto_resume: bool
+    volumes: list[str]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,6 +113,8 @@ class SandboxInfo:
 
         auto_resume = self.auto_resume
 
+        volumes = self.volumes
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -138,6 +142,7 @@ class SandboxInfo:
                 "idle_timeout": idle_timeout,
                 "on_idle": on_idle,
                 "auto_resume": auto_resume,
+                "volumes": volumes,
             }
         )
 
@@ -192,6 +197,8 @@ class SandboxInfo:
 
         auto_resume = d.pop("auto_resume")
 
+        volumes = cast(list[str], d.pop("volumes"))
+
         sandbox_info = cls(
             id=id,
             name=name,
@@ -216,6 +223,7 @@ class SandboxInfo:
             idle_timeout=idle_timeout,
             on_idle=on_idle,
             auto_resume=auto_resume,
+            volumes=volumes,
         )
 
         sandbox_info.additional_properties = d

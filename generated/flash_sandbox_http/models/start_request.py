@@ -53,6 +53,9 @@ class StartRequest:
         on_idle (str | Unset): What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
             disk; gvisor only). Empty is stop. Default: ''.
         auto_resume (bool | Unset): Whether a call that uses the sandbox resumes it where it is paused. Default: False.
+        volumes (list[str] | Unset): Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
+            SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where none of these has
+            their target.
     """
 
     type_: str | Unset = ""
@@ -76,6 +79,7 @@ class StartRequest:
     idle_timeout: float | Unset = 0.0
     on_idle: str | Unset = ""
     auto_resume: bool | Unset = False
+    volumes: list[str] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,6 +131,10 @@ class StartRequest:
 
         auto_resume = self.auto_resume
 
+        volumes: list[str] | Unset = UNSET
+        if not isinstance(self.volumes, Unset):
+            volumes = self.volumes
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update({})
@@ -172,6 +180,8 @@ class StartRequest:
             field_dict["on_idle"] = on_idle
         if auto_resume is not UNSET:
             field_dict["auto_resume"] = auto_resume
+        if volumes is not UNSET:
+            field_dict["volumes"] = volumes
 
         return field_dict
 
@@ -220,6 +230,8 @@ class StartRequest:
 
         auto_resume = d.pop("auto_resume", UNSET)
 
+        volumes = cast(list[str], d.pop("volumes", UNSET))
+
         start_request = cls(
             type_=type_,
             image=image,
@@ -242,6 +254,7 @@ class StartRequest:
             idle_timeout=idle_timeout,
             on_idle=on_idle,
             auto_resume=auto_resume,
+            volumes=volumes,
         )
 
         start_request.additional_properties = d

@@ -28,6 +28,8 @@ AGENT_FD: Final = 5
 INFO_FD: Final = 6
 IDS_FD: Final = 7
 NAMESPACE_FD: Final = 8
+VOLUME_FD: Final = 9
+"""The first volume's; the others' follow."""
 
 MOUNT_POINTS: Final = ("dev", "proc", "sys")
 """Where file systems are mounted at the top of a sandbox."""
@@ -154,6 +156,7 @@ def arguments(
     has_ids: bool,
     shm_bytes: int,
     cgroups: Mapping[str, str] = MappingProxyType({}),
+    volumes: Mapping[str, tuple[str, bool]] = MappingProxyType({}),
 ) -> list[str]:
     """Return the command line that makes a sandbox whose PID 1 is the guest agent.
 
@@ -166,6 +169,7 @@ def arguments(
         has_ids: Whether there is a user namespace for it, open as `IDS_FD`; else its user is its only one.
         shm_bytes: Size of ``/dev/shm``.
         cgroups: What of the sandbox's cgroup it may read, by the place below ``/sys/fs/cgroup``.
+        volumes: Where each volume is for bwrap, and whether it may only be read, by the place inside.
     """
     line = [program]
     line += ["--userns", str(IDS_FD)] if has_ids else ["--unshare-user", "--uid", "0", "--gid", "0"]
@@ -184,6 +188,9 @@ def arguments(
         line += ["--perms", "0755", "--dir", "/etc"]
     for name in root.supplied:
         line += ["--ro-bind", f"{supplied}/{name}", f"/etc/{name}"]
+    for place, (path, read_only) in volumes.items():
+        # Else what is above it would be as closed as the volume is.
+        line += ["--perms", "0755", "--dir", place, "--ro-bind" if read_only else "--bind", path, place]
     line += ["--proc", "/proc"]
     if cgroups:
         # Programs size themselves by the limits that they find there (JVM, Node, Go, .NET).

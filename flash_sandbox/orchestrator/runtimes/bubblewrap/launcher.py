@@ -34,7 +34,7 @@ PR_SET_CHILD_SUBREAPER = 36
 # bwrap's exit status where it gives up.
 BWRAP_FAILED = 1
 # Most that come with one request.
-MOST_DESCRIPTORS = 16
+MOST_DESCRIPTORS = 48
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Limits of all that it starts. Besides a process's own share, most bound what all sandboxes of an ordinary

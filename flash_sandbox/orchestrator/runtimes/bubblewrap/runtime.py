@@ -45,12 +45,14 @@ from ...linux.users import UserPool, missing_capabilities, user_pool
 from ...snapshots.manifest import MOST_LAYERS, Manifest
 from ...snapshots.store import Snapshots
 from ...state.trash import Trash
+from ...volumes.roots import NO_VOLUMES, OpenVolume, VolumeRoots
 from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bwrap
 from .host import check_host
 from .launcher_client import LauncherClient
 from .lower_layers import LowerLayers
+from .mount_points import require_mount_points
 from .running import RunningSandbox
 from .sandbox_launch import Mounts, launch_steps
 
@@ -74,13 +76,14 @@ class BubblewrapRuntime:
         images: Where root file systems come from, shared with other runtimes; None for one of its own.
         snapshots: Where snapshots are, shared with other runtimes; None for one of its own.
         user_ids: Which IDs sandboxes have, known to `images`, too; None to find out. It is closed with this.
+        volumes: Which directories of this host sandboxes may have.
         event: Writes a line of the log: a name, and fields by name; None for no log.
     """
 
     name = "bubblewrap"
     default_image = HOST
     capabilities = Capabilities(
-        options=LIMIT_OPTIONS,
+        options=LIMIT_OPTIONS | {"volumes"},
         networks=("none",),
         users="any",
         snapshot="files",
@@ -99,6 +102,7 @@ class BubblewrapRuntime:
         images: Images | None = None,
         snapshots: Snapshots | None = None,
         user_ids: UserIds | None = None,
+        volumes: VolumeRoots = NO_VOLUMES,
         event: Callable[..., None] | None = None,
     ) -> None:
         self._layers = state_dir / "sandboxes"
@@ -112,6 +116,7 @@ class BubblewrapRuntime:
         self._lower = LowerLayers(self._layers, self._images, self._snapshots, self._user_ids, self._trash)
         self._program = bwrap.Bubblewrap(state_dir / "tools")
         self._filter = state_dir / "seccomp.bpf"
+        self._volumes = volumes
         self._limits = limits
         self._hierarchy: cgroups.Hierarchy | None = None
         self._memory = MemoryWatch()
@@ -223,7 +228,8 @@ class BubblewrapRuntime:
             if snapshot:
                 await self._lower.add_all(snapshot, sandbox.below)
             await self._leave_out_supplied(sandbox)
-            await self._launch(sandbox, request)
+            with self._volumes.opened(request.volumes) as volumes:
+                await self._launch(sandbox, request, volumes)
             await self._confine(sandbox)
         except BaseException:
             await asyncio.shield(self._discard(sandbox))
@@ -273,8 +279,15 @@ class BubblewrapRuntime:
             if self._users and sandbox.ids is not None:
                 os.chown(directory, sandbox.ids.base, sandbox.ids.base)
 
-    async def _launch(self, sandbox: RunningSandbox, request: StartRequest) -> None:
+    async def _launch(
+        self, sandbox: RunningSandbox, request: StartRequest, volumes: Sequence[OpenVolume]
+    ) -> None:
         """Start the processes of a sandbox: bwrap, and the guest agent as its PID 1."""
+        if volumes:
+            trees = [sandbox.root.lower, *(each.tree for each in sandbox.below)]
+            targets = [volume.target for volume in volumes]
+            run = self._user_ids.work.run
+            await asyncio.to_thread(run, require_mount_points, trees, sandbox.root.read_only, targets)
         sandbox.stream, theirs = socket.socketpair()
         sandbox.errors, errors = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(sandbox.errors, False)
@@ -289,11 +302,13 @@ class BubblewrapRuntime:
                     bwrap.AGENT_FD: opened.enter_context(_opened(self._program.agent, os.O_PATH)),
                     bwrap.INFO_FD: info_write,
                 }
+                for number, volume in enumerate(volumes, bwrap.VOLUME_FD):
+                    descriptors[number] = volume.descriptor
                 if self._user_ids.namespace is not None:
                     descriptors[bwrap.NAMESPACE_FD] = self._user_ids.namespace
                 starting = asyncio.ensure_future(
                     self._launcher.start(
-                        self._steps(sandbox, request.shm_mb),
+                        self._steps(sandbox, request.shm_mb, volumes),
                         descriptors,
                         held=self._users.new_locks() if self._users else (),
                         remains={"thaw": sandbox.group.thaw_writes, "cgroups": sandbox.group.directories},
@@ -316,15 +331,21 @@ class BubblewrapRuntime:
         privileges.require_given_up(sandbox.init)
         sandbox.greeting.close()
 
-    def _steps(self, sandbox: RunningSandbox, shm_mb: int) -> list[str]:
+    def _steps(self, sandbox: RunningSandbox, shm_mb: int, volumes: Sequence[OpenVolume]) -> list[str]:
         path, layer = self._program.path, str(sandbox.layer)
         lowers = [str(sandbox.root.lower), *(str(layer.tree) for layer in sandbox.below)]
         tools = path.parents[2]
         program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
-        if self._users or sandbox.root.is_shared:
-            base = bwrap.mount_base([layer, *lowers, str(tools)])
+        places: dict[str, tuple[str, bool]] = {}
+        if self._users or sandbox.root.is_shared or volumes:
+            base = bwrap.mount_base([layer, *lowers, str(tools), *(volume.path for volume in volumes)])
             binds = {"layer": layer, "tools": str(tools)}
-            mounts = Mounts(base, binds, lowers, self._users is not None, sandbox.root.is_shared)
+            maps, shared = self._users is not None, sandbox.root.is_shared
+            mounts = Mounts(base, binds, lowers, maps, shared, len(volumes))
+            places = {
+                volume.target: (mounts.volume(number), volume.read_only)
+                for number, volume in enumerate(volumes)
+            }
             program = f"{base}/tools/{path.relative_to(tools)}"
             lowers, layer, supplied = mounts.lowers, f"{base}/layer", f"{base}/tools/{bwrap.SUPPLIED}"
         tree = sandbox.group if isinstance(sandbox.group, ProcessTree) else None
@@ -338,6 +359,7 @@ class BubblewrapRuntime:
                 has_ids=sandbox.ids is not None,
                 shm_bytes=(shm_mb or DEFAULT_SHM_MB) * MIB,
                 cgroups=sandbox.group.shown,
+                volumes=places,
             ),
             ids=sandbox.ids,
             enters=self._user_ids.namespace is not None,

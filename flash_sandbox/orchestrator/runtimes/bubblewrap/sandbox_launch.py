@@ -22,6 +22,7 @@ class Mounts:
         sources: Real paths of what `lowers` are there: of the image, and of layers over it.
         owners_are_mapped: Whether the owners of those on disk are users of the sandbox: 0 is its root.
         image_is_shared: Whether others may put something else in the place of the image.
+        volumes: How many volumes there are, open as `bwrap.VOLUME_FD` and following.
     """
 
     base: str
@@ -29,11 +30,16 @@ class Mounts:
     sources: Sequence[str]
     owners_are_mapped: bool
     image_is_shared: bool
+    volumes: int = 0
 
     @property
     def lowers(self) -> list[str]:
         """Where the image is, and the layers over it, the lowest first."""
         return [f"{self.base}/lower{number}" for number in range(len(self.sources))]
+
+    def volume(self, number: int) -> str:
+        """Where a volume is."""
+        return f"{self.base}/volume{number}"
 
 
 def launch_steps(
@@ -76,6 +82,9 @@ def launch_steps(
         for number, (source, lower) in enumerate(zip(mounts.sources, mounts.lowers, strict=True)):
             shared = mounts.image_is_shared and not number
             steps += ["shared-image" if shared else "image", source, lower, id_map]
+        owner = str(ids.base) if ids is not None and mounts.owners_are_mapped else ""
+        for number in range(mounts.volumes):
+            steps += ["volume", str(bwrap.VOLUME_FD + number), mounts.volume(number), owner]
     if ids is not None:
         steps += ["user", str(ids.base)]
     for cpu in cpus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from ...linux import privileges
 from ...linux.cgroups import group_of_process, usage_of_process
 from ...linux.limits import MIB, Limits, Usage
 from ...linux.network import interface_bytes
+from ...volumes.roots import OpenVolume
 from .agent_sockets import INSIDE
 
 __all__ = [
@@ -61,6 +62,7 @@ class Container:
         labels: Labels by name.
         oci_runtime: Name of the OCI runtime in the engine's list; empty for the engine's default.
         annotations: Annotations for that OCI runtime.
+        volumes: What is mounted in it once it runs, without the engine.
     """
 
     sandbox_id: str
@@ -73,6 +75,7 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict)
     oci_runtime: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    volumes: Sequence[OpenVolume] = ()
 
     @property
     def name(self) -> str:

@@ -29,6 +29,7 @@ from .api import Engine, EngineMissing
 from .containers import Container, hostname, on_this_host
 from .guest_container import GuestContainer
 from .lifecycle import Running, create, remove, start
+from .volumes import mount_volumes
 
 __all__ = ["REDIALS_WITH", "GuestContainers"]
 
@@ -149,6 +150,9 @@ class GuestContainers:
                 privileges.require_given_up(running.init)
                 # The engine takes such a limit (KernelMemoryTCP) and forgets it.
                 limit_tcp_buffers(running.init, container.limits.memory_bytes)
+            if container.volumes:
+                init = running.init if on_this_host(container_id, running.init) else 0
+                await completed(asyncio.to_thread(mount_volumes, container.volumes, init))
         except BaseException:
             await completed(live.close())
             raise

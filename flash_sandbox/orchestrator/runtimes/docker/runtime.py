@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import platform
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -38,6 +39,7 @@ from ...linux.limits import Limits, Usage
 from ...snapshots.manifest import Manifest
 from ...snapshots.store import Snapshots
 from ...state.directory import owner_name
+from ...volumes.roots import NO_VOLUMES, VolumeRoots
 from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from ..egress import INTERNET, Egress
@@ -83,13 +85,14 @@ class DockerRuntime:
             of the engine's.
         egress: What sandboxes with a network may reach.
         snapshots: Where snapshots are, shared with other runtimes; None for one of its own.
+        volumes: Which directories of this host sandboxes may have.
         event: Writes a line of the orchestrator's log.
     """
 
     name = "docker"
     default_image = "alpine:latest"
     capabilities = Capabilities(
-        options=LIMIT_OPTIONS,
+        options=LIMIT_OPTIONS | {"volumes"},
         networks=("none", "bridge"),
         users="any",
         snapshot="files",
@@ -109,9 +112,11 @@ class DockerRuntime:
         registries: Sequence[str] = DEFAULT_REGISTRIES,
         egress: Egress = INTERNET,
         snapshots: Snapshots | None = None,
+        volumes: VolumeRoots = NO_VOLUMES,
         event: Event = unwritten,
     ) -> None:
         self._engine = Engine(host)
+        self._volumes = volumes
         self._egress = egress
         self._bridge: Bridge | None = None
         self._event = event
@@ -250,12 +255,18 @@ class DockerRuntime:
         self, sandbox_id: str, request: StartRequest, snapshot: Manifest | None = None
     ) -> Created:
         """Create a sandbox and return once its agent runs; leave nothing behind if that fails."""
+        if request.volumes and os.geteuid() != 0:
+            raise UnsupportedError(
+                f"the {self.name} runtime gives volumes only where the orchestrator is root"
+            )
         self._starting.add(sandbox_id)
         try:
             await self._recover()
             started_from, image = await self._image(request, snapshot)
             container = await self._container(sandbox_id, request, started_from)
-            live, agent = await self._guests.start(container, await self._configs.of(started_from))
+            config = await self._configs.of(started_from)
+            with self._volumes.opened(request.volumes) as volumes:
+                live, agent = await self._guests.start(replace(container, volumes=volumes), config)
         except AgentMissing as missing:
             raise RuntimeUnavailableError(str(missing)) from missing
         except EngineMissing as missing:

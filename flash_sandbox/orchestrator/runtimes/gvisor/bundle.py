@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ....models import DEFAULT_SHM_MB, StartRequest
+from ....models.volumes import mounted
 from ...images.rootfs import HOST, RootFilesystem
 from ...linux import beneath, privileges
 from ...linux.limits import MIB, Limits
+from ...volumes.roots import OpenVolume
 from .unprivileged import as_unprivileged
 
-__all__ = ["AGENT", "knowing_its_memory", "mounting_root", "write_bundle"]
+__all__ = ["AGENT", "knowing_its_memory", "mounting_root", "mounting_volumes", "write_bundle"]
 
 AGENT: Final = "agent"
 """The guest agent's program, in the bundle."""
@@ -22,6 +25,8 @@ _AGENT_INSIDE: Final = "/dev/.flash-sandbox"
 # To mount the cgroups that programs run in, which nobody else can then; the agent gives them up.
 _AGENT_CAPABILITIES: Final = ("CAP_SYS_ADMIN", "CAP_SETPCAP")
 _ROOT: Final = "rootfs"
+_FILE: Final = "rbind"
+_VOLUMES: Final = "volumes"
 _MEMORY: Final = "meminfo"
 _PROC: Final = "proc"
 _NAMESPACES: Final = ("pid", "network", "ipc", "uts", "mount", "cgroup")
@@ -51,10 +56,11 @@ def write_bundle(
     mounts += [_read_only(path, path) for path in root.read_only]
     mounts += [_read_only(str(supplied / name), f"/etc/{name}") for name in root.supplied]
     mounts.append(_read_only(str(directory / AGENT), _AGENT_INSIDE))
+    mounts += _volumes(directory, request)
     config: dict[str, Any] = {
         "ociVersion": "1.0.2",
         "process": _agent_process(),
-        "root": {"path": str(_place(directory, root)), "readonly": False},
+        "root": {"path": str(_place(directory, root, request.volumes)), "readonly": False},
         "hostname": sandbox_id,
         "mounts": mounts,
         "linux": {"namespaces": [{"type": name} for name in _NAMESPACES]},
@@ -80,6 +86,23 @@ def knowing_its_memory(directory: Path) -> list[str]:
     return [*unshare, "/bin/sh", "-c", script, "sh", str(directory / _PROC), str(directory / _MEMORY)]
 
 
+def mounting_volumes(directory: Path, volumes: Sequence[OpenVolume], owner: int) -> list[str]:
+    """Return the start of a command line whose program finds volumes where a bundle says they are.
+
+    Args:
+        directory: The bundle.
+        volumes: The volumes, whose descriptors the program has.
+        owner: The user of this host that the sandbox sees as root.
+    """
+    if not volumes:
+        return []
+    place = directory / _VOLUMES
+    line = [str(directory / AGENT), "--launch", "base", str(place)]
+    for number, volume in enumerate(volumes):
+        line += ["volume", str(volume.descriptor), str(place / str(number)), str(owner)]
+    return [*line, "run"]
+
+
 def mounting_root(directory: Path, lower: str) -> list[str]:
     """Return the start of a command line whose program finds the root file system where a bundle says it is.
 
@@ -90,30 +113,44 @@ def mounting_root(directory: Path, lower: str) -> list[str]:
     place = directory / _ROOT
     if not place.is_dir():
         return []
-    mounts = json.loads((directory / "config.json").read_text())["mounts"]
+    mounts = [
+        one for one in json.loads((directory / "config.json").read_text())["mounts"] if one["type"] == "bind"
+    ]
     # Where runsc would make them, in a directory of the operator's.
     files = [
         mount["destination"]
         for mount in mounts
-        if mount["type"] == "bind" and mount["destination"] != _AGENT_INSIDE
+        if _FILE in mount["options"] and mount["destination"] not in (_AGENT_INSIDE, mount["source"])
     ]
     return beneath.mounting(lower, place, files)
 
 
-def _place(directory: Path, root: RootFilesystem) -> Path:
+def _place(directory: Path, root: RootFilesystem, volumes: Sequence[str]) -> Path:
     """Return where runsc is to look for a root file system, which opens it by its name.
 
-    One that others may exchange meanwhile is mounted at a place in the bundle.
+    One that others may exchange meanwhile is mounted at a place in the bundle, and so is one that runsc makes
+    mount points for volumes in.
     """
-    if not root.is_shared:
+    if not root.is_shared and not volumes:
         return root.lower
     place = directory / _ROOT
     place.mkdir(mode=0o700)
     return place
 
 
+def _volumes(directory: Path, request: StartRequest) -> list[dict[str, Any]]:
+    """Return the mounts of volumes, from places in the bundle that something is mounted on before."""
+    found = []
+    for number, (target, volume) in enumerate(mounted(request.volumes).items()):
+        place = directory / _VOLUMES / str(number)
+        place.mkdir(mode=0o700, parents=True)
+        options = ["bind", "ro" if volume.read_only else "rw", "nosuid", "nodev"]
+        found.append({"destination": target, "type": "bind", "source": str(place), "options": options})
+    return found
+
+
 def _read_only(source: str, destination: str) -> dict[str, Any]:
-    options = ["rbind", "ro", "nosuid", "nodev"]
+    options = [_FILE, "ro", "nosuid", "nodev"]
     return {"destination": destination, "type": "bind", "source": source, "options": options}
 
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, Literal
@@ -26,13 +27,17 @@ from ...guest.streams import AgentStream
 from ...linux.cgroups import CgroupV1, CgroupV2
 from ...linux.limits import Usage
 from ...linux.tree_walk import remove_tree
+from ...volumes.roots import OpenVolume
 from .agent_pipes import AgentPipes
-from .bundle import knowing_its_memory, mounting_root
+from .bundle import knowing_its_memory, mounting_root, mounting_volumes
 from .orphans import ProcessEnd, adopting_orphans, reap
 from .runsc import Runsc, RunscError, joining, then_renaming
 from .unprivileged import showing
 
-__all__ = ["Container", "Phase"]
+__all__ = ["Container", "OpenVolumes", "Phase"]
+
+OpenVolumes = Callable[[], AbstractContextManager[Sequence[OpenVolume]]]
+"""Opens volumes, for the length of a block."""
 
 Phase = Literal["running", "paused", "saving", "saved", "halted"]
 """Where a container is: ``saved`` is one that lies in a checkpoint and has no process, ``halted`` one whose
@@ -54,6 +59,8 @@ class Container:
         directory: Its directory, which is its bundle.
         group: Its cgroup.
         lower: Where its image is.
+        volumes: Opens the volumes that it has.
+        owner: The user of this host that it sees as root.
 
     Attributes:
         runsc: The program that runs it.
@@ -61,7 +68,15 @@ class Container:
         end: The end of gVisor's kernel; None while there is no process.
     """
 
-    def __init__(self, runsc: Runsc, directory: Path, group: CgroupV1 | CgroupV2, lower: str) -> None:
+    def __init__(
+        self,
+        runsc: Runsc,
+        directory: Path,
+        group: CgroupV1 | CgroupV2,
+        lower: str,
+        volumes: OpenVolumes,
+        owner: int,
+    ) -> None:
         self.runsc = runsc
         self.directory = directory
         self.group = group
@@ -69,6 +84,8 @@ class Container:
         self.end: ProcessEnd | None = None
         self.last_pids = 0
         self._lower = lower
+        self._volumes = volumes
+        self._owner = owner
         self._pipes = AgentPipes(directory)
         self._noted = asyncio.Event()
 
@@ -91,7 +108,7 @@ class Container:
 
     async def _launch(self, verb: str, *options: str) -> None:
         pid_file = self.directory / _PID_FILE
-        with adopting_orphans(), self._pipes.made() as stream:
+        with adopting_orphans(), self._pipes.made() as stream, self._volumes() as volumes:
             await self.runsc.run(
                 verb,
                 "--detach",
@@ -100,12 +117,14 @@ class Container:
                 *options,
                 self.id,
                 prefix=[
+                    *mounting_volumes(self.directory, volumes, self._owner),
                     *mounting_root(self.directory, self._lower),
                     *joining(self.group.join_files),
                     *knowing_its_memory(self.directory),
                     *showing(self.directory),
                 ],
                 stream=stream,
+                held=[volume.descriptor for volume in volumes],
             )
         try:
             self.end = ProcessEnd(int(pid_file.read_text()))

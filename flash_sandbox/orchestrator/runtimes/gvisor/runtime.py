@@ -40,13 +40,14 @@ from ...linux.tree_walk import remove_tree
 from ...snapshots.manifest import Manifest, refused
 from ...snapshots.store import Snapshots
 from ...state.directory import owner_name
+from ...volumes.roots import NO_VOLUMES, VolumeRoots
 from ..base import Adoption, Availability, Created, Kept, Missing, unwritten
 from ..bubblewrap.bwrap import environment
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bundle
 from .container import Container
 from .runsc import Runsc, RunscCrashedError, RunscError
-from .unprivileged import give_away
+from .unprivileged import USER, give_away
 
 __all__ = ["GvisorRuntime"]
 
@@ -77,6 +78,7 @@ class GvisorRuntime:
         image_roots: Directories below which images may be named, besides ``state_dir/rootfs``.
         images: Where root file systems come from, shared with other runtimes; None for one of its own.
         snapshots: Where snapshots are, shared with other runtimes; None for one of its own.
+        volumes: Which directories of this host sandboxes may have.
         event: Writes a line of the log: a name, and fields by name.
     """
 
@@ -84,7 +86,7 @@ class GvisorRuntime:
     default_image = HOST
     capabilities = Capabilities(
         # Its own kernel counts processes, and knows no limit of them.
-        options=LIMIT_OPTIONS - {"pids"},
+        options=LIMIT_OPTIONS - {"pids"} | {"volumes"},
         networks=("none",),
         users="any",
         snapshot="files, memory and processes",
@@ -103,9 +105,11 @@ class GvisorRuntime:
         image_roots: Sequence[Path] = (),
         images: Images | None = None,
         snapshots: Snapshots | None = None,
+        volumes: VolumeRoots = NO_VOLUMES,
         event: Callable[..., None] = unwritten,
     ) -> None:
         self._event = event
+        self._volumes = volumes
         self._state_dir = state_dir
         self._own = state_dir / "gvisor"
         self._bundles = self._own / "sandboxes"
@@ -212,7 +216,9 @@ class GvisorRuntime:
         group, kept = hierarchy.find(directory.name), self._kept.get(directory.name)
         details = kept.created.details if kept is not None else dict.fromkeys(_DETAILS, "")
         digest, chain, lower = (details[name] for name in _DETAILS)
-        container = Container(runsc, directory, group, lower)
+        volumes = kept.request.volumes if kept is not None else ()
+        owner = kept is not None and kept.created.image == HOST
+        container = self._container(runsc, directory, group, lower, volumes, of_host=owner)
         lease = self._images.hold(chain) if chain else None
         has_image = not chain or lease is not None
         image = kept.created.image if kept is not None else ""
@@ -266,7 +272,14 @@ class GvisorRuntime:
                 _require_restorable(runsc, request, snapshot)
             root = await self._root(snapshot.image_for(request.image) if snapshot else request.image)
             group = self._hierarchy.find(sandbox_id)
-            container = Container(runsc, self._bundles / sandbox_id, group, str(root.lower))
+            container = self._container(
+                runsc,
+                self._bundles / sandbox_id,
+                group,
+                str(root.lower),
+                request.volumes,
+                of_host=root.image == HOST,
+            )
             self._starting.add(sandbox_id)
             launch = partial(self._launch, self._hierarchy, container, request, root, snapshot)
             try:
@@ -322,6 +335,19 @@ class GvisorRuntime:
             await container.restore(snapshot.path)
         else:
             await container.start()
+
+    def _container(
+        self,
+        runsc: Runsc,
+        directory: Path,
+        group: cgroups.CgroupV1 | cgroups.CgroupV2,
+        lower: str,
+        volumes: Sequence[str],
+        *,
+        of_host: bool,
+    ) -> Container:
+        opened = partial(self._volumes.opened, volumes)
+        return Container(runsc, directory, group, lower, opened, USER if of_host else 0)
 
     async def _root(self, image: str) -> RootFilesystem:
         """Return what to start from; of the host a copy that stays as long as sandboxes do."""
