@@ -31,6 +31,7 @@ try:
         image_commands,
         life_commands,
         look_commands,
+        mcp_command,
         port_commands,
         run_commands,
         start_commands,
@@ -80,6 +81,7 @@ app.command("restore")(start_commands.restore)
 app.command("stop")(life_commands.stop)
 app.command("events")(look_commands.events)
 app.add_typer(image_commands.app, name="image")
+app.command("mcp")(mcp_command.serve_mcp)
 # What those look for who know other tools.
 app.command("ls", hidden=True)(look_commands.list_sandboxes)
 app.command("create", hidden=True, context_settings=_COMMAND_LAST)(start_commands.start)

@@ -26,6 +26,7 @@ from .doors.grpc_server import GRPCServer
 from .doors.grpc_service import GRPCService
 from .doors.http_app import HTTPApp
 from .doors.http_server import HTTPServer
+from .doors.mcp import MCPDoor
 from .doors.prometheus import Measures
 from .doors.request_log import LogFormat, RequestLog
 from .runtimes.base import Runtime
@@ -266,13 +267,15 @@ class Orchestrator:
         measures = Measures(service.registry, service.warm.pools)
         calls = Calls(self._log, measures.count)
         connections = Connections(self._gatekeeper.trusts)
-        http = HTTPServer(HTTPApp(service, calls, self._gatekeeper, measures), connections)
+        mcp = MCPDoor(_from_here(http_socket), self._api_key)
+        http = HTTPServer(HTTPApp(service, calls, self._gatekeeper, measures, mcp), connections)
         grpc = GRPCServer(GRPCService(service, calls, self._gatekeeper), connections)
         try:
             await http.start(http_socket)
             await grpc.listen(grpc_socket)
             yield
         finally:
+            await mcp.close()
             http.stop_accepting()
             grpc.stop_accepting()
             # Those who watch would go on for ever.
@@ -331,6 +334,15 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
+
+
+def _from_here(sock: socket.socket) -> str:
+    """Return the address by which this machine reaches what listens on a socket."""
+    name, port = sock.getsockname()[:2]
+    address = ipaddress.ip_address(name)
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
 
 
 def _address(host: str, sock: socket.socket) -> str:

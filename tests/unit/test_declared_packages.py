@@ -60,7 +60,13 @@ def distributions(paths: Iterable[Path]) -> dict[str, set[str]]:
         # A caller has loaded grpcio who gives a channel of it.
         (
             CLIENT,
-            [*PROJECT["project"]["dependencies"], *EXTRAS["otel"], *EXTRAS["requests"], "grpcio"],
+            [
+                *PROJECT["project"]["dependencies"],
+                *EXTRAS["mcp"],
+                *EXTRAS["otel"],
+                *EXTRAS["requests"],
+                "grpcio",
+            ],
         ),
         (ORCHESTRATOR, [*PROJECT["project"]["dependencies"], *EXTRAS["otel"], *EXTRAS["orchestrator"]]),
         ([*(ROOT / "codegen").glob("*.py")], EXTRAS["dev"]),
@@ -77,10 +83,10 @@ def test_what_is_imported_is_declared(paths: list[Path], declared: list[str]) ->
 def test_what_is_declared_is_imported() -> None:
     declared = {
         *PROJECT["project"]["dependencies"],
-        *(line for extra in ("orchestrator", "otel", "requests") for line in EXTRAS[extra]),
+        *(line for extra in ("mcp", "orchestrator", "otel", "requests") for line in EXTRAS[extra]),
     }
     # pyproject.toml says why nothing here imports it.
-    unused = names(declared) - {"sniffio"}
+    unused = names(declared) - {"sniffio", PROJECT["project"]["name"]}
     for candidates in distributions([*CLIENT, *ORCHESTRATOR]).values():
         unused -= candidates
     assert not unused
