@@ -56,6 +56,7 @@ NEXT_STEPS: Final[dict[str, str]] = {
     Reason.BAD_RESPONSE: "Ask the user whether this is the address of an orchestrator.",
     Reason.CLIENT_CLOSED: "Ask the user to start this MCP server again.",
     Reason.COMMAND_FAILED: "Read what it printed.",
+    Reason.PORT_CLOSED: "Start what listens there by start_process, or wait until it does.",
 }
 """What to do next, by the reason of the error."""
 
