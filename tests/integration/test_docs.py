@@ -18,7 +18,7 @@ from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 Need = Callable[[str, str | None], None]
 
 BLOCKS = [block for page in pages.pages() for block in pages.blocks(page)]
-RUN = [block for block in BLOCKS if not block.not_run]
+RUN = [block for block in BLOCKS if block.kind != "json" and not block.not_run]
 
 NOT_RUN = {
     "it changes the machine; test_unit.py checks the unit",
@@ -39,8 +39,10 @@ PROGRAMS = {
 """What pages need that a host may lack: the engine that names it, the program and Debian's package."""
 
 
-def test_a_block_is_python_or_a_command():
-    assert {block.kind for block in BLOCKS} == {"python", "sh"}
+def test_a_block_is_python_a_command_or_a_configuration():
+    assert {block.kind for block in BLOCKS} == {"python", "sh", "json"}
+    # Configurations of others, with which test_mcp_page.py starts what they are for.
+    assert {block.page for block in BLOCKS if block.kind == "json"} == {"how-to/mcp.md"}
 
 
 def test_remarks_are_known():
