@@ -142,8 +142,10 @@ class TestGoingOn:
 
 
 def test_the_end_of_an_orchestrator_is_told_at_once_and_not_waited_for(
-    kind: str, connect: Connect, limits: Limits
+    kind: str, connect: Connect, limits: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # What a call in flight is given.
+    monkeypatch.setattr("flash_sandbox.orchestrator.embedded._GRACE_SECONDS", 60.0)
     running = running_orchestrator(limits=limits)
     orchestrator = running.__enter__()
     try:
@@ -152,8 +154,7 @@ def test_the_end_of_an_orchestrator_is_told_at_once_and_not_waited_for(
         with following(client) as events:
             began = time.monotonic()
             running.__exit__(None, None, None)
-            # A call in flight is given two seconds.
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 30
             with pytest.raises(UnavailableError, match="shutting down"):
                 events.next()
     finally:
