@@ -235,6 +235,14 @@ def serve(
             show_default="localhost and IP addresses",
         ),
     ] = None,
+    ports_domain: Annotated[
+        str | None,
+        typer.Option(
+            help="Domain below which each port of a sandbox has a name, such as ports.example.com; "
+            "https:// before it where a proxy adds TLS.",
+            show_default="localhost",
+        ),
+    ] = None,
     limits: Annotated[
         LimitsChoice, typer.Option(help="Without cgroups: refuse to serve, or sample memory and use rlimits.")
     ] = LimitsChoice.ENFORCE,
@@ -279,6 +287,7 @@ def serve(
         "insecure": insecure,
         "no_key": no_key,
         "hosts": allow_host or (),
+        "ports_domain": ports_domain,
         "log_format": log_format.value,
     }
     log_to_stderr()

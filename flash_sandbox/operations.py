@@ -133,6 +133,9 @@ DOWNLOAD_ARCHIVE: Final = Operation(
     repeatable=True,
     streams="bytes",
 )
+GET_PORT_URL: Final = Operation(
+    "get_port_url", "GetPortUrl", models.GetPortUrlRequest, models.GetPortUrlResult, repeatable=True
+)
 CONNECT_PORT: Final = Operation(
     "connect_port", "ConnectPort", models.ConnectPortRequest, models.ConnectPortChunk, streams="bytes"
 )
@@ -204,6 +207,7 @@ OPERATIONS: Final = (
     MOVE,
     UPLOAD_ARCHIVE,
     DOWNLOAD_ARCHIVE,
+    GET_PORT_URL,
     CONNECT_PORT,
     SEND_TO_PORT,
     DISCONNECT_PORT,

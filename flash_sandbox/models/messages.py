@@ -77,6 +77,8 @@ __all__ = [
     "GetMetricsHistoryResult",
     "GetPlatformInfoRequest",
     "GetPlatformInfoResult",
+    "GetPortUrlRequest",
+    "GetPortUrlResult",
     "KeepAliveRequest",
     "KeepAliveResult",
     "ListDirRequest",
@@ -1302,6 +1304,40 @@ class DownloadArchiveChunk(_LikeDownloadArchiveChunk):
     """
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GetPortUrlRequest:
+    """What `get_port_url` asks for.
+
+    Attributes:
+        id: ID of the sandbox.
+        port: TCP port on the loopback interface of the sandbox, 1 to 65535.
+        ttl_seconds: Seconds after which the URL expires. 0 is 3600.
+    """
+
+    id: str
+    port: int
+    ttl_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.id, "sandbox ID")
+        integer("port", self.port, (1, 65535))
+        object.__setattr__(self, "ttl_seconds", between("ttl_seconds", self.ttl_seconds, 0, 316224000))
+
+
+@dataclass(frozen=True, slots=True)
+class GetPortUrlResult:
+    """The answer to `get_port_url`.
+
+    Attributes:
+        url: The URL.
+    """
+
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        text("url", self.url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ..models import Network
 from .core.admission import Admission
 from .core.json_manifests import move_json_manifests
 from .core.json_records import move_json_records
+from .core.port_links import PortLinks
 from .core.service import KEEP_ENDED_SECONDS, SandboxService
 from .core.snapshot_expiry import expiring_snapshots
 from .doors.auth import Gatekeeper, require_safe_bind
@@ -72,6 +73,7 @@ class OrchestratorOptions(TypedDict, total=False):
     insecure: bool
     no_key: bool
     hosts: Sequence[str]
+    ports_domain: str | None
     log_format: LogFormat
 
 
@@ -117,6 +119,9 @@ class Orchestrator:
         insecure: Listen beyond loopback also without a key, and let everybody in.
         no_key: Let every user of this machine in without a key.
         hosts: Names that browsers may call it by, also without a key, besides ``localhost`` and IP addresses.
+        ports_domain: Domain below which each port of a sandbox has a host name, for URLs of ports, such as
+            ``ports.example.com``, or ``https://ports.example.com`` behind a proxy that adds TLS; None for
+            ``localhost``.
         log_format: ``text`` or ``json``.
 
     Attributes:
@@ -162,6 +167,7 @@ class Orchestrator:
         insecure: bool = False,
         no_key: bool = False,
         hosts: Sequence[str] = (),
+        ports_domain: str | None = None,
         log_format: LogFormat = "text",
     ) -> None:
         self.http_address = ""
@@ -187,6 +193,7 @@ class Orchestrator:
         self._api_key = api_key
         self._insecure = insecure
         self._gatekeeper = Gatekeeper(api_key, insecure=insecure, no_key=no_key, hosts=hosts)
+        self._links = PortLinks(ports_domain)
         self._log = RequestLog(log_format)
         self._stack = AsyncExitStack()
 
@@ -215,7 +222,9 @@ class Orchestrator:
                 self._keep_ended,
                 self._log.event,
                 self._warm,
+                self._links,
             )
+            self._links.http_port = http_socket.getsockname()[1]
             await service.open()
             stack.push_async_callback(service.close, end_sandboxes=self._end_sandboxes or not is_kept)
             await stack.enter_async_context(
@@ -268,7 +277,8 @@ class Orchestrator:
         calls = Calls(self._log, measures.count)
         connections = Connections(self._gatekeeper.trusts)
         mcp = MCPDoor(_from_here(http_socket), self._api_key)
-        http = HTTPServer(HTTPApp(service, calls, self._gatekeeper, measures, mcp), connections)
+        app = HTTPApp(service, calls, self._gatekeeper, measures, mcp)
+        http = HTTPServer(app, connections, app.upgrades)
         grpc = GRPCServer(GRPCService(service, calls, self._gatekeeper), connections)
         try:
             await http.start(http_socket)

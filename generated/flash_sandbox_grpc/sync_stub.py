@@ -29,6 +29,8 @@ from .sandbox import (
     GetMetricsHistoryResponse,
     GetPlatformInfoRequest,
     GetPlatformInfoResponse,
+    GetPortUrlRequest,
+    GetPortUrlResponse,
     KeepAliveRequest,
     KeepAliveResponse,
     ListDirRequest,
@@ -590,6 +592,20 @@ class SandboxServiceSyncStub:
             partial(self._parse, DownloadArchiveChunk),
         )
         answered: Iterator[DownloadArchiveChunk] = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def get_port_url(
+        self, message: GetPortUrlRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> GetPortUrlResponse:
+        """
+        Return a URL by which whoever has it reaches a port of a sandbox over HTTP, until it expires.
+        """
+        call = self._channel.unary_unary(
+            self._prefix + "/sandbox.SandboxService/GetPortUrl",
+            self._serialize,
+            partial(self._parse, GetPortUrlResponse),
+        )
+        answered: GetPortUrlResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
 
     def connect_port(

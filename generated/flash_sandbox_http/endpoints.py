@@ -49,6 +49,7 @@ _MODULES: Final[dict[str, str]] = {
     "write_file": ".api.files.write_file",
     "connect_port": ".api.ports.connect_port",
     "disconnect_port": ".api.ports.disconnect_port",
+    "get_port_url": ".api.ports.get_port_url",
     "send_to_port": ".api.ports.send_to_port",
     "exec_stream": ".api.processes.exec_stream",
     "follow_process": ".api.processes.follow_process",

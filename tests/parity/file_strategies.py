@@ -47,6 +47,10 @@ STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
     models.DownloadArchiveRequest: st.builds(models.DownloadArchiveRequest, ids, paths),
     models.DownloadArchiveChunk: st.builds(models.DownloadArchiveChunk, contents),
     models.ConnectPortRequest: st.builds(models.ConnectPortRequest, ids, st.integers(1, 65535)),
+    models.GetPortUrlRequest: st.builds(
+        models.GetPortUrlRequest, ids, st.integers(1, 65535), st.floats(0, 316_224_000, allow_subnormal=False)
+    ),
+    models.GetPortUrlResult: st.builds(models.GetPortUrlResult, st.text()),
     models.ConnectPortChunk: st.builds(models.ConnectPortChunk, contents),
     # What is sent goes beside the request.
     models.SendToPortRequest: st.builds(models.SendToPortRequest, ids, ids, st.booleans()),

@@ -721,6 +721,25 @@ class AsyncSandboxAPI(Protocol):
         """
         ...
 
+    async def get_port_url(
+        self, sandbox_id: str, port: int, *, ttl: float = 3600, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> str:
+        """Return a URL by which whoever has it reaches a port of a sandbox over HTTP, until it expires.
+
+        It names one port, and no other one is reached by it. It ends with the orchestrator, too.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            port: TCP port on the loopback interface of the sandbox, 1 to 65535.
+            ttl: Seconds after which the URL expires.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
     async def send_to_port(
         self,
         sandbox_id: str,

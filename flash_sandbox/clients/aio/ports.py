@@ -22,6 +22,7 @@ class AsyncPorts(Delegate):
     _client: AsyncSandboxAPI
     _ids: tuple[str]
 
+    url = of_sandbox(AsyncSandboxAPI.get_port_url)
     connect = of_sandbox(AsyncSandboxAPI.connect_port)
 
     async def wait(self, port: int, *, timeout: float = 30.0) -> None:

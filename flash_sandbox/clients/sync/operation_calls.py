@@ -798,6 +798,26 @@ class OperationCalls(Calls):
         request = models.UploadArchiveRequest(id=sandbox_id, path=path)
         self._send(operations.UPLOAD_ARCHIVE, request, chunks, timeout)
 
+    def get_port_url(
+        self, sandbox_id: str, port: int, *, ttl: float = 3600, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> str:
+        """Return a URL by which whoever has it reaches a port of a sandbox over HTTP, until it expires.
+
+        It names one port, and no other one is reached by it. It ends with the orchestrator, too.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            port: TCP port on the loopback interface of the sandbox, 1 to 65535.
+            ttl: Seconds after which the URL expires.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.GetPortUrlRequest(id=sandbox_id, port=port, ttl_seconds=0 if ttl == 3600 else ttl)
+        return (self._perform(operations.GET_PORT_URL, request, timeout)).url
+
     def send_to_port(
         self,
         sandbox_id: str,

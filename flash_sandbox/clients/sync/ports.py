@@ -23,6 +23,7 @@ class Ports(Delegate):
     _client: SandboxAPI
     _ids: tuple[str]
 
+    url = of_sandbox(SandboxAPI.get_port_url)
     connect = of_sandbox(SandboxAPI.connect_port)
 
     def wait(self, port: int, *, timeout: float = 30.0) -> None:

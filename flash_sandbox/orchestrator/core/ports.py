@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from ...codecs.records import BROKEN, NOTHING, record
@@ -13,39 +14,68 @@ from ...models import (
     ConnectPortRequest,
     DisconnectPortRequest,
     DisconnectPortResult,
+    GetPortUrlRequest,
+    GetPortUrlResult,
     SendToPortRequest,
     SendToPortResult,
 )
 from ..guest.ports import PortConnection, connected
 from .base import ServiceCore
+from .port_links import PortLinks, PortName
 
 __all__ = ["PortOperations"]
 
 _QUIET_SECONDS: Final = 15.0
 """After so long a quiet connection says that nothing has happened: proxies cut what is quiet for a minute."""
 
+DEFAULT_TTL_SECONDS: Final = 3600.0
+"""For how long a URL of a port is good, unless the caller says otherwise."""
+
 MOST_CONNECTIONS: Final = 1000
 """Connections to the ports of one sandbox: each may hold as many bytes as its window."""
 
 
 class PortOperations(ServiceCore):
-    """Use the ports of sandboxes; a part of `SandboxService`."""
+    """Use the ports of sandboxes; a part of `SandboxService`.
+
+    Attributes:
+        links: Makes and reads the URLs of ports.
+    """
+
+    links: PortLinks
+
+    @asynccontextmanager
+    async def port_of(self, sandbox_id: str, port: int) -> AsyncIterator[PortConnection]:
+        """Connect to a port for the length of the block, after which the connection has ended.
+
+        Raises:
+            PortClosedError: Nothing listens there.
+            AtCapacityError: The sandbox has too many connections.
+        """
+        with await self._running(sandbox_id) as sandbox:
+            if len(sandbox.connections) >= MOST_CONNECTIONS:
+                raise AtCapacityError(f"sandbox {sandbox.id} has {MOST_CONNECTIONS} connections to its ports")
+            async with connected(sandbox.guest.channel, port) as connection:
+                sandbox.connections[connection.id] = connection
+                try:
+                    yield connection
+                finally:
+                    del sandbox.connections[connection.id]
+
+    async def get_port_url(self, request: GetPortUrlRequest) -> GetPortUrlResult:
+        """Return a URL by which whoever has it reaches a port."""
+        sandbox = self.registry.get(request.id)
+        ttl = request.ttl_seconds or DEFAULT_TTL_SECONDS
+        return GetPortUrlResult(self.links.url(PortName(sandbox.id, request.port), ttl))
 
     async def connect_port(self, request: ConnectPortRequest) -> AsyncGenerator[ConnectPortChunk]:
         """Connect to a port and yield what comes, as records. Leaving the iterator ends the connection."""
-        with await self._running(request.id) as sandbox:
-            if len(sandbox.connections) >= MOST_CONNECTIONS:
-                raise AtCapacityError(f"sandbox {sandbox.id} has {MOST_CONNECTIONS} connections to its ports")
-            async with connected(sandbox.guest.channel, request.port) as connection:
-                sandbox.connections[connection.id] = connection
-                try:
-                    yield ConnectPortChunk(record(connection.id.encode()))
-                    while piece := await _received(connection):
-                        yield ConnectPortChunk(piece)
-                        if piece is BROKEN:
-                            return
-                finally:
-                    del sandbox.connections[connection.id]
+        async with self.port_of(request.id, request.port) as connection:
+            yield ConnectPortChunk(record(connection.id.encode()))
+            while piece := await _received(connection):
+                yield ConnectPortChunk(piece)
+                if piece is BROKEN:
+                    return
 
     async def send_to_port(
         self, request: SendToPortRequest, chunks: AsyncIterator[bytes]

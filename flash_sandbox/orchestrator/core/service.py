@@ -48,6 +48,7 @@ from .expiry import Expiry
 from .files import FileOperations
 from .forks import all_started, copy_of
 from .metrics import MetricsOperations
+from .port_links import PortLinks
 from .ports import PortOperations
 from .programs import ProcessOperations
 from .sandboxes import Sandbox, State
@@ -86,6 +87,7 @@ class SandboxService(
         keep_ended: Seconds for which is told of a sandbox that has ended.
         log: Writes a line of the log: a name, and fields by name.
         warm: How many sandboxes are kept ready, by what `WarmPool.parse` takes.
+        links: Makes and reads the URLs of ports; None for those below ``localhost``.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class SandboxService(
         keep_ended: float = KEEP_ENDED_SECONDS,
         log: Callable[..., None] = unwritten,
         warm: Mapping[str, int] = MappingProxyType({}),
+        links: PortLinks | None = None,
     ) -> None:
         super().__init__(snapshots, admission, database or Database(), keep_ended, log)
+        self.links = links or PortLinks()
         self._runtimes = dict(runtimes)
         self._starts: dict[str, _Start] = {}
         self._expiry = Expiry(self.registry, self._attend, self._sweep, log)

@@ -200,6 +200,10 @@ class Connection(asyncio.Protocol):
         # A cycle, which would be found only some time after a flood.
         del self._outlet
 
+    def go_over(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand on what comes to another protocol from here on."""
+        self._inner = cast(asyncio.Protocol, protocol)
+
     # What the protocol does to its transport.
 
     def hold(self, is_held: bool) -> None:
@@ -383,6 +387,9 @@ class _Outlet(Corked):
 
     def abort(self) -> None:
         self._connection.abort()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._connection.go_over(protocol)
 
     def close_now(self) -> None:
         """Close the transport, once it has sent everything."""

@@ -16,13 +16,14 @@ from ...codecs.http import encode_frame_error
 from ...errors import PayloadTooLargeError, SandboxError
 from .call import Call
 
-__all__ = ["Client", "Reply", "send_head"]
+__all__ = ["Client", "Headers", "Reply", "send_head", "text_of"]
 
 # A call that is answered sooner is not worth watching its client for.
 _WATCH_AFTER_SECONDS: Final = 0.02
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
-_Headers = dict[bytes, bytes]
+Headers = dict[bytes, bytes]
+"""The headers of a request, each with its last value."""
 
 
 class Client:
@@ -56,7 +57,7 @@ class Client:
             if not message.get("more_body"):
                 return
 
-    async def body(self, headers: _Headers) -> bytes:
+    async def body(self, headers: Headers) -> bytes:
         """Read the whole body; raise PayloadTooLargeError, before keeping it, where that is too large."""
         if int(headers.get(b"content-length", b"0")) > MAX_REQUEST_BYTES:
             raise _too_large()
@@ -144,6 +145,12 @@ class Reply:
 
 def _too_large() -> PayloadTooLargeError:
     return PayloadTooLargeError(f"a request may have {MAX_REQUEST_BYTES} bytes at most")
+
+
+def text_of(headers: Headers, name: bytes) -> str | None:
+    """Return the value of a header; None where it is missing."""
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def send_head(send: Send, call: Call, status: int, more: list[tuple[bytes, bytes]]) -> None:

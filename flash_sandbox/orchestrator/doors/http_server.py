@@ -18,6 +18,7 @@ from ...codecs.http import encode_error
 from ...errors import InvalidArgumentError
 from .connection import Connection
 from .connections import BACKLOG, Connections
+from .upgrades import Upgrade, UpgradeHandler
 
 __all__ = ["HTTPServer"]
 
@@ -34,14 +35,16 @@ class HTTPServer:
     Args:
         app: The application. It finds its `Connection` in the scope, as ``state["connection"]``.
         connections: All connections, shared with the other front door.
+        upgrades: Says who goes on where a request asks for WebSockets.
     """
 
-    def __init__(self, app: ASGIApp, connections: Connections) -> None:
+    def __init__(self, app: ASGIApp, connections: Connections, upgrades: UpgradeHandler) -> None:
         self._connections = connections
+        self._upgrades = upgrades
         self._config = uvicorn.Config(
             app,
             http=_Protocol,
-            ws="none",
+            ws=Upgrade,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -59,7 +62,9 @@ class HTTPServer:
         self._config.load()
 
         def protocol(connection: Connection) -> asyncio.Protocol:
-            return _Protocol(self._config, self._state, {"connection": connection})
+            return _Protocol(
+                self._config, self._state, {"connection": connection, "upgrades": self._upgrades}
+            )
 
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self._connections, protocol), sock=sock, backlog=BACKLOG

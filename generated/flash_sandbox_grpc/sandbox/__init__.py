@@ -28,6 +28,8 @@ __all__ = (
     "GetMetricsHistoryResponse",
     "GetPlatformInfoRequest",
     "GetPlatformInfoResponse",
+    "GetPortUrlRequest",
+    "GetPortUrlResponse",
     "KeepAliveRequest",
     "KeepAliveResponse",
     "ListDirRequest",
@@ -687,6 +689,38 @@ class GetPlatformInfoResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "GetPlatformInfoResponse", GetPlatformInfoResponse)
+
+
+@dataclass(eq=False, repr=False)
+class GetPortUrlRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    port: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    TCP port on the loopback interface of the sandbox, 1 to 65535.
+    """
+
+    ttl_seconds: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
+    """
+    Seconds after which the URL expires. 0 is 3600.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetPortUrlRequest", GetPortUrlRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetPortUrlResponse(betterproto2.Message):
+    url: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The URL.
+    """
+
+
+default_message_pool.register_message("sandbox", "GetPortUrlResponse", GetPortUrlResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -2651,6 +2685,27 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         ):
             yield response
 
+    async def get_port_url(
+        self,
+        message: "GetPortUrlRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "GetPortUrlResponse":
+        """
+        Return a URL by which whoever has it reaches a port of a sandbox over HTTP, until it expires.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/GetPortUrl",
+            message,
+            GetPortUrlResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def connect_port(
         self,
         message: "ConnectPortRequest",
@@ -3052,6 +3107,13 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield DownloadArchiveChunk()
 
+    async def get_port_url(self, message: "GetPortUrlRequest") -> "GetPortUrlResponse":
+        """
+        Return a URL by which whoever has it reaches a port of a sandbox over HTTP, until it expires.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def connect_port(self, message: "ConnectPortRequest") -> "AsyncIterator[ConnectPortChunk]":
         """
         Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it closes.
@@ -3342,6 +3404,14 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
             request,
         )
 
+    async def __rpc_get_port_url(
+        self, stream: "grpclib.server.Stream[GetPortUrlRequest, GetPortUrlResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.get_port_url(request)
+        await stream.send_message(response)
+
     async def __rpc_connect_port(
         self, stream: "grpclib.server.Stream[ConnectPortRequest, ConnectPortChunk]"
     ) -> None:
@@ -3592,6 +3662,12 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_STREAM,
                 DownloadArchiveRequest,
                 DownloadArchiveChunk,
+            ),
+            "/sandbox.SandboxService/GetPortUrl": grpclib.const.Handler(
+                self.__rpc_get_port_url,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                GetPortUrlRequest,
+                GetPortUrlResponse,
             ),
             "/sandbox.SandboxService/ConnectPort": grpclib.const.Handler(
                 self.__rpc_connect_port,

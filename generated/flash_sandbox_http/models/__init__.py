@@ -14,6 +14,8 @@ from .get_info_response import GetInfoResponse
 from .get_logs_response import GetLogsResponse
 from .get_metrics_history_response import GetMetricsHistoryResponse
 from .get_platform_info_response import GetPlatformInfoResponse
+from .get_port_url_request import GetPortUrlRequest
+from .get_port_url_response import GetPortUrlResponse
 from .health_response import HealthResponse
 from .keep_alive_request import KeepAliveRequest
 from .keep_alive_response import KeepAliveResponse
@@ -65,6 +67,8 @@ __all__ = (
     "GetLogsResponse",
     "GetMetricsHistoryResponse",
     "GetPlatformInfoResponse",
+    "GetPortUrlRequest",
+    "GetPortUrlResponse",
     "HealthResponse",
     "KeepAliveRequest",
     "KeepAliveResponse",
