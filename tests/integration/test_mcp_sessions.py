@@ -75,17 +75,29 @@ async def test_without_a_session_they_end_when_they_are_idle(
         client.stop_sandbox(each)
 
 
+async def started_in_a_session(http: httpx.AsyncClient, url: str) -> tuple[dict[str, str], str]:
+    """Open a session and start a sandbox in it; return the session's headers and the sandbox's ID."""
+    opened = await http.post(url, json=INITIALIZE, headers=ACCEPT)
+    session = ACCEPT | {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
+    await http.post(url, json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=session)
+    asked = {"name": "create_sandbox", "arguments": {"memory_mb": 64}}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": asked}
+    answered = await http.post(url, json=call, headers=session, timeout=60)
+    (data,) = [line for line in answered.text.splitlines() if line.startswith("data: {")]
+    return session, json.loads(data.removeprefix("data: "))["result"]["structuredContent"]["id"]
+
+
+async def test_sessions_end_with_the_server(orchestrator: Orchestrator, client: HTTPClient) -> None:
+    async with served(orchestrator.http_address) as url, httpx.AsyncClient() as http:
+        _, made = await started_in_a_session(http, url)
+        assert made in there(client)
+    assert made not in there(client)
+
+
 async def test_an_idle_session_ends(orchestrator: Orchestrator, client: HTTPClient) -> None:
     begun = asyncio.get_running_loop().time()
     async with served(orchestrator.http_address, idle_seconds=1.5) as url, httpx.AsyncClient() as http:
-        opened = await http.post(url, json=INITIALIZE, headers=ACCEPT)
-        session = ACCEPT | {"Mcp-Session-Id": opened.headers["mcp-session-id"]}
-        await http.post(url, json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=session)
-        asked = {"name": "create_sandbox", "arguments": {"memory_mb": 64}}
-        call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": asked}
-        answered = await http.post(url, json=call, headers=session, timeout=60)
-        (data,) = [line for line in answered.text.splitlines() if line.startswith("data: {")]
-        made = json.loads(data.removeprefix("data: "))["result"]["structuredContent"]["id"]
+        session, made = await started_in_a_session(http, url)
         assert made in there(client)
         # Use keeps it.
         listing = {"jsonrpc": "2.0", "id": 3, "method": "tools/list", "params": {}}
@@ -181,6 +193,20 @@ class TestByHTTP:
             assert b"".join(events.iter_bytes()).replace(b": ping", b"").strip() == b""
 
 
+def begin_in(process: subprocess.Popen[bytes]) -> None:
+    """Open a session of a process, and start a sandbox in it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asked = {"name": "create_sandbox", "arguments": {"memory_mb": 64}}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": asked}
+    begun = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    for message in (INITIALIZE, begun, call):
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
+    for answered in range(1, 3):
+        assert json.loads(process.stdout.readline())["id"] == answered
+
+
 class TestByStandardStreams:
     def test_standard_output_has_nothing_but_the_protocol(self, tmp_path: Path) -> None:
         """With an orchestrator of its own, which ends with it."""
@@ -250,16 +276,7 @@ class TestByStandardStreams:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            asked = {"name": "create_sandbox", "arguments": {"memory_mb": 64}}
-            call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": asked}
-            begun = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-            for message in (INITIALIZE, begun, call):
-                process.stdin.write(json.dumps(message).encode() + b"\n")
-            process.stdin.flush()
-            for answered in range(1, 3):
-                assert json.loads(process.stdout.readline())["id"] == answered
+            begin_in(process)
             assert there(client) - before
             process.send_signal(number)
             assert process.wait(30) == 128 + number

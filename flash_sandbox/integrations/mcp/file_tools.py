@@ -18,7 +18,7 @@ from .output import MAX_OUTPUT_BYTES, Excerpt, Printed, reporting
 
 __all__ = ["FileTools"]
 
-_MOST_ENTRIES: Final = 1000
+_MOST_ENTRIES: Final = 500
 _SEARCH_SECONDS: Final = 60.0
 # What the programs of the image end with where there is no such program (POSIX shell, 2.8.2).
 _NOT_FOUND: Final = 127

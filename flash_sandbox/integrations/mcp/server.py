@@ -33,6 +33,8 @@ _READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _ADDS: Final = ToolAnnotations(destructive_hint=False, open_world_hint=False)
 _CHANGES: Final = ToolAnnotations(destructive_hint=True, open_world_hint=False)
 _SIGNALLED: Final = 128
+# Whoever sends a signal does not wait for long.
+_END_SECONDS: Final = 5.0
 
 
 def new_server(client: AsyncSandboxAPI, session_of: SessionOf) -> MCPServer[Any]:
@@ -99,7 +101,8 @@ async def serve_stdio(client: AsyncSandboxAPI) -> None:
 
     async def end(number: int) -> None:
         try:
-            await session.end()
+            async with asyncio.timeout(_END_SECONDS):
+                await session.end()
         finally:
             # A thread reads standard input, which no signal interrupts.
             os._exit(_SIGNALLED + number)
