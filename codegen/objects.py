@@ -63,6 +63,7 @@ _CREATION: Final = '''\
 """What starts and lists sandboxes."""
 
 {imports}
+from ...models.network import Network, network_fields
 from .api import AsyncSandboxAPI
 from .sandbox_handle import AsyncSandboxHandle
 
@@ -97,6 +98,8 @@ _CLIENT: Final = Parameter(
 )
 # What a snapshot stands for.
 _OF_SNAPSHOT: Final = ("snapshot_path", "mem_file_path")
+# What a policy says, which is a network here.
+_OF_POLICY: Final = ("network_allow", "network_deny")
 # Arguments that have a shorter name here.
 _NAMES: Final = {"ttl_seconds": "ttl"}
 
@@ -188,8 +191,8 @@ def _named(parameter: Parameter) -> Parameter:
 def _create(http: Vocabulary, grpc: Vocabulary) -> dict[str, str]:
     operation = http.operations["start_sandbox"]
     taken = parameters(operation, grpc.operations["start_sandbox"], http)
-    taken = [one for one in taken if one.name not in _OF_SNAPSHOT]
-    own = [replace(_named(one), positional=one.name == "image") for one in taken]
+    taken = [one for one in taken if one.name not in _OF_SNAPSHOT + _OF_POLICY]
+    own = [replace(_named(_or_policy(one)), positional=one.name == "image") for one in taken]
     shown = [*sorted(own, key=lambda one: not one.positional), _SNAPSHOT, _CLIENT]
     docstring = Docstring(
         "Start a sandbox and return it once its main process runs.",
@@ -200,5 +203,15 @@ def _create(http: Vocabulary, grpc: Vocabulary) -> dict[str, str]:
     return {
         "signature": signature(shown, TIMEOUT_SOURCE).replace("self", "cls", 1),
         "docstring": docstring.source(),
-        "arguments": ", ".join(f"{theirs.name}={ours.name}" for theirs, ours in zip(taken, own, strict=True)),
+        "arguments": ", ".join(
+            "**network_fields(network)" if ours.name == "network" else f"{theirs.name}={ours.name}"
+            for theirs, ours in zip(taken, own, strict=True)
+        ),
     }
+
+
+def _or_policy(one: Parameter) -> Parameter:
+    """Return an argument, of which the network may be a policy."""
+    if one.name != "network":
+        return one
+    return replace(one, annotation=f"Network | {one.annotation}", doc=f"{one.doc} A `Network` is a policy.")

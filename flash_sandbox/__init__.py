@@ -77,7 +77,7 @@ from .models import (
     ListSandboxesResult,
     MetricsPoint,
     MetricsResult,
-    Network,
+    NetworkMode,
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
@@ -87,6 +87,7 @@ from .models import (
     SnapshotResult,
     StartType,
 )
+from .models.network import Network
 from .models.volumes import Volume
 from .options import NOT_GIVEN, NotGiven, Progress
 from .transports.base import AsyncGRPCChannel, AsyncSession, GRPCChannel, Metadata, Session
@@ -145,6 +146,7 @@ __all__ = [
     "MetricsPoint",
     "MetricsResult",
     "Network",
+    "NetworkMode",
     "NetworkRefusedError",
     "NotFoundError",
     "NotGiven",

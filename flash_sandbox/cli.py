@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-from .models import Network
+from .models import NetworkMode
 
 if TYPE_CHECKING:
     from .orchestrator.embedded import OrchestratorOptions
@@ -130,10 +130,11 @@ def serve(
         int, typer.Option(min=1, help="What unpacked images may take besides those in use, in GiB.")
     ] = 20,
     default_network: Annotated[
-        Network, typer.Option(help="Network of a sandbox whose start names none.")
+        NetworkMode, typer.Option(help="Network of a sandbox whose start names none.")
     ] = "none",
     max_network: Annotated[
-        Network, typer.Option(help="Network that starts may ask for at most; none: none at all.")
+        NetworkMode,
+        typer.Option(help="Network that starts may ask for at most: none, policy or bridge."),
     ] = "bridge",
     allow_network: Annotated[
         list[str] | None,
@@ -148,6 +149,14 @@ def serve(
         list[str] | None,
         typer.Option(
             help="What they may not reach, whatever else they may.", metavar="NETWORK", show_default="nothing"
+        ),
+    ] = None,
+    resolve: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address of a name, which a network policy may allow wherever it is.",
+            metavar="NAME=ADDRESS",
+            show_default="as this host resolves it",
         ),
     ] = None,
     max_ttl: Annotated[
@@ -274,6 +283,7 @@ def serve(
         "max_network": max_network,
         "allow_networks": allow_network or (),
         "deny_networks": deny_network or (),
+        "resolve": resolve or (),
         "max_ttl": max_ttl,
         "default_ttl": default_ttl,
         "max_sandboxes": max_sandboxes,

@@ -165,6 +165,9 @@ GET_LOGS: Final = Operation(
 KEEP_ALIVE: Final = Operation(
     "keep_alive", "KeepAlive", models.KeepAliveRequest, models.KeepAliveResult, repeatable=True
 )
+SET_NETWORK: Final = Operation(
+    "set_network", "SetNetwork", models.SetNetworkRequest, models.SetNetworkResult, repeatable=True
+)
 WATCH_EVENTS: Final = Operation(
     "watch_events",
     "WatchEvents",
@@ -215,6 +218,7 @@ OPERATIONS: Final = (
     GET_INFO,
     GET_LOGS,
     KEEP_ALIVE,
+    SET_NETWORK,
     WATCH_EVENTS,
 )
 """Every operation, in the order of the specs."""

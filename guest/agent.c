@@ -130,6 +130,12 @@ static void take(struct bytes payload) {
     case TO_GUEST_DIAL:
         if (is_new) port_dial(id, request.bytes);
         break;
+    case TO_GUEST_LISTEN:
+        if (is_new) port_listen(id, request.bytes);
+        break;
+    case TO_GUEST_ACCEPT:
+        if (is_new) port_accept(id, request.bytes);
+        break;
     default:
         if (task) about_task(task, request.number, &message);
     }
@@ -139,7 +145,8 @@ static bool send_empty(uint32_t body) { return stream_send(0, body, NULL, 0, (st
 
 static bool send_welcome(void) {
     const struct number numbers[] = {
-        {WELCOME_LAST_TASK, last_task}, {WELCOME_VERSION, 1}, {WELCOME_GUARDED, guarded}, {0, 0},
+        {WELCOME_LAST_TASK, last_task}, {WELCOME_VERSION, 1}, {WELCOME_GUARDED, guarded},
+        {WELCOME_LISTENS, true}, {0, 0},
     };
     return stream_send(0, FROM_GUEST_WELCOME, numbers, WELCOME_NONCE, (struct bytes){nonce, NONCE});
 }
@@ -183,7 +190,7 @@ static void send_all(void) {
 /* What poll(2) waits for, and what it is about. */
 struct wait {
     struct task *task;
-    enum { STREAM, CHILDREN, REPORT, INPUT, OUTPUT, ERRORS } what;
+    enum { STREAM, CHILDREN, REPORT, INPUT, ACCEPT, OUTPUT, ERRORS } what;
 };
 
 static struct pollfd *polled;
@@ -217,6 +224,7 @@ static int collect_waits(int children) {
         if (task->executed >= 0) add_wait(task->executed, POLLIN, task, REPORT);
         if (task->report >= 0) add_wait(task->report, POLLIN, task, REPORT);
         if (program_is_being_killed(task) && (timeout < 0 || timeout > KILL_MS)) timeout = KILL_MS;
+        if (port_awaited(task) >= 0) add_wait(port_awaited(task), POLLIN, task, ACCEPT);
         if (port_is_connecting(task) || task_wants_input(task)) add_wait(task->input, POLLOUT, task, INPUT);
         for (int pipe = 0; pipe < PIPES; pipe++)
             if (task_wants_output(task, pipe, stream.open) && !port_is_connecting(task))
@@ -244,6 +252,7 @@ static void attend(const struct wait *wait, short events, int children) {
         if (port_is_connecting(wait->task)) port_connected(wait->task);
         else task_write_input(wait->task);
         break;
+    case ACCEPT: port_accepted(wait->task); break;
     case OUTPUT:
     case ERRORS: task_read_output(wait->task, (int)wait->what - OUTPUT, stream.open);
     }

@@ -1,4 +1,4 @@
-/* Connections to ports and sockets of the sandbox. */
+/* Connections to ports and sockets of the sandbox, and those that its programs make to the agent. */
 #ifndef PORTS_H
 #define PORTS_H
 
@@ -10,5 +10,12 @@ void port_dial(uint64_t id, struct bytes request);
  * went. */
 bool port_is_connecting(const struct task *task);
 void port_connected(struct task *task);
+
+void port_listen(uint64_t id, struct bytes request);
+void port_accept(uint64_t id, struct bytes request);
+
+/* The socket whose next connection a task waits for; -1: none. Once it can be read from, `port_accepted` takes that. */
+int port_awaited(const struct task *task);
+void port_accepted(struct task *task);
 
 #endif

@@ -213,7 +213,7 @@ void program_resize(struct task *task, unsigned rows, unsigned columns) {
 }
 
 void program_kill(struct task *task) {
-    if (task->kind == CONNECTION) task_end(task, ECONNABORTED, 0, false);
+    if (task->kind == CONNECTION || task->kind == LISTENER) task_end(task, ECONNABORTED, 0, false);
     if (task->kind == FILE_WORKER && task->worker) kill(task->worker, SIGTERM);
     if (task->kind != PROGRAM || !task->worker) return;
     program_report(task);

@@ -17,6 +17,8 @@ enum {
     TO_GUEST_KILL = 12,
     TO_GUEST_FORGET = 13,
     TO_GUEST_CONFINE = 14,
+    TO_GUEST_LISTEN = 15,
+    TO_GUEST_ACCEPT = 16,
 };
 
 enum {
@@ -89,6 +91,17 @@ enum {
 };
 
 enum {
+    LISTEN_ADDRESS = 1,
+    LISTEN_PORT = 2,
+    LISTEN_DATAGRAMS = 3,
+};
+
+enum {
+    ACCEPT_LISTENER = 1,
+    ACCEPT_WINDOW = 2,
+};
+
+enum {
     INPUT_DATA = 1,
     INPUT_END = 2,
 };
@@ -123,6 +136,7 @@ enum {
     FROM_GUEST_CREDIT = 8,
     FROM_GUEST_ENDED = 9,
     FROM_GUEST_DIALLED = 10,
+    FROM_GUEST_OUTPUT_END = 11,
 };
 
 enum {
@@ -134,6 +148,7 @@ enum {
     WELCOME_LAST_TASK = 2,
     WELCOME_VERSION = 3,
     WELCOME_GUARDED = 4,
+    WELCOME_LISTENS = 5,
 };
 
 enum {

@@ -34,7 +34,7 @@ struct task *task_new(uint64_t id, enum task_kind kind, uint64_t window) {
     if (!task) return NULL;
     *task = (struct task){
         .id = id, .kind = kind, .credit = INPUT_WINDOW, .begun_ms = now_ms(),
-        .executed = -1, .report = -1, .input = -1, .outputs = {-1, -1}, .control = -1,
+        .executed = -1, .report = -1, .input = -1, .outputs = {-1, -1}, .control = -1, .listener = -1,
     };
     task_window(task, 0, window, false);
     struct task **end = &tasks;
@@ -77,6 +77,7 @@ static void close_input(struct task *task) {
         close_descriptor(&task->input);
     }
     drop_unread(task);
+    if (task->output_ends) task_end(task, 0, 0, false);
 }
 
 void task_forget(struct task *task) {
@@ -88,6 +89,7 @@ void task_forget(struct task *task) {
     close_descriptor(&task->executed);
     close_descriptor(&task->report);
     close_descriptor(&task->control);
+    close_descriptor(&task->listener);
     output_forget(&task->output);
     free(task->label);
     free(task);
@@ -111,7 +113,9 @@ static size_t write_some(struct task *task, const uint8_t *data, size_t size) {
             written++;
             continue;
         }
-        ssize_t more = write(task->input, data + written, piece);
+        ssize_t more = task->peer.sin_family
+            ? sendto(task->input, data + written, piece, 0, (const struct sockaddr *)&task->peer, sizeof task->peer)
+            : write(task->input, data + written, piece);
         if (more < 0 && errno != EAGAIN && errno != EINTR) close_input(task);
         if (more < 0) break;
         written += (size_t)more;
@@ -207,6 +211,12 @@ void task_read_output(struct task *task, int pipe, bool connected) {
         task->silence_until = now_ms() + TERMINAL_GRACE_MS;
         return;
     }
+    if (task->accepts && !error && task->input >= 0) {
+        /* What is left is the descriptor for the other direction. */
+        task->outputs[pipe] = -1;
+        task->output_ends = true;
+        return;
+    }
     if (task->input == task->outputs[pipe]) close_input(task);
     close_descriptor(&task->outputs[pipe]);
     if (task->kind == CONNECTION) task_end(task, (uint32_t)error, 0, false);
@@ -230,6 +240,7 @@ void task_end(struct task *task, uint32_t status, uint32_t signal, bool unknown)
     task->silence_until = now_ms() + TERMINAL_GRACE_MS;
     if (!task->terminal) close_input(task);
     close_descriptor(&task->control);
+    close_descriptor(&task->listener);
     for (int pipe = 0; pipe < PIPES; pipe++) {
         int size = 0;
         /* A process that it left behind may print on, for ever. */
@@ -290,6 +301,8 @@ bool task_send(struct task *task) {
     if (task->silent) return false;
     if (task->started && !task->started_sent) return send_started(task);
     if (task->output.sent < task->output.produced) return send_output(task);
+    if (task->output_ends && !task->output_end_sent)
+        return task->output_end_sent = stream_send(task->id, FROM_GUEST_OUTPUT_END, NULL, 0, nothing);
     if (task->input >= 0 && task->input_taken + INPUT_WINDOW / 2 >= task->credit) return send_credit(task);
     task->ended = task->ended || (task->ending && is_read(task));
     if (task->ended && !task->ended_sent) return send_ended(task);
@@ -308,6 +321,6 @@ bool task_introduce(struct task *task) {
     };
     struct bytes label = {(const uint8_t *)task->label, task->label_size};
     if (!stream_send(task->id, FROM_GUEST_KNOWN, numbers, KNOWN_LABEL, label)) return false;
-    task->started_sent = task->ended_sent = false;
+    task->started_sent = task->output_end_sent = task->ended_sent = false;
     return task->silent = true;
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
 #include <sys/types.h>
 
 #include "output.h"
@@ -15,7 +16,7 @@ enum {
     PIPES = 2,                 /* standard output and error */
 };
 
-enum task_kind { PROGRAM, FILE_WORKER, CONNECTION };
+enum task_kind { PROGRAM, FILE_WORKER, CONNECTION, LISTENER };
 
 struct task {
     struct task *next;
@@ -32,6 +33,9 @@ struct task {
     int input;      /* where input goes; -1: none */
     int outputs[PIPES]; /* -1: ended */
     bool terminal;  /* all three are the master of one */
+    int listener;   /* of a listener: its socket; -1: none */
+    uint64_t accepts; /* of a connection that nobody has made yet: the task that listens for it */
+    struct sockaddr_in peer; /* of a datagram: where its input is sent to */
     int control;    /* takes signals for the terminal's foreground processes, see terminals.h; -1: the kernel sends them */
     size_t line;    /* how much of a line has been written to such a terminal */
 
@@ -43,6 +47,7 @@ struct task {
     struct output output;
     bool silent; /* a new orchestrator has not said yet from where on it wants the output */
     bool started, started_sent;
+    bool output_ends, output_end_sent; /* of a connection that a program has made: its side is closed */
     bool kill_due; /* it is to be ended as soon as it is forked */
     bool ending;            /* it has ended; what is left of its output is read */
     size_t left[PIPES];     /* how much of each pipe was printed before the end */

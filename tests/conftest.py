@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 import hypothesis
 import pytest
+from gate_servers import RESOLVE
 from other_user import NOBODY
 from quartet import CLIENTS, Blocking
 
@@ -111,7 +112,9 @@ def orchestrator(limits: Limits, volume_roots: list[str]) -> Iterator[Orchestrat
         with pytest.MonkeyPatch.context() as patch:
             # This host's Docker Engine, if it has one, is not the tests' to use.
             patch.setenv("DOCKER_HOST", NO_ENGINE)
-            running = stack.enter_context(running_orchestrator(limits=limits, volume_roots=volume_roots))
+            running = stack.enter_context(
+                running_orchestrator(limits=limits, volume_roots=volume_roots, resolve=RESOLVE)
+            )
         yield running
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..embedding import ADDRESS_VARIABLE
-from ..models import ExecRequest, IdleAction, Network, StartRequest, StartType
+from ..models import ExecRequest, IdleAction, NetworkMode, StartRequest, StartType
 from ..models.volumes import local
 from ..options import API_KEY_VARIABLE
 from .connection import TransportChoice
@@ -100,7 +100,13 @@ Volumes = Annotated[
         callback=lambda given: [local(text) for text in given or ()],
     ),
 ]
-NetworkName = Annotated[Network | None, field_option(StartRequest, "network", "--network")]
+NetworkName = Annotated[NetworkMode | None, field_option(StartRequest, "network", "--network")]
+Allow = Annotated[
+    list[str] | None, field_option(StartRequest, "network_allow", "--allow", metavar="HOST[:PORT]")
+]
+Deny = Annotated[
+    list[str] | None, field_option(StartRequest, "network_deny", "--deny", metavar="HOST[:PORT]")
+]
 Name = Annotated[str, field_option(StartRequest, "name", "--name")]
 Labels = Annotated[
     list[str] | None, field_option(StartRequest, "labels", "--label", "-l", metavar="NAME=VALUE")
@@ -140,3 +146,10 @@ Limit = Annotated[
         show_default="any time",
     ),
 ]
+
+
+def network_of(
+    network: NetworkMode | None, allow: list[str] | None, deny: list[str] | None
+) -> NetworkMode | None:
+    """Return the network that the options name: a policy where they say what may be reached."""
+    return "policy" if network is None and (allow or deny) else network

@@ -15,9 +15,11 @@ from .execution import Execution, followed
 from .names import in_sandbox_async
 from .options import (
     Address,
+    Allow,
     ApiKey,
     AsJsonLines,
     CpuCores,
+    Deny,
     Env,
     Image,
     Interactive,
@@ -36,6 +38,7 @@ from .options import (
     Volumes,
     Words,
     Workdir,
+    network_of,
 )
 
 if TYPE_CHECKING:
@@ -89,6 +92,8 @@ def run_command(
     shm_mb: ShmMb = None,
     volumes: Volumes = None,
     network: NetworkName = None,
+    network_allow: Allow = None,
+    network_deny: Deny = None,
     name: Name = "",
     labels: Labels = None,
     interactive: Interactive = False,
@@ -117,7 +122,9 @@ def run_command(
         "pids": pids,
         "shm_mb": shm_mb,
         "volumes": volumes,
-        "network": network,
+        "network": network_of(network, network_allow, network_deny),
+        "network_allow": network_allow,
+        "network_deny": network_deny,
         "name": name,
         "labels": labels,
     }

@@ -23,6 +23,7 @@ __all__ = [
     "ListDirResultBehaviour",
     "MetricsResultBehaviour",
     "RunPythonResultBehaviour",
+    "SetNetworkRequestBehaviour",
     "SnapshotResultBehaviour",
     "StartRequestBehaviour",
 ]
@@ -38,7 +39,22 @@ _TOLD_WHERE_SET: Final = (
 )
 
 
-class StartRequestBehaviour:
+class SetNetworkRequestBehaviour:
+    """Adds the check of what excludes each other."""
+
+    __slots__ = ()
+
+    network: str
+    network_allow: tuple[str, ...]
+    network_deny: tuple[str, ...]
+
+    def validate(self) -> None:
+        """Refuse the entries of a policy where there is none."""
+        if self.network != "policy" and (self.network_allow or self.network_deny):
+            raise refuse("network_allow and network_deny are for the network policy alone")
+
+
+class StartRequestBehaviour(SetNetworkRequestBehaviour):
     """Adds the check of what excludes each other."""
 
     __slots__ = ()
@@ -50,7 +66,8 @@ class StartRequestBehaviour:
     snapshot_path: str
 
     def validate(self) -> None:
-        """Refuse a command beside the image's own."""
+        """Refuse a command beside the image's own, too."""
+        super().validate()
         if self.image_command and self.command:
             raise refuse("image_command is the image's own command, and a command is given, too")
 

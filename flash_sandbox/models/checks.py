@@ -28,6 +28,7 @@ __all__ = [
     "filled",
     "integer",
     "milliseconds",
+    "network_rules",
     "number",
     "optional_directory",
     "optional_name",
@@ -55,6 +56,7 @@ UINT64: Final = (0, 2**64 - 1)
 
 _SHELL: Final = ("/bin/sh", "-c")
 _LAST_SIGNAL: Final = 64
+_MOST_RULES: Final = 1000
 _ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
 
@@ -267,3 +269,21 @@ def variables(name: str, value: object) -> tuple[str, ...]:
     if sum(sizes) + len(sizes) > MAX_COMMAND_BYTES:
         raise refuse(f"{name} is longer than {MAX_COMMAND_BYTES} bytes")
     return found
+
+
+def network_rules(value: object, name: str) -> tuple[str, ...]:
+    """Check the entries of a policy, and make them a tuple."""
+    entries = texts(name, value)
+    if not entries:
+        return entries
+    # Only now: most programs need no policy, and it takes milliseconds.
+    from .rules import Rule
+
+    if len(entries) > _MOST_RULES:
+        raise refuse(f"{name} has more than {_MOST_RULES} entries")
+    for index, entry in enumerate(entries):
+        try:
+            Rule.parse(argument(f"{name}[{index}]", entry))
+        except ValueError as error:
+            raise refuse(f"{name}[{index}]: {error}") from None
+    return entries

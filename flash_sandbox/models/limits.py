@@ -69,5 +69,5 @@ MAX_TTL_SECONDS: Final = 316224000.0
 """Greatest `ttl_seconds` of `start_sandbox`."""
 MIN_PIDS: Final = 16
 """Least, but for 0, of `pids` of `start_sandbox`."""
-NETWORKS: Final = ("none", "bridge")
+NETWORKS: Final = ("none", "policy", "bridge", "open")
 """Network of a sandbox. What a caller may give."""

@@ -11,6 +11,7 @@ from .behaviour import (
     ListDirResultBehaviour,
     MetricsResultBehaviour,
     RunPythonResultBehaviour,
+    SetNetworkRequestBehaviour,
     SnapshotResultBehaviour,
     StartRequestBehaviour,
 )
@@ -27,6 +28,7 @@ from .checks import (
     content,
     filled,
     integer,
+    network_rules,
     number,
     optional_directory,
     optional_name,
@@ -47,7 +49,7 @@ from .words import (
     FileType,
     FrameType,
     IdleAction,
-    Network,
+    NetworkMode,
     SandboxStatus,
     SandboxType,
     StartType,
@@ -114,6 +116,8 @@ __all__ = [
     "SandboxInfo",
     "SendToPortRequest",
     "SendToPortResult",
+    "SetNetworkRequest",
+    "SetNetworkResult",
     "SignalProcessRequest",
     "SignalProcessResult",
     "SnapshotInfo",
@@ -159,8 +163,9 @@ class StartRequest(StartRequestBehaviour):
         snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. Empty is no snapshot.
         mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. Empty is no
             file.
-        network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the host).
-            Empty is the snapshot's, or the orchestrator's default.
+        network: Network of the sandbox: none (nothing but its own loopback), policy (what network_allow
+            names, through the orchestrator), or bridge, also called open (out through the host). Empty is the
+            snapshot's, or the orchestrator's default.
         name: Name that the sandbox can be found by, of the same form as an ID. Empty is no name.
         labels: Labels that the sandbox can be found by, each NAME=value.
         ttl_seconds: Seconds after which the sandbox expires and is removed, at most ten years. 0 is the
@@ -178,6 +183,10 @@ class StartRequest(StartRequestBehaviour):
         on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the disk;
             gvisor only). Empty is stop.
         auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
+        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all
+            below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80
+            and 443; port * is every port.
+        network_deny: What of that it does not reach, in the same form. Without a port it is every port.
         volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
             SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where none
             of these has their target.
@@ -192,7 +201,7 @@ class StartRequest(StartRequestBehaviour):
     initrd_path: str = ""
     snapshot_path: str = ""
     mem_file_path: str = ""
-    network: Network | Literal[""] = ""
+    network: NetworkMode | Literal[""] = ""
     name: str = ""
     labels: tuple[str, ...] = ()
     ttl_seconds: float = 0.0
@@ -204,6 +213,8 @@ class StartRequest(StartRequestBehaviour):
     idle_timeout: float = 0.0
     on_idle: IdleAction | Literal[""] = ""
     auto_resume: bool = False
+    network_allow: tuple[str, ...] = ()
+    network_deny: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -228,6 +239,8 @@ class StartRequest(StartRequestBehaviour):
         object.__setattr__(self, "idle_timeout", between("idle_timeout", self.idle_timeout, 0, 316224000))
         word("on_idle", self.on_idle, IDLE_ACTIONS)
         boolean("auto_resume", self.auto_resume)
+        object.__setattr__(self, "network_allow", network_rules(self.network_allow, "network_allow"))
+        object.__setattr__(self, "network_deny", network_rules(self.network_deny, "network_deny"))
         object.__setattr__(self, "volumes", volumes(self.volumes, "volumes"))
         self.validate()
 
@@ -1459,7 +1472,7 @@ class SandboxInfo:
         labels: Labels that its start gave it, each NAME=value.
         memory_mb: Memory limit in MiB.
         cpu_cores: CPU limit in cores.
-        network: Network of the sandbox: none or bridge.
+        network: Network of the sandbox: none, policy or bridge.
         created_at: When it was started, in seconds of Unix time.
         expires_at: When it expires, in seconds of Unix time; 0 for never.
         exit_code: Exit status of its main process, once that has ended by itself.
@@ -1473,6 +1486,10 @@ class SandboxInfo:
         idle_timeout: Seconds after which it is idle; 0 for never.
         on_idle: What is done with it once it is idle; empty for nothing.
         auto_resume: Whether a call that uses it resumes it where it is paused.
+        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all
+            below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80
+            and 443; port * is every port.
+        network_deny: What of that it does not reach, in the same form. Without a port it is every port.
         volumes: Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
 
@@ -1485,7 +1502,7 @@ class SandboxInfo:
     labels: tuple[str, ...] = ()
     memory_mb: int = 0
     cpu_cores: float = 0.0
-    network: Network | Literal[""] = ""
+    network: NetworkMode | Literal[""] = ""
     created_at: float = 0.0
     expires_at: float = 0.0
     exit_code: int = 0
@@ -1499,6 +1516,8 @@ class SandboxInfo:
     idle_timeout: float = 0.0
     on_idle: IdleAction | Literal[""] = ""
     auto_resume: bool = False
+    network_allow: tuple[str, ...] = ()
+    network_deny: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -1525,6 +1544,8 @@ class SandboxInfo:
         object.__setattr__(self, "idle_timeout", number("idle_timeout", self.idle_timeout))
         text("on_idle", self.on_idle)
         boolean("auto_resume", self.auto_resume)
+        object.__setattr__(self, "network_allow", texts("network_allow", self.network_allow))
+        object.__setattr__(self, "network_deny", texts("network_deny", self.network_deny))
         object.__setattr__(self, "volumes", texts("volumes", self.volumes))
 
 
@@ -1652,6 +1673,38 @@ class KeepAliveResult:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "expires_at", number("expires_at", self.expires_at))
+
+
+@dataclass(frozen=True, slots=True)
+class SetNetworkRequest(SetNetworkRequestBehaviour):
+    """What `set_network` asks for.
+
+    Attributes:
+        id: ID of the sandbox.
+        network: Network of the sandbox: none or policy.
+        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all
+            below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80
+            and 443; port * is every port.
+        network_deny: What of that it does not reach, in the same form. Without a port it is every port.
+    """
+
+    id: str
+    network: NetworkMode | Literal[""]
+    network_allow: tuple[str, ...] = ()
+    network_deny: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.id, "sandbox ID")
+        word("network", self.network, NETWORKS)
+        object.__setattr__(self, "network_allow", network_rules(self.network_allow, "network_allow"))
+        object.__setattr__(self, "network_deny", network_rules(self.network_deny, "network_deny"))
+        self.validate()
+
+
+class SetNetworkResult(_LikeStopResult):
+    """The answer to `set_network`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ __all__ = [
     "FileType",
     "FrameType",
     "IdleAction",
-    "Network",
+    "NetworkMode",
     "SandboxStatus",
     "SandboxType",
     "StartType",
@@ -32,7 +32,7 @@ EndCause: TypeAlias = Literal["exited", "out_of_memory", "stopped", "expired", "
 IdleAction: TypeAlias = Literal["stop", "pause", "suspend"]
 """What is done with an idle sandbox."""
 
-Network: TypeAlias = Literal["none", "bridge"]
+NetworkMode: TypeAlias = Literal["none", "policy", "bridge", "open"]
 """Network of a sandbox."""
 
 FrameType: TypeAlias = Literal["started", "stdout", "stderr", "keepalive", "end", "exit"]
@@ -48,6 +48,7 @@ EventType: TypeAlias = Literal[
     "expired",
     "idle",
     "out_of_memory",
+    "network_refused",
     "failed",
     "removed",
     "keepalive",

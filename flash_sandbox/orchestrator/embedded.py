@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self, TypedDict, Unpack
 
-from ..models import Network
+from ..models import NetworkMode
 from .core.admission import Admission
 from .core.json_manifests import move_json_manifests
 from .core.json_records import move_json_records
@@ -30,9 +30,11 @@ from .doors.http_server import HTTPServer
 from .doors.mcp import MCPDoor
 from .doors.prometheus import Measures
 from .doors.request_log import LogFormat, RequestLog
+from .network.egress import Egress
+from .network.judge import Operator
+from .network.names import Names, parse_table
 from .runtimes.base import Runtime
 from .runtimes.catalogue import Limits, all_runtimes
-from .runtimes.egress import Egress
 from .snapshots.store import Snapshots
 from .state.database import Database
 from .state.directory import state_directory
@@ -56,10 +58,11 @@ class OrchestratorOptions(TypedDict, total=False):
     registries: Sequence[str] | None
     image_store: Path | None
     image_store_bytes: int | None
-    default_network: Network
-    max_network: Network
+    default_network: NetworkMode
+    max_network: NetworkMode
     allow_networks: Sequence[str]
     deny_networks: Sequence[str]
+    resolve: Sequence[str]
     max_ttl: float | None
     default_ttl: float
     max_sandboxes: int | None
@@ -94,12 +97,13 @@ class Orchestrator:
         image_store: Where unpacked images are kept, which several orchestrators may share; None for a place
             in the state directory.
         image_store_bytes: What unpacked images may take besides those in use; None for 20 GiB.
-        default_network: Network of a sandbox whose start names none: ``none`` or ``bridge``.
-        max_network: The network that reaches furthest of those that starts may ask for: ``none`` or
-            ``bridge``.
+        default_network: NetworkMode of a sandbox whose start names none: ``none`` or ``bridge``.
+        max_network: The network that reaches furthest of those that starts may ask for: ``none``, ``policy``,
+            or ``bridge``, also called ``open``.
         allow_networks: What sandboxes with a network may reach besides the public Internet: networks such as
             ``10.1.0.0/16``, addresses, ``private``, ``metadata`` (clouds'), ``host`` (this one) or ``any``.
         deny_networks: Networks that they may not reach, whatever else they may.
+        resolve: Names that policies may allow whatever their addresses are, each ``NAME=ADDRESS``.
         max_ttl: Most seconds until a sandbox expires; None for no limit.
         default_ttl: Seconds that a sandbox has whose start asks for none, anew from each call that uses it,
             `max_ttl` in all; 0 for `max_ttl`, or without end.
@@ -131,7 +135,8 @@ class Orchestrator:
 
     Raises:
         ValueError: On entering: listening there without a key was not allowed, or `max_ttl`, `default_ttl`,
-            `max_sandboxes` or `max_snapshot_hours` is out of range, or what is allowed or denied no network.
+            `max_sandboxes` or `max_snapshot_hours` is out of range, or what is allowed,
+            denied or resolved is malformed.
         OSError: On entering: a port is taken, the host is not this machine's, or a volume root is no
             directory.
         StateDirError: On entering: the state directory cannot be used.
@@ -150,10 +155,11 @@ class Orchestrator:
         registries: Sequence[str] | None = None,
         image_store: Path | None = None,
         image_store_bytes: int | None = None,
-        default_network: Network = "none",
-        max_network: Network = "bridge",
+        default_network: NetworkMode = "none",
+        max_network: NetworkMode = "bridge",
         allow_networks: Sequence[str] = (),
         deny_networks: Sequence[str] = (),
+        resolve: Sequence[str] = (),
         max_ttl: float | None = None,
         default_ttl: float = 0.0,
         max_sandboxes: int | None = None,
@@ -180,6 +186,7 @@ class Orchestrator:
             Admission, default_network, max_ttl, max_sandboxes, max_network, default_ttl=default_ttl
         )
         self._networks = (allow_networks, deny_networks)
+        self._resolve = tuple(resolve)
         self._max_snapshot_age = None if max_snapshot_hours is None else max_snapshot_hours * 3600
         self._image_roots = tuple(image_roots)
         self._registries = registries
@@ -214,8 +221,11 @@ class Orchestrator:
             await move_json_manifests(snapshots, database)
             volumes = VolumeRoots(self._volume_roots, [self.state_dir])
             stack.callback(volumes.close)
+            egress = Egress.parse(*self._networks)
+            names = Names(parse_table(self._resolve))
+            stack.callback(names.close)
             service = SandboxService(
-                self._runtimes(self.state_dir, snapshots, volumes),
+                self._runtimes(self.state_dir, snapshots, volumes, egress),
                 snapshots,
                 admission,
                 database,
@@ -223,6 +233,7 @@ class Orchestrator:
                 self._log.event,
                 self._warm,
                 self._links,
+                Operator(egress, names),
             )
             self._links.http_port = http_socket.getsockname()[1]
             await service.open()
@@ -245,7 +256,9 @@ class Orchestrator:
         """Stop: give calls in flight a short grace, end every sandbox, remove files. Twice does no more."""
         await self._stack.aclose()
 
-    def _runtimes(self, state_dir: Path, snapshots: Snapshots, volumes: VolumeRoots) -> dict[str, Runtime]:
+    def _runtimes(
+        self, state_dir: Path, snapshots: Snapshots, volumes: VolumeRoots, egress: Egress
+    ) -> dict[str, Runtime]:
         return all_runtimes(
             state_dir,
             limits=self._limits,
@@ -253,7 +266,7 @@ class Orchestrator:
             registries=self._registries,
             image_store=self._image_store,
             image_store_bytes=self._image_store_bytes,
-            egress=Egress.parse(*self._networks),
+            egress=egress,
             snapshots=snapshots,
             firecracker_runtime=self._firecracker_runtime,
             volumes=volumes,

@@ -63,6 +63,8 @@ from .sandbox import (
     RunPythonResponse,
     SendToPortRequest,
     SendToPortResponse,
+    SetNetworkRequest,
+    SetNetworkResponse,
     SignalProcessRequest,
     SignalProcessResponse,
     SnapshotRequest,
@@ -712,6 +714,20 @@ class SandboxServiceSyncStub:
             partial(self._parse, KeepAliveResponse),
         )
         answered: KeepAliveResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def set_network(
+        self, message: SetNetworkRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> SetNetworkResponse:
+        """
+        Change what a running sandbox may reach. Connections to anything else end.
+        """
+        call = self._channel.unary_unary(
+            self._prefix + "/sandbox.SandboxService/SetNetwork",
+            self._serialize,
+            partial(self._parse, SetNetworkResponse),
+        )
+        answered: SetNetworkResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
 
     def watch_events(

@@ -1,6 +1,7 @@
 """The guest agent's protocol, generated from specs/guest.proto: messages."""
 
 from .guest import (
+    Accept,
     Confine,
     Credit,
     Dial,
@@ -18,8 +19,10 @@ from .guest import (
     Input,
     Kill,
     Known,
+    Listen,
     NotRun,
     Output,
+    OutputEnd,
     OutputStream,
     Ping,
     Pong,
@@ -35,6 +38,7 @@ from .guest import (
 )
 
 __all__ = (
+    "Accept",
     "Confine",
     "Credit",
     "Dial",
@@ -52,8 +56,10 @@ __all__ = (
     "Input",
     "Kill",
     "Known",
+    "Listen",
     "NotRun",
     "Output",
+    "OutputEnd",
     "OutputStream",
     "Ping",
     "Pong",

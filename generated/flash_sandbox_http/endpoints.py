@@ -72,6 +72,7 @@ _MODULES: Final[dict[str, str]] = {
     "list_sandboxes": ".api.sandboxes.list_sandboxes",
     "pause_sandbox": ".api.sandboxes.pause_sandbox",
     "resume_sandbox": ".api.sandboxes.resume_sandbox",
+    "set_network": ".api.sandboxes.set_network",
     "snapshot_sandbox": ".api.sandboxes.snapshot_sandbox",
     "start_sandbox": ".api.sandboxes.start_sandbox",
     "stop_sandbox": ".api.sandboxes.stop_sandbox",

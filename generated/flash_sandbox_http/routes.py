@@ -443,6 +443,17 @@ ROUTES: Final[dict[str, Route]] = {
         success_status=200,
         secured=True,
     ),
+    "set_network": Route(
+        method="PUT",
+        path="/sandboxes/{id}/network",
+        path_params=("id",),
+        query_params=(),
+        negated_params=(),
+        body="json",
+        answer="",
+        success_status=204,
+        secured=True,
+    ),
     "watch_events": Route(
         method="GET",
         path="/events",

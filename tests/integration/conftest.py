@@ -17,6 +17,7 @@ import ordinary_user
 import packages
 import pytest
 from every_runtime import Runtime
+from gate_servers import RESOLVE
 from served import Serving, serve
 
 from flash_sandbox import HTTPClient, SandboxClient
@@ -79,7 +80,7 @@ def docker_orchestrator(docker_engine, volume_roots: list[str]) -> Iterator[Orch
         patch.setenv("DOCKER_HOST", docker_engine.host)
         allowed = ["docker.io", "127.0.0.1:*"]
         with running_orchestrator(
-            limits="best-effort", registries=allowed, volume_roots=volume_roots
+            limits="best-effort", registries=allowed, volume_roots=volume_roots, resolve=RESOLVE
         ) as running:
             yield running
 
@@ -125,7 +126,7 @@ def _of_a_user(need: Need, user: int, volume_roots: list[str]) -> Iterator[Servi
         os.chown(home, user, user)
         state = Path(home, "state")
         environment |= {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-        more = [f"--volume-root={root}" for root in volume_roots]
+        more = [f"--volume-root={root}" for root in volume_roots] + [f"--resolve={name}" for name in RESOLVE]
         with serve(state, *more, limits="best-effort", environment=environment, command=command) as serving:
             yield serving
 

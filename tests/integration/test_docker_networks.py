@@ -20,9 +20,9 @@ from network_world import World, world_around
 from flash_sandbox import HTTPClient, PermissionDeniedError, Reason, SandboxAPI, SandboxClient
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.embedded import OrchestratorOptions
+from flash_sandbox.orchestrator.network.egress import Egress
 from flash_sandbox.orchestrator.runtimes.docker import bridge
 from flash_sandbox.orchestrator.runtimes.docker.runtime import DockerRuntime
-from flash_sandbox.orchestrator.runtimes.egress import Egress
 
 KEPT = (places.NEIGHBOUR, places.PUBLIC_NEIGHBOUR, *places.ELSEWHERE[1:])
 """What a sandbox must not reach unless it is allowed, the host aside."""

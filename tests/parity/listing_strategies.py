@@ -30,6 +30,8 @@ sandboxes = st.builds(
     command=st.lists(texts, max_size=4).map(tuple),
     labels=st.lists(texts, max_size=4).map(tuple),
     env=st.lists(texts, max_size=4).map(tuple),
+    network_allow=st.lists(texts, max_size=4).map(tuple),
+    network_deny=st.lists(texts, max_size=4).map(tuple),
     **dict.fromkeys(("memory_mb", "pids", "shm_mb"), int64),
     image_command=st.booleans(),
     cpu_cores=doubles,
@@ -39,6 +41,13 @@ sandboxes = st.builds(
     idle_timeout=doubles,
     auto_resume=st.booleans(),
     exit_code=int32,
+)
+
+rules = st.lists(
+    st.sampled_from(["a.test", "*.a.test:22", "*:*", "10.0.0.0/8", "[2001:db8::1]:443"]), max_size=4
+).map(tuple)
+policies = st.fixed_dictionaries(
+    {"network": st.just("policy"), "network_allow": rules, "network_deny": rules}
 )
 
 points = st.builds(
@@ -84,6 +93,12 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     models.GetMetricsHistoryResult: st.builds(
         models.GetMetricsHistoryResult, st.lists(points, max_size=4).map(tuple)
     ),
+    models.SetNetworkRequest: st.builds(
+        lambda id, what: models.SetNetworkRequest(id, **what),
+        ids,
+        policies | st.fixed_dictionaries({"network": st.sampled_from(["none", "bridge"])}),
+    ),
+    models.SetNetworkResult: st.builds(models.SetNetworkResult),
     models.KeepAliveRequest: st.builds(models.KeepAliveRequest, ids, ttls),
     models.KeepAliveResult: st.builds(models.KeepAliveResult, doubles),
     models.WatchEventsRequest: st.builds(models.WatchEventsRequest, arguments),

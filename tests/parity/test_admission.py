@@ -84,7 +84,10 @@ def test_a_network_that_the_operator_forbids_is_refused_on_every_runtime(
     ("options", "told"),
     [
         ({"max_network": "none", "default_network": "bridge"}, "bridge is the default"),
-        ({"max_network": "open"}, "a network is one of none, bridge"),
+        ({"max_network": "mesh"}, "a network is one of none, policy, bridge, open"),
+        ({"max_network": "policy", "default_network": "bridge"}, "bridge is the default"),
+        ({"default_network": "policy"}, "cannot be the default"),
+        ({"resolve": ["a.test"]}, "'a.test' is not NAME=ADDRESS"),
         ({"allow_networks": ["10.0.0.1/8"]}, "--allow-network '10.0.0.1/8' is no network"),
         ({"allow_networks": ["public"]}, "private, metadata, host or any"),
         ({"deny_networks": ["any"]}, "--deny-network 'any' is no network"),

@@ -17,6 +17,7 @@ from http_codec import decode_result, encode_request
 from hypothesis import example, given
 from hypothesis import strategies as st
 from listing_strategies import STRATEGIES as LISTING_STRATEGIES
+from listing_strategies import policies
 from values import arguments, commands, doubles, ids, path_characters, texts, uint64, variables
 
 from flash_sandbox import models
@@ -44,9 +45,10 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     **FILE_STRATEGIES,
     **LISTING_STRATEGIES,
     models.StartRequest: st.builds(
-        lambda what, **fields: models.StartRequest(**what, **fields),
+        lambda what, reach, **fields: models.StartRequest(**what, **reach, **fields),
         st.fixed_dictionaries({"command": st.just(()) | commands})
         | st.fixed_dictionaries({"image_command": st.booleans()}),
+        policies | st.fixed_dictionaries({"network": st.sampled_from(["", "none", "bridge", "open"])}),
         **dict.fromkeys(
             ("type", "image", "kernel_image", "initrd_path", "snapshot_path", "mem_file_path", "user"),
             arguments,
@@ -56,7 +58,6 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
         pids=st.just(0) | st.integers(models.MIN_PIDS, models.MAX_PIDS),
         shm_mb=st.integers(0, models.MAX_MEMORY_MB),
         env=variables,
-        network=st.sampled_from(["", "none", "bridge"]),
         name=st.just("") | ids,
         labels=variables,
         ttl_seconds=st.floats(0, models.MAX_TTL_SECONDS),

@@ -412,10 +412,13 @@ def test_what_a_spec_says_of_an_operation_is_in_its_row(
 
 
 def test_a_value_that_a_spec_adds_to_a_word_is_in_its_type(edit: Edit) -> None:
-    root = edit("openapi.yaml", "values: [none, bridge]", "values: [none, bridge, mesh]")
+    root = edit("openapi.yaml", "values: [none, policy,", "values: [none, mesh, policy,")
     generated = tables(root)
-    assert 'Network: TypeAlias = Literal["none", "bridge", "mesh"]' in generated[facade.WORDS]
-    assert 'NETWORKS: Final = ("none", "bridge", "mesh")' in generated[models.LIMITS]
+    assert (
+        'NetworkMode: TypeAlias = Literal["none", "mesh", "policy", "bridge", "open"]'
+        in generated[facade.WORDS]
+    )
+    assert 'NETWORKS: Final = ("none", "mesh", "policy", "bridge", "open")' in generated[models.LIMITS]
 
 
 @pytest.mark.parametrize(

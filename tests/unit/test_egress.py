@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from flash_sandbox.orchestrator.network.egress import Egress
 from flash_sandbox.orchestrator.runtimes.docker.packet_filter import rules
-from flash_sandbox.orchestrator.runtimes.egress import Egress
 
 SUBNET = IPv4Network("172.18.0.0/16")
 NEIGHBOURS = [IPv4Network("81.2.69.160/29"), IPv4Network("192.168.77.0/24")]

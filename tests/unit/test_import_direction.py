@@ -20,6 +20,7 @@ _FLOORS: Final = (
     ("doors",),
     ("core",),
     ("runtimes",),
+    ("network",),
     ("guest", "snapshots"),
     ("images", "volumes"),
     ("archives", "state"),

@@ -16,7 +16,7 @@ from ...models import (
     ListSandboxesResult,
     MetricsPoint,
     MetricsResult,
-    Network,
+    NetworkMode,
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
@@ -49,7 +49,7 @@ class AsyncOperationCalls(AsyncCalls):
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
-        network: Network | Literal[""] | None = None,
+        network: NetworkMode | Literal[""] | None = None,
         *,
         name: str | None = None,
         labels: Mapping[str, str] | Sequence[str] | None = None,
@@ -62,6 +62,8 @@ class AsyncOperationCalls(AsyncCalls):
         idle_timeout: float | None = None,
         on_idle: IdleAction | Literal[""] | None = None,
         auto_resume: bool = False,
+        network_allow: Sequence[str] | None = None,
+        network_deny: Sequence[str] | None = None,
         volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
@@ -82,8 +84,9 @@ class AsyncOperationCalls(AsyncCalls):
             snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. None is no snapshot.
             mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. None is no
                 file.
-            network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
-                host). None is the snapshot's, or the orchestrator's default.
+            network: Network of the sandbox: none (nothing but its own loopback), policy (what network_allow
+                names, through the orchestrator), or bridge, also called open (out through the host). None is
+                the snapshot's, or the orchestrator's default.
             name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
             labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
             ttl_seconds: Seconds after which the sandbox expires and is removed, at most ten years. None is
@@ -102,6 +105,10 @@ class AsyncOperationCalls(AsyncCalls):
             on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
                 disk; gvisor only). None is stop.
             auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
+            network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for
+                all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
+                ports 80 and 443; port * is every port.
+            network_deny: What of that it does not reach, in the same form. Without a port it is every port.
             volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
                 SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
                 none of these has their target. Or a mapping of targets to sources, each a path, which may be
@@ -135,6 +142,8 @@ class AsyncOperationCalls(AsyncCalls):
             idle_timeout=0.0 if idle_timeout is None else idle_timeout,
             on_idle="" if on_idle is None else on_idle,
             auto_resume=auto_resume,
+            network_allow=() if network_allow is None else cast("Any", network_allow),
+            network_deny=() if network_deny is None else cast("Any", network_deny),
             volumes=() if volumes is None else cast("Any", volumes),
         ).completed()
         return (await self._perform(operations.START_SANDBOX, request, timeout)).id
@@ -984,3 +993,40 @@ class AsyncOperationCalls(AsyncCalls):
         """
         request = models.KeepAliveRequest(id=sandbox_id, ttl_seconds=ttl)
         return (await self._perform(operations.KEEP_ALIVE, request, timeout)).expires_at
+
+    async def set_network(
+        self,
+        sandbox_id: str,
+        network: NetworkMode | Literal[""],
+        *,
+        network_allow: Sequence[str] | None = None,
+        network_deny: Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Change what a running sandbox may reach. Connections to anything else end.
+
+        Programs that run already do not learn of a proxy that was not there when they were started.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            network: Network of the sandbox: none or policy.
+            network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for
+                all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
+                ports 80 and 443; port * is every port.
+            network_deny: What of that it does not reach, in the same form. Without a port it is every port.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
+            NetworkRefusedError: The orchestrator gives no sandbox that network.
+            UnsupportedError: The sandbox has the network bridge, or is to have it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.SetNetworkRequest(
+            id=sandbox_id,
+            network=network,
+            network_allow=() if network_allow is None else cast("Any", network_allow),
+            network_deny=() if network_deny is None else cast("Any", network_deny),
+        )
+        await self._perform(operations.SET_NETWORK, request, timeout)

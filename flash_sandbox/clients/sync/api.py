@@ -23,7 +23,7 @@ from ...models import (
     ListSandboxesResult,
     MetricsPoint,
     MetricsResult,
-    Network,
+    NetworkMode,
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
@@ -59,7 +59,7 @@ class SandboxAPI(Protocol):
         initrd_path: str | None = None,
         snapshot_path: str | None = None,
         mem_file_path: str | None = None,
-        network: Network | Literal[""] | None = None,
+        network: NetworkMode | Literal[""] | None = None,
         *,
         name: str | None = None,
         labels: Mapping[str, str] | Sequence[str] | None = None,
@@ -72,6 +72,8 @@ class SandboxAPI(Protocol):
         idle_timeout: float | None = None,
         on_idle: IdleAction | Literal[""] | None = None,
         auto_resume: bool = False,
+        network_allow: Sequence[str] | None = None,
+        network_deny: Sequence[str] | None = None,
         volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
@@ -92,8 +94,9 @@ class SandboxAPI(Protocol):
             snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. None is no snapshot.
             mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. None is no
                 file.
-            network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
-                host). None is the snapshot's, or the orchestrator's default.
+            network: Network of the sandbox: none (nothing but its own loopback), policy (what network_allow
+                names, through the orchestrator), or bridge, also called open (out through the host). None is
+                the snapshot's, or the orchestrator's default.
             name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
             labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
             ttl_seconds: Seconds after which the sandbox expires and is removed, at most ten years. None is
@@ -112,6 +115,10 @@ class SandboxAPI(Protocol):
             on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
                 disk; gvisor only). None is stop.
             auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
+            network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for
+                all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
+                ports 80 and 443; port * is every port.
+            network_deny: What of that it does not reach, in the same form. Without a port it is every port.
             volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
                 SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
                 none of these has their target. Or a mapping of targets to sources, each a path, which may be
@@ -867,6 +874,37 @@ class SandboxAPI(Protocol):
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def set_network(
+        self,
+        sandbox_id: str,
+        network: NetworkMode | Literal[""],
+        *,
+        network_allow: Sequence[str] | None = None,
+        network_deny: Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> None:
+        """Change what a running sandbox may reach. Connections to anything else end.
+
+        Programs that run already do not learn of a proxy that was not there when they were started.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            network: Network of the sandbox: none or policy.
+            network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for
+                all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
+                ports 80 and 443; port * is every port.
+            network_deny: What of that it does not reach, in the same form. Without a port it is every port.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
+            NetworkRefusedError: The orchestrator gives no sandbox that network.
+            UnsupportedError: The sandbox has the network bridge, or is to have it.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

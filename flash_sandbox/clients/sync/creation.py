@@ -10,13 +10,14 @@ from typing import Self
 
 from ...models import (
     IdleAction,
-    Network,
+    NetworkMode,
     SandboxStatus,
     SandboxType,
     SnapshotInfo,
     SnapshotResult,
     StartType,
 )
+from ...models.network import Network, network_fields
 from ...models.volumes import Volume
 from ...options import NOT_GIVEN, NotGiven
 from .api import SandboxAPI
@@ -39,7 +40,7 @@ class Creation(SandboxHandle):
         cpu_cores: float | None = None,
         kernel_image: str | None = None,
         initrd_path: str | None = None,
-        network: Network | None = None,
+        network: Network | NetworkMode | None = None,
         name: str | None = None,
         labels: Mapping[str, str] | Sequence[str] | None = None,
         ttl: float | None = None,
@@ -70,8 +71,9 @@ class Creation(SandboxHandle):
                 engine's.
             initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. None is the
                 engine's.
-            network: Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
-                host). None is the snapshot's, or the orchestrator's default.
+            network: Network of the sandbox: none (nothing but its own loopback), policy (what network_allow
+                names, through the orchestrator), or bridge, also called open (out through the host). None is
+                the snapshot's, or the orchestrator's default. A `Network` is a policy.
             name: Name that the sandbox can be found by, of the same form as an ID. None is no name.
             labels: Labels that the sandbox can be found by, each NAME=value. Or a mapping of names to values.
             ttl: Seconds after which the sandbox expires and is removed, at most ten years. None is the
@@ -113,7 +115,7 @@ class Creation(SandboxHandle):
             cpu_cores=cpu_cores,
             kernel_image=kernel_image,
             initrd_path=initrd_path,
-            network=network,
+            **network_fields(network),
             name=name,
             labels=labels,
             ttl_seconds=ttl,

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...errors import AtCapacityError, InvalidArgumentError, NetworkRefusedError
-from ...models import MAX_TTL_SECONDS, NETWORKS, Network
+from ...models import MAX_TTL_SECONDS, NETWORKS, NetworkMode
 
 __all__ = ["Admission"]
 
 _RETRY_AFTER_SECONDS: Final = 1.0
+# Which network reaches further.
+_REACH: Final = {"": 0, "none": 0, "policy": 1, "bridge": 2, "open": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +26,26 @@ class Admission:
             `max_ttl`, once.
         max_sandboxes: Most sandboxes that there may be, those that are being created or are kept after their
             end among them; None for no limit.
-        max_network: The network that reaches furthest of those that starts may ask for: ``none`` or
-            ``bridge``.
+        max_network: The network that reaches furthest of those that starts may ask for: ``none``, ``policy``,
+            or ``bridge``, also called ``open``.
 
     Raises:
         ValueError: A limit is out of range, or starts would have a network that they may not ask for.
     """
 
-    default_network: Network = "none"
+    default_network: NetworkMode = "none"
     max_ttl: float | None = None
     max_sandboxes: int | None = None
-    max_network: Network = "bridge"
+    max_network: NetworkMode = "bridge"
     default_ttl: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_network not in NETWORKS:
             raise ValueError(f"a network is one of {', '.join(NETWORKS)}, not {self.max_network!r}")
-        if self.max_network == "none" and self.default_network != "none":
-            raise ValueError(f"no start may ask for a network, but {self.default_network} is the default")
+        if self.default_network == "policy":
+            raise ValueError("a policy says what may be reached: it cannot be the default")
+        if not self._admits(self.default_network):
+            raise ValueError(f"no start may ask for that network, but {self.default_network} is the default")
         if self.max_ttl is not None and not 0 < self.max_ttl <= MAX_TTL_SECONDS:
             raise ValueError(f"the longest TTL must be above 0 and at most {MAX_TTL_SECONDS:.0f} seconds")
         if not 0 <= self.default_ttl <= MAX_TTL_SECONDS:
@@ -51,11 +55,14 @@ class Admission:
 
     def require_network(self, network: str) -> None:
         """Raise NetworkRefusedError where the operator lets no sandbox have that network."""
-        if self.max_network == "none" and network != "none":
+        if not self._admits(network):
             raise NetworkRefusedError(
                 f"this orchestrator gives no sandbox a {network} network; its operator may allow it with "
-                f"--max-network bridge",
+                f"--max-network {network}",
             )
+
+    def _admits(self, network: str) -> bool:
+        return _REACH[network] <= _REACH[self.max_network]
 
     def require_ttl(self, ttl_seconds: float) -> None:
         """Raise InvalidArgumentError where that is longer than a sandbox may live."""

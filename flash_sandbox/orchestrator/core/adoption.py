@@ -13,12 +13,14 @@ from ...errors import InternalServerError, SandboxError
 from ...models import EndCause, EventType
 from ..cancellation import completed, done_before
 from ..guest.guest import KILLED, Guest
+from ..network.gate import Gate
 from ..runtimes.base import Runtime
 from . import rows
 from .base import end_guest, open_guest, until_over
 from .defaults import filled_in
 from .lifetime import Lifetime
 from .listing import ListingOperations
+from .networks import NetworkOperations
 from .rows import Row
 from .sandboxes import Sandbox, State
 
@@ -27,7 +29,7 @@ __all__ = ["AdoptionOperations", "unless_ended"]
 _ADOPT_SECONDS: Final = (0.5, 30.0)
 
 
-class AdoptionOperations(ListingOperations):
+class AdoptionOperations(ListingOperations, NetworkOperations):
     """Adopt sandboxes, and take note of their ends; a part of `SandboxService`."""
 
     _runtimes: Mapping[str, Runtime]
@@ -113,27 +115,29 @@ class AdoptionOperations(ListingOperations):
 
     async def _go_on(self, sandbox: Sandbox) -> None:
         """Go on with an adopted sandbox; if its agent cannot be reached, end it and keep what it holds."""
-        sandbox.agent = self._guest_of(sandbox)
+        self._attach_guest(sandbox)
         if sandbox.state is State.PAUSED:
             # The agent is frozen, too: `thaw` connects to it.
-            sandbox.agent.channel.is_frozen = True
+            sandbox.guest.channel.is_frozen = True
         else:
             try:
                 await unless_ended(sandbox, open_guest(sandbox))
             except SandboxError as error:
-                sandbox.agent.give_up(str(error))
-        sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.agent))
+                sandbox.guest.give_up(str(error))
+        sandbox.watcher = asyncio.create_task(self._watch(sandbox, sandbox.guest))
 
-    def _guest_of(self, sandbox: Sandbox) -> Guest:
+    def _attach_guest(self, sandbox: Sandbox) -> None:
+        """Give a sandbox that has been created its guest agent, not connected yet, and its gate."""
         runtime, created = sandbox.runtime, sandbox.created
         assert created is not None
-        return Guest(
+        sandbox.agent = Guest(
             sandbox.id,
             partial(runtime.stream, sandbox.id),
             created.defaults,
             partial(runtime.oom_kills, sandbox.id),
             reconnects=created.reconnects,
         )
+        sandbox.gate = Gate(self._operator, sandbox.tell_refused)
 
     async def _watch(self, sandbox: Sandbox, guest: Guest) -> None:
         """End a sandbox once its main process has ended, or nothing runs in it any more."""

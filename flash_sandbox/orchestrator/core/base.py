@@ -9,8 +9,13 @@ from typing import Any, Final, TypeVar
 
 from ...errors import SandboxNotFoundError
 from ...models import EndCause
+from ...models.network import Network
 from ..cancellation import completed
 from ..guest.guest import Guest
+from ..network.egress import INTERNET
+from ..network.gate import ENVIRONMENT
+from ..network.judge import Operator
+from ..network.names import Names
 from ..runtimes.base import unwritten
 from ..snapshots.store import Snapshots
 from ..state.database import Database, Statement
@@ -25,6 +30,7 @@ __all__ = [
     "ServiceCore",
     "end_guest",
     "freeze",
+    "open_gate",
     "open_guest",
     "pause",
     "retrieve",
@@ -48,6 +54,7 @@ class ServiceCore:
         database: What outlives this orchestrator.
         keep_ended: Seconds for which is told of a sandbox that has ended.
         log: Writes a line of the log: a name, and fields by name.
+        operator: What the operator says of networks; None for the public Internet alone.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class ServiceCore:
         database: Database,
         keep_ended: float,
         log: Callable[..., None] = unwritten,
+        operator: Operator | None = None,
     ) -> None:
         self.registry = Registry()
         self.snapshots = snapshots
@@ -65,6 +73,7 @@ class ServiceCore:
         self.ended = EndedSandboxes(database, keep_ended)
         self._admission = admission
         self._log = log
+        self._operator = operator or Operator(INTERNET, Names({}))
         self._background: set[asyncio.Task[Any]] = set()
         self._room_for_ends = asyncio.Semaphore(_ENDS_AT_ONCE)
 
@@ -142,6 +151,8 @@ class ServiceCore:
 
 async def end_guest(sandbox: Sandbox) -> None:
     """Give up the guest agent of a sandbox that has ended, with whatever waits for it."""
+    if sandbox.gate is not None:
+        await sandbox.gate.close()
     if sandbox.agent is not None:
         await sandbox.agent.close()
         await sandbox.processes.settled()
@@ -153,6 +164,18 @@ async def open_guest(sandbox: Sandbox) -> None:
         process = await Process.adopted(sandbox.guest, adopted)
         if process is not None:
             sandbox.processes.add(process)
+    await open_gate(sandbox)
+
+
+async def open_gate(sandbox: Sandbox) -> None:
+    """Have the gate of a sandbox, whose agent is connected, hold to what its start asks for."""
+    request, gate = sandbox.request, sandbox.gate
+    assert gate is not None
+    if request.network == "policy":
+        await gate.open(sandbox.guest.channel, Network(request.network_allow, request.network_deny))
+    else:
+        await gate.close()
+    sandbox.guest.environment = ENVIRONMENT if gate.is_open else {}
 
 
 async def until_over(sandbox: Sandbox, guest: Guest) -> None:

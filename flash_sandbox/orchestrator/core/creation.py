@@ -13,7 +13,7 @@ from ...models import StartRequest
 from ..cancellation import completed
 from ..guest.tasks import agent_errors
 from .adoption import AdoptionOperations, unless_ended
-from .base import end_guest, open_guest
+from .base import end_guest, open_gate, open_guest
 from .runtime_choice import RuntimeChoice
 from .sandboxes import Sandbox
 from .warm import WarmPool, WarmPools, plain
@@ -36,7 +36,7 @@ class CreationOperations(RuntimeChoice, AdoptionOperations):
                 raise
             raise UnavailableError(f"the orchestrator's disk is full: {error.strerror}") from error
         try:
-            sandbox.agent = self._guest_of(sandbox)
+            self._attach_guest(sandbox)
             await unless_ended(sandbox, open_guest(sandbox))
         except BaseException:
             await completed(self._end_created(sandbox))
@@ -74,6 +74,7 @@ class CreationOperations(RuntimeChoice, AdoptionOperations):
                 image = await sandbox.runtime.image_identity(plain(sandbox.runtime, sandbox.request).image)
                 if image == sandbox.warm_image:
                     await unless_ended(sandbox, sandbox.guest.channel.ping())
+                    await open_gate(sandbox)
                     is_warm = True
                 else:
                     self.warm.drop_like(sandbox)

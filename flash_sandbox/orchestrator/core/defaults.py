@@ -10,7 +10,7 @@ from ...models import (
     DEFAULT_MEMORY_MB,
     DEFAULT_PIDS,
     DEFAULT_SHM_MB,
-    Network,
+    NetworkMode,
     StartRequest,
 )
 from ...models.volumes import merged
@@ -31,7 +31,7 @@ _INHERITED: Final = (*_DEFAULTS, "network", "ttl_seconds", "user")
 def filled_in(
     request: StartRequest,
     options: frozenset[str],
-    default_network: Network,
+    default_network: NetworkMode,
     origin: StartRequest | None = None,
 ) -> StartRequest:
     """Return a start with what holds where it says nothing. Idempotent.
@@ -44,6 +44,8 @@ def filled_in(
     """
     if origin is not None:
         inherited = {name: getattr(request, name) or getattr(origin, name) for name in _INHERITED}
+        if not request.network:
+            inherited |= {"network_allow": origin.network_allow, "network_deny": origin.network_deny}
         env, volumes = _joined(origin.env, request.env), merged(origin.volumes, request.volumes)
         request = replace(request, **inherited, env=env, volumes=volumes)
     limits: dict[str, Any] = {
@@ -51,7 +53,8 @@ def filled_in(
         for name, default in _DEFAULTS.items()
         if name in options | _ALWAYS
     }
-    return replace(request, network=request.network or default_network, **limits)
+    network = "bridge" if request.network == "open" else request.network or default_network
+    return replace(request, network=network, **limits)
 
 
 def _joined(variables: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

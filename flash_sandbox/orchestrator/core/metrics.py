@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from ...errors import SandboxError
 from ...models import GetMetricsHistoryRequest, GetMetricsHistoryResult, MetricsRequest, MetricsResult
+from ..linux.limits import Usage
 from .base import ServiceCore
 from .history import SAMPLE_SECONDS, percent_of
 from .sandboxes import Sandbox, State
@@ -35,7 +37,7 @@ class MetricsOperations(ServiceCore):
         sandbox = self.registry.get(request.id)
         sandbox.require(*_MEASURED)
         try:
-            usage = await sandbox.runtime.usage(sandbox.id)
+            usage = await _usage(sandbox)
         except Exception:
             # What a sandbox that has ended in the meantime leaves to read is no failure of the reading.
             await _ended_soon(sandbox)
@@ -93,9 +95,21 @@ class MetricsOperations(ServiceCore):
         # One that ends meanwhile has used what it has used.
         with suppress(SandboxError, TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                usage = await sandbox.runtime.usage(sandbox.id, sampled=True)
+                usage = await _usage(sandbox, sampled=True)
             # Not rounded up: it would not have come yet.
             sandbox.history.add(int(time.time() * 1000), usage)
+
+
+async def _usage(sandbox: Sandbox, *, sampled: bool = False) -> Usage:
+    """Read what a sandbox uses now, what goes through its gate among it."""
+    usage, gate = await sandbox.runtime.usage(sandbox.id, sampled=sampled), sandbox.gate
+    if gate is None:
+        return usage
+    return replace(
+        usage,
+        net_rx_bytes=usage.net_rx_bytes + gate.received,
+        net_tx_bytes=usage.net_tx_bytes + gate.sent,
+    )
 
 
 async def _ended_soon(sandbox: Sandbox) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "REMOVING",
     "Row",
     "added",
+    "asked",
     "changed",
     "ended",
     "ended_info",
@@ -135,6 +136,14 @@ def changed(sandbox: Sandbox) -> Statement:
     return (
         "UPDATE sandboxes SET state = ?, expires_at = ?, exit_code = ? WHERE id = ?",
         (sandbox.state, sandbox.life.expires_at, sandbox.exit_code, sandbox.id),
+    )
+
+
+def asked(sandbox: Sandbox) -> Statement:
+    """Return what notes what a sandbox is to have, which was changed."""
+    return (
+        "UPDATE sandboxes SET request = ? WHERE id = ?",
+        (json.dumps(asdict(sandbox.request)), sandbox.id),
     )
 
 

@@ -25,6 +25,7 @@ from ...models import (
 )
 from ..guest.guest import KILLED, Guest
 from ..guest.ports import PortConnection
+from ..network.gate import Gate
 from ..runtimes.base import Created, Runtime
 from ..snapshots.manifest import Manifest
 from ..state.database import Statement
@@ -73,6 +74,7 @@ class Sandbox:
         lock: Held while its state is being changed.
         processes: What `exec_stream` and `start_process` began in it.
         agent: Its guest agent, once that runs.
+        gate: Its way out, once it has had one.
         watcher: Waits for its end.
         kept_log: The last output of its main process, as an orchestrator before recorded it.
         created_at: When it was started, in seconds of Unix time.
@@ -100,6 +102,7 @@ class Sandbox:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     processes: Processes = field(default_factory=Processes)
     agent: Guest | None = None
+    gate: Gate | None = None
     watcher: asyncio.Task[None] | None = None
     kept_log: GetLogsResult = field(default_factory=GetLogsResult)
     created_at: float = field(default_factory=time.time)
@@ -174,6 +177,11 @@ class Sandbox:
         """
         return self.events.add(type, self.id, detail, *(more or [rows.changed(self)]))
 
+    def tell_refused(self, what: str) -> None:
+        """Tell that it may not be connected to something."""
+        if not self.has_ended:
+            self.tell("network_refused", what)
+
     @property
     def status(self) -> SandboxStatus:
         """What clients call its state."""
@@ -199,6 +207,8 @@ class Sandbox:
             memory_mb=request.memory_mb,
             cpu_cores=request.cpu_cores,
             network=request.network,
+            network_allow=request.network_allow,
+            network_deny=request.network_deny,
             created_at=self.created_at,
             expires_at=self.life.expires_at,
             exit_code=self.exit_code or 0,

@@ -36,6 +36,7 @@ from ...models import (
     StopResult,
 )
 from ..cancellation import completed, is_being_cancelled
+from ..network.judge import Operator
 from ..runtimes.base import Runtime, unwritten
 from ..snapshots.manifest import Manifest
 from ..snapshots.store import Snapshots
@@ -88,6 +89,7 @@ class SandboxService(
         log: Writes a line of the log: a name, and fields by name.
         warm: How many sandboxes are kept ready, by what `WarmPool.parse` takes.
         links: Makes and reads the URLs of ports; None for those below ``localhost``.
+        operator: What the operator says of networks; None for the public Internet alone.
     """
 
     def __init__(
@@ -100,8 +102,9 @@ class SandboxService(
         log: Callable[..., None] = unwritten,
         warm: Mapping[str, int] = MappingProxyType({}),
         links: PortLinks | None = None,
+        operator: Operator | None = None,
     ) -> None:
-        super().__init__(snapshots, admission, database or Database(), keep_ended, log)
+        super().__init__(snapshots, admission, database or Database(), keep_ended, log, operator)
         self.links = links or PortLinks()
         self._runtimes = dict(runtimes)
         self._starts: dict[str, _Start] = {}

@@ -83,7 +83,11 @@ class WarmPool:
 
 def plain(runtime: Runtime, request: StartRequest) -> StartRequest:
     """Return what a start asks of its runtime, the same for two that want the same."""
-    return replace(request, image=request.image or runtime.default_image, **_ANY)
+    request = replace(request, image=request.image or runtime.default_image, **_ANY)
+    if request.network == "policy":
+        # To its runtime that is none.
+        request = replace(request, network="none", network_allow=(), network_deny=())
+    return request
 
 
 class WarmPools:

@@ -45,6 +45,7 @@ class Channel:
     Attributes:
         idle_file_workers: Workers for files that have nothing to do.
         heard: How many messages of programs have come.
+        listens: Whether the agent knows `listen`: one of an older release does not.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Channel:
     ) -> None:
         self.idle_file_workers: list[Task] = []
         self.heard = 0
+        self.listens = False
         self._on_failure = on_failure
         self._on_lost = on_lost
         self._write: Callable[[Sequence[bytes]], None] | None = None
@@ -168,6 +170,14 @@ class Channel:
     def dial(self, *, port: int = 0, path: bytes = b"") -> Task:
         """Connect to a TCP port on the sandbox's loopback interface, or to a Unix socket."""
         return self._begin(dial=guest.Dial(port=port, path=path, window=WINDOW))
+
+    def listen(self, address: int, port: int, *, datagrams: bool = False) -> Task:
+        """Listen on an IPv4 address of the sandbox's loopback interface until it is ended."""
+        return self._begin(listen=guest.Listen(address=address, port=port, datagrams=datagrams))
+
+    def accept(self, listener: Task) -> Task:
+        """Wait for the next connection, or datagram, of a program to where a task listens."""
+        return self._begin(accept=guest.Accept(listener=listener.number, window=WINDOW))
 
     def adopt(self, number: int, *, received: int | None = None, keep: int = 0) -> Task:
         """Go on with a task that another host has begun.
@@ -388,6 +398,7 @@ class Channel:
             raise ChannelFailed(f"the agent speaks version {welcome.version} of its protocol")
         self._last = max(self._last, welcome.last_task)
         self._reader.skipped = 0
+        self.listens = welcome.listens
         self._is_welcomed = True
         assert self._write is not None
         for number, task in self._tasks.items():

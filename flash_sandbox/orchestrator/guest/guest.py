@@ -80,6 +80,7 @@ class Guest:
         main_exit: Exit status of the main process, once it has ended; 137 if the agent is lost.
         failure: Why the agent was given up; None while it was not.
         is_held: Whether there is no stream, and `open` is to make one.
+        environment: Variables that programs have besides: those of the sandbox go before them.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Guest:
         self.main_exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.failure: ChannelFailed | None = None
         self.is_held = True
+        self.environment: Mapping[str, str] = {}
         self._sandbox_id = sandbox_id
         self._connect_stream = connect
         self._defaults = defaults
@@ -250,7 +252,7 @@ class Guest:
     def _begin(
         self, program: Program, *, takes_input: bool = False, detached: bool = False, label: bytes = b""
     ) -> Task:
-        environment = {**self._defaults.environment, **by_name(program.env)}
+        environment = {**self.environment, **self._defaults.environment, **by_name(program.env)}
         run = guest.Run(
             argv=[argument.encode() for argument in program.command],
             env=[f"{name}={value}".encode() for name, value in environment.items()],

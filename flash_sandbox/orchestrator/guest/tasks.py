@@ -129,6 +129,7 @@ class Task:
         self._allowed = max(received + WINDOW, produced)
         self._arrived = self._expected = received
         self._output: deque[guest.Output] = deque()
+        self._output_has_ended = False
         self._ended: guest.Ended | None = None
         self._failure: ChannelFailed | None = None
         self._changed = asyncio.Event()
@@ -159,7 +160,7 @@ class Task:
             ChannelFailed: The channel failed.
         """
         while not self._output:
-            if self._ended is not None:
+            if self._ended is not None or self._output_has_ended:
                 return None
             await self._news()
         piece = self._joined_output()
@@ -186,7 +187,9 @@ class Task:
         """
         async for _ in self.output():
             pass
-        assert self._ended is not None
+        # The other direction of a connection may go on.
+        while self._ended is None:
+            await self._news()
         return self._ended
 
     async def started(self) -> None:
@@ -299,6 +302,8 @@ class Task:
                 raise ChannelFailed("the agent gave a credit that it cannot have")
             self._credit = limit
             self._forget_input(limit - INPUT_WINDOW)
+        elif message.output_end is not None:
+            self._output_has_ended = True
         elif message.ended is not None:
             self._ended = message.ended
             if self._is_abandoned:

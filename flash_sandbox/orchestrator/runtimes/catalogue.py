@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final, Literal
 from .capabilities import OPTIONS, Capabilities
 
 if TYPE_CHECKING:
+    from ..network.egress import Egress
     from ..snapshots.store import Snapshots
     from ..volumes.roots import VolumeRoots
     from .base import Runtime
-    from .egress import Egress
 
 __all__ = ["AUTO_ORDER", "OPTIONS", "RUNTIME_NAMES", "Capabilities", "Limits", "all_runtimes", "capabilities"]
 
@@ -78,13 +78,13 @@ def all_runtimes(
     from ..images.rootfs import Images
     from ..images.store import DEFAULT_MAX_BYTES, DEFAULT_REGISTRIES
     from ..linux.user_ids import UserIds
+    from ..network.egress import INTERNET
     from ..snapshots.store import Snapshots
     from ..volumes.roots import NO_VOLUMES
     from .base import unwritten
     from .bubblewrap.runtime import BubblewrapRuntime
     from .docker.firecracker import FirecrackerRuntime
     from .docker.runtime import DockerRuntime
-    from .egress import INTERNET
     from .gvisor.runtime import GvisorRuntime
 
     allowed = DEFAULT_REGISTRIES if registries is None else registries

@@ -67,6 +67,8 @@ __all__ = (
     "SandboxServiceStub",
     "SendToPortRequest",
     "SendToPortResponse",
+    "SetNetworkRequest",
+    "SetNetworkResponse",
     "SignalProcessRequest",
     "SignalProcessResponse",
     "SnapshotInfo",
@@ -1409,7 +1411,7 @@ class SandboxInfo(betterproto2.Message):
 
     network: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
     """
-    Network of the sandbox: none or bridge.
+    Network of the sandbox: none, policy or bridge.
     """
 
     created_at: "float" = betterproto2.field(11, betterproto2.TYPE_DOUBLE)
@@ -1477,6 +1479,16 @@ class SandboxInfo(betterproto2.Message):
     Whether a call that uses it resumes it where it is paused.
     """
 
+    network_allow: "list[str]" = betterproto2.field(24, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
+    """
+
+    network_deny: "list[str]" = betterproto2.field(25, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What of that it does not reach, in the same form. Without a port it is every port.
+    """
+
     volumes: "list[str]" = betterproto2.field(40, betterproto2.TYPE_STRING, repeated=True)
     """
     Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
@@ -1518,6 +1530,40 @@ class SendToPortResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "SendToPortResponse", SendToPortResponse)
+
+
+@dataclass(eq=False, repr=False)
+class SetNetworkRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+    network: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Network of the sandbox: none or policy.
+    """
+
+    network_allow: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
+    """
+
+    network_deny: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What of that it does not reach, in the same form. Without a port it is every port.
+    """
+
+
+default_message_pool.register_message("sandbox", "SetNetworkRequest", SetNetworkRequest)
+
+
+@dataclass(eq=False, repr=False)
+class SetNetworkResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "SetNetworkResponse", SetNetworkResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -1736,7 +1782,7 @@ class StartRequest(betterproto2.Message):
 
     network: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
     """
-    Network of the sandbox: none (nothing but its own loopback) or bridge (out through the host). Empty is the snapshot's, or the orchestrator's default.
+    Network of the sandbox: none (nothing but its own loopback), policy (what network_allow names, through the orchestrator), or bridge, also called open (out through the host). Empty is the snapshot's, or the orchestrator's default.
     """
 
     name: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
@@ -1792,6 +1838,16 @@ class StartRequest(betterproto2.Message):
     auto_resume: "bool" = betterproto2.field(111, betterproto2.TYPE_BOOL)
     """
     Whether a call that uses the sandbox resumes it where it is paused.
+    """
+
+    network_allow: "list[str]" = betterproto2.field(112, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
+    """
+
+    network_deny: "list[str]" = betterproto2.field(113, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What of that it does not reach, in the same form. Without a port it is every port.
     """
 
     volumes: "list[str]" = betterproto2.field(120, betterproto2.TYPE_STRING, repeated=True)
@@ -2855,6 +2911,27 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def set_network(
+        self,
+        message: "SetNetworkRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "SetNetworkResponse":
+        """
+        Change what a running sandbox may reach. Connections to anything else end.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/SetNetwork",
+            message,
+            SetNetworkResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def watch_events(
         self,
         message: "WatchEventsRequest",
@@ -3164,6 +3241,13 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def set_network(self, message: "SetNetworkRequest") -> "SetNetworkResponse":
+        """
+        Change what a running sandbox may reach. Connections to anything else end.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def watch_events(self, message: "WatchEventsRequest") -> "AsyncIterator[Event]":
         """
         Tell what happens to sandboxes, as it happens; nothing that happens after this returns is missed.
@@ -3466,6 +3550,14 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.keep_alive(request)
         await stream.send_message(response)
 
+    async def __rpc_set_network(
+        self, stream: "grpclib.server.Stream[SetNetworkRequest, SetNetworkResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.set_network(request)
+        await stream.send_message(response)
+
     async def __rpc_watch_events(self, stream: "grpclib.server.Stream[WatchEventsRequest, Event]") -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -3710,6 +3802,12 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 KeepAliveRequest,
                 KeepAliveResponse,
+            ),
+            "/sandbox.SandboxService/SetNetwork": grpclib.const.Handler(
+                self.__rpc_set_network,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SetNetworkRequest,
+                SetNetworkResponse,
             ),
             "/sandbox.SandboxService/WatchEvents": grpclib.const.Handler(
                 self.__rpc_watch_events,

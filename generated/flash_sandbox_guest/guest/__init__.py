@@ -4,6 +4,7 @@
 # This file has been @generated
 
 __all__ = (
+    "Accept",
     "Confine",
     "Credit",
     "Dial",
@@ -21,8 +22,10 @@ __all__ = (
     "Input",
     "Kill",
     "Known",
+    "Listen",
     "NotRun",
     "Output",
+    "OutputEnd",
     "OutputStream",
     "Ping",
     "Pong",
@@ -205,6 +208,27 @@ class OutputStream(betterproto2.Enum):
             "OUTPUT_STREAM_STDOUT": 0,
             "OUTPUT_STREAM_STDERR": 1,
         }
+
+
+@dataclass(eq=False, repr=False)
+class Accept(betterproto2.Message):
+    """
+    A connection that a program of the sandbox makes. It starts once it is there, and ends once both sides are closed. Of
+    UDP, it is one datagram, and what may be sent to where that came from: each `input` is a datagram.
+    """
+
+    listener: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
+    """
+    Task that listens.
+    """
+
+    window: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    Output up to this offset may be sent at once.
+    """
+
+
+default_message_pool.register_message("guest", "Accept", Accept)
 
 
 @dataclass(eq=False, repr=False)
@@ -483,6 +507,13 @@ class FromGuest(betterproto2.Message):
     The first message of a connection that the agent made.
     """
 
+    output_end: "OutputEnd | None" = betterproto2.field(
+        11, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    A program has ended its side of a connection, which goes on until the orchestrator ends the other one.
+    """
+
 
 default_message_pool.register_message("guest", "FromGuest", FromGuest)
 
@@ -589,6 +620,31 @@ default_message_pool.register_message("guest", "Known", Known)
 
 
 @dataclass(eq=False, repr=False)
+class Listen(betterproto2.Message):
+    """
+    An address that programs of the sandbox can connect to. The task ends at once if that fails.
+    """
+
+    address: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
+    """
+    IPv4 address, as a number; it belongs to the loopback interface.
+    """
+
+    port: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    Port, 1 to 65535.
+    """
+
+    datagrams: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    Whether it is of UDP.
+    """
+
+
+default_message_pool.register_message("guest", "Listen", Listen)
+
+
+@dataclass(eq=False, repr=False)
 class Output(betterproto2.Message):
     stream: "OutputStream" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: OutputStream(0)
@@ -606,6 +662,14 @@ class Output(betterproto2.Message):
 
 
 default_message_pool.register_message("guest", "Output", Output)
+
+
+@dataclass(eq=False, repr=False)
+class OutputEnd(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("guest", "OutputEnd", OutputEnd)
 
 
 @dataclass(eq=False, repr=False)
@@ -757,7 +821,7 @@ class ToGuest(betterproto2.Message):
 
     task: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
     """
-    The task that this is about: a program, a worker for files or a connection. The orchestrator chooses the
+    The task that this is about: a program, a worker for files, a listener or a connection. The orchestrator chooses the
     numbers; each is greater than all before it. 0 is the stream itself.
     """
 
@@ -827,6 +891,16 @@ class ToGuest(betterproto2.Message):
     programs may have begins nothing before; any other one ignores it.
     """
 
+    listen: "Listen | None" = betterproto2.field(15, betterproto2.TYPE_MESSAGE, optional=True, group="body")
+    """
+    Listen on an address of the sandbox. It goes on until `kill`.
+    """
+
+    accept: "Accept | None" = betterproto2.field(16, betterproto2.TYPE_MESSAGE, optional=True, group="body")
+    """
+    Wait for the next connection to such an address.
+    """
+
 
 default_message_pool.register_message("guest", "ToGuest", ToGuest)
 
@@ -851,6 +925,11 @@ class Welcome(betterproto2.Message):
     guarded: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
     """
     Whether the agent's filter of system calls holds, which refuses calls about process 1.
+    """
+
+    listens: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    Whether the agent knows `listen` and `accept`.
     """
 
 

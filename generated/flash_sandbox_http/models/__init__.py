@@ -37,6 +37,7 @@ from .resume_request import ResumeRequest
 from .run_python_request import RunPythonRequest
 from .run_python_response import RunPythonResponse
 from .sandbox_info import SandboxInfo
+from .set_network_request import SetNetworkRequest
 from .signal_process_request import SignalProcessRequest
 from .snapshot_info import SnapshotInfo
 from .snapshot_request import SnapshotRequest
@@ -90,6 +91,7 @@ __all__ = (
     "RunPythonRequest",
     "RunPythonResponse",
     "SandboxInfo",
+    "SetNetworkRequest",
     "SignalProcessRequest",
     "SnapshotInfo",
     "SnapshotRequest",

@@ -23,7 +23,7 @@ class SandboxInfo:
         labels (list[str]): Labels that its start gave it, each NAME=value.
         memory_mb (int): Memory limit in MiB.
         cpu_cores (float): CPU limit in cores.
-        network (str): Network of the sandbox: none or bridge.
+        network (str): Network of the sandbox: none, policy or bridge.
         created_at (float): When it was started, in seconds of Unix time.
         expires_at (float): When it expires, in seconds of Unix time; 0 for never.
         exit_code (int): Exit status of its main process, once that has ended by itself.
@@ -37,6 +37,10 @@ class SandboxInfo:
         idle_timeout (float): Seconds after which it is idle; 0 for never.
         on_idle (str): What is done with it once it is idle; empty for nothing.
         auto_resume (bool): Whether a call that uses it resumes it where it is paused.
+        network_allow (list[str]): What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all
+            below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port *
+            is every port.
+        network_deny (list[str]): What of that it does not reach, in the same form. Without a port it is every port.
         volumes (list[str]): Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
 
@@ -63,6 +67,8 @@ class SandboxInfo:
     idle_timeout: float
     on_idle: str
     auto_resume: bool
+    network_allow: list[str]
+    network_deny: list[str]
     volumes: list[str]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -113,6 +119,10 @@ class SandboxInfo:
 
         auto_resume = self.auto_resume
 
+        network_allow = self.network_allow
+
+        network_deny = self.network_deny
+
         volumes = self.volumes
 
         field_dict: dict[str, Any] = {}
@@ -142,6 +152,8 @@ class SandboxInfo:
                 "idle_timeout": idle_timeout,
                 "on_idle": on_idle,
                 "auto_resume": auto_resume,
+                "network_allow": network_allow,
+                "network_deny": network_deny,
                 "volumes": volumes,
             }
         )
@@ -197,6 +209,10 @@ class SandboxInfo:
 
         auto_resume = d.pop("auto_resume")
 
+        network_allow = cast(list[str], d.pop("network_allow"))
+
+        network_deny = cast(list[str], d.pop("network_deny"))
+
         volumes = cast(list[str], d.pop("volumes"))
 
         sandbox_info = cls(
@@ -223,6 +239,8 @@ class SandboxInfo:
             idle_timeout=idle_timeout,
             on_idle=on_idle,
             auto_resume=auto_resume,
+            network_allow=network_allow,
+            network_deny=network_deny,
             volumes=volumes,
         )
 

@@ -32,8 +32,9 @@ class StartRequest:
             Default: ''.
         mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Empty is no
             file. Default: ''.
-        network (str | Unset): Network of the sandbox: none (nothing but its own loopback) or bridge (out through the
-            host). Empty is the snapshot's, or the orchestrator's default. Default: ''.
+        network (str | Unset): Network of the sandbox: none (nothing but its own loopback), policy (what network_allow
+            names, through the orchestrator), or bridge, also called open (out through the host). Empty is the snapshot's,
+            or the orchestrator's default. Default: ''.
         name (str | Unset): Name that the sandbox can be found by, of the same form as an ID. Empty is no name. Default:
             ''.
         labels (list[str] | Unset): Labels that the sandbox can be found by, each NAME=value.
@@ -53,6 +54,11 @@ class StartRequest:
         on_idle (str | Unset): What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
             disk; gvisor only). Empty is stop. Default: ''.
         auto_resume (bool | Unset): Whether a call that uses the sandbox resumes it where it is paused. Default: False.
+        network_allow (list[str] | Unset): What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME
+            for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443;
+            port * is every port.
+        network_deny (list[str] | Unset): What of that it does not reach, in the same form. Without a port it is every
+            port.
         volumes (list[str] | Unset): Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
             SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where none of these has
             their target.
@@ -79,6 +85,8 @@ class StartRequest:
     idle_timeout: float | Unset = 0.0
     on_idle: str | Unset = ""
     auto_resume: bool | Unset = False
+    network_allow: list[str] | Unset = UNSET
+    network_deny: list[str] | Unset = UNSET
     volumes: list[str] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -131,6 +139,14 @@ class StartRequest:
 
         auto_resume = self.auto_resume
 
+        network_allow: list[str] | Unset = UNSET
+        if not isinstance(self.network_allow, Unset):
+            network_allow = self.network_allow
+
+        network_deny: list[str] | Unset = UNSET
+        if not isinstance(self.network_deny, Unset):
+            network_deny = self.network_deny
+
         volumes: list[str] | Unset = UNSET
         if not isinstance(self.volumes, Unset):
             volumes = self.volumes
@@ -180,6 +196,10 @@ class StartRequest:
             field_dict["on_idle"] = on_idle
         if auto_resume is not UNSET:
             field_dict["auto_resume"] = auto_resume
+        if network_allow is not UNSET:
+            field_dict["network_allow"] = network_allow
+        if network_deny is not UNSET:
+            field_dict["network_deny"] = network_deny
         if volumes is not UNSET:
             field_dict["volumes"] = volumes
 
@@ -230,6 +250,10 @@ class StartRequest:
 
         auto_resume = d.pop("auto_resume", UNSET)
 
+        network_allow = cast(list[str], d.pop("network_allow", UNSET))
+
+        network_deny = cast(list[str], d.pop("network_deny", UNSET))
+
         volumes = cast(list[str], d.pop("volumes", UNSET))
 
         start_request = cls(
@@ -254,6 +278,8 @@ class StartRequest:
             idle_timeout=idle_timeout,
             on_idle=on_idle,
             auto_resume=auto_resume,
+            network_allow=network_allow,
+            network_deny=network_deny,
             volumes=volumes,
         )
 

@@ -84,7 +84,7 @@ class BubblewrapRuntime:
     default_image = HOST
     capabilities = Capabilities(
         options=LIMIT_OPTIONS | {"volumes"},
-        networks=("none",),
+        networks=("none", "policy"),
         users="any",
         snapshot="files",
         own_kernel=False,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ....errors import NetworkRefusedError
 from ...cancellation import completed
-from ..egress import Egress
+from ...network.egress import Egress
 from .api import Engine, EngineError, EngineMissing
 from .containers import Labels
 from .packet_filter import FilterMissing, PacketFilter

@@ -23,9 +23,9 @@ from ....errors import InvalidArgumentError, UnsupportedError
 from ....models import StartRequest
 from ...images.store import DEFAULT_REGISTRIES
 from ...linux.beneath import open_without_links
+from ...network.egress import INTERNET, Egress
 from ...snapshots.store import Snapshots
 from ..base import unwritten
-from ..egress import INTERNET, Egress
 from .api import Engine, EngineMissing, EngineVersion
 from .containers import Container
 from .pull import Event

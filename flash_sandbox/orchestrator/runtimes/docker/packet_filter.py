@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 from typing import Final
 
-from ..egress import METADATA, SPECIAL, Egress
+from ...network.egress import METADATA, SPECIAL, Egress
 
 __all__ = ["FilterMissing", "PacketFilter", "rules"]
 

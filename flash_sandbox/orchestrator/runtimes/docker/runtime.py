@@ -36,13 +36,13 @@ from ...guest.program import AgentMissing, agent_program
 from ...guest.streams import AgentStream
 from ...images.store import DEFAULT_REGISTRIES
 from ...linux.limits import Limits, Usage
+from ...network.egress import INTERNET, Egress
 from ...snapshots.manifest import Manifest
 from ...snapshots.store import Snapshots
 from ...state.directory import owner_name
 from ...volumes.roots import NO_VOLUMES, VolumeRoots
 from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
-from ..egress import INTERNET, Egress
 from .api import Engine, EngineError, EngineMissing
 from .bridge import Bridge
 from .containers import LEAST_CPU_CORES, Container, Labels, usage_of_engine, usage_of_host
@@ -93,7 +93,7 @@ class DockerRuntime:
     default_image = "alpine:latest"
     capabilities = Capabilities(
         options=LIMIT_OPTIONS | {"volumes"},
-        networks=("none", "bridge"),
+        networks=("none", "policy", "bridge"),
         users="any",
         snapshot="files",
         own_kernel=False,

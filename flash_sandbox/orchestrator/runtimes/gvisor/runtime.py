@@ -87,7 +87,7 @@ class GvisorRuntime:
     capabilities = Capabilities(
         # Its own kernel counts processes, and knows no limit of them.
         options=LIMIT_OPTIONS - {"pids"} | {"volumes"},
-        networks=("none",),
+        networks=("none", "policy"),
         users="any",
         snapshot="files, memory and processes",
         own_kernel=True,

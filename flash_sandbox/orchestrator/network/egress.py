@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
+
+from ...models.rules import IPAddress
 
 __all__ = ["INTERNET", "METADATA", "SPECIAL", "Egress", "Network"]
 
@@ -22,6 +25,10 @@ SPECIAL: Final = (
     "224.0.0.0/4", "240.0.0.0/4",
 )  # fmt: skip
 """What is not of the public Internet (https://www.iana.org/assignments/iana-ipv4-special-registry)."""
+
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+# What carries an IPv4 address to which translators send on (RFC 6052).
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 _ANY: Final = "any"
 _HOST: Final = "host"
@@ -68,9 +75,52 @@ class Egress:
         """Whether anything must be kept from sandboxes but each other."""
         return not self.everything or bool(self.denied)
 
+    def is_public(self, address: IPAddress) -> bool:
+        """Tell whether an address is of the public Internet, and neither denied nor this host's own."""
+        meant = _meant(address)
+        if self._denies(meant) or any(meant in network for network in _SPECIAL_NETWORKS):
+            return False
+        is_unicast = meant.version == 4 or meant in _GLOBAL_UNICAST
+        return is_unicast and meant.is_global and not meant.is_multicast and not _is_own(meant)
+
+    def allows(self, address: IPAddress) -> bool:
+        """Tell whether the operator allows an address that is not public."""
+        meant = _meant(address)
+        if self._denies(meant):
+            return False
+        allowed = self.everything or any(meant in network for network in self.allowed)
+        return allowed or (self.host and _is_own(meant))
+
+    def _denies(self, address: IPAddress) -> bool:
+        return any(address in network for network in self.denied)
+
 
 INTERNET: Final = Egress()
 """The public Internet and nothing else."""
+
+
+_SPECIAL_NETWORKS: Final = tuple(map(ipaddress.ip_network, (*SPECIAL, *METADATA)))
+
+
+def _meant(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address that an IPv6 address stands for, if it does; else the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo is not None else address)
+
+
+def _is_own(address: IPAddress) -> bool:
+    """Tell whether an address is one of this host: only such can be bound to."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 def _networks(option: str, names: Sequence[str]) -> tuple[Network, ...]:

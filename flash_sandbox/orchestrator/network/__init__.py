@@ -1,0 +1,1 @@
+"""The gate: what sandboxes may reach, and how their connections get there."""

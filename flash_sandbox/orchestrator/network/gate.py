@@ -1,0 +1,204 @@
+"""The gate of one sandbox: its programs' connections, which the orchestrator judges and makes.
+
+The guest agent listens on the sandbox's loopback interface and hands each connection over as it is; every
+protocol is spoken here. A host is judged by its name and port, resolved here, and connected to at the very
+address that was judged. What the sandbox says besides (the name in TLS, the Host of a request) must agree
+with that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+from ...errors import ConflictError, UnsupportedError
+from ...models.network import Network
+from ..cancellation import completed
+from ..guest.channel import Channel
+from ..guest.tasks import ChannelFailed, Task, agent_errors
+from .judge import Judge, Operator, Refused, Target
+from .proxy import serve_proxy
+from .streams import Inner, Lost, Outer
+
+__all__ = ["ENVIRONMENT", "Gate"]
+
+_LOOPBACK: Final = 0x7F000001
+_PROXY_PORT: Final = 3128
+_PROXY: Final = f"http://127.0.0.1:{_PROXY_PORT}"
+_DIRECT: Final = "localhost,127.0.0.1,::1"
+
+ENVIRONMENT: Final = {
+    **dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"), _PROXY
+    ),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), _DIRECT),
+    # Node heeds the others only then.
+    "NODE_USE_ENV_PROXY": "1",
+}
+"""How programs find the proxy."""
+
+_CONNECTIONS: Final = 128
+# A sandbox may ask for as much as it likes; events are for people.
+_TOLD_AGAIN_SECONDS: Final = 60.0
+_TOLD_A_MINUTE: Final = 60
+_RETRY_SECONDS: Final = 1.0
+
+
+class Gate:
+    """The way out of one sandbox.
+
+    Args:
+        operator: What holds for every sandbox.
+        refused: Called with what was refused, and why; not for each of many times.
+
+    Attributes:
+        received: Bytes that the sandbox has received.
+        sent: Bytes that it has sent.
+    """
+
+    def __init__(self, operator: Operator, refused: Callable[[str], None]) -> None:
+        self.received = 0
+        self.sent = 0
+        self._operator = operator
+        self._on_refused = refused
+        self._judge: Judge | None = None
+        self._listeners: list[Task] = []
+        self._accepting: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], Target | None] = {}
+        self._room = asyncio.Semaphore(_CONNECTIONS)
+        self._told: OrderedDict[str, float] = OrderedDict()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether programs can connect to it."""
+        return self._judge is not None
+
+    async def open(self, channel: Channel, policy: Network) -> None:
+        """Let programs connect, or change what they may; connections to what they may not any more end.
+
+        Raises:
+            UnsupportedError: The sandbox's agent is of a release that knows no policies.
+            ConflictError: A program listens where the proxy is to be.
+            InternalServerError: The agent does not answer as it should.
+        """
+        judge = Judge(policy, self._operator)
+        if self._judge is None:
+            if not channel.listens:
+                raise UnsupportedError("a sandbox of an older release cannot have a network policy")
+            with agent_errors():
+                listener = await self._listen(channel, _LOOPBACK, _PROXY_PORT)
+            self._accept(channel, listener, serve_proxy)
+        self._judge = judge
+        self._end([task for task, target in self._serving.items() if target and not judge.allows(target)])
+
+    async def close(self) -> None:
+        """Let no program connect any more, and end the connections that there are. Idempotent."""
+        self._judge = None
+        tasks = [*self._accepting, *self._serving]
+        self._end(tasks)
+        for listener in self._listeners:
+            with suppress(ChannelFailed):
+                listener.forget()
+        self._listeners.clear()
+        if tasks:
+            await completed(asyncio.wait(tasks))
+
+    async def connect(self, target: Target) -> Outer:
+        """Connect to a host for a program.
+
+        Raises:
+            Refused: The program may not be connected to it.
+            OSError: It cannot be reached.
+        """
+        judge = self._judge
+        if judge is None:
+            raise Lost
+        # First, so that a change of the policy finds it.
+        self._serving[_current()] = target
+        addresses = await judge.addresses(target)
+        return await Outer.connect(addresses, target.port, self._count)
+
+    def refuse(self, refused: Refused) -> None:
+        """Tell that something was refused, unless it was told already, or too much was."""
+        now, what = time.monotonic(), str(refused)
+        while self._told and next(iter(self._told.values())) < now - _TOLD_AGAIN_SECONDS:
+            self._told.popitem(last=False)
+        if what not in self._told and len(self._told) < _TOLD_A_MINUTE:
+            self._told[what] = now
+            self._on_refused(what)
+
+    def denies(self, name: str, port: int) -> bool:
+        """Tell whether the policy denies a name whatever else it allows."""
+        return self._judge is None or self._judge.denies(name, port)
+
+    async def _listen(self, channel: Channel, address: int, port: int) -> Task:
+        listener = channel.listen(address, port)
+        await listener.started()
+        if not listener.has_started:
+            listener.forget()
+            raise ConflictError(f"a program of the sandbox listens on port {port}, where the proxy is to be")
+        self._listeners.append(listener)
+        return listener
+
+    def _accept(
+        self, channel: Channel, listener: Task, serve: Callable[[Inner, Gate], Coroutine[Any, Any, None]]
+    ) -> None:
+        async def accept() -> None:
+            with suppress(ChannelFailed):
+                while True:
+                    await self._room.acquire()
+                    await self._accept_one(channel, listener, serve)
+
+        task = asyncio.create_task(accept())
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+
+    async def _accept_one(
+        self, channel: Channel, listener: Task, serve: Callable[[Inner, Gate], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Wait for a connection and begin to serve it; there is room for it."""
+        accepted = channel.accept(listener)
+        try:
+            await accepted.begun()
+        except BaseException:
+            self._room.release()
+            accepted.forget()
+            raise
+        if not accepted.has_started:
+            # The sandbox may have as many files open as it can have.
+            self._room.release()
+            accepted.forget()
+            await asyncio.sleep(_RETRY_SECONDS)
+            return
+        task = asyncio.create_task(self._serve(Inner(accepted), serve))
+        self._serving[task] = None
+        task.add_done_callback(self._served)
+
+    async def _serve(self, inner: Inner, serve: Callable[[Inner, Gate], Coroutine[Any, Any, None]]) -> None:
+        try:
+            with suppress(Lost, TimeoutError):
+                await serve(inner, self)
+        finally:
+            inner.close()
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._serving.pop(task, None)
+        self._room.release()
+
+    def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+
+    def _count(self, received: int, sent: int) -> None:
+        self.received += received
+        self.sent += sent
+
+
+def _current() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
