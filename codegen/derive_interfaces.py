@@ -19,6 +19,7 @@ _SOURCES: Final = (
     "operation_calls.py",
     "stream_calls.py",
     "sandbox_calls.py",
+    "snapshot_calls.py",
     "file_calls.py",
     "port_calls.py",
     "calls.py",

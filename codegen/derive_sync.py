@@ -55,6 +55,7 @@ _NAMES: Final = {
     "AsyncRun": "Run",
     "AsyncSandboxAPI": "SandboxAPI",
     "AsyncSandboxCalls": "SandboxCalls",
+    "AsyncSnapshotCalls": "SnapshotCalls",
     "AsyncSandboxClient": "SandboxClient",
     "AsyncSession": "Session",
     "AsyncSandboxHandle": "SandboxHandle",

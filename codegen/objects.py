@@ -88,7 +88,10 @@ _CHECK: Final = Parameter(
     "check", "bool", "False", "True raises CommandFailedError where it does not end by itself with status 0."
 )
 _SNAPSHOT: Final = Parameter(
-    "snapshot", "SnapshotResult | SnapshotInfo | str | None", "None", "Snapshot to start from, or its path."
+    "snapshot",
+    "SnapshotResult | SnapshotInfo | str | None",
+    "None",
+    "Snapshot to start from, or its ID, name or path.",
 )
 _CLIENT: Final = Parameter(
     "client",

@@ -50,6 +50,17 @@ LIST_SNAPSHOTS: Final = Operation(
 REMOVE_SNAPSHOT: Final = Operation(
     "remove_snapshot", "RemoveSnapshot", models.RemoveSnapshotRequest, models.RemoveSnapshotResult
 )
+EXPORT_SNAPSHOT: Final = Operation(
+    "export_snapshot",
+    "ExportSnapshot",
+    models.ExportSnapshotRequest,
+    models.ExportSnapshotChunk,
+    repeatable=True,
+    streams="bytes",
+)
+IMPORT_SNAPSHOT: Final = Operation(
+    "import_snapshot", "ImportSnapshot", models.ImportSnapshotRequest, models.SnapshotInfo, streams="request"
+)
 EXEC_STREAM: Final = Operation(
     "exec_stream",
     "ExecStream",
@@ -191,6 +202,8 @@ OPERATIONS: Final = (
     FORK_SANDBOX,
     LIST_SNAPSHOTS,
     REMOVE_SNAPSHOT,
+    EXPORT_SNAPSHOT,
+    IMPORT_SNAPSHOT,
     EXEC_STREAM,
     START_PROCESS,
     LIST_PROCESSES,

@@ -5,16 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import NotFoundError
-from ..models import MAX_FORKS, ForkRequest, SnapshotResult, StopRequest
+from ..models import (
+    MAX_FORKS,
+    ForkRequest,
+    ImportSnapshotRequest,
+    ListSnapshotsRequest,
+    SnapshotRequest,
+    SnapshotResult,
+    StopRequest,
+)
 from .connection import PATIENCE_SECONDS, Connection, connected, done_to_each
 from .descriptions import field_option
-from .names import complete_sandboxes, complete_snapshots, in_sandbox
-from .options import Address, ApiKey, AsJson, SandboxId, SandboxIds, Transport
+from .names import complete_sandboxes, complete_snapshots, in_sandbox, snapshot_id
+from .options import Address, ApiKey, AsJson, SandboxId, SandboxIds, Snapshot, Transport
 from .output import duration, fields_of, print_json, print_table, size
 from .start_commands import find_snapshot
 
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fork", "pause", "resume", "snapshot", "snapshots_app", "stop"]
 
-snapshots_app = typer.Typer(help="List and remove snapshots.")
+snapshots_app = typer.Typer(help="List, remove, export and import snapshots.")
 
 
 MaybeSandboxIds = Annotated[
@@ -93,15 +102,17 @@ def snapshot(
         bool,
         typer.Option("--resume", help="Let the sandbox run on afterwards, in place of leaving it paused."),
     ] = False,
+    name: Annotated[str, field_option(SnapshotRequest, "name", "--name")] = "",
+    labels: Annotated[list[str] | None, field_option(SnapshotRequest, "labels", "--label", "-l")] = None,
     as_json: AsJson = False,
     transport: Transport = None,
     address: Address = "",
     api_key: ApiKey = None,
 ) -> None:
-    """Freeze a sandbox, write what it holds to a snapshot, and print the snapshot's path."""
+    """Freeze a sandbox, write what it holds to a snapshot, and print the snapshot's ID."""
 
     def make(found: str) -> SnapshotResult:
-        made = client.snapshot_sandbox(found, timeout=PATIENCE_SECONDS)
+        made = client.snapshot_sandbox(found, name=name, labels=labels, timeout=PATIENCE_SECONDS)
         if go_on:
             client.resume_sandbox(found, timeout=PATIENCE_SECONDS)
         return made
@@ -111,7 +122,7 @@ def snapshot(
         if as_json:
             print_json(fields_of(made))
         else:
-            typer.echo(made.snapshot_path)
+            typer.echo(snapshot_id(made))
 
 
 def fork(
@@ -136,32 +147,35 @@ def fork(
 @snapshots_app.command("ls")
 def list_snapshots(
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print paths alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print IDs alone.")] = False,
+    labels: Annotated[list[str] | None, field_option(ListSnapshotsRequest, "labels", "--label", "-l")] = None,
     transport: Transport = None,
     address: Address = "",
     api_key: ApiKey = None,
 ) -> None:
     """List the snapshots that sandboxes can be started from, the oldest first."""
     with connected("snapshots", Connection(transport, address, api_key)) as client:
-        found = client.list_snapshots()
+        found = client.list_snapshots(labels=labels)
         if as_json:
             print_json([fields_of(info) for info in found])
         elif quiet:
             for info in found:
-                typer.echo(info.snapshot_path)
+                typer.echo(snapshot_id(info))
         else:
             now = time.time()
             rows = (
                 (
-                    info.snapshot_path,
+                    snapshot_id(info),
+                    info.name,
                     info.type,
                     info.image,
                     size(info.size_bytes),
                     duration(now - info.created_at),
+                    " ".join(info.labels),
                 )
                 for info in found
             )
-            print_table(("SNAPSHOT", "TYPE", "IMAGE", "SIZE", "AGE"), rows)
+            print_table(("SNAPSHOT", "NAME", "TYPE", "IMAGE", "SIZE", "AGE", "LABELS"), rows)
 
 
 @snapshots_app.command("rm")
@@ -169,7 +183,7 @@ def remove_snapshots(
     snapshots: Annotated[
         list[str],
         typer.Argument(
-            help="Paths of the snapshots, their last parts, or beginnings of these.",
+            help="Names of the snapshots, their IDs, beginnings of these, or their paths.",
             metavar="SNAPSHOT...",
             autocompletion=complete_snapshots,
         ),
@@ -179,15 +193,52 @@ def remove_snapshots(
     address: Address = "",
     api_key: ApiKey = None,
 ) -> None:
-    """Remove snapshots, and print the path of each; what was started from them goes on."""
+    """Remove snapshots, and print the ID of each; what was started from them goes on."""
     with connected("snapshots", Connection(transport, address, api_key)) as client:
 
         def remove(reference: str) -> str:
-            path = find_snapshot(client, reference).snapshot_path
-            client.remove_snapshot(path)
-            return path
+            found = find_snapshot(client, reference)
+            client.remove_snapshot(found.snapshot_path)
+            return snapshot_id(found)
 
         done_to_each("snapshots", snapshots, remove, as_json=as_json)
+
+
+@snapshots_app.command("export")
+def export_snapshot(
+    snapshot: Snapshot,
+    file: Annotated[Path, typer.Argument(help="File to write; one that is there is replaced.")],
+    as_json: AsJson = False,
+    transport: Transport = None,
+    address: Address = "",
+    api_key: ApiKey = None,
+) -> None:
+    """Write a snapshot to a file, and print the file's SHA-256."""
+    with connected("snapshots", Connection(transport, address, api_key)) as client:
+        found = find_snapshot(client, snapshot)
+        digest = client.export_snapshot(found.snapshot_path, file, timeout=PATIENCE_SECONDS)
+        if as_json:
+            print_json({"file": str(file), "sha256": digest})
+        else:
+            typer.echo(digest)
+
+
+@snapshots_app.command("import")
+def import_snapshot(
+    file: Annotated[Path, typer.Argument(help="File that snapshots export has written.")],
+    name: Annotated[str, field_option(ImportSnapshotRequest, "name", "--name")] = "",
+    as_json: AsJson = False,
+    transport: Transport = None,
+    address: Address = "",
+    api_key: ApiKey = None,
+) -> None:
+    """Add the snapshot in a file, and print its ID."""
+    with connected("snapshots", Connection(transport, address, api_key)) as client:
+        added = client.import_snapshot(file, name=name, timeout=PATIENCE_SECONDS)
+        if as_json:
+            print_json(fields_of(added))
+        else:
+            typer.echo(snapshot_id(added))
 
 
 def _each(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import typer
 
 from ..errors import NotFoundError, SandboxError, UnsupportedError
-from ..models import SandboxInfo
+from ..models import SandboxInfo, SnapshotInfo, SnapshotResult
 from .connection import Connection, Failure, TransportChoice
 
 if TYPE_CHECKING:
     from ..clients.aio.api import AsyncSandboxAPI
     from ..clients.sync.api import SandboxAPI
 
-__all__ = ["complete_sandboxes", "complete_snapshots", "in_sandbox", "in_sandbox_async"]
+__all__ = ["complete_sandboxes", "complete_snapshots", "in_sandbox", "in_sandbox_async", "snapshot_id"]
 
 T = TypeVar("T")
 
@@ -85,11 +85,15 @@ def complete_snapshots(ctx: typer.Context, incomplete: str) -> Iterator[tuple[st
     with suppress(SandboxError, Failure, OSError), _client_of(ctx) as client:
         hasty = client.with_options(timeout=_COMPLETION_SECONDS, max_retries=0)
         for snapshot in hasty.list_snapshots():
-            name = snapshot.snapshot_path.rpartition("/")[2]
-            for form in (name, snapshot.snapshot_path):
-                if form.startswith(incomplete):
+            for form in (snapshot.name, snapshot_id(snapshot), snapshot.snapshot_path):
+                if form and form.startswith(incomplete):
                     yield form, f"{snapshot.type} {snapshot.image}"
                     break
+
+
+def snapshot_id(snapshot: SnapshotInfo | SnapshotResult) -> str:
+    """Return the ID of a snapshot; of an older orchestrator's, the last part of its path."""
+    return snapshot.id or snapshot.snapshot_path.rpartition("/")[2]
 
 
 def _client_of(ctx: typer.Context) -> SandboxAPI:

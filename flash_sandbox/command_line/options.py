@@ -67,7 +67,7 @@ SandboxIds = Annotated[
 Snapshot = Annotated[
     str,
     typer.Argument(
-        help="Path of the snapshot, its last part, or the beginning of that.",
+        help="Name of the snapshot, its ID, the beginning of that, or its path.",
         metavar="SNAPSHOT",
         autocompletion=complete_snapshots,
     ),

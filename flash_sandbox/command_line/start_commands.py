@@ -9,6 +9,7 @@ import typer
 
 from ..models import SnapshotInfo, StartType
 from .connection import PATIENCE_SECONDS, Connection, Failure, connected
+from .names import snapshot_id
 from .options import (
     Address,
     Allow,
@@ -176,22 +177,21 @@ def restore(
 
 
 def find_snapshot(client: SandboxAPI, reference: str) -> SnapshotInfo:
-    """Return the snapshot that is meant: by its path, its last part, or the beginning of that.
+    """Return the snapshot that is meant: by its name, its ID, the beginning of that, or its path.
 
     Raises:
         Failure: There is none, or there are several.
     """
     beginning = []
     for info in client.list_snapshots():
-        name = info.snapshot_path.rpartition("/")[2]
-        if reference in (info.snapshot_path, name):
+        if reference in (info.snapshot_path, snapshot_id(info), info.name or None):
             return info
-        if name.startswith(reference):
+        if snapshot_id(info).startswith(reference):
             beginning.append(info)
     if not beginning:
         raise Failure(f"there is no snapshot {reference!r}")
     if len(beginning) > 1:
-        shown = ", ".join(info.snapshot_path for info in beginning[:10])
+        shown = ", ".join(snapshot_id(info) for info in beginning[:10])
         raise Failure(f"{reference!r} may be any of {shown}")
     return beginning[0]
 

@@ -67,6 +67,8 @@ __all__ = [
     "ExecRequest",
     "ExecResult",
     "ExecStreamRequest",
+    "ExportSnapshotChunk",
+    "ExportSnapshotRequest",
     "FileInfo",
     "FollowProcessRequest",
     "ForkRequest",
@@ -81,6 +83,7 @@ __all__ = [
     "GetPlatformInfoResult",
     "GetPortUrlRequest",
     "GetPortUrlResult",
+    "ImportSnapshotRequest",
     "KeepAliveRequest",
     "KeepAliveResult",
     "ListDirRequest",
@@ -160,7 +163,7 @@ class StartRequest(StartRequestBehaviour):
             engine's.
         initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. Empty is the
             engine's.
-        snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. Empty is no snapshot.
+        snapshot_path: Snapshot to start from, by its ID, its name or its path. Empty is no snapshot.
         mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. Empty is no
             file.
         network: Network of the sandbox: none (nothing but its own loopback), policy (what network_allow
@@ -515,31 +518,53 @@ class GetMetricsHistoryResult:
     points: tuple[MetricsPoint, ...] = ()
 
 
-class SnapshotRequest(_LikeStatusRequest):
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
     """What `snapshot_sandbox` asks for.
 
     Attributes:
         id: ID of the sandbox.
+        name: Name that the snapshot can be found by, of the same form as an ID. Empty is no name.
+        labels: Labels that the snapshot can be found by, each NAME=value.
     """
 
-    __slots__ = ()
+    id: str
+    name: str = ""
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.id, "sandbox ID")
+        optional_name("name", self.name)
+        object.__setattr__(self, "labels", variables("labels", self.labels))
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotResult(SnapshotResultBehaviour):
-    """Where a snapshot lies.
+    """A snapshot that was made.
 
     Attributes:
         snapshot_path: Path of the snapshot in the orchestrator's store.
         mem_file_path: Path of the memory file; empty where memory is not captured.
+        id: ID of the snapshot.
+        name: Its name; empty for none.
+        labels: Its labels, each NAME=value.
+        size_bytes: Size of what is kept of it, in bytes.
     """
 
     snapshot_path: str = ""
     mem_file_path: str = ""
+    id: str = ""
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    size_bytes: int = 0
 
     def __post_init__(self) -> None:
         text("snapshot_path", self.snapshot_path)
         text("mem_file_path", self.mem_file_path)
+        text("id", self.id)
+        text("name", self.name)
+        object.__setattr__(self, "labels", texts("labels", self.labels))
+        integer("size_bytes", self.size_bytes, UINT64)
 
 
 class PauseRequest(_LikeStatusRequest):
@@ -582,8 +607,11 @@ class SnapshotInfo:
         snapshot_path: Path of the snapshot in the orchestrator's store.
         type: Runtime that made it, and the only one that starts from it.
         image: Image that it lies on.
-        size_bytes: Size of its files in the store, in bytes.
+        size_bytes: Size of what is kept of it, in bytes.
         created_at: When it was made, in seconds of Unix time.
+        id: ID of the snapshot.
+        name: Its name; empty for none.
+        labels: Its labels, each NAME=value.
     """
 
     snapshot_path: str = ""
@@ -591,6 +619,9 @@ class SnapshotInfo:
     image: str = ""
     size_bytes: int = 0
     created_at: float = 0.0
+    id: str = ""
+    name: str = ""
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         text("snapshot_path", self.snapshot_path)
@@ -598,12 +629,23 @@ class SnapshotInfo:
         text("image", self.image)
         integer("size_bytes", self.size_bytes, UINT64)
         object.__setattr__(self, "created_at", number("created_at", self.created_at))
+        text("id", self.id)
+        text("name", self.name)
+        object.__setattr__(self, "labels", texts("labels", self.labels))
 
 
-class ListSnapshotsRequest(_LikeStopResult):
-    """What `list_snapshots` asks for."""
+@dataclass(frozen=True, slots=True)
+class ListSnapshotsRequest:
+    """What `list_snapshots` asks for.
 
-    __slots__ = ()
+    Attributes:
+        labels: Only snapshots that have each of these labels, NAME=value.
+    """
+
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", variables("labels", self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -618,12 +660,8 @@ class ListSnapshotsResult:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveSnapshotRequest:
-    """What `remove_snapshot` asks for.
-
-    Attributes:
-        snapshot_path: Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
-    """
+class _LikeRemoveSnapshotRequest:
+    """Attributes that several models have."""
 
     snapshot_path: str
 
@@ -631,10 +669,67 @@ class RemoveSnapshotRequest:
         filled("snapshot_path", self.snapshot_path, 4095)
 
 
+class RemoveSnapshotRequest(_LikeRemoveSnapshotRequest):
+    """What `remove_snapshot` asks for.
+
+    Attributes:
+        snapshot_path: Snapshot to remove, by its ID, its name or its path.
+    """
+
+    __slots__ = ()
+
+
 class RemoveSnapshotResult(_LikeStopResult):
     """The answer to `remove_snapshot`, which says nothing more."""
 
     __slots__ = ()
+
+
+class ExportSnapshotRequest(_LikeRemoveSnapshotRequest):
+    """What `export_snapshot` asks for.
+
+    Attributes:
+        snapshot_path: Snapshot to export, by its ID, its name or its path.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _LikeExportSnapshotChunk:
+    """Attributes that several models have."""
+
+    data: bytes = b""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", content("data", self.data, None))
+
+
+class ExportSnapshotChunk(_LikeExportSnapshotChunk):
+    """The answer to `export_snapshot`.
+
+    Attributes:
+        data: The next bytes of the file.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSnapshotRequest:
+    """What `import_snapshot` asks for.
+
+    Attributes:
+        name: Name that the snapshot can be found by, of the same form as an ID. Empty is no name.
+        data: The next bytes of the file.
+    """
+
+    name: str = ""
+    data: bytes = b""
+
+    def __post_init__(self) -> None:
+        optional_name("name", self.name)
+        object.__setattr__(self, "data", content("data", self.data, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -1299,17 +1394,7 @@ class DownloadArchiveRequest(_LikeReadFileRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _LikeDownloadArchiveChunk:
-    """Attributes that several models have."""
-
-    data: bytes = b""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "data", content("data", self.data, None))
-
-
-class DownloadArchiveChunk(_LikeDownloadArchiveChunk):
+class DownloadArchiveChunk(_LikeExportSnapshotChunk):
     """The answer to `download_archive`.
 
     Attributes:
@@ -1370,7 +1455,7 @@ class ConnectPortRequest:
         integer("port", self.port, (1, 65535))
 
 
-class ConnectPortChunk(_LikeDownloadArchiveChunk):
+class ConnectPortChunk(_LikeExportSnapshotChunk):
     """The answer to `connect_port`.
 
     Attributes:

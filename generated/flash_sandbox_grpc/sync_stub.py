@@ -18,6 +18,8 @@ from .sandbox import (
     ExecRequest,
     ExecResponse,
     ExecStreamRequest,
+    ExportSnapshotChunk,
+    ExportSnapshotRequest,
     FollowProcessRequest,
     ForkRequest,
     ForkResponse,
@@ -31,6 +33,7 @@ from .sandbox import (
     GetPlatformInfoResponse,
     GetPortUrlRequest,
     GetPortUrlResponse,
+    ImportSnapshotRequest,
     KeepAliveRequest,
     KeepAliveResponse,
     ListDirRequest,
@@ -67,6 +70,7 @@ from .sandbox import (
     SetNetworkResponse,
     SignalProcessRequest,
     SignalProcessResponse,
+    SnapshotInfo,
     SnapshotRequest,
     SnapshotResponse,
     StartProcessRequest,
@@ -320,6 +324,42 @@ class SandboxServiceSyncStub:
             partial(self._parse, RemoveSnapshotResponse),
         )
         answered: RemoveSnapshotResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def export_snapshot(
+        self,
+        message: ExportSnapshotRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> Iterator[ExportSnapshotChunk]:
+        """
+        Return a snapshot as one file, with its SHA-256 in it, which import_snapshot takes.
+        """
+        call = self._channel.unary_stream(
+            self._prefix + "/sandbox.SandboxService/ExportSnapshot",
+            self._serialize,
+            partial(self._parse, ExportSnapshotChunk),
+        )
+        answered: Iterator[ExportSnapshotChunk] = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def import_snapshot(
+        self,
+        messages: Iterable[ImportSnapshotRequest],
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+    ) -> SnapshotInfo:
+        """
+        Add a snapshot that export_snapshot has returned as a file. It has the labels that it had.
+        """
+        call = self._channel.stream_unary(
+            self._prefix + "/sandbox.SandboxService/ImportSnapshot",
+            self._serialize,
+            partial(self._parse, SnapshotInfo),
+        )
+        answered: SnapshotInfo = call(messages, timeout=timeout, metadata=metadata)
         return answered
 
     def exec_stream(

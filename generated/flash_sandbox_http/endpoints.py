@@ -78,6 +78,8 @@ _MODULES: Final[dict[str, str]] = {
     "stop_sandbox": ".api.sandboxes.stop_sandbox",
     "watch_events": ".api.sandboxes.watch_events",
     "get_health": ".api.service.get_health",
+    "export_snapshot": ".api.snapshots.export_snapshot",
+    "import_snapshot": ".api.snapshots.import_snapshot",
     "list_snapshots": ".api.snapshots.list_snapshots",
     "remove_snapshot": ".api.snapshots.remove_snapshot",
 }

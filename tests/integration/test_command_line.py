@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -449,26 +450,40 @@ class TestPausing:
 
 
 class TestSnapshots:
-    def test_from_making_one_to_removing_it(self, line: CommandLine, client: HTTPClient) -> None:
+    def test_from_making_one_to_removing_it(
+        self, line: CommandLine, client: HTTPClient, tmp_path: Path
+    ) -> None:
         with started(client) as original:
             client.write_file(original, "/root/file", "kept")
-            path = line.json("snapshot", original)["snapshot_path"]
+            one = line.json("snapshot", original)["id"]
             assert client.get_status(original) == "paused"
             client.resume_sandbox(original)
-            other = line.printed("snapshot", "--resume", original).strip()
+            named = ("--name", "base", "--label", "of=line", "-l", "by=test")
+            other = line.printed("snapshot", "--resume", original, *named).strip()
             assert client.get_status(original) == "running"
-        listed = {each["snapshot_path"]: each for each in line.json("snapshots ls")}
-        assert (listed[path]["type"], listed[path]["image"]) == ("bubblewrap", "host")
-        assert {path, other} <= set(line.printed("snapshots ls", "-q").splitlines())
-        assert path in line.printed("snapshots ls")
-        name = path.rpartition("/")[2]
-        # By less than its path.
-        copy = line.json("restore", name[:20], "--name", "copy-1", "-m", "64")["id"]
-        assert client.read_file(copy, "/root/file") == b"kept"
-        assert client.get_info(copy).name == "copy-1"
-        client.stop_sandbox(copy)
-        assert line.json("snapshots rm", name, other) == [path, other]
-        gone = line.run("restore", name)
+            again = line.run("snapshot", original, "--name", "base")
+            assert (again.returncode, b"is named 'base'" in again.stderr) == (125, True)
+        listed = {each["id"]: each for each in line.json("snapshots ls")}
+        assert (listed[one]["type"], listed[one]["image"]) == ("bubblewrap", "host")
+        assert (listed[other]["name"], listed[other]["labels"]) == ("base", ["of=line", "by=test"])
+        assert {one, other} <= set(line.printed("snapshots ls", "-q").splitlines())
+        assert line.printed("snapshots ls", "-q", "-l", "of=line") == f"{other}\n"
+        assert one in line.printed("snapshots ls")
+        for reference in (one[:20], one, listed[one]["snapshot_path"], "base"):
+            copy = line.json("restore", reference, "--name", "copy-1", "-m", "64")["id"]
+            assert client.read_file(copy, "/root/file") == b"kept"
+            assert client.get_info(copy).name == "copy-1"
+            client.stop_sandbox(copy)
+        file = tmp_path / "exported"
+        assert (
+            line.json("snapshots export", "base", str(file))["sha256"]
+            == sha256(file.read_bytes()).hexdigest()
+        )
+        added = line.json("snapshots import", str(file), "--name", "again")
+        assert (added["name"], added["labels"]) == ("again", ["of=line", "by=test"])
+        assert line.json("snapshots rm", "again") == [added["id"]]
+        assert line.json("snapshots rm", one, "base") == [one, other]
+        gone = line.run("restore", "base")
         assert (gone.returncode, b"there is no snapshot" in gone.stderr) == (125, True)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flash_sandbox import (
+    AlreadyExistsError,
     ClientClosedError,
     ConflictError,
     InvalidArgumentError,
@@ -150,6 +151,54 @@ def test_snapshots_are_listed_the_oldest_first(client: SandboxAPI, sandbox_id: s
     assert [(info.type, info.image) for info in found] == [("bubblewrap", "host")] * 2
     assert began - 1 < found[0].created_at < found[1].created_at < time.time() + 1
     assert all(info.size_bytes > 0 for info in found)
+
+
+def test_a_snapshot_is_found_by_its_id_its_name_and_its_path(client: SandboxAPI, sandbox_id: str) -> None:
+    client.exec_command(sandbox_id, ["/bin/sh", "-c", "echo kept > /tmp/file"])
+    made = client.snapshot_sandbox(sandbox_id, name="base", labels={"of": "all", "for": "this=that"})
+    assert (made.id[:5], made.name, made.labels) == ("snap-", "base", ("of=all", "for=this=that"))
+    (info,) = [each for each in client.list_snapshots() if each.id == made.id]
+    assert (info.snapshot_path, info.name, info.labels) == (made.snapshot_path, "base", made.labels)
+    assert info.size_bytes == made.size_bytes > 0
+    for reference in (made.id, made.name, made.snapshot_path):
+        with Sandbox.create(client=client, snapshot=reference, memory_mb=64) as copy:
+            assert copy.exec_command(["cat", "/tmp/file"]).stdout == "kept\n"
+    client.remove_snapshot("base")
+    with pytest.raises(InvalidArgumentError, match="'base' is not a snapshot"):
+        client.remove_snapshot("base")
+
+
+def test_a_name_is_of_one_snapshot(client: SandboxAPI, sandbox_id: str) -> None:
+    made = client.snapshot_sandbox(sandbox_id, name="base")
+    client.resume_sandbox(sandbox_id)
+    for taken in ("base", made.id):
+        with pytest.raises(AlreadyExistsError, match=f"snapshot {made.id} is named '{taken}'") as caught:
+            client.snapshot_sandbox(sandbox_id, name=taken)
+        assert (caught.value.reason, caught.value.status_code) == ("already_exists", 409)
+    assert client.get_status(sandbox_id) == "running"
+    client.remove_snapshot(made.id)
+    again = client.snapshot_sandbox(sandbox_id, name="base")
+    assert again.id != made.id
+    client.remove_snapshot("base")
+
+
+@pytest.mark.parametrize("name", ["a/b", "/a", ".a", "-a", "a b", "x" * 129])
+def test_a_name_that_cannot_be_is_refused_before_any_transport(client: SandboxAPI, name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="name") as caught:
+        client.snapshot_sandbox("some", name=name)
+    assert caught.value.transport is None
+
+
+def test_snapshots_are_listed_by_their_labels(client: SandboxAPI, sandbox_id: str) -> None:
+    one = client.snapshot_sandbox(sandbox_id, labels={"of": "one", "by": "this"})
+    two = client.snapshot_sandbox(sandbox_id, labels=["by=this"])
+    found = [
+        [info.id for info in client.list_snapshots(labels=labels)]
+        for labels in ({"by": "this"}, {"of": "one"}, ["by=this", "of=one"], {"by": "that"})
+    ]
+    assert found == [[one.id, two.id], [one.id], [one.id], []]
+    for made in (one, two):
+        client.remove_snapshot(made.id)
 
 
 def test_removed_snapshot_is_gone_and_what_was_started_from_it_goes_on(

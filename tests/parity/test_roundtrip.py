@@ -40,6 +40,18 @@ Model = TypeVar("Model")
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
+SNAPSHOTS = st.builds(
+    models.SnapshotInfo,
+    texts,
+    texts,
+    texts,
+    uint64,
+    doubles,
+    texts,
+    texts,
+    st.lists(texts, max_size=4).map(tuple),
+)
+
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     **COMMAND_STRATEGIES,
     **FILE_STRATEGIES,
@@ -73,10 +85,20 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
     models.MetricsResult: st.builds(
         models.MetricsResult, uint64, uint64, doubles, doubles, uint64, uint64, uint64, uint64, uint64
     ),
-    models.SnapshotResult: st.builds(models.SnapshotResult, texts, texts),
+    models.SnapshotRequest: st.builds(models.SnapshotRequest, ids, st.just("") | ids, variables),
+    models.ListSnapshotsRequest: st.builds(models.ListSnapshotsRequest, variables),
+    models.SnapshotInfo: SNAPSHOTS,
+    models.ExportSnapshotRequest: st.builds(
+        models.ExportSnapshotRequest, st.text(path_characters, min_size=1, max_size=1000)
+    ),
+    models.ExportSnapshotChunk: st.builds(models.ExportSnapshotChunk, st.binary(max_size=100)),
+    models.ImportSnapshotRequest: st.builds(models.ImportSnapshotRequest, st.just("") | ids),
+    models.SnapshotResult: st.builds(
+        models.SnapshotResult, texts, texts, texts, texts, st.lists(texts, max_size=4).map(tuple), uint64
+    ),
     models.ListSnapshotsResult: st.builds(
         models.ListSnapshotsResult,
-        st.lists(st.builds(models.SnapshotInfo, texts, texts, texts, uint64, doubles)).map(tuple),
+        st.lists(SNAPSHOTS).map(tuple),
     ),
     models.RemoveSnapshotRequest: st.builds(
         models.RemoveSnapshotRequest, st.text(path_characters, min_size=1, max_size=1000)
@@ -87,7 +109,6 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
             models.StopResult,
             models.PauseResult,
             models.ResumeResult,
-            models.ListSnapshotsRequest,
             models.RemoveSnapshotResult,
         )
     },
@@ -96,7 +117,6 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
         for kind in (
             models.StatusRequest,
             models.MetricsRequest,
-            models.SnapshotRequest,
             models.PauseRequest,
             models.ResumeRequest,
         )

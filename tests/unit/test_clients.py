@@ -45,7 +45,15 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
 ]
 CLIENTS: list[type[Any]] = [HTTPClient, SandboxClient, AsyncHTTPClient, AsyncSandboxClient]
 METHODS = [operation.name for operation in operations.OPERATIONS]
-OF_NO_SANDBOX = {"start_sandbox", "list_sandboxes", "watch_events", "list_snapshots", "remove_snapshot"}
+OF_NO_SANDBOX = {
+    "start_sandbox",
+    "list_sandboxes",
+    "watch_events",
+    "list_snapshots",
+    "remove_snapshot",
+    "export_snapshot",
+    "import_snapshot",
+}
 NO_COROUTINES = {"with_options", "sandboxes", "AsyncSandbox.list", "process"}
 OF_A_CLIENT = {"sandboxes", "upload", "download", "with_options", "close"}
 POSITIONAL = {"count", "image", "signal", "data"}

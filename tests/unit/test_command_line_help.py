@@ -53,7 +53,8 @@ def options(path: tuple[str, ...]) -> list[Any]:
 def test_the_verbs_are_those_that_are_promised() -> None:
     promised = "run start exec ps inspect logs stats top cp pause resume stop snapshot fork restore events"
     here = "port-forward serve mcp doctor version"
-    below = {("snapshots", "ls"), ("snapshots", "rm"), ("image", "ls"), ("image", "pull"), ("image", "rm")}
+    snapshots = {("snapshots", name) for name in ("ls", "rm", "export", "import")}
+    below = snapshots | {("image", "ls"), ("image", "pull"), ("image", "rm")}
     hidden = {("ls",), ("create",), ("kill",), ("rm",)}
     assert COMMANDS.keys() == {(verb,) for verb in f"{promised} {here}".split()} | below | hidden
 

@@ -29,7 +29,15 @@ METHODS = [
     operation.name
     for operation in operations.OPERATIONS
     if operation.name
-    not in ("start_sandbox", "list_sandboxes", "watch_events", "list_snapshots", "remove_snapshot")
+    not in (
+        "start_sandbox",
+        "list_sandboxes",
+        "watch_events",
+        "list_snapshots",
+        "remove_snapshot",
+        "export_snapshot",
+        "import_snapshot",
+    )
 ]
 OBJECTS: list[tuple[type[Any], type[Any]]] = [(Sandbox, HTTPClient), (AsyncSandbox, AsyncHTTPClient)]
 OF_ONE_TRANSPORT = {"session", "ssl", "metadata", "channel"}

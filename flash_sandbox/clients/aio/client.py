@@ -11,6 +11,7 @@ from .calls import given
 from .file_calls import AsyncFileCalls
 from .port_calls import AsyncPortCalls
 from .sandbox_calls import AsyncSandboxCalls
+from .snapshot_calls import AsyncSnapshotCalls
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncHTTPClient", "AsyncSandboxClient", "connect_async"]
 
 
-class _AsyncClient(AsyncSandboxCalls, AsyncFileCalls, AsyncPortCalls):
+class _AsyncClient(AsyncSandboxCalls, AsyncSnapshotCalls, AsyncFileCalls, AsyncPortCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

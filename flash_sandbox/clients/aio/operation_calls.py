@@ -81,7 +81,7 @@ class AsyncOperationCalls(AsyncCalls):
                 engine's.
             initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. None is the
                 engine's.
-            snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. None is no snapshot.
+            snapshot_path: Snapshot to start from, by its ID, its name or its path. None is no snapshot.
             mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. None is no
                 file.
             network: Network of the sandbox: none (nothing but its own loopback), policy (what network_allow
@@ -289,20 +289,33 @@ class AsyncOperationCalls(AsyncCalls):
         return list((await self._perform(operations.GET_METRICS_HISTORY, request, timeout)).points)
 
     async def snapshot_sandbox(
-        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+        self,
+        sandbox_id: str,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> SnapshotResult:
         """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
         Args:
             sandbox_id: ID of the sandbox.
+            name: Name that the snapshot can be found by, of the same form as an ID. None is no name.
+            labels: Labels that the snapshot can be found by, each NAME=value. Or a mapping of names to
+                values.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             WrongStateError: The sandbox is in a state in which this cannot be done.
+            AlreadyExistsError: A snapshot has that name.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.SnapshotRequest(id=sandbox_id)
+        request = models.SnapshotRequest(
+            id=sandbox_id,
+            name="" if name is None else name,
+            labels=() if labels is None else cast("Any", labels),
+        )
         return await self._perform(operations.SNAPSHOT_SANDBOX, request, timeout)
 
     async def pause_sandbox(self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
@@ -359,16 +372,23 @@ class AsyncOperationCalls(AsyncCalls):
         request = models.ForkRequest(id=sandbox_id, count=count)
         return list((await self._perform(operations.FORK_SANDBOX, request, timeout)).ids)
 
-    async def list_snapshots(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[SnapshotInfo]:
+    async def list_snapshots(
+        self,
+        *,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> list[SnapshotInfo]:
         """Return what is known of each snapshot in the orchestrator's store, the oldest first.
 
         Args:
+            labels: Only snapshots that have each of these labels, NAME=value. Or a mapping of names to
+                values.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        request = models.ListSnapshotsRequest()
+        request = models.ListSnapshotsRequest(labels=() if labels is None else cast("Any", labels))
         return list((await self._perform(operations.LIST_SNAPSHOTS, request, timeout)).snapshots)
 
     async def remove_snapshot(
@@ -377,7 +397,7 @@ class AsyncOperationCalls(AsyncCalls):
         """Remove a snapshot from the orchestrator's store. What was started from it goes on.
 
         Args:
-            snapshot_path: Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
+            snapshot_path: Snapshot to remove, by its ID, its name or its path.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:

@@ -91,7 +91,7 @@ class SandboxAPI(Protocol):
                 engine's.
             initrd_path: Path of an initial RAM disk on the orchestrator's host. Firecracker only. None is the
                 engine's.
-            snapshot_path: Snapshot to start from, as snapshot_sandbox answered it. None is no snapshot.
+            snapshot_path: Snapshot to start from, by its ID, its name or its path. None is no snapshot.
             mem_file_path: Memory file of that snapshot, where the runtime captures memory apart. None is no
                 file.
             network: Network of the sandbox: none (nothing but its own loopback), policy (what network_allow
@@ -252,17 +252,26 @@ class SandboxAPI(Protocol):
         ...
 
     def snapshot_sandbox(
-        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+        self,
+        sandbox_id: str,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> SnapshotResult:
         """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
         Args:
             sandbox_id: ID of the sandbox.
+            name: Name that the snapshot can be found by, of the same form as an ID. None is no name.
+            labels: Labels that the snapshot can be found by, each NAME=value. Or a mapping of names to
+                values.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             WrongStateError: The sandbox is in a state in which this cannot be done.
+            AlreadyExistsError: A snapshot has that name.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...
@@ -318,10 +327,17 @@ class SandboxAPI(Protocol):
         """
         ...
 
-    def list_snapshots(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[SnapshotInfo]:
+    def list_snapshots(
+        self,
+        *,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> list[SnapshotInfo]:
         """Return what is known of each snapshot in the orchestrator's store, the oldest first.
 
         Args:
+            labels: Only snapshots that have each of these labels, NAME=value. Or a mapping of names to
+                values.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -333,7 +349,7 @@ class SandboxAPI(Protocol):
         """Remove a snapshot from the orchestrator's store. What was started from it goes on.
 
         Args:
-            snapshot_path: Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
+            snapshot_path: Snapshot to remove, by its ID, its name or its path.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -1012,6 +1028,56 @@ class SandboxAPI(Protocol):
         Raises:
             SandboxNotFoundError: There is no such sandbox.
             WrongStateError: The sandbox is not running.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def export_snapshot(
+        self,
+        snapshot_path: str,
+        local: str | os.PathLike[str],
+        *,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> str:
+        """Write a snapshot to a file, which another orchestrator can import, and return the file's SHA-256.
+
+        The file holds the files of the sandbox and its variables, so that only its owner may read it. It
+        appears under its name once all of it is there.
+
+        Args:
+            snapshot_path: Snapshot to export, by its ID, its name or its path.
+            local: Path of the file on this machine. A file that is there is replaced.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            OSError: It cannot be written on this machine.
+            InvalidArgumentError: There is no such snapshot, or it was changed after it had been made.
+            SandboxConnectionError: It broke off.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    def import_snapshot(
+        self,
+        local: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        timeout: float | NotGiven | None = NOT_GIVEN,
+    ) -> SnapshotInfo:
+        """Add the snapshot in a file that `export_snapshot` has written, and return what is known of it.
+
+        It has the labels that it had, and an ID of its own. Nothing of a file that is damaged remains.
+
+        Args:
+            local: Path of the file on this machine.
+            name: Name that the snapshot can be found by, of the same form as an ID. None is no name.
+            timeout: Seconds for the beginning; None for no time-out; the client's where it is left out.
+
+        Raises:
+            OSError: There is no such file on this machine, or it cannot be read.
+            InvalidArgumentError: The file is damaged, or of a runtime that is not known there.
+            AlreadyExistsError: A snapshot has that name.
+            OutcomeUnknownError: The connection was lost; the snapshot may have been added.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

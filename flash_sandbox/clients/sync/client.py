@@ -12,6 +12,7 @@ from .calls import given
 from .file_calls import FileCalls
 from .port_calls import PortCalls
 from .sandbox_calls import SandboxCalls
+from .snapshot_calls import SnapshotCalls
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTPClient", "SandboxClient", "connect"]
 
 
-class _Client(SandboxCalls, FileCalls, PortCalls):
+class _Client(SandboxCalls, SnapshotCalls, FileCalls, PortCalls):
     """Every call, over the transport that a subclass chooses."""
 
 

@@ -96,7 +96,7 @@ class Creation(SandboxHandle):
                 SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
                 none of these has their target. Or a mapping of targets to sources, each a path, which may be
                 relative here, or a `Volume`.
-            snapshot: Snapshot to start from, or its path.
+            snapshot: Snapshot to start from, or its ID, name or path.
             client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 

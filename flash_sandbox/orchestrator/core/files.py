@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
 
 from ...errors import SandboxFileConflictError
 from ...models import (
@@ -31,11 +30,9 @@ from ...models import (
 from ..cancellation import completed
 from ..guest import files
 from .base import ServiceCore
+from .held_back import held_back
 
 __all__ = ["FileOperations"]
-
-# Chunks of an archive that are held back: one that fails sooner is an error of its own on either transport.
-_HELD_CHUNKS: Final = 4
 
 
 class FileOperations(ServiceCore):
@@ -102,20 +99,11 @@ class FileOperations(ServiceCore):
 
     async def download_archive(self, request: DownloadArchiveRequest) -> AsyncGenerator[DownloadArchiveChunk]:
         """Pack a file or directory into a tar archive, as it is taken."""
-        held: list[DownloadArchiveChunk] | None = []
         with await self._running(request.id) as sandbox:
-            async with aclosing(files.pack(sandbox.guest.channel, _path(request.path))) as packed:
-                async for data in packed:
-                    if held is None:
-                        yield DownloadArchiveChunk(data)
-                        continue
-                    held.append(DownloadArchiveChunk(data))
-                    if len(held) > _HELD_CHUNKS:
-                        for chunk in held:
-                            yield chunk
-                        held = None
-        for chunk in held or ():
-            yield chunk
+            packed = files.pack(sandbox.guest.channel, _path(request.path))
+            async with aclosing(packed), aclosing(held_back(packed)) as chunks:
+                async for data in chunks:
+                    yield DownloadArchiveChunk(data)
 
 
 def _path(path: str) -> str:

@@ -96,7 +96,7 @@ class GRPCService(SandboxServiceBase):
         async def respond_to_stream(incoming: IncomingCall, call: Call) -> Any:
             first = await incoming.receive(message_type)
             request = decode_request(operation, first)
-            call.sandbox = request.id
+            call.sandbox = getattr(request, "id", "")
             return encode_result(operation, await perform(request, _chunks(incoming, first, message_type)))
 
         answer = respond

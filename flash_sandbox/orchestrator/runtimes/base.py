@@ -7,6 +7,7 @@ can cross a process boundary. Failures are the errors of `flash_sandbox.errors`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -171,6 +172,19 @@ class Runtime(Protocol):
 
     async def forget_snapshot(self, snapshot: Manifest) -> None:
         """Remove what is kept of a snapshot outside of the store, which nobody uses any more."""
+
+    def exporting(self, snapshot: Manifest) -> AbstractAsyncContextManager[Manifest]:
+        """Give a snapshot with all that another orchestrator needs in files, for the length of the block."""
+
+    async def import_snapshot(self, snapshot: Manifest) -> Manifest:
+        """Take over what `exporting` gave another orchestrator, and return what the snapshot is here.
+
+        Its files have the digests that it tells, and are a stranger's all the same. Where this fails, nothing
+        of it is kept outside of the store.
+
+        Raises:
+            InvalidArgumentError: No sandbox can be started from that.
+        """
 
     async def suspend(self, sandbox_id: str) -> None:
         """Write what a paused sandbox has in memory to the disk, where it stays until `resume`."""

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,20 @@ from ..cancellation import completed
 from ..linux.file_work import HERE, FileWork
 from ..linux.id_range import IdRange
 from ..linux.tree_walk import remove_tree
-from .manifest import MOST_LAYERS, Layer, Manifest, inherited, measure, new_id, open_file, refused
+from .manifest import (
+    MOST_LAYERS,
+    Layer,
+    Manifest,
+    inherited,
+    layer_name,
+    measure,
+    new_id,
+    open_file,
+    refused,
+)
+from .transfer import Head, Receiver, packed
 
-__all__ = ["SnapshotFiles", "layer_name"]
+__all__ = ["SnapshotFiles"]
 
 _PARTIAL: Final = ".partial"
 _NOTHING: Final = StartRequest()
@@ -108,15 +119,22 @@ class SnapshotFiles:
             UnavailableError: If the disk has not got the room.
         """
         made = self.described(runtime, image, image_digest, start=start)
-        partial = made.path.with_name(made.path.name + _PARTIAL)
-        try:
-            partial.mkdir(mode=0o700, parents=True)
-            fill(partial)
+        with self._new(made) as directory:
+            fill(directory)
             files = {layer_name(number): (each.size, each.digest) for number, each in enumerate(known)}
-            for file in partial.iterdir():
+            for file in directory.iterdir():
                 if file.name not in files:
                     file.chmod(0o600)
                     files[file.name] = _on_disk(file)
+        return replace(made, files=files, details=dict(details), bytes_elsewhere=bytes_elsewhere)
+
+    @contextmanager
+    def _new(self, made: Manifest) -> Iterator[Path]:
+        """Give a directory for the files of a new snapshot, which is in its place once the block is left."""
+        partial = made.path.with_name(made.path.name + _PARTIAL)
+        try:
+            partial.mkdir(mode=0o700, parents=True)
+            yield partial
             partial.rename(made.path)
             _sync(self.directory)
         except BaseException as error:
@@ -125,7 +143,45 @@ class SnapshotFiles:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise UnavailableError(f"the snapshot cannot be written: {error.strerror}") from error
             raise
-        return replace(made, files=files, details=dict(details), bytes_elsewhere=bytes_elsewhere)
+
+    async def exported(self, snapshot: Manifest) -> AsyncGenerator[bytes]:
+        """Yield a snapshot as one file.
+
+        Raises:
+            InvalidArgumentError: It is not what it was when it was made.
+        """
+        pieces = packed(snapshot)
+        # No piece is None.
+        while (piece := await completed(asyncio.to_thread(next, pieces, None))) is not None:
+            yield piece
+
+    async def imported(self, chunks: AsyncIterator[bytes], admit: Callable[[Head], object]) -> Manifest:
+        """Take a snapshot that comes as one file; leave nothing where that is not all of one.
+
+        Args:
+            chunks: The bytes of the file.
+            admit: Called with what the file says of the snapshot before any file of it is written.
+
+        Raises:
+            InvalidArgumentError: The file is damaged, or no snapshot.
+            UnavailableError: The disk has not got the room.
+        """
+        made = self.described("", "")
+        with self._new(made) as directory:
+            receiver = Receiver(directory, admit)
+            async for data in chunks:
+                await completed(asyncio.to_thread(receiver.feed, data))
+            head = receiver.finish()
+        return replace(
+            made,
+            runtime=head.runtime,
+            image=head.image,
+            image_digest=head.image_digest,
+            labels=head.labels,
+            start=head.start,
+            details=head.details,
+            files=head.files,
+        )
 
     def described(
         self, runtime: str, image: str, image_digest: str = "", *, start: StartRequest = _NOTHING
@@ -176,11 +232,6 @@ class SnapshotFiles:
     def remove(self, snapshot: Manifest) -> None:
         """Remove the files of a snapshot."""
         _remove(snapshot.path)
-
-
-def layer_name(number: int) -> str:
-    """Return the name of the file of a layer, counted from the lowest."""
-    return f"{number:02}"
 
 
 def _names(path: Path) -> set[str]:

@@ -16,7 +16,17 @@ from ...errors import InvalidArgumentError, Reason
 from ...models import SandboxType, SnapshotInfo, StartRequest
 from ..images.references import is_same_image
 
-__all__ = ["MOST_LAYERS", "Layer", "Manifest", "inherited", "measure", "new_id", "open_file", "refused"]
+__all__ = [
+    "MOST_LAYERS",
+    "Layer",
+    "Manifest",
+    "inherited",
+    "layer_name",
+    "measure",
+    "new_id",
+    "open_file",
+    "refused",
+]
 
 # Each is a layer to overlayfs, which has a page for the names of all.
 MOST_LAYERS: Final = 8
@@ -116,7 +126,14 @@ class Manifest:
     def info(self) -> SnapshotInfo:
         """What clients are told of it."""
         return SnapshotInfo(
-            str(self.path), cast(SandboxType, self.runtime), self.image, self.size, self.created
+            snapshot_path=str(self.path),
+            type=cast(SandboxType, self.runtime),
+            image=self.image,
+            size_bytes=self.size,
+            created_at=self.created,
+            id=self.id,
+            name=self.name,
+            labels=self.labels,
         )
 
     def file(self, name: str) -> Path:
@@ -138,6 +155,11 @@ class Manifest:
 def new_id() -> str:
     """Return the ID of a new snapshot: 80 random bits."""
     return f"snap-{secrets.token_hex(10)}"
+
+
+def layer_name(number: int) -> str:
+    """Return the name of the file of a layer, counted from the lowest."""
+    return f"{number:02}"
 
 
 def inherited(start: StartRequest) -> dict[str, Any]:

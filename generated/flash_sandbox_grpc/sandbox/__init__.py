@@ -16,6 +16,8 @@ __all__ = (
     "ExecRequest",
     "ExecResponse",
     "ExecStreamRequest",
+    "ExportSnapshotChunk",
+    "ExportSnapshotRequest",
     "FileInfo",
     "FollowProcessRequest",
     "ForkRequest",
@@ -30,6 +32,7 @@ __all__ = (
     "GetPlatformInfoResponse",
     "GetPortUrlRequest",
     "GetPortUrlResponse",
+    "ImportSnapshotRequest",
     "KeepAliveRequest",
     "KeepAliveResponse",
     "ListDirRequest",
@@ -484,6 +487,28 @@ default_message_pool.register_message("sandbox", "ExecStreamRequest", ExecStream
 
 
 @dataclass(eq=False, repr=False)
+class ExportSnapshotChunk(betterproto2.Message):
+    data: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    The next bytes of the file.
+    """
+
+
+default_message_pool.register_message("sandbox", "ExportSnapshotChunk", ExportSnapshotChunk)
+
+
+@dataclass(eq=False, repr=False)
+class ExportSnapshotRequest(betterproto2.Message):
+    snapshot_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Snapshot to export, by its ID, its name or its path.
+    """
+
+
+default_message_pool.register_message("sandbox", "ExportSnapshotRequest", ExportSnapshotRequest)
+
+
+@dataclass(eq=False, repr=False)
 class FileInfo(betterproto2.Message):
     """
     What is at a path.
@@ -726,6 +751,22 @@ default_message_pool.register_message("sandbox", "GetPortUrlResponse", GetPortUr
 
 
 @dataclass(eq=False, repr=False)
+class ImportSnapshotRequest(betterproto2.Message):
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Name that the snapshot can be found by, of the same form as an ID. Empty is no name.
+    """
+
+    data: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
+    """
+    The next bytes of the file.
+    """
+
+
+default_message_pool.register_message("sandbox", "ImportSnapshotRequest", ImportSnapshotRequest)
+
+
+@dataclass(eq=False, repr=False)
 class KeepAliveRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -854,7 +895,10 @@ default_message_pool.register_message("sandbox", "ListSandboxesResponse", ListSa
 
 @dataclass(eq=False, repr=False)
 class ListSnapshotsRequest(betterproto2.Message):
-    pass
+    labels: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Only snapshots that have each of these labels, NAME=value.
+    """
 
 
 default_message_pool.register_message("sandbox", "ListSnapshotsRequest", ListSnapshotsRequest)
@@ -1204,7 +1248,7 @@ default_message_pool.register_message("sandbox", "RemoveResponse", RemoveRespons
 class RemoveSnapshotRequest(betterproto2.Message):
     snapshot_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Snapshot to remove, as snapshot_sandbox or list_snapshots answered it.
+    Snapshot to remove, by its ID, its name or its path.
     """
 
 
@@ -1618,12 +1662,27 @@ class SnapshotInfo(betterproto2.Message):
 
     size_bytes: "int" = betterproto2.field(4, betterproto2.TYPE_UINT64)
     """
-    Size of its files in the store, in bytes.
+    Size of what is kept of it, in bytes.
     """
 
     created_at: "float" = betterproto2.field(5, betterproto2.TYPE_DOUBLE)
     """
     When it was made, in seconds of Unix time.
+    """
+
+    id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    ID of the snapshot.
+    """
+
+    name: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Its name; empty for none.
+    """
+
+    labels: "list[str]" = betterproto2.field(8, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Its labels, each NAME=value.
     """
 
 
@@ -1637,6 +1696,16 @@ class SnapshotRequest(betterproto2.Message):
     ID of the sandbox.
     """
 
+    name: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
+    """
+    Name that the snapshot can be found by, of the same form as an ID. Empty is no name.
+    """
+
+    labels: "list[str]" = betterproto2.field(101, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Labels that the snapshot can be found by, each NAME=value.
+    """
+
 
 default_message_pool.register_message("sandbox", "SnapshotRequest", SnapshotRequest)
 
@@ -1644,7 +1713,7 @@ default_message_pool.register_message("sandbox", "SnapshotRequest", SnapshotRequ
 @dataclass(eq=False, repr=False)
 class SnapshotResponse(betterproto2.Message):
     """
-    Where a snapshot lies.
+    A snapshot that was made.
     """
 
     snapshot_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -1655,6 +1724,26 @@ class SnapshotResponse(betterproto2.Message):
     mem_file_path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     Path of the memory file; empty where memory is not captured.
+    """
+
+    id: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
+    """
+    ID of the snapshot.
+    """
+
+    name: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
+    """
+    Its name; empty for none.
+    """
+
+    labels: "list[str]" = betterproto2.field(102, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Its labels, each NAME=value.
+    """
+
+    size_bytes: "int" = betterproto2.field(103, betterproto2.TYPE_UINT64)
+    """
+    Size of what is kept of it, in bytes.
     """
 
 
@@ -1772,7 +1861,7 @@ class StartRequest(betterproto2.Message):
 
     snapshot_path: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
-    Snapshot to start from, as snapshot_sandbox answered it. Empty is no snapshot.
+    Snapshot to start from, by its ID, its name or its path. Empty is no snapshot.
     """
 
     mem_file_path: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
@@ -2295,7 +2384,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
 
     async def list_snapshots(
         self,
-        message: "ListSnapshotsRequest | None" = None,
+        message: "ListSnapshotsRequest",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
@@ -2304,9 +2393,6 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Return what is known of each snapshot in the orchestrator's store, the oldest first.
         """
-
-        if message is None:
-            message = ListSnapshotsRequest()
 
         return await self._unary_unary(
             "/sandbox.SandboxService/ListSnapshots",
@@ -2333,6 +2419,50 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
             "/sandbox.SandboxService/RemoveSnapshot",
             message,
             RemoveSnapshotResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def export_snapshot(
+        self,
+        message: "ExportSnapshotRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "AsyncIterator[ExportSnapshotChunk]":
+        """
+        Return a snapshot as one file, with its SHA-256 in it, which import_snapshot takes.
+        """
+
+        async for response in self._unary_stream(
+            "/sandbox.SandboxService/ExportSnapshot",
+            message,
+            ExportSnapshotChunk,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
+    async def import_snapshot(
+        self,
+        messages: "AsyncIterable[ImportSnapshotRequest] | Iterable[ImportSnapshotRequest]",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "SnapshotInfo":
+        """
+        Add a snapshot that export_snapshot has returned as a file. It has the labels that it had.
+        """
+
+        return await self._stream_unary(
+            "/sandbox.SandboxService/ImportSnapshot",
+            messages,
+            ImportSnapshotRequest,
+            SnapshotInfo,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -3044,6 +3174,21 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def export_snapshot(self, message: "ExportSnapshotRequest") -> "AsyncIterator[ExportSnapshotChunk]":
+        """
+        Return a snapshot as one file, with its SHA-256 in it, which import_snapshot takes.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield ExportSnapshotChunk()
+
+    async def import_snapshot(self, messages: "AsyncIterator[ImportSnapshotRequest]") -> "SnapshotInfo":
+        """
+        Add a snapshot that export_snapshot has returned as a file. It has the labels that it had.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def exec_stream(self, message: "ExecStreamRequest") -> "AsyncIterator[ExecFrame]":
         """
         Run a command in a running sandbox and tell what it prints as it happens.
@@ -3338,6 +3483,24 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.remove_snapshot(request)
+        await stream.send_message(response)
+
+    async def __rpc_export_snapshot(
+        self, stream: "grpclib.server.Stream[ExportSnapshotRequest, ExportSnapshotChunk]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        await self._call_rpc_handler_server_stream(
+            self.export_snapshot,
+            stream,
+            request,
+        )
+
+    async def __rpc_import_snapshot(
+        self, stream: "grpclib.server.Stream[ImportSnapshotRequest, SnapshotInfo]"
+    ) -> None:
+        request = stream.__aiter__()
+        response = await self.import_snapshot(request)
         await stream.send_message(response)
 
     async def __rpc_exec_stream(self, stream: "grpclib.server.Stream[ExecStreamRequest, ExecFrame]") -> None:
@@ -3640,6 +3803,18 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 RemoveSnapshotRequest,
                 RemoveSnapshotResponse,
+            ),
+            "/sandbox.SandboxService/ExportSnapshot": grpclib.const.Handler(
+                self.__rpc_export_snapshot,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                ExportSnapshotRequest,
+                ExportSnapshotChunk,
+            ),
+            "/sandbox.SandboxService/ImportSnapshot": grpclib.const.Handler(
+                self.__rpc_import_snapshot,
+                grpclib.const.Cardinality.STREAM_UNARY,
+                ImportSnapshotRequest,
+                SnapshotInfo,
             ),
             "/sandbox.SandboxService/ExecStream": grpclib.const.Handler(
                 self.__rpc_exec_stream,

@@ -15,7 +15,7 @@ T = TypeVar("T", bound="RemoveSnapshotRequest")
 class RemoveSnapshotRequest:
     """
     Attributes:
-        snapshot_path (str | Unset): Snapshot to remove, as snapshot_sandbox or list_snapshots answered it. Default: ''.
+        snapshot_path (str | Unset): Snapshot to remove, by its ID, its name or its path. Default: ''.
     """
 
     snapshot_path: str | Unset = ""

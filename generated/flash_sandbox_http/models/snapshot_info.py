@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -17,8 +17,11 @@ class SnapshotInfo:
         snapshot_path (str): Path of the snapshot in the orchestrator's store.
         type_ (str): Runtime that made it, and the only one that starts from it.
         image (str): Image that it lies on.
-        size_bytes (int): Size of its files in the store, in bytes.
+        size_bytes (int): Size of what is kept of it, in bytes.
         created_at (float): When it was made, in seconds of Unix time.
+        id (str): ID of the snapshot.
+        name (str): Its name; empty for none.
+        labels (list[str]): Its labels, each NAME=value.
     """
 
     snapshot_path: str
@@ -26,6 +29,9 @@ class SnapshotInfo:
     image: str
     size_bytes: int
     created_at: float
+    id: str
+    name: str
+    labels: list[str]
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,6 +45,12 @@ class SnapshotInfo:
 
         created_at = self.created_at
 
+        id = self.id
+
+        name = self.name
+
+        labels = self.labels
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -48,6 +60,9 @@ class SnapshotInfo:
                 "image": image,
                 "size_bytes": size_bytes,
                 "created_at": created_at,
+                "id": id,
+                "name": name,
+                "labels": labels,
             }
         )
 
@@ -66,12 +81,21 @@ class SnapshotInfo:
 
         created_at = d.pop("created_at")
 
+        id = d.pop("id")
+
+        name = d.pop("name")
+
+        labels = cast(list[str], d.pop("labels"))
+
         snapshot_info = cls(
             snapshot_path=snapshot_path,
             type_=type_,
             image=image,
             size_bytes=size_bytes,
             created_at=created_at,
+            id=id,
+            name=name,
+            labels=labels,
         )
 
         snapshot_info.additional_properties = d

@@ -28,7 +28,7 @@ class StartRequest:
             engine's. Default: ''.
         initrd_path (str | Unset): Path of an initial RAM disk on the orchestrator's host. Firecracker only. Empty is
             the engine's. Default: ''.
-        snapshot_path (str | Unset): Snapshot to start from, as snapshot_sandbox answered it. Empty is no snapshot.
+        snapshot_path (str | Unset): Snapshot to start from, by its ID, its name or its path. Empty is no snapshot.
             Default: ''.
         mem_file_path (str | Unset): Memory file of that snapshot, where the runtime captures memory apart. Empty is no
             file. Default: ''.

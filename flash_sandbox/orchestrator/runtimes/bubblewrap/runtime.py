@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ from ...linux.network import interface_bytes
 from ...linux.process_tree import ProcessTree
 from ...linux.user_ids import UserIds
 from ...linux.users import UserPool, missing_capabilities, user_pool
-from ...snapshots.manifest import MOST_LAYERS, Manifest
+from ...snapshots.manifest import MOST_LAYERS, Manifest, layer_name, refused
 from ...snapshots.store import Snapshots
 from ...state.trash import Trash
 from ...volumes.roots import NO_VOLUMES, OpenVolume, VolumeRoots
@@ -51,7 +51,7 @@ from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bwrap
 from .host import check_host
 from .launcher_client import LauncherClient
-from .lower_layers import LowerLayers
+from .lower_layers import LowerLayer, LowerLayers
 from .mount_points import require_mount_points
 from .running import RunningSandbox
 from .sandbox_launch import Mounts, launch_steps
@@ -458,6 +458,24 @@ class BubblewrapRuntime:
     async def forget_snapshot(self, snapshot: Manifest) -> None:
         """Remove its unpacked layers, but those that belong to another snapshot or to a sandbox."""
         await self._lower.forget(snapshot)
+
+    def exporting(self, snapshot: Manifest) -> AbstractAsyncContextManager[Manifest]:
+        """Give a snapshot with all that another orchestrator needs in files: all is in the store."""
+        return nullcontext(snapshot)
+
+    async def import_snapshot(self, snapshot: Manifest) -> Manifest:
+        """Take over what `exporting` gave another orchestrator: unpack its layers, as a start would."""
+        names = {layer_name(number) for number in range(len(snapshot.files))}
+        if snapshot.details or names != snapshot.files.keys() or len(names) > MOST_LAYERS:
+            raise refused("the file is of no bubblewrap snapshot")
+        layers: list[LowerLayer] = []
+        try:
+            await self._lower.add_all(snapshot, layers)
+        except InvalidArgumentError as error:
+            raise refused(f"the file holds what cannot be unpacked: {error.detail}") from error
+        finally:
+            await self._lower.release(layers)
+        return snapshot
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process of the sandbox; 0 where there is no cgroup."""

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -397,6 +397,14 @@ class DockerRuntime:
             await self._images.remove(snapshot)
         except (EngineMissing, EngineError):
             self._recovered = False
+
+    def exporting(self, snapshot: Manifest) -> AbstractAsyncContextManager[Manifest]:
+        """Refuse: the engine has the image, and its own programs carry that elsewhere."""
+        raise UnsupportedError(f"a {self.name} snapshot is an image of the engine, and cannot be exported")
+
+    async def import_snapshot(self, snapshot: Manifest) -> Manifest:
+        """Refuse: none was exported."""
+        raise UnsupportedError(f"the {self.name} runtime imports no snapshots")
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process for want of memory; 1 if only the engine knows."""

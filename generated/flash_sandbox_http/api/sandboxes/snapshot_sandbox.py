@@ -7,18 +7,34 @@ import httpx
 from ...client import AuthenticatedClient, Client
 from ...models.error import Error
 from ...models.snapshot_response import SnapshotResponse
-from ...types import Response
+from ...types import UNSET, Response, Unset
 
 
 def _get_kwargs(
     id: str,
+    *,
+    name: str | Unset = "",
+    labels: list[str] | Unset = UNSET,
 ) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    params["name"] = name
+
+    json_labels: list[str] | Unset = UNSET
+    if not isinstance(labels, Unset):
+        json_labels = labels
+
+    params["labels"] = json_labels
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
     _kwargs: dict[str, Any] = {
         "method": "post",
         "url": "/sandboxes/{id}/snapshot".format(
             id=quote(str(id), safe=""),
         ),
+        "params": params,
     }
 
     return _kwargs
@@ -52,11 +68,15 @@ def sync_detailed(
     id: str,
     *,
     client: AuthenticatedClient,
+    name: str | Unset = "",
+    labels: list[str] | Unset = UNSET,
 ) -> Response[Error | SnapshotResponse]:
     """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
     Args:
         id (str):
+        name (str | Unset):  Default: ''.
+        labels (list[str] | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -68,6 +88,8 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         id=id,
+        name=name,
+        labels=labels,
     )
 
     response = client.get_httpx_client().request(
@@ -81,11 +103,15 @@ def sync(
     id: str,
     *,
     client: AuthenticatedClient,
+    name: str | Unset = "",
+    labels: list[str] | Unset = UNSET,
 ) -> Error | SnapshotResponse | None:
     """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
     Args:
         id (str):
+        name (str | Unset):  Default: ''.
+        labels (list[str] | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -98,6 +124,8 @@ def sync(
     return sync_detailed(
         id=id,
         client=client,
+        name=name,
+        labels=labels,
     ).parsed
 
 
@@ -105,11 +133,15 @@ async def asyncio_detailed(
     id: str,
     *,
     client: AuthenticatedClient,
+    name: str | Unset = "",
+    labels: list[str] | Unset = UNSET,
 ) -> Response[Error | SnapshotResponse]:
     """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
     Args:
         id (str):
+        name (str | Unset):  Default: ''.
+        labels (list[str] | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -121,6 +153,8 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         id=id,
+        name=name,
+        labels=labels,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -132,11 +166,15 @@ async def asyncio(
     id: str,
     *,
     client: AuthenticatedClient,
+    name: str | Unset = "",
+    labels: list[str] | Unset = UNSET,
 ) -> Error | SnapshotResponse | None:
     """Freeze a sandbox and write what it holds to a snapshot; the sandbox stays paused.
 
     Args:
         id (str):
+        name (str | Unset):  Default: ''.
+        labels (list[str] | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -150,5 +188,7 @@ async def asyncio(
         await asyncio_detailed(
             id=id,
             client=client,
+            name=name,
+            labels=labels,
         )
     ).parsed

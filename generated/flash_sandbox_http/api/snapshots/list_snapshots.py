@@ -6,14 +6,28 @@ import httpx
 from ...client import AuthenticatedClient, Client
 from ...models.error import Error
 from ...models.list_snapshots_response import ListSnapshotsResponse
-from ...types import Response
+from ...types import UNSET, Response, Unset
 
 
-def _get_kwargs() -> dict[str, Any]:
+def _get_kwargs(
+    *,
+    labels: list[str] | Unset = UNSET,
+) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    json_labels: list[str] | Unset = UNSET
+    if not isinstance(labels, Unset):
+        json_labels = labels
+
+    params["labels"] = json_labels
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
     _kwargs: dict[str, Any] = {
         "method": "get",
         "url": "/snapshots",
+        "params": params,
     }
 
     return _kwargs
@@ -46,8 +60,12 @@ def _build_response(
 def sync_detailed(
     *,
     client: AuthenticatedClient,
+    labels: list[str] | Unset = UNSET,
 ) -> Response[Error | ListSnapshotsResponse]:
     """Return what is known of each snapshot in the orchestrator's store, the oldest first.
+
+    Args:
+        labels (list[str] | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -57,7 +75,9 @@ def sync_detailed(
         Response[Error | ListSnapshotsResponse]
     """
 
-    kwargs = _get_kwargs()
+    kwargs = _get_kwargs(
+        labels=labels,
+    )
 
     response = client.get_httpx_client().request(
         **kwargs,
@@ -69,8 +89,12 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient,
+    labels: list[str] | Unset = UNSET,
 ) -> Error | ListSnapshotsResponse | None:
     """Return what is known of each snapshot in the orchestrator's store, the oldest first.
+
+    Args:
+        labels (list[str] | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -82,14 +106,19 @@ def sync(
 
     return sync_detailed(
         client=client,
+        labels=labels,
     ).parsed
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
+    labels: list[str] | Unset = UNSET,
 ) -> Response[Error | ListSnapshotsResponse]:
     """Return what is known of each snapshot in the orchestrator's store, the oldest first.
+
+    Args:
+        labels (list[str] | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -99,7 +128,9 @@ async def asyncio_detailed(
         Response[Error | ListSnapshotsResponse]
     """
 
-    kwargs = _get_kwargs()
+    kwargs = _get_kwargs(
+        labels=labels,
+    )
 
     response = await client.get_async_httpx_client().request(**kwargs)
 
@@ -109,8 +140,12 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient,
+    labels: list[str] | Unset = UNSET,
 ) -> Error | ListSnapshotsResponse | None:
     """Return what is known of each snapshot in the orchestrator's store, the oldest first.
+
+    Args:
+        labels (list[str] | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -123,5 +158,6 @@ async def asyncio(
     return (
         await asyncio_detailed(
             client=client,
+            labels=labels,
         )
     ).parsed
