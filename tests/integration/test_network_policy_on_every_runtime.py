@@ -197,6 +197,46 @@ class TestWhatIsAllowed:
         assert 0 < after.net_tx_bytes - before.net_tx_bytes < 10_000
 
 
+class TestProgramsThatKnowNoProxy:
+    """They look a name up, and connect to it."""
+
+    def resolve(self, inside: Inside, name: str) -> str:
+        script = f'print join ".", unpack("C4", gethostbyname("{name}") // "")'
+        result = inside.client.exec_command(inside.id, [*inside._perl, "-e", script])
+        assert result.exit_code == 0, result
+        return result.stdout
+
+    def test_each_name_has_an_address_of_its_own(self, inside: Inside) -> None:
+        addresses = [self.resolve(inside, name) for name in (ALLOWED, BELOW, ALLOWED.upper())]
+        assert addresses[0] == addresses[2] != addresses[1]
+        for name, address in zip((ALLOWED, BELOW), addresses, strict=False):
+            request = f"GET / HTTP/1.0\r\nHost: {name}:{inside.web}\r\n\r\n".encode()
+            assert inside.raw(request, inside.web, address).endswith(f"hello {name}:{inside.web} /".encode())
+
+    def test_anything_is_carried(self, inside: Inside) -> None:
+        address = self.resolve(inside, ALLOWED)
+        assert inside.raw(b"\0\1\2 bytes", inside.echo, address, end=True) == b"\0\1\2 bytes"
+
+    def test_another_name_is_refused(self, inside: Inside) -> None:
+        address = self.resolve(inside, ALLOWED)
+        request = f"GET / HTTP/1.0\r\nHost: {BELOW}:{inside.web}\r\n\r\n".encode()
+        assert b" 403 " in inside.raw(request, inside.web, address)
+        assert inside.raw(client_hello(BELOW), inside.echo, address, end=True) == b""
+
+    def test_what_is_not_allowed_is_unknown_and_told(self, inside: Inside) -> None:
+        with inside.refused() as refused:
+            for name in ("data.tunnel.test", DENIED, f"denied.{ALLOWED}", "10.0.0.1.test"):
+                assert self.resolve(inside, name) == ""
+        assert any(what.startswith("data.tunnel.test: ") for what in refused)
+
+    @pytest.mark.parametrize(
+        "noise", [b"", b"\0", b"\0" * 12, b"\xff" * 600, b"\0\1\1\0\0\1\0\0\0\0\0\0\x40a\0\0\1\0\1"]
+    )
+    def test_noise_at_the_resolver(self, inside: Inside, noise: bytes) -> None:
+        assert inside.raw(len(noise).to_bytes(2, "big") + noise, 53, end=True) in (b"", b"\0\0")
+        assert self.resolve(inside, ALLOWED) != ""
+
+
 class TestWhatIsRefused:
     def test_it_is_told_with_name_and_port(self, inside: Inside) -> None:
         with inside.refused() as refused:

@@ -13,7 +13,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final
+from functools import partial
+from ipaddress import IPv4Address
+from typing import Any, Final, TypeAlias
 
 from ...errors import ConflictError, UnsupportedError
 from ...models.network import Network
@@ -22,12 +24,17 @@ from ..guest.channel import Channel
 from ..guest.tasks import ChannelFailed, Task, agent_errors
 from .judge import Judge, Operator, Refused, Target
 from .proxy import serve_proxy
+from .resolver import Resolver
 from .streams import Inner, Lost, Outer
+from .tunnel import tunnel
 
 __all__ = ["ENVIRONMENT", "Gate"]
 
-_LOOPBACK: Final = 0x7F000001
+_Serve: TypeAlias = Callable[[Inner], Coroutine[Any, Any, None]]
+
+_LOOPBACK: Final = IPv4Address("127.0.0.1")
 _PROXY_PORT: Final = 3128
+_DNS_PORT: Final = 53
 _PROXY: Final = f"http://127.0.0.1:{_PROXY_PORT}"
 _DIRECT: Final = "localhost,127.0.0.1,::1"
 
@@ -66,8 +73,10 @@ class Gate:
         self._operator = operator
         self._on_refused = refused
         self._judge: Judge | None = None
-        self._listeners: list[Task] = []
-        self._accepting: set[asyncio.Task[None]] = set()
+        self._channel: Channel | None = None
+        self._resolver = Resolver(self._serve_name, self._leave_address)
+        self._accepting: dict[Task, asyncio.Task[None]] = {}
+        self._addresses: dict[Task, IPv4Address] = {}
         self._serving: dict[asyncio.Task[None], Target | None] = {}
         self._room = asyncio.Semaphore(_CONNECTIONS)
         self._told: OrderedDict[str, float] = OrderedDict()
@@ -82,28 +91,32 @@ class Gate:
 
         Raises:
             UnsupportedError: The sandbox's agent is of a release that knows no policies.
-            ConflictError: A program listens where the proxy is to be.
+            ConflictError: A program listens where the gate is to listen.
             InternalServerError: The agent does not answer as it should.
         """
         judge = Judge(policy, self._operator)
         if self._judge is None:
             if not channel.listens:
                 raise UnsupportedError("a sandbox of an older release cannot have a network policy")
-            with agent_errors():
-                listener = await self._listen(channel, _LOOPBACK, _PROXY_PORT)
-            self._accept(channel, listener, serve_proxy)
+            self._channel = channel
+            try:
+                with agent_errors():
+                    await self._listen_all()
+            except BaseException:
+                await self.close()
+                raise
         self._judge = judge
+        self._resolver.forget()
         self._end([task for task, target in self._serving.items() if target and not judge.allows(target)])
 
     async def close(self) -> None:
         """Let no program connect any more, and end the connections that there are. Idempotent."""
         self._judge = None
-        tasks = [*self._accepting, *self._serving]
+        self._resolver.forget()
+        tasks = [*self._accepting.values(), *self._serving]
         self._end(tasks)
-        for listener in self._listeners:
-            with suppress(ChannelFailed):
-                listener.forget()
-        self._listeners.clear()
+        for listener in list(self._accepting):
+            self._leave(listener)
         if tasks:
             await completed(asyncio.wait(tasks))
 
@@ -135,53 +148,91 @@ class Gate:
         """Tell whether the policy denies a name whatever else it allows."""
         return self._judge is None or self._judge.denies(name, port)
 
-    async def _listen(self, channel: Channel, address: int, port: int) -> Task:
-        listener = channel.listen(address, port)
+    async def _listen_all(self) -> None:
+        resolver = self._resolver
+        done = await asyncio.gather(
+            self._listen(_LOOPBACK, _PROXY_PORT, partial(serve_proxy, way=self)),
+            self._listen(_LOOPBACK, _DNS_PORT, resolver.serve_datagram, datagrams=True),
+            self._listen(_LOOPBACK, _DNS_PORT, resolver.serve_stream),
+            return_exceptions=True,
+        )
+        for failure in filter(None, done):
+            raise failure
+
+    async def _listen(
+        self, address: IPv4Address, port: int, serve: _Serve, *, datagrams: bool = False
+    ) -> None:
+        """Serve those who connect to an address."""
+        assert self._channel is not None
+        listener = self._channel.listen(int(address), port, datagrams=datagrams)
         await listener.started()
         if not listener.has_started:
             listener.forget()
-            raise ConflictError(f"a program of the sandbox listens on port {port}, where the proxy is to be")
-        self._listeners.append(listener)
-        return listener
+            raise ConflictError(
+                f"a program of the sandbox listens on port {port}, where the gate is to listen"
+            )
+        self._addresses[listener] = address
+        self._accepting[listener] = asyncio.create_task(self._accept(self._channel, listener, serve))
 
-    def _accept(
-        self, channel: Channel, listener: Task, serve: Callable[[Inner, Gate], Coroutine[Any, Any, None]]
-    ) -> None:
-        async def accept() -> None:
-            with suppress(ChannelFailed):
-                while True:
+    def _leave(self, listener: Task) -> None:
+        self._accepting.pop(listener).cancel()
+        del self._addresses[listener]
+        with suppress(ChannelFailed):
+            listener.forget()
+
+    async def _accept(self, channel: Channel, listener: Task, serve: _Serve) -> None:
+        with suppress(ChannelFailed):
+            while True:
+                accepted = channel.accept(listener)
+                try:
+                    await accepted.begun()
+                    # More wait in the sandbox, where nobody else is held up.
                     await self._room.acquire()
-                    await self._accept_one(channel, listener, serve)
+                except BaseException:
+                    accepted.forget()
+                    raise
+                if accepted.has_started:
+                    task = asyncio.create_task(self._serve(Inner(accepted), serve))
+                    self._serving[task] = None
+                    task.add_done_callback(self._served)
+                else:
+                    # The sandbox may have as many files open as it can have.
+                    self._room.release()
+                    accepted.forget()
+                    await asyncio.sleep(_RETRY_SECONDS)
 
-        task = asyncio.create_task(accept())
-        self._accepting.add(task)
-        task.add_done_callback(self._accepting.discard)
+    async def _serve_name(self, name: str, address: IPv4Address) -> bool:
+        """Serve the ports of a name that the policy allows at an address of its own; tell whether any are."""
+        judge = self._judge
+        ports = judge.ports(name) if judge is not None else []
+        # Programs look for the host's own name as well.
+        if not ports and "." in name:
+            self.refuse(Refused(name, "the sandbox's network policy does not allow it"))
+        for port in ports:
+            # A program may listen on every address.
+            with suppress(ConflictError):
+                await self._listen(address, port, partial(self._pass, Target(name, port)))
+        return bool(ports)
 
-    async def _accept_one(
-        self, channel: Channel, listener: Task, serve: Callable[[Inner, Gate], Coroutine[Any, Any, None]]
-    ) -> None:
-        """Wait for a connection and begin to serve it; there is room for it."""
-        accepted = channel.accept(listener)
+    def _leave_address(self, address: IPv4Address) -> None:
+        for listener in [listener for listener, where in self._addresses.items() if where == address]:
+            self._leave(listener)
+
+    async def _pass(self, target: Target, inner: Inner) -> None:
+        """Connect a program that has looked a name up."""
         try:
-            await accepted.begun()
-        except BaseException:
-            self._room.release()
-            accepted.forget()
-            raise
-        if not accepted.has_started:
-            # The sandbox may have as many files open as it can have.
-            self._room.release()
-            accepted.forget()
-            await asyncio.sleep(_RETRY_SECONDS)
-            return
-        task = asyncio.create_task(self._serve(Inner(accepted), serve))
-        self._serving[task] = None
-        task.add_done_callback(self._served)
+            outer = await self.connect(target)
+        except Refused as refused:
+            self.refuse(refused)
+        except OSError:
+            pass
+        else:
+            await tunnel(inner, b"", outer, target, self)
 
-    async def _serve(self, inner: Inner, serve: Callable[[Inner, Gate], Coroutine[Any, Any, None]]) -> None:
+    async def _serve(self, inner: Inner, serve: _Serve) -> None:
         try:
-            with suppress(Lost, TimeoutError):
-                await serve(inner, self)
+            with suppress(Lost, TimeoutError, ChannelFailed):
+                await serve(inner)
         finally:
             inner.close()
 
