@@ -132,7 +132,7 @@ def _text(field: Field, asked: bool, vocabulary: Vocabulary) -> str:
     pattern = schema.get("pattern")
     if pattern == _ID:
         thing = field.name.removesuffix("id").rstrip("_") or "sandbox"
-        return f"sandbox_id({given}, {thing + ' ID'!r})"
+        return f"sandbox_id({given}, {(thing if thing == field.name else f'{thing} ID')!r})"
     if pattern is not None:
         if pattern not in _PATTERNS:
             raise SpecError(f"{field.place}: no check for the pattern {pattern}")

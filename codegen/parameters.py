@@ -23,7 +23,7 @@ _WIDER: Final = {
     "bytes": ("bytes | str", "A text is sent as UTF-8."),
     "volumes": (
         "Mapping[str, str | PathLike[str] | Volume] | Sequence[str]",
-        "Or a mapping of targets to sources, each a path, which may be relative here, or a `Volume`.",
+        "Or a mapping of targets to sources, each a name, a path that may be relative, or a `Volume`.",
     ),
     "repeated": ("Sequence[str]", ""),
 }

@@ -86,6 +86,7 @@ from .models import (
     SnapshotInfo,
     SnapshotResult,
     StartType,
+    VolumeInfo,
 )
 from .models.network import Network
 from .models.volumes import Volume
@@ -188,6 +189,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "Volume",
+    "VolumeInfo",
     "WrongStateError",
     "__version__",
     "connect",

@@ -36,6 +36,7 @@ try:
         run_commands,
         start_commands,
         usage_commands,
+        volume_commands,
     )
     from .command_line.options import AsJson
     from .command_line.output import print_json
@@ -80,6 +81,7 @@ app.add_typer(life_commands.snapshots_app, name="snapshots", no_args_is_help=Tru
 app.command("restore")(start_commands.restore)
 app.command("stop")(life_commands.stop)
 app.command("events")(look_commands.events)
+app.add_typer(volume_commands.app, name="volume")
 app.add_typer(image_commands.app, name="image")
 app.command("mcp")(mcp_command.serve_mcp)
 # What those look for who know other tools.

@@ -61,6 +61,15 @@ EXPORT_SNAPSHOT: Final = Operation(
 IMPORT_SNAPSHOT: Final = Operation(
     "import_snapshot", "ImportSnapshot", models.ImportSnapshotRequest, models.SnapshotInfo, streams="request"
 )
+CREATE_VOLUME: Final = Operation(
+    "create_volume", "CreateVolume", models.CreateVolumeRequest, models.CreateVolumeResult
+)
+LIST_VOLUMES: Final = Operation(
+    "list_volumes", "ListVolumes", models.ListVolumesRequest, models.ListVolumesResult, repeatable=True
+)
+REMOVE_VOLUME: Final = Operation(
+    "remove_volume", "RemoveVolume", models.RemoveVolumeRequest, models.RemoveVolumeResult
+)
 EXEC_STREAM: Final = Operation(
     "exec_stream",
     "ExecStream",
@@ -204,6 +213,9 @@ OPERATIONS: Final = (
     REMOVE_SNAPSHOT,
     EXPORT_SNAPSHOT,
     IMPORT_SNAPSHOT,
+    CREATE_VOLUME,
+    LIST_VOLUMES,
+    REMOVE_VOLUME,
     EXEC_STREAM,
     START_PROCESS,
     LIST_PROCESSES,

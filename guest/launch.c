@@ -8,7 +8,8 @@
  *     bind SOURCE TARGET           mount a directory
  *     image SOURCE TARGET FD       mount a directory whose owners are mapped as FD has it; "" for as they are
  *     shared-image SOURCE TARGET FD   the same, where nothing on the way may be a link
- *     volume FD TARGET ID          mount the directory that FD is open on, whose owner is ID there; "" for as it is
+ *     volume FD TARGET ID          mount the directory that FD is open on, whose owner is ID there; "" for as it is, BASE:COUNT for
+ *                                  IDs 0 to COUNT - 1 of the directory that are BASE and following there
  *     inject FD TARGET ID PID RO   the same in the mount namespace of a process, which is entered; RO to be read alone
  *     user ID                      become a user, and the group of that number, for good
  *     limit RESOURCE SOFT HARD     set a resource limit; "" for none
@@ -178,13 +179,15 @@ static int open_again(int descriptor) {
     return wanted.st_dev == found.st_dev && wanted.st_ino == found.st_ino ? opened : -1;
 }
 
-/* No other owner has an ID there: what the sandbox makes can belong to the directory's owner alone. */
+/* Of one ID, no other owner has one there: what the sandbox makes can belong to the directory's owner alone. */
 static void map_owner(int mount, int directory, const char *id) {
     char users[64], groups[64];
     struct stat owner;
+    const char *count = strchr(id, ':');
+    int digits = count ? (int)(count - id) : (int)strlen(id);
     require(!fstat(directory, &owner), "look at", "a volume");
-    snprintf(users, sizeof users, "%u %s 1", owner.st_uid, id);
-    snprintf(groups, sizeof groups, "%u %s 1", owner.st_gid, id);
+    snprintf(users, sizeof users, "%u %.*s %s", count ? 0 : owner.st_uid, digits, id, count ? count + 1 : "1");
+    snprintf(groups, sizeof groups, "%u %.*s %s", count ? 0 : owner.st_gid, digits, id, count ? count + 1 : "1");
     int namespace = map_ids(NULL, users, groups, id);
     require(!map_owners(mount, namespace), mapping, "a volume");
     close(namespace);

@@ -58,6 +58,8 @@ from .words import (
 __all__ = [
     "ConnectPortChunk",
     "ConnectPortRequest",
+    "CreateVolumeRequest",
+    "CreateVolumeResult",
     "DisconnectPortRequest",
     "DisconnectPortResult",
     "DownloadArchiveChunk",
@@ -94,6 +96,8 @@ __all__ = [
     "ListSandboxesResult",
     "ListSnapshotsRequest",
     "ListSnapshotsResult",
+    "ListVolumesRequest",
+    "ListVolumesResult",
     "MakeDirRequest",
     "MakeDirResult",
     "MetricsPoint",
@@ -110,6 +114,8 @@ __all__ = [
     "RemoveResult",
     "RemoveSnapshotRequest",
     "RemoveSnapshotResult",
+    "RemoveVolumeRequest",
+    "RemoveVolumeResult",
     "ResizeProcessRequest",
     "ResizeProcessResult",
     "ResumeRequest",
@@ -138,6 +144,7 @@ __all__ = [
     "StopResult",
     "UploadArchiveRequest",
     "UploadArchiveResult",
+    "VolumeInfo",
     "WaitProcessRequest",
     "WatchEventsRequest",
     "WriteFileRequest",
@@ -190,9 +197,9 @@ class StartRequest(StartRequestBehaviour):
             below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80
             and 443; port * is every port.
         network_deny: What of that it does not reach, in the same form. Without a port it is every port.
-        volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
-            SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where none
-            of these has their target.
+        volumes: Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone. The
+            source is the name of a volume, or the absolute path of a directory of the orchestrator's host.
+            Those of the snapshot stay where none of these has their target.
     """
 
     type: StartType | Literal[""] = ""
@@ -730,6 +737,85 @@ class ImportSnapshotRequest:
     def __post_init__(self) -> None:
         optional_name("name", self.name)
         object.__setattr__(self, "data", content("data", self.data, None))
+
+
+@dataclass(frozen=True, slots=True)
+class _LikeCreateVolumeRequest:
+    """Attributes that several models have."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        sandbox_id(self.name, "name")
+
+
+class CreateVolumeRequest(_LikeCreateVolumeRequest):
+    """What `create_volume` asks for.
+
+    Attributes:
+        name: Name of the volume.
+    """
+
+    __slots__ = ()
+
+
+class CreateVolumeResult(_LikeStopResult):
+    """The answer to `create_volume`, which says nothing more."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """What is known of a named volume.
+
+    Attributes:
+        name: Name of the volume.
+        created_at: When it was made, in seconds of Unix time.
+        sandboxes: IDs of the sandboxes that have it.
+    """
+
+    name: str = ""
+    created_at: float = 0.0
+    sandboxes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        text("name", self.name)
+        object.__setattr__(self, "created_at", number("created_at", self.created_at))
+        object.__setattr__(self, "sandboxes", texts("sandboxes", self.sandboxes))
+
+
+class ListVolumesRequest(_LikeStopResult):
+    """What `list_volumes` asks for."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListVolumesResult:
+    """The answer to `list_volumes`.
+
+    Attributes:
+        volumes: The volumes, by name.
+    """
+
+    volumes: tuple[VolumeInfo, ...] = ()
+
+
+class RemoveVolumeRequest(_LikeCreateVolumeRequest):
+    """What `remove_volume` asks for.
+
+    Attributes:
+        name: Name of the volume.
+    """
+
+    __slots__ = ()
+
+
+class RemoveVolumeResult(_LikeStopResult):
+    """The answer to `remove_volume`, which says nothing more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -1575,7 +1661,7 @@ class SandboxInfo:
             below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80
             and 443; port * is every port.
         network_deny: What of that it does not reach, in the same form. Without a port it is every port.
-        volumes: Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
+        volumes: Volumes that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
 
     id: str = ""

@@ -1,36 +1,39 @@
 """Volumes: directories that a sandbox has from outside, by the directory inside that each is mounted on.
 
-On the wire each is a text, ``SOURCE:TARGET`` or ``SOURCE:TARGET:ro``.
+On the wire each is a text, ``SOURCE:TARGET`` or ``SOURCE:TARGET:ro``. The source is the name of a volume, or
+an absolute path.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ..errors import InvalidArgumentError
 
-__all__ = ["MAX_VOLUMES", "Volume", "local", "merged", "mounted", "parse_volume", "volumes"]
+__all__ = ["MAX_VOLUMES", "Volume", "is_name", "local", "merged", "mounted", "parse_volume", "volumes"]
 
 MAX_VOLUMES: Final = 16
 """Most volumes of one sandbox."""
 
 _READ_ONLY: Final = ":ro"
 _MAX_BYTES: Final = 4095
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 # Where every sandbox has file systems of its own.
 _TAKEN: Final = ("/proc", "/sys", "/dev")
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A directory of the orchestrator's host, for a sandbox.
+    """A volume of a sandbox.
 
     Args:
-        source: Path of the directory. A relative one, or one that begins with ``~``, is looked up from this
-            process.
+        source: Name of a volume that the orchestrator keeps, or path of a directory of its host. A path that
+            begins with ``.`` or ``~``, or has a ``/`` in it, is looked up from this process.
         read_only: Whether the sandbox may only read it.
     """
 
@@ -94,7 +97,8 @@ def parse_volume(text: object, name: str = "volumes") -> tuple[str, Volume]:
         raise InvalidArgumentError(
             f"{name} has {text[:200]!r}, which is not SOURCE:TARGET or SOURCE:TARGET:ro"
         )
-    _require_path(name, source)
+    if not is_name(source):
+        _require_path(name, source)
     _require_path(name, target)
     if posixpath.normpath(target) != target or target in ("/", "//"):
         raise InvalidArgumentError(
@@ -112,7 +116,14 @@ def _text(name: str, target: object, given: object) -> str:
     return _joined(target, Volume(_absolute(volume.source), volume.read_only))
 
 
+def is_name(source: str | os.PathLike[str]) -> bool:
+    """Tell whether a source is the name of a volume, and no path."""
+    return isinstance(source, str) and _NAME.fullmatch(source) is not None
+
+
 def _absolute(source: str | os.PathLike[str]) -> str:
+    if is_name(source):
+        return os.fspath(source)
     return os.path.abspath(os.path.expanduser(source))
 
 

@@ -38,6 +38,7 @@ from .runtimes.catalogue import Limits, all_runtimes
 from .snapshots.store import Snapshots
 from .state.database import Database
 from .state.directory import state_directory
+from .volumes.named import NamedVolumes
 from .volumes.roots import VolumeRoots
 
 __all__ = ["Orchestrator", "OrchestratorOptions", "new_event_loop", "running_orchestrator"]
@@ -219,7 +220,8 @@ class Orchestrator:
             await move_json_records(self.state_dir, database)
             snapshots = Snapshots(self.state_dir / "snapshots", database)
             await move_json_manifests(snapshots, database)
-            volumes = VolumeRoots(self._volume_roots, [self.state_dir])
+            named = NamedVolumes(self.state_dir / "volumes", database)
+            volumes = VolumeRoots(self._volume_roots, [self.state_dir], named)
             stack.callback(volumes.close)
             egress = Egress.parse(*self._networks)
             names = Names(parse_table(self._resolve))
@@ -234,6 +236,7 @@ class Orchestrator:
                 self._warm,
                 self._links,
                 Operator(egress, names),
+                named,
             )
             self._links.http_port = http_socket.getsockname()[1]
             await service.open()

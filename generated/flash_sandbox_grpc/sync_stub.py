@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from .sandbox import (
     ConnectPortChunk,
     ConnectPortRequest,
+    CreateVolumeRequest,
+    CreateVolumeResponse,
     DisconnectPortRequest,
     DisconnectPortResponse,
     DownloadArchiveChunk,
@@ -44,6 +46,8 @@ from .sandbox import (
     ListSandboxesResponse,
     ListSnapshotsRequest,
     ListSnapshotsResponse,
+    ListVolumesRequest,
+    ListVolumesResponse,
     MakeDirRequest,
     MakeDirResponse,
     MetricsRequest,
@@ -58,6 +62,8 @@ from .sandbox import (
     RemoveResponse,
     RemoveSnapshotRequest,
     RemoveSnapshotResponse,
+    RemoveVolumeRequest,
+    RemoveVolumeResponse,
     ResizeProcessRequest,
     ResizeProcessResponse,
     ResumeRequest,
@@ -360,6 +366,48 @@ class SandboxServiceSyncStub:
             partial(self._parse, SnapshotInfo),
         )
         answered: SnapshotInfo = call(messages, timeout=timeout, metadata=metadata)
+        return answered
+
+    def create_volume(
+        self, message: CreateVolumeRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> CreateVolumeResponse:
+        """
+        Make a volume, an empty directory that outlives sandboxes and is mounted by its name.
+        """
+        call = self._channel.unary_unary(
+            self._prefix + "/sandbox.SandboxService/CreateVolume",
+            self._serialize,
+            partial(self._parse, CreateVolumeResponse),
+        )
+        answered: CreateVolumeResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def list_volumes(
+        self, message: ListVolumesRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ListVolumesResponse:
+        """
+        Return what is known of each named volume, by name.
+        """
+        call = self._channel.unary_unary(
+            self._prefix + "/sandbox.SandboxService/ListVolumes",
+            self._serialize,
+            partial(self._parse, ListVolumesResponse),
+        )
+        answered: ListVolumesResponse = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def remove_volume(
+        self, message: RemoveVolumeRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> RemoveVolumeResponse:
+        """
+        Remove a named volume with all that it holds. Refused while a sandbox has it.
+        """
+        call = self._channel.unary_unary(
+            self._prefix + "/sandbox.SandboxService/RemoveVolume",
+            self._serialize,
+            partial(self._parse, RemoveVolumeResponse),
+        )
+        answered: RemoveVolumeResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
 
     def exec_stream(

@@ -82,4 +82,7 @@ _MODULES: Final[dict[str, str]] = {
     "import_snapshot": ".api.snapshots.import_snapshot",
     "list_snapshots": ".api.snapshots.list_snapshots",
     "remove_snapshot": ".api.snapshots.remove_snapshot",
+    "create_volume": ".api.volumes.create_volume",
+    "list_volumes": ".api.volumes.list_volumes",
+    "remove_volume": ".api.volumes.remove_volume",
 }

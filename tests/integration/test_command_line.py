@@ -487,6 +487,23 @@ class TestSnapshots:
         assert (gone.returncode, b"there is no snapshot" in gone.stderr) == (125, True)
 
 
+class TestVolumes:
+    def test_from_making_one_to_removing_it(self, line: CommandLine, client: HTTPClient) -> None:
+        name = f"of-the-line-{id(line)}"
+        assert line.json("volume create", name) == [name]
+        again = line.run("volume create", name)
+        assert (again.returncode, b"there is a volume" in again.stderr) == (125, True)
+        with started(client, volumes={"/data": name}) as sandbox_id:
+            (listed,) = [each for each in line.json("volume ls") if each["name"] == name]
+            assert listed["sandboxes"] == [sandbox_id]
+            assert sandbox_id in line.printed("volume ls")
+            assert line.json("inspect", sandbox_id)["volumes"] == [f"{name}:/data"]
+            refused = line.run("volume rm", name)
+            assert (refused.returncode, b"is in use" in refused.stderr) == (125, True)
+        assert name in line.printed("volume ls", "-q").splitlines()
+        assert line.json("volume rm", name) == [name]
+
+
 class TestEvents:
     def test_what_has_happened_since_a_token(self, line: CommandLine, client: HTTPClient) -> None:
         with client.watch_events() as now:

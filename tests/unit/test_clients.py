@@ -53,6 +53,9 @@ OF_NO_SANDBOX = {
     "remove_snapshot",
     "export_snapshot",
     "import_snapshot",
+    "create_volume",
+    "list_volumes",
+    "remove_volume",
 }
 NO_COROUTINES = {"with_options", "sandboxes", "AsyncSandbox.list", "process"}
 OF_A_CLIENT = {"sandboxes", "upload", "download", "with_options", "close"}

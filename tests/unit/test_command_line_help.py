@@ -55,6 +55,7 @@ def test_the_verbs_are_those_that_are_promised() -> None:
     here = "port-forward serve mcp doctor version"
     snapshots = {("snapshots", name) for name in ("ls", "rm", "export", "import")}
     below = snapshots | {("image", "ls"), ("image", "pull"), ("image", "rm")}
+    below |= {("volume", "create"), ("volume", "ls"), ("volume", "rm")}
     hidden = {("ls",), ("create",), ("kill",), ("rm",)}
     assert COMMANDS.keys() == {(verb,) for verb in f"{promised} {here}".split()} | below | hidden
 

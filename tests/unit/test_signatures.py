@@ -37,6 +37,9 @@ METHODS = [
         "remove_snapshot",
         "export_snapshot",
         "import_snapshot",
+        "create_volume",
+        "list_volumes",
+        "remove_volume",
     )
 ]
 OBJECTS: list[tuple[type[Any], type[Any]]] = [(Sandbox, HTTPClient), (AsyncSandbox, AsyncHTTPClient)]

@@ -16,12 +16,19 @@ def test_a_mapping_becomes_texts_whose_relative_sources_are_those_of_this_proces
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
-    given = {"/a": "./x", "/b": Volume("~/y", read_only=True), "/c": Path("/z/../w"), "/d": "/with:colon"}
+    given = {
+        "/a": "./x",
+        "/b": Volume("~/y", read_only=True),
+        "/c": Path("/z/../w"),
+        "/d": "/with:colon",
+        "/e": "name",
+    }
     assert StartRequest(volumes=given).volumes == (
         f"{tmp_path}/x:/a",
         "/home/me/y:/b:ro",
         "/w:/c",
         "/with:colon:/d",
+        "name:/e",
     )
 
 
@@ -40,7 +47,8 @@ def test_of_one_target_the_later_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("x:/a", "{}/x:/a"), ("./x:/a:ro", "{}/x:/a:ro"), ("/x:/a", "/x:/a"), ("x", "x")]
+    ("text", "found"),
+    [("x:/a", "x:/a"), ("x/y:/a", "{}/x/y:/a"), ("./x:/a:ro", "{}/x:/a:ro"), ("/x:/a", "/x:/a"), ("x", "x")],
 )
 def test_a_word_of_the_command_line_is_looked_up_from_here(
     text: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -91,10 +91,10 @@ class AsyncCreation(AsyncSandboxHandle):
             on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
                 disk; gvisor only). None is stop.
             auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
-            volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
-                SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
-                none of these has their target. Or a mapping of targets to sources, each a path, which may be
-                relative here, or a `Volume`.
+            volumes: Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone.
+                The source is the name of a volume, or the absolute path of a directory of the orchestrator's
+                host. Those of the snapshot stay where none of these has their target. Or a mapping of targets
+                to sources, each a name, a path that may be relative, or a `Volume`.
             snapshot: Snapshot to start from, or its ID, name or path.
             client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.

@@ -25,6 +25,7 @@ from ...models import (
     SnapshotInfo,
     SnapshotResult,
     StartType,
+    VolumeInfo,
 )
 from ...models.checks import milliseconds
 from ...models.volumes import Volume
@@ -109,10 +110,10 @@ class AsyncOperationCalls(AsyncCalls):
                 all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
                 ports 80 and 443; port * is every port.
             network_deny: What of that it does not reach, in the same form. Without a port it is every port.
-            volumes: Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
-                SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where
-                none of these has their target. Or a mapping of targets to sources, each a path, which may be
-                relative here, or a `Volume`.
+            volumes: Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone.
+                The source is the name of a volume, or the absolute path of a directory of the orchestrator's
+                host. Those of the snapshot stay where none of these has their target. Or a mapping of targets
+                to sources, each a name, a path that may be relative, or a `Volume`.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -406,6 +407,47 @@ class AsyncOperationCalls(AsyncCalls):
         """
         request = models.RemoveSnapshotRequest(snapshot_path=snapshot_path)
         await self._perform(operations.REMOVE_SNAPSHOT, request, timeout)
+
+    async def create_volume(self, name: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Make a volume, an empty directory that outlives sandboxes and is mounted by its name.
+
+        Args:
+            name: Name of the volume.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            AlreadyExistsError: There is one of this name.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.CreateVolumeRequest(name=name)
+        await self._perform(operations.CREATE_VOLUME, request, timeout)
+
+    async def list_volumes(self, *, timeout: float | NotGiven | None = NOT_GIVEN) -> list[VolumeInfo]:
+        """Return what is known of each named volume, by name.
+
+        Args:
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.ListVolumesRequest()
+        return list((await self._perform(operations.LIST_VOLUMES, request, timeout)).volumes)
+
+    async def remove_volume(self, name: str, *, timeout: float | NotGiven | None = NOT_GIVEN) -> None:
+        """Remove a named volume with all that it holds. Refused while a sandbox has it.
+
+        Args:
+            name: Name of the volume.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            NotFoundError: There is no such volume.
+            ConflictError: A sandbox has it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.RemoveVolumeRequest(name=name)
+        await self._perform(operations.REMOVE_VOLUME, request, timeout)
 
     async def start_process(
         self,

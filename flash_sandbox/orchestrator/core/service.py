@@ -41,6 +41,7 @@ from ..runtimes.base import Runtime, unwritten
 from ..snapshots.manifest import Manifest
 from ..snapshots.store import Snapshots
 from ..state.database import Database
+from ..volumes.named import NamedVolumes
 from . import rows
 from .admission import Admission
 from .adoption import unless_ended
@@ -54,6 +55,7 @@ from .ports import PortOperations
 from .programs import ProcessOperations
 from .sandboxes import Sandbox, State
 from .snapshots import SnapshotOperations
+from .volumes import VolumeOperations
 from .warm import WarmPool, WarmPools
 
 __all__ = ["KEEP_ENDED_SECONDS", "SandboxService"]
@@ -74,7 +76,12 @@ class _Start:
 
 
 class SandboxService(
-    ProcessOperations, FileOperations, PortOperations, SnapshotOperations, MetricsOperations
+    ProcessOperations,
+    FileOperations,
+    PortOperations,
+    SnapshotOperations,
+    VolumeOperations,
+    MetricsOperations,
 ):
     """Start, use and stop sandboxes.
 
@@ -90,6 +97,7 @@ class SandboxService(
         warm: How many sandboxes are kept ready, by what `WarmPool.parse` takes.
         links: Makes and reads the URLs of ports; None for those below ``localhost``.
         operator: What the operator says of networks; None for the public Internet alone.
+        volumes: The volumes that have names, not opened yet; None for a place beside the snapshots.
     """
 
     def __init__(
@@ -103,9 +111,11 @@ class SandboxService(
         warm: Mapping[str, int] = MappingProxyType({}),
         links: PortLinks | None = None,
         operator: Operator | None = None,
+        volumes: NamedVolumes | None = None,
     ) -> None:
         super().__init__(snapshots, admission, database or Database(), keep_ended, log, operator)
         self.links = links or PortLinks()
+        self.volumes = volumes or NamedVolumes(snapshots.files.directory.parent / "volumes", self.database)
         self._runtimes = dict(runtimes)
         self._starts: dict[str, _Start] = {}
         self._expiry = Expiry(self.registry, self._attend, self._sweep, log)
@@ -125,6 +135,7 @@ class SandboxService(
 
         Where a runtime refuses, those that were opened are closed, and its error is raised.
         """
+        await self.volumes.open()
         await self.snapshots.open()
         for path, why in self.snapshots.unreadable.items():
             self._log("snapshot not usable", path=str(path), detail=why)

@@ -58,5 +58,13 @@ CREATE TABLE snapshots (
 CREATE UNIQUE INDEX snapshots_by_name ON snapshots (name) WHERE name <> '';
 """
 
-MIGRATIONS: Final = (_SANDBOXES_AND_EVENTS, _ENDED_SANDBOXES, _SNAPSHOTS)
+_VOLUMES: Final = """
+CREATE TABLE volumes (
+    name TEXT PRIMARY KEY,
+    directory TEXT NOT NULL UNIQUE,     -- name in the directory of volumes
+    created_at REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final = (_SANDBOXES_AND_EVENTS, _ENDED_SANDBOXES, _SNAPSHOTS, _VOLUMES)
 """SQL by version: the first makes version 1. One that was released never changes."""

@@ -1,4 +1,7 @@
-"""The directories of this host that the operator lets sandboxes have: opened once, and mounted as opened."""
+"""The volumes that sandboxes may have: named ones, and directories of this host that the operator allows.
+
+Each is opened once, and what was opened is mounted.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...errors import InvalidArgumentError, PermissionDeniedError
-from ...models.volumes import Volume, mounted
+from ...errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
+from ...models.volumes import Volume, is_name, mounted
 from ..linux.beneath import open_beneath
+from ..linux.id_range import IDS
+from .named import NamedVolumes
 
 __all__ = ["NO_VOLUMES", "OpenVolume", "VolumeRoots"]
 
@@ -28,11 +33,18 @@ class OpenVolume:
         descriptor: Descriptor of the directory: what is mounted, whatever its name means by then.
         target: Where it is mounted in the sandbox.
         read_only: Whether the sandbox may only read it.
+        is_named: Whether it is a volume of the orchestrator's own, in which owners are users of sandboxes; of
+            another directory only its owner is one, their root.
     """
 
     descriptor: int
     target: str
     read_only: bool
+    is_named: bool = False
+
+    def owners(self, first: int) -> str:
+        """Return whom its owners are in a mount for ``agent --launch``, where a sandbox's root is `first`."""
+        return f"{first}:{IDS}" if self.is_named else str(first)
 
     @property
     def path(self) -> str:
@@ -53,13 +65,20 @@ class VolumeRoots:
     Args:
         allowed: Directories, each ``DIR`` or ``DIR:ro``, at or below which volumes may be. ``/`` stands for
             every directory that this process can open.
-        own: Directories of the orchestrator's own, which no volume may hold or be in.
+        own: Directories of the orchestrator's own, which no other directory may hold or be in.
+        named: The volumes that have names; None for none.
 
     Raises:
         OSError: One of `allowed` cannot be opened.
     """
 
-    def __init__(self, allowed: Sequence[str] = (), own: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        allowed: Sequence[str] = (),
+        own: Sequence[Path] = (),
+        named: NamedVolumes | None = None,
+    ) -> None:
+        self._named = named
         self._own = tuple(Path(os.path.realpath(path)) for path in own)
         self._roots: list[_Root] = []
         for text in allowed:
@@ -80,14 +99,21 @@ class VolumeRoots:
         Raises:
             PermissionDeniedError: The operator does not allow one.
             InvalidArgumentError: One cannot be opened.
+            NotFoundError: There is none of a name.
         """
         with ExitStack() as stack:
             found = []
             for target, volume in mounted(volumes).items():
-                descriptor = self._open(volume)
+                named = is_name(volume.source)
+                descriptor = self._open_named(str(volume.source)) if named else self._open(volume)
                 stack.callback(os.close, descriptor)
-                found.append(OpenVolume(descriptor, target, volume.read_only))
+                found.append(OpenVolume(descriptor, target, volume.read_only, named))
             yield tuple(found)
+
+    def _open_named(self, name: str) -> int:
+        if self._named is None:
+            raise NotFoundError(f"there is no volume {name}")
+        return os.open(self._named.get(name).path, _FLAGS)
 
     def _open(self, volume: Volume) -> int:
         source = Path(os.path.realpath(volume.source))

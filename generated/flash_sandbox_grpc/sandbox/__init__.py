@@ -6,6 +6,8 @@
 __all__ = (
     "ConnectPortChunk",
     "ConnectPortRequest",
+    "CreateVolumeRequest",
+    "CreateVolumeResponse",
     "DisconnectPortRequest",
     "DisconnectPortResponse",
     "DownloadArchiveChunk",
@@ -43,6 +45,8 @@ __all__ = (
     "ListSandboxesResponse",
     "ListSnapshotsRequest",
     "ListSnapshotsResponse",
+    "ListVolumesRequest",
+    "ListVolumesResponse",
     "MakeDirRequest",
     "MakeDirResponse",
     "MetricsPoint",
@@ -59,6 +63,8 @@ __all__ = (
     "RemoveResponse",
     "RemoveSnapshotRequest",
     "RemoveSnapshotResponse",
+    "RemoveVolumeRequest",
+    "RemoveVolumeResponse",
     "ResizeProcessRequest",
     "ResizeProcessResponse",
     "ResumeRequest",
@@ -89,6 +95,7 @@ __all__ = (
     "StopResponse",
     "UploadArchiveRequest",
     "UploadArchiveResponse",
+    "VolumeInfo",
     "WaitProcessRequest",
     "WatchEventsRequest",
     "WriteFileRequest",
@@ -141,6 +148,25 @@ class ConnectPortRequest(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "ConnectPortRequest", ConnectPortRequest)
+
+
+@dataclass(eq=False, repr=False)
+class CreateVolumeRequest(betterproto2.Message):
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Name of the volume.
+    """
+
+
+default_message_pool.register_message("sandbox", "CreateVolumeRequest", CreateVolumeRequest)
+
+
+@dataclass(eq=False, repr=False)
+class CreateVolumeResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "CreateVolumeResponse", CreateVolumeResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -916,6 +942,25 @@ default_message_pool.register_message("sandbox", "ListSnapshotsResponse", ListSn
 
 
 @dataclass(eq=False, repr=False)
+class ListVolumesRequest(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "ListVolumesRequest", ListVolumesRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListVolumesResponse(betterproto2.Message):
+    volumes: "list[VolumeInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The volumes, by name.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListVolumesResponse", ListVolumesResponse)
+
+
+@dataclass(eq=False, repr=False)
 class MakeDirRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -1264,6 +1309,25 @@ default_message_pool.register_message("sandbox", "RemoveSnapshotResponse", Remov
 
 
 @dataclass(eq=False, repr=False)
+class RemoveVolumeRequest(betterproto2.Message):
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Name of the volume.
+    """
+
+
+default_message_pool.register_message("sandbox", "RemoveVolumeRequest", RemoveVolumeRequest)
+
+
+@dataclass(eq=False, repr=False)
+class RemoveVolumeResponse(betterproto2.Message):
+    pass
+
+
+default_message_pool.register_message("sandbox", "RemoveVolumeResponse", RemoveVolumeResponse)
+
+
+@dataclass(eq=False, repr=False)
 class ResizeProcessRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -1535,7 +1599,7 @@ class SandboxInfo(betterproto2.Message):
 
     volumes: "list[str]" = betterproto2.field(40, betterproto2.TYPE_STRING, repeated=True)
     """
-    Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
+    Volumes that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
 
 
@@ -1941,7 +2005,7 @@ class StartRequest(betterproto2.Message):
 
     volumes: "list[str]" = betterproto2.field(120, betterproto2.TYPE_STRING, repeated=True)
     """
-    Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where none of these has their target.
+    Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone. The source is the name of a volume, or the absolute path of a directory of the orchestrator's host. Those of the snapshot stay where none of these has their target.
     """
 
 
@@ -2064,6 +2128,31 @@ class UploadArchiveResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "UploadArchiveResponse", UploadArchiveResponse)
+
+
+@dataclass(eq=False, repr=False)
+class VolumeInfo(betterproto2.Message):
+    """
+    What is known of a named volume.
+    """
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Name of the volume.
+    """
+
+    created_at: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    """
+    When it was made, in seconds of Unix time.
+    """
+
+    sandboxes: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    IDs of the sandboxes that have it.
+    """
+
+
+default_message_pool.register_message("sandbox", "VolumeInfo", VolumeInfo)
 
 
 @dataclass(eq=False, repr=False)
@@ -2463,6 +2552,72 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
             messages,
             ImportSnapshotRequest,
             SnapshotInfo,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def create_volume(
+        self,
+        message: "CreateVolumeRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "CreateVolumeResponse":
+        """
+        Make a volume, an empty directory that outlives sandboxes and is mounted by its name.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/CreateVolume",
+            message,
+            CreateVolumeResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def list_volumes(
+        self,
+        message: "ListVolumesRequest | None" = None,
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListVolumesResponse":
+        """
+        Return what is known of each named volume, by name.
+        """
+
+        if message is None:
+            message = ListVolumesRequest()
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ListVolumes",
+            message,
+            ListVolumesResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def remove_volume(
+        self,
+        message: "RemoveVolumeRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RemoveVolumeResponse":
+        """
+        Remove a named volume with all that it holds. Refused while a sandbox has it.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/RemoveVolume",
+            message,
+            RemoveVolumeResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -3189,6 +3344,27 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def create_volume(self, message: "CreateVolumeRequest") -> "CreateVolumeResponse":
+        """
+        Make a volume, an empty directory that outlives sandboxes and is mounted by its name.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def list_volumes(self, message: "ListVolumesRequest") -> "ListVolumesResponse":
+        """
+        Return what is known of each named volume, by name.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def remove_volume(self, message: "RemoveVolumeRequest") -> "RemoveVolumeResponse":
+        """
+        Remove a named volume with all that it holds. Refused while a sandbox has it.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def exec_stream(self, message: "ExecStreamRequest") -> "AsyncIterator[ExecFrame]":
         """
         Run a command in a running sandbox and tell what it prints as it happens.
@@ -3503,6 +3679,30 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.import_snapshot(request)
         await stream.send_message(response)
 
+    async def __rpc_create_volume(
+        self, stream: "grpclib.server.Stream[CreateVolumeRequest, CreateVolumeResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.create_volume(request)
+        await stream.send_message(response)
+
+    async def __rpc_list_volumes(
+        self, stream: "grpclib.server.Stream[ListVolumesRequest, ListVolumesResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_volumes(request)
+        await stream.send_message(response)
+
+    async def __rpc_remove_volume(
+        self, stream: "grpclib.server.Stream[RemoveVolumeRequest, RemoveVolumeResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.remove_volume(request)
+        await stream.send_message(response)
+
     async def __rpc_exec_stream(self, stream: "grpclib.server.Stream[ExecStreamRequest, ExecFrame]") -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -3815,6 +4015,24 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.STREAM_UNARY,
                 ImportSnapshotRequest,
                 SnapshotInfo,
+            ),
+            "/sandbox.SandboxService/CreateVolume": grpclib.const.Handler(
+                self.__rpc_create_volume,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                CreateVolumeRequest,
+                CreateVolumeResponse,
+            ),
+            "/sandbox.SandboxService/ListVolumes": grpclib.const.Handler(
+                self.__rpc_list_volumes,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListVolumesRequest,
+                ListVolumesResponse,
+            ),
+            "/sandbox.SandboxService/RemoveVolume": grpclib.const.Handler(
+                self.__rpc_remove_volume,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                RemoveVolumeRequest,
+                RemoveVolumeResponse,
             ),
             "/sandbox.SandboxService/ExecStream": grpclib.const.Handler(
                 self.__rpc_exec_stream,

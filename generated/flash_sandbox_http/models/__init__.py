@@ -1,6 +1,7 @@
 """Contains all the data models used in inputs/outputs"""
 
 from .connect_port_request import ConnectPortRequest
+from .create_volume_request import CreateVolumeRequest
 from .error import Error
 from .event import Event
 from .exec_frame import ExecFrame
@@ -23,6 +24,7 @@ from .list_dir_response import ListDirResponse
 from .list_processes_response import ListProcessesResponse
 from .list_sandboxes_response import ListSandboxesResponse
 from .list_snapshots_response import ListSnapshotsResponse
+from .list_volumes_response import ListVolumesResponse
 from .make_dir_request import MakeDirRequest
 from .metrics_point import MetricsPoint
 from .metrics_request import MetricsRequest
@@ -50,11 +52,13 @@ from .stat_response import StatResponse
 from .status_request import StatusRequest
 from .status_response import StatusResponse
 from .stop_request import StopRequest
+from .volume_info import VolumeInfo
 from .write_file_request import WriteFileRequest
 from .write_stdin_request import WriteStdinRequest
 
 __all__ = (
     "ConnectPortRequest",
+    "CreateVolumeRequest",
     "Error",
     "Event",
     "ExecFrame",
@@ -77,6 +81,7 @@ __all__ = (
     "ListProcessesResponse",
     "ListSandboxesResponse",
     "ListSnapshotsResponse",
+    "ListVolumesResponse",
     "MakeDirRequest",
     "MetricsPoint",
     "MetricsRequest",
@@ -104,6 +109,7 @@ __all__ = (
     "StatusRequest",
     "StatusResponse",
     "StopRequest",
+    "VolumeInfo",
     "WriteFileRequest",
     "WriteStdinRequest",
 )

@@ -41,7 +41,7 @@ class SandboxInfo:
             below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port *
             is every port.
         network_deny (list[str]): What of that it does not reach, in the same form. Without a port it is every port.
-        volumes (list[str]): Directories of the orchestrator's host that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
+        volumes (list[str]): Volumes that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
 
     id: str

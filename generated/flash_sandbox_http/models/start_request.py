@@ -59,9 +59,9 @@ class StartRequest:
             port * is every port.
         network_deny (list[str] | Unset): What of that it does not reach, in the same form. Without a port it is every
             port.
-        volumes (list[str] | Unset): Directories of the orchestrator's host that the sandbox has, each SOURCE:TARGET, or
-            SOURCE:TARGET:ro to be read alone; both are absolute paths. Those of the snapshot stay where none of these has
-            their target.
+        volumes (list[str] | Unset): Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read
+            alone. The source is the name of a volume, or the absolute path of a directory of the orchestrator's host. Those
+            of the snapshot stay where none of these has their target.
     """
 
     type_: str | Unset = ""

@@ -341,7 +341,9 @@ class BubblewrapRuntime:
             base = bwrap.mount_base([layer, *lowers, str(tools), *(volume.path for volume in volumes)])
             binds = {"layer": layer, "tools": str(tools)}
             maps, shared = self._users is not None, sandbox.root.is_shared
-            mounts = Mounts(base, binds, lowers, maps, shared, len(volumes))
+            base_id = sandbox.ids.base if sandbox.ids is not None and maps else None
+            owners = ["" if base_id is None else volume.owners(base_id) for volume in volumes]
+            mounts = Mounts(base, binds, lowers, maps, shared, owners)
             places = {
                 volume.target: (mounts.volume(number), volume.read_only)
                 for number, volume in enumerate(volumes)

@@ -22,7 +22,8 @@ class Mounts:
         sources: Real paths of what `lowers` are there: of the image, and of layers over it.
         owners_are_mapped: Whether the owners of those on disk are users of the sandbox: 0 is its root.
         image_is_shared: Whether others may put something else in the place of the image.
-        volumes: How many volumes there are, open as `bwrap.VOLUME_FD` and following.
+        volumes: Whom the owners of each volume are, open as `bwrap.VOLUME_FD` and following; empty for as
+            they are.
     """
 
     base: str
@@ -30,7 +31,7 @@ class Mounts:
     sources: Sequence[str]
     owners_are_mapped: bool
     image_is_shared: bool
-    volumes: int = 0
+    volumes: Sequence[str] = ()
 
     @property
     def lowers(self) -> list[str]:
@@ -82,9 +83,8 @@ def launch_steps(
         for number, (source, lower) in enumerate(zip(mounts.sources, mounts.lowers, strict=True)):
             shared = mounts.image_is_shared and not number
             steps += ["shared-image" if shared else "image", source, lower, id_map]
-        owner = str(ids.base) if ids is not None and mounts.owners_are_mapped else ""
-        for number in range(mounts.volumes):
-            steps += ["volume", str(bwrap.VOLUME_FD + number), mounts.volume(number), owner]
+        for number, owners in enumerate(mounts.volumes):
+            steps += ["volume", str(bwrap.VOLUME_FD + number), mounts.volume(number), owners]
     if ids is not None:
         steps += ["user", str(ids.base)]
     for cpu in cpus:

@@ -30,12 +30,12 @@ def mount_volumes(volumes: Sequence[OpenVolume], init: int) -> None:
     """
     try:
         # Its root is root of this host, unless the engine maps users.
-        owner = Path(f"/proc/{init}/uid_map").read_text().split()[1]
+        owner = int(Path(f"/proc/{init}/uid_map").read_text().split()[1])
     except OSError as error:
         raise UnsupportedError("volumes need a container whose processes are this host's") from error
     for volume in volumes:
         read_only = "ro" if volume.read_only else ""
-        step = ["inject", str(volume.descriptor), volume.target, owner, str(init), read_only]
+        step = ["inject", str(volume.descriptor), volume.target, volume.owners(owner), str(init), read_only]
         done = subprocess.run(
             [str(agent_program()), "--launch", *step, "done"],
             pass_fds=[volume.descriptor],

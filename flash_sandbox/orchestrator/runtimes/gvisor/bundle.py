@@ -99,7 +99,9 @@ def mounting_volumes(directory: Path, volumes: Sequence[OpenVolume], owner: int)
     place = directory / _VOLUMES
     line = [str(directory / AGENT), "--launch", "base", str(place)]
     for number, volume in enumerate(volumes):
-        line += ["volume", str(volume.descriptor), str(place / str(number)), str(owner)]
+        # Image `host` is served by a user who is the only one.
+        owners = volume.owners(owner) if owner == 0 else str(owner)
+        line += ["volume", str(volume.descriptor), str(place / str(number)), owners]
     return [*line, "run"]
 
 
