@@ -153,6 +153,9 @@ DOWNLOAD_ARCHIVE: Final = Operation(
     repeatable=True,
     streams="bytes",
 )
+LIST_PORTS: Final = Operation(
+    "list_ports", "ListPorts", models.ListPortsRequest, models.ListPortsResult, repeatable=True
+)
 GET_PORT_URL: Final = Operation(
     "get_port_url", "GetPortUrl", models.GetPortUrlRequest, models.GetPortUrlResult, repeatable=True
 )
@@ -235,6 +238,7 @@ OPERATIONS: Final = (
     MOVE,
     UPLOAD_ARCHIVE,
     DOWNLOAD_ARCHIVE,
+    LIST_PORTS,
     GET_PORT_URL,
     CONNECT_PORT,
     SEND_TO_PORT,

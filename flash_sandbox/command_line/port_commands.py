@@ -1,4 +1,4 @@
-"""``port-forward``: ports of this machine that lead to ports of a sandbox."""
+"""``ports`` and ``port-forward``: what listens in a sandbox, and ports of this machine that lead there."""
 
 from __future__ import annotations
 
@@ -14,18 +14,34 @@ from ..models import SandboxInfo
 from .connection import Connection, Failure, connected
 from .names import in_sandbox
 from .options import Address, ApiKey, AsJson, SandboxId, Transport
-from .output import print_json
+from .output import fields_of, print_json, print_table
 
 if TYPE_CHECKING:
     from ..clients.forwarding import Forward
     from ..clients.sync.api import SandboxAPI
 
-__all__ = ["port_forward"]
+__all__ = ["port_forward", "ports"]
+
+
+def ports(
+    sandbox_id: SandboxId,
+    as_json: AsJson = False,
+    transport: Transport = None,
+    address: Address = "",
+    api_key: ApiKey = None,
+) -> None:
+    """List the TCP ports that programs in a sandbox listen on."""
+    with connected("ports", Connection(transport, address, api_key)) as client:
+        found = in_sandbox(client, sandbox_id, client.list_ports)
+        if as_json:
+            print_json([fields_of(each) for each in found])
+        else:
+            print_table(("PORT", "ADDRESS"), ((str(each.port), each.address) for each in found))
 
 
 def port_forward(
     sandbox_id: SandboxId,
-    ports: Annotated[
+    pairs: Annotated[
         list[str],
         typer.Argument(
             help="Port of this machine, and that of the sandbox where it is another: 8000 or 8000:80; 0:80 "
@@ -43,10 +59,10 @@ def port_forward(
 
     The sandbox needs no network for that.
     """
-    pairs = [_pair(each) for each in ports]
+    wanted = [_pair(each) for each in pairs]
     with connected("port-forward", Connection(transport, address, api_key)) as client, ExitStack() as stack:
         info = in_sandbox(client, sandbox_id, client.get_info)
-        for local_port, port in pairs:
+        for local_port, port in wanted:
             forward = stack.enter_context(_forward(client, info, local_port, port, host))
             listens = f"{f'[{host}]' if ':' in host else host}:{forward.local_port}"
             if as_json:

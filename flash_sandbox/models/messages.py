@@ -90,6 +90,8 @@ __all__ = [
     "KeepAliveResult",
     "ListDirRequest",
     "ListDirResult",
+    "ListPortsRequest",
+    "ListPortsResult",
     "ListProcessesRequest",
     "ListProcessesResult",
     "ListSandboxesRequest",
@@ -107,6 +109,7 @@ __all__ = [
     "MoveResult",
     "PauseRequest",
     "PauseResult",
+    "PortInfo",
     "ProcessInfo",
     "ReadFileRequest",
     "ReadFileResult",
@@ -1491,6 +1494,44 @@ class DownloadArchiveChunk(_LikeExportSnapshotChunk):
 
 
 @dataclass(frozen=True, slots=True)
+class PortInfo:
+    """
+
+    Attributes:
+        port: TCP port.
+        address: IP address in the sandbox that the program listens on; 0.0.0.0 or :: is any.
+    """
+
+    port: int = 0
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        integer("port", self.port, INT32)
+        text("address", self.address)
+
+
+class ListPortsRequest(_LikeStatusRequest):
+    """What `list_ports` asks for.
+
+    Attributes:
+        id: ID of the sandbox.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListPortsResult:
+    """The answer to `list_ports`.
+
+    Attributes:
+        ports: The ports, the lowest first.
+    """
+
+    ports: tuple[PortInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GetPortUrlRequest:
     """What `get_port_url` asks for.
 
@@ -1898,8 +1939,8 @@ class Event:
 
     Attributes:
         type: What happened: watching (first of all: the token is where this begins), created, running,
-            paused, stopped, expiring (soon), expired, idle, out_of_memory, failed, removed, or keepalive
-            (nothing for a while).
+            paused, stopped, expiring (soon), expired, idle, out_of_memory, failed, removed, port_opened and
+            port_closed (as list_ports found), or keepalive (nothing for a while).
         id: ID of the sandbox; empty for watching and keepalive.
         token: What goes on after this event.
         at: When it happened, in seconds of Unix time.

@@ -51,6 +51,8 @@ EventType: TypeAlias = Literal[
     "network_refused",
     "failed",
     "removed",
+    "port_opened",
+    "port_closed",
     "keepalive",
 ]
 """What happened to a sandbox."""

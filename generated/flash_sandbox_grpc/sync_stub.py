@@ -40,6 +40,8 @@ from .sandbox import (
     KeepAliveResponse,
     ListDirRequest,
     ListDirResponse,
+    ListPortsRequest,
+    ListPortsResponse,
     ListProcessesRequest,
     ListProcessesResponse,
     ListSandboxesRequest,
@@ -682,6 +684,20 @@ class SandboxServiceSyncStub:
             partial(self._parse, DownloadArchiveChunk),
         )
         answered: Iterator[DownloadArchiveChunk] = call(message, timeout=timeout, metadata=metadata)
+        return answered
+
+    def list_ports(
+        self, message: ListPortsRequest, *, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> ListPortsResponse:
+        """
+        Return the TCP ports that programs in a sandbox listen on, the lowest first.
+        """
+        call = self._channel.unary_unary(
+            self._prefix + "/sandbox.SandboxService/ListPorts",
+            self._serialize,
+            partial(self._parse, ListPortsResponse),
+        )
+        answered: ListPortsResponse = call(message, timeout=timeout, metadata=metadata)
         return answered
 
     def get_port_url(

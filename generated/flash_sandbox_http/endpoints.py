@@ -50,6 +50,7 @@ _MODULES: Final[dict[str, str]] = {
     "connect_port": ".api.ports.connect_port",
     "disconnect_port": ".api.ports.disconnect_port",
     "get_port_url": ".api.ports.get_port_url",
+    "list_ports": ".api.ports.list_ports",
     "send_to_port": ".api.ports.send_to_port",
     "exec_stream": ".api.processes.exec_stream",
     "follow_process": ".api.processes.follow_process",

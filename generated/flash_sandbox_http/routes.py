@@ -355,6 +355,17 @@ ROUTES: Final[dict[str, Route]] = {
         success_status=204,
         secured=True,
     ),
+    "list_ports": Route(
+        method="GET",
+        path="/sandboxes/{id}/ports",
+        path_params=("id",),
+        query_params=(),
+        negated_params=(),
+        body="",
+        answer="json",
+        success_status=200,
+        secured=True,
+    ),
     "get_port_url": Route(
         method="POST",
         path="/sandboxes/{id}/links",

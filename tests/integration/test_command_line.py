@@ -419,6 +419,8 @@ class TestPortForward:
         with started(client, name="serving") as sandbox_id:
             client.start_process(sandbox_id, ["python3", "-m", "http.server", "8000"])
             Sandbox(client, sandbox_id).ports.wait(8000)
+            assert line.json("ports", "serving") == [{"port": 8000, "address": "0.0.0.0"}]
+            assert "8000  0.0.0.0" in line.printed("ports", "serving")
             command = [*line.line, "port-forward", *line.options, "--json", "serving", "0:8000"]
             with subprocess.Popen(
                 command, env=line.environment, stdout=subprocess.PIPE, text=True

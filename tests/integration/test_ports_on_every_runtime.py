@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import resource
 import socket
@@ -21,6 +22,7 @@ import flash_sandbox
 from flash_sandbox import (
     InvalidArgumentError,
     PortClosedError,
+    PortInfo,
     Sandbox,
     SandboxNotFoundError,
     SandboxTimeoutError,
@@ -132,6 +134,20 @@ class TestConnection:
             halted.join()
             with pytest.raises(WrongStateError):
                 runtime.client.connect_port(sandbox_id, 8000)
+
+
+class TestList:
+    def test_ports_are_listed_and_told_as_events(self, runtime: Runtime) -> None:
+        with runtime.sandbox() as sandbox_id, runtime.client.watch_events() as events:
+            ports = Sandbox(runtime.client, sandbox_id).ports
+            assert ports.list() == ()
+            with servers.serving(runtime, sandbox_id, 8000, servers.ECHO):
+                assert ports.list() == (PortInfo(8000, "127.0.0.1"),)
+                assert ports.list() == (PortInfo(8000, "127.0.0.1"),)
+            wait_until(lambda: ports.list() == (), "the server has gone")
+            about_ports = (each for each in events if each.id == sandbox_id and "port" in each.type)
+            told = [(each.type, each.detail) for each in itertools.islice(about_ports, 2)]
+            assert told == [("port_opened", "8000"), ("port_closed", "8000")]
 
 
 class TestForward:

@@ -28,6 +28,7 @@ files = st.builds(
     link_target=arguments,
 )
 entries = files.filter(lambda info: info.name not in ("", ".", "..") and "/" not in info.name)
+listened = st.builds(models.PortInfo, st.integers(0, 65535), texts)
 
 STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
     models.ReadFileRequest: st.builds(models.ReadFileRequest, ids, paths),
@@ -47,6 +48,8 @@ STRATEGIES: Final[dict[type[Any], st.SearchStrategy[Any]]] = {
     models.DownloadArchiveRequest: st.builds(models.DownloadArchiveRequest, ids, paths),
     models.DownloadArchiveChunk: st.builds(models.DownloadArchiveChunk, contents),
     models.ConnectPortRequest: st.builds(models.ConnectPortRequest, ids, st.integers(1, 65535)),
+    models.ListPortsRequest: st.builds(models.ListPortsRequest, ids),
+    models.ListPortsResult: st.builds(models.ListPortsResult, st.lists(listened, max_size=3).map(tuple)),
     models.GetPortUrlRequest: st.builds(
         models.GetPortUrlRequest, ids, st.integers(1, 65535), st.floats(0, 316_224_000, allow_subnormal=False)
     ),

@@ -95,6 +95,7 @@ async def use_client_for_files(client: fs.AsyncSandboxAPI, chunks: AsyncIterator
     assert_type(await client.connect_port("a", 80, timeout=1), fs.AsyncPortConnection)
     await client.send_to_port("a", "c", chunks, end=True)
     await client.disconnect_port("a", "c")
+    assert_type(await client.list_ports("a"), tuple[fs.PortInfo, ...])
     assert_type(await client.get_port_url("a", 80, ttl=60), str)
     await use_archive(await client.download_archive("a", "/d", max_bytes=1))
 
@@ -172,6 +173,7 @@ async def use_sandbox_by_the_clients_names(sandbox: fs.AsyncSandbox, chunks: Asy
     assert_type(await sandbox.connect_port(80), fs.AsyncPortConnection)
     await sandbox.send_to_port("c", chunks)
     await sandbox.disconnect_port("c")
+    assert_type(await sandbox.list_ports(), tuple[fs.PortInfo, ...])
     assert_type(await sandbox.get_port_url(80), str)
     await use_archive(await sandbox.download_archive("/d"))
 
@@ -198,6 +200,7 @@ async def use_process(process: fs.AsyncProcess) -> None:
 
 async def use_ports(ports: fs.AsyncPorts) -> None:
     await ports.wait(80, timeout=1)
+    assert_type(await ports.list(), tuple[fs.PortInfo, ...])
     assert_type(await ports.url(80, ttl=60), str)
     async with await ports.connect(80, timeout=1) as connection:
         await use_connection(connection)

@@ -89,6 +89,7 @@ def use_client_for_files(client: fs.SandboxAPI, chunks: Iterator[bytes]) -> None
     assert_type(client.connect_port("a", 80, timeout=1), fs.PortConnection)
     client.send_to_port("a", "c", chunks, end=True)
     client.disconnect_port("a", "c")
+    assert_type(client.list_ports("a"), tuple[fs.PortInfo, ...])
     assert_type(client.get_port_url("a", 80, ttl=60), str)
     use_archive(client.download_archive("a", "/d", max_bytes=1))
 
@@ -164,6 +165,7 @@ def use_sandbox_by_the_clients_names(sandbox: fs.Sandbox, chunks: Iterator[bytes
     assert_type(sandbox.connect_port(80), fs.PortConnection)
     sandbox.send_to_port("c", chunks)
     sandbox.disconnect_port("c")
+    assert_type(sandbox.list_ports(), tuple[fs.PortInfo, ...])
     assert_type(sandbox.get_port_url(80), str)
     use_archive(sandbox.download_archive("/d"))
 
@@ -190,6 +192,7 @@ def use_process(process: fs.Process) -> None:
 
 def use_ports(ports: fs.Ports) -> None:
     ports.wait(80, timeout=1)
+    assert_type(ports.list(), tuple[fs.PortInfo, ...])
     assert_type(ports.url(80, ttl=60), str)
     with ports.connect(80, timeout=1) as connection:
         use_connection(connection)

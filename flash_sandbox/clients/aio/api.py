@@ -23,6 +23,7 @@ from ...models import (
     MetricsPoint,
     MetricsResult,
     NetworkMode,
+    PortInfo,
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
@@ -779,6 +780,25 @@ class AsyncSandboxAPI(Protocol):
             WrongStateError: The sandbox is not running.
             InvalidArgumentError: It is no tar archive.
             OutcomeUnknownError: The connection was lost; any part may have been unpacked.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        ...
+
+    async def list_ports(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> tuple[PortInfo, ...]:
+        """Return the TCP ports that programs in a sandbox listen on, the lowest first.
+
+        A port that was not there when they were listed before is also told as the event port_opened, one that
+        has gone as port_closed.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
         ...

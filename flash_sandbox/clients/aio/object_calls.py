@@ -33,6 +33,7 @@ class AsyncObjectCalls(Delegate):
     remove = of_sandbox(AsyncSandboxAPI.remove)
     move = of_sandbox(AsyncSandboxAPI.move)
     upload_archive = of_sandbox(AsyncSandboxAPI.upload_archive)
+    list_ports = of_sandbox(AsyncSandboxAPI.list_ports)
     get_port_url = of_sandbox(AsyncSandboxAPI.get_port_url)
     send_to_port = of_sandbox(AsyncSandboxAPI.send_to_port)
     disconnect_port = of_sandbox(AsyncSandboxAPI.disconnect_port)

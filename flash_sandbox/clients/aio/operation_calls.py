@@ -17,6 +17,7 @@ from ...models import (
     MetricsPoint,
     MetricsResult,
     NetworkMode,
+    PortInfo,
     ProcessInfo,
     RunPythonResult,
     SandboxInfo,
@@ -873,6 +874,26 @@ class AsyncOperationCalls(AsyncCalls):
         """
         request = models.UploadArchiveRequest(id=sandbox_id, path=path)
         await self._send(operations.UPLOAD_ARCHIVE, request, chunks, timeout)
+
+    async def list_ports(
+        self, sandbox_id: str, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> tuple[PortInfo, ...]:
+        """Return the TCP ports that programs in a sandbox listen on, the lowest first.
+
+        A port that was not there when they were listed before is also told as the event port_opened, one that
+        has gone as port_closed.
+
+        Args:
+            sandbox_id: ID of the sandbox.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            SandboxNotFoundError: There is no such sandbox.
+            WrongStateError: The sandbox is not running.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        request = models.ListPortsRequest(id=sandbox_id)
+        return (await self._perform(operations.LIST_PORTS, request, timeout)).ports
 
     async def get_port_url(
         self, sandbox_id: str, port: int, *, ttl: float = 3600, timeout: float | NotGiven | None = NOT_GIVEN

@@ -22,6 +22,7 @@ class AsyncPorts(Delegate):
     _client: AsyncSandboxAPI
     _ids: tuple[str]
 
+    list = of_sandbox(AsyncSandboxAPI.list_ports)
     url = of_sandbox(AsyncSandboxAPI.get_port_url)
     connect = of_sandbox(AsyncSandboxAPI.connect_port)
 

@@ -34,6 +34,7 @@ class ObjectCalls(Delegate):
     remove = of_sandbox(SandboxAPI.remove)
     move = of_sandbox(SandboxAPI.move)
     upload_archive = of_sandbox(SandboxAPI.upload_archive)
+    list_ports = of_sandbox(SandboxAPI.list_ports)
     get_port_url = of_sandbox(SandboxAPI.get_port_url)
     send_to_port = of_sandbox(SandboxAPI.send_to_port)
     disconnect_port = of_sandbox(SandboxAPI.disconnect_port)

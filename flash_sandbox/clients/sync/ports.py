@@ -23,6 +23,7 @@ class Ports(Delegate):
     _client: SandboxAPI
     _ids: tuple[str]
 
+    list = of_sandbox(SandboxAPI.list_ports)
     url = of_sandbox(SandboxAPI.get_port_url)
     connect = of_sandbox(SandboxAPI.connect_port)
 

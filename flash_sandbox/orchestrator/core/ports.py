@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from ...codecs.records import BROKEN, NOTHING, record
-from ...errors import AtCapacityError, PortClosedError
+from ...errors import AtCapacityError, PortClosedError, SandboxFileNotFoundError
 from ...models import (
     ConnectPortChunk,
     ConnectPortRequest,
@@ -16,12 +16,17 @@ from ...models import (
     DisconnectPortResult,
     GetPortUrlRequest,
     GetPortUrlResult,
+    ListPortsRequest,
+    ListPortsResult,
     SendToPortRequest,
     SendToPortResult,
 )
+from ..guest import files
 from ..guest.ports import PortConnection, connected
 from .base import ServiceCore
+from .listening import TABLES, listening
 from .port_links import PortLinks, PortName
+from .sandboxes import Sandbox
 
 __all__ = ["PortOperations"]
 
@@ -62,6 +67,23 @@ class PortOperations(ServiceCore):
                 finally:
                     del sandbox.connections[connection.id]
 
+    async def list_ports(self, request: ListPortsRequest) -> ListPortsResult:
+        """Return the ports that programs listen on, and tell of those that have come and gone since.
+
+        Nobody looks at other times: the kernel tells of no change, and looking all the time would take more
+        than most sandboxes do.
+        """
+        with await self._running(request.id) as sandbox:
+            tables = [await _table(sandbox, path) for path in TABLES]
+            ports = listening(*tables)
+            numbers = {each.port for each in ports}
+            for port in sorted(numbers - sandbox.listening):
+                sandbox.tell("port_opened", str(port))
+            for port in sorted(sandbox.listening - numbers):
+                sandbox.tell("port_closed", str(port))
+            sandbox.listening = numbers
+        return ListPortsResult(ports)
+
     async def get_port_url(self, request: GetPortUrlRequest) -> GetPortUrlResult:
         """Return a URL by which whoever has it reaches a port."""
         sandbox = self.registry.get(request.id)
@@ -96,6 +118,14 @@ class PortOperations(ServiceCore):
         if connection is not None:
             connection.close()
         return DisconnectPortResult()
+
+
+async def _table(sandbox: Sandbox, path: str) -> bytes:
+    """Return a table of the kernel; nothing where there is none, as without IPv6."""
+    try:
+        return await files.read_file(sandbox.guest.channel, path)
+    except SandboxFileNotFoundError:
+        return b""
 
 
 async def _received(connection: PortConnection) -> bytes:

@@ -85,6 +85,7 @@ class Sandbox:
         cpu_reading: When its CPU time was last asked for, in seconds of `time.monotonic`, and what it was.
         history: What it has used.
         connections: What is connected to its ports, by ID.
+        listening: The ports that were listened on when somebody looked last.
         warm_image: What its image was, if it was made before anybody asked for it.
         snapshot: The snapshot that it is started from; None for none.
     """
@@ -112,6 +113,7 @@ class Sandbox:
     cpu_reading: tuple[float, float] | None = None
     history: History = field(default_factory=History)
     connections: dict[str, PortConnection] = field(default_factory=dict)
+    listening: set[int] = field(default_factory=set)
     warm_image: str = ""
     snapshot: Manifest | None = None
 

@@ -39,6 +39,8 @@ __all__ = (
     "KeepAliveResponse",
     "ListDirRequest",
     "ListDirResponse",
+    "ListPortsRequest",
+    "ListPortsResponse",
     "ListProcessesRequest",
     "ListProcessesResponse",
     "ListSandboxesRequest",
@@ -56,6 +58,7 @@ __all__ = (
     "MoveResponse",
     "PauseRequest",
     "PauseResponse",
+    "PortInfo",
     "ProcessInfo",
     "ReadFileRequest",
     "ReadFileResponse",
@@ -258,7 +261,7 @@ class Event(betterproto2.Message):
 
     type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    What happened: watching (first of all: the token is where this begins), created, running, paused, stopped, expiring (soon), expired, idle, out_of_memory, failed, removed, or keepalive (nothing for a while).
+    What happened: watching (first of all: the token is where this begins), created, running, paused, stopped, expiring (soon), expired, idle, out_of_memory, failed, removed, port_opened and port_closed (as list_ports found), or keepalive (nothing for a while).
     """
 
     id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -847,6 +850,28 @@ default_message_pool.register_message("sandbox", "ListDirResponse", ListDirRespo
 
 
 @dataclass(eq=False, repr=False)
+class ListPortsRequest(betterproto2.Message):
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    ID of the sandbox.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListPortsRequest", ListPortsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListPortsResponse(betterproto2.Message):
+    ports: "list[PortInfo]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The ports, the lowest first.
+    """
+
+
+default_message_pool.register_message("sandbox", "ListPortsResponse", ListPortsResponse)
+
+
+@dataclass(eq=False, repr=False)
 class ListProcessesRequest(betterproto2.Message):
     id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
@@ -1166,6 +1191,22 @@ class PauseResponse(betterproto2.Message):
 
 
 default_message_pool.register_message("sandbox", "PauseResponse", PauseResponse)
+
+
+@dataclass(eq=False, repr=False)
+class PortInfo(betterproto2.Message):
+    port: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    """
+    TCP port.
+    """
+
+    address: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    IP address in the sandbox that the program listens on; 0.0.0.0 or :: is any.
+    """
+
+
+default_message_pool.register_message("sandbox", "PortInfo", PortInfo)
 
 
 @dataclass(eq=False, repr=False)
@@ -3026,6 +3067,27 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         ):
             yield response
 
+    async def list_ports(
+        self,
+        message: "ListPortsRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ListPortsResponse":
+        """
+        Return the TCP ports that programs in a sandbox listen on, the lowest first.
+        """
+
+        return await self._unary_unary(
+            "/sandbox.SandboxService/ListPorts",
+            message,
+            ListPortsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def get_port_url(
         self,
         message: "GetPortUrlRequest",
@@ -3505,6 +3567,13 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield DownloadArchiveChunk()
 
+    async def list_ports(self, message: "ListPortsRequest") -> "ListPortsResponse":
+        """
+        Return the TCP ports that programs in a sandbox listen on, the lowest first.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def get_port_url(self, message: "GetPortUrlRequest") -> "GetPortUrlResponse":
         """
         Return a URL by which whoever has it reaches a port of a sandbox over HTTP, until it expires.
@@ -3851,6 +3920,14 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
             request,
         )
 
+    async def __rpc_list_ports(
+        self, stream: "grpclib.server.Stream[ListPortsRequest, ListPortsResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.list_ports(request)
+        await stream.send_message(response)
+
     async def __rpc_get_port_url(
         self, stream: "grpclib.server.Stream[GetPortUrlRequest, GetPortUrlResponse]"
     ) -> None:
@@ -4147,6 +4224,12 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_STREAM,
                 DownloadArchiveRequest,
                 DownloadArchiveChunk,
+            ),
+            "/sandbox.SandboxService/ListPorts": grpclib.const.Handler(
+                self.__rpc_list_ports,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ListPortsRequest,
+                ListPortsResponse,
             ),
             "/sandbox.SandboxService/GetPortUrl": grpclib.const.Handler(
                 self.__rpc_get_port_url,

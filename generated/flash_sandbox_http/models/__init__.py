@@ -21,6 +21,7 @@ from .health_response import HealthResponse
 from .keep_alive_request import KeepAliveRequest
 from .keep_alive_response import KeepAliveResponse
 from .list_dir_response import ListDirResponse
+from .list_ports_response import ListPortsResponse
 from .list_processes_response import ListProcessesResponse
 from .list_sandboxes_response import ListSandboxesResponse
 from .list_snapshots_response import ListSnapshotsResponse
@@ -30,6 +31,7 @@ from .metrics_point import MetricsPoint
 from .metrics_request import MetricsRequest
 from .metrics_response import MetricsResponse
 from .move_request import MoveRequest
+from .port_info import PortInfo
 from .process_info import ProcessInfo
 from .read_file_response import ReadFileResponse
 from .remove_request import RemoveRequest
@@ -78,6 +80,7 @@ __all__ = (
     "KeepAliveRequest",
     "KeepAliveResponse",
     "ListDirResponse",
+    "ListPortsResponse",
     "ListProcessesResponse",
     "ListSandboxesResponse",
     "ListSnapshotsResponse",
@@ -87,6 +90,7 @@ __all__ = (
     "MetricsRequest",
     "MetricsResponse",
     "MoveRequest",
+    "PortInfo",
     "ProcessInfo",
     "ReadFileResponse",
     "RemoveRequest",

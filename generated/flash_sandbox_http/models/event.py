@@ -15,7 +15,8 @@ class Event:
 
     Attributes:
         type_ (str): What happened: watching (first of all: the token is where this begins), created, running, paused,
-            stopped, expiring (soon), expired, idle, out_of_memory, failed, removed, or keepalive (nothing for a while).
+            stopped, expiring (soon), expired, idle, out_of_memory, failed, removed, port_opened and port_closed (as
+            list_ports found), or keepalive (nothing for a while).
         id (str): ID of the sandbox; empty for watching and keepalive.
         token (str): What goes on after this event.
         at (float): When it happened, in seconds of Unix time.
