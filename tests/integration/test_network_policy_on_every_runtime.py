@@ -16,6 +16,13 @@ from gate_servers import ALLOWED, BELOW, DENIED, client_hello, echo_server, spea
 from flash_sandbox import InvalidArgumentError, Network, NetworkRefusedError, UnsupportedError
 from flash_sandbox.models.network import network_fields
 
+pytestmark = pytest.mark.parametrize(
+    "engine_orchestrator",
+    ["bubblewrap", "bubblewrap with a range", "bubblewrap with one ID", "docker", "gvisor"],
+    indirect=True,
+    scope="session",
+)
+
 PROXY = 3128
 
 WEBSOCKET = (

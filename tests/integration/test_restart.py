@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gate_servers import ALLOWED, DENIED, RESOLVE, web_server
 from inside import wait_until
 from served import Serving, serve
 
@@ -319,3 +320,19 @@ def start_with_key(serving: Serving, fields: dict[str, object]) -> str:
 def printed(client: HTTPClient, sandbox: str, process: str) -> bytes:
     with client.follow_process(sandbox, process, follow=False) as frames:
         return b"".join(frame.data for frame in frames)
+
+
+def test_network_policy_holds_on(survivor: Survivor) -> None:
+    names = [f"--resolve={name}" for name in RESOLVE]
+    with web_server() as web:
+        policy = {"network": "policy", "network_allow": [f"{ALLOWED}:{web}"]}
+        with survivor.serving(*names) as (serving, client):
+            sandboxes = [survivor.start(client, **policy), survivor.start(client)]
+            client.set_network(sandboxes[1], **policy)
+            survivor.end(serving)
+        with survivor.last(*names) as client:
+            for sandbox in sandboxes:
+                for name, reached in ((ALLOWED, True), (DENIED, False)):
+                    url = f"http://{name}:{web}/"
+                    result = client.exec_command(sandbox, f"wget -qO- {url} || curl -sS {url}")
+                    assert result.stdout.startswith("hello") is reached, result
