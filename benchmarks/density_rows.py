@@ -21,10 +21,10 @@ _AIM_SHARE: Final = 1.0
 _AIM_AGENT_MIB: Final = 0.25
 _AGENT: Final = "PID 1"
 _TEXT: Final = """\
-Embedded sandboxes of the host's /usr that idle. Their memory is proportional (PSS: what several processes
-share is divided among them) and that of everything of ours: the orchestrator, the launcher, and of each
-sandbox bwrap and its PID 1, which is its main process here. The orchestrator's CPU is that of its
-process, launcher included, in a time in which nothing is asked of it."""
+Embedded sandboxes of the host's /usr that idle, and would be stopped after an hour of it. Their memory is
+proportional (PSS: what several processes share is divided among them) and that of everything of ours:
+the orchestrator, the launcher, and of each sandbox bwrap and its PID 1, which is its main process here.
+The orchestrator's CPU is that of its process, launcher included, in a time in which nothing is asked of it."""
 
 
 def report(rounds: int, short: bool) -> Report:
@@ -34,7 +34,7 @@ def report(rounds: int, short: bool) -> Report:
         http, _, pid = stack.enter_context(serving())
         client = stack.enter_context(HTTPClient(address=http, timeout=60))
         pool = stack.enter_context(ThreadPoolExecutor(4))
-        ids = list(pool.map(lambda _: client.start_sandbox("bubblewrap", "host", memory_mb=64), range(many)))
+        ids = list(pool.map(lambda _: _start(client), range(many)))
         memory = memory_by_kind(pid)
         seconds = rounds if short else max(rounds, 5)
         agents = list(agents_of(pid))
@@ -53,6 +53,10 @@ def report(rounds: int, short: bool) -> Report:
     ]
     plot = Stacks("density", "Memory of an idle sandbox", "MiB", {f"one of {many:,}": each})
     return Report("Density", _TEXT, [AnswersTable(answers)], answers, [plot])
+
+
+def _start(client: HTTPClient) -> str:
+    return client.start_sandbox("bubblewrap", "host", memory_mb=64, idle_timeout=3600)
 
 
 def _cpu(orchestrator: int) -> float:
