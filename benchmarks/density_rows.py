@@ -24,7 +24,7 @@ _TEXT: Final = """\
 Embedded sandboxes of the host's /usr that idle, and would be stopped after an hour of it. Their memory is
 proportional (PSS: what several processes share is divided among them) and that of everything of ours:
 the orchestrator, the launcher, and of each sandbox bwrap and its PID 1, which is its main process here.
-The orchestrator's CPU is that of its process, launcher included, in a time in which nothing is asked of it."""
+The CPU is that of the orchestrator and the launcher, in a time in which nothing is asked of it."""
 
 
 def report(rounds: int, short: bool) -> Report:
