@@ -56,6 +56,7 @@ from .snapshots import SnapshotImages
 __all__ = ["DockerRuntime"]
 
 _ENGINE_BACK_SECONDS: Final = (0.5, 30.0)
+_RECOVERED_AT_ONCE: Final = 16
 
 
 @dataclass(slots=True)
@@ -210,21 +211,33 @@ class DockerRuntime:
             self._cpus = int(info.get("NCPU") or 0)
             self._guests.machine = str(info.get("Architecture") or platform.machine())
             query = {"all": "true", "filters": json.dumps({"label": [f"{Labels.OWNER}={self._owner}"]})}
-            for container in await self._engine.call("GET", "/containers/json", query=query):
-                sandbox_id = str(container["Labels"].get(Labels.SANDBOX, ""))
-                if sandbox_id in self._sandboxes.keys() | self._starting:
-                    continue
-                kept = self._kept.get(sandbox_id)
-                if kept is not None and (kept.halted or container["State"] in ("running", "paused")):
-                    await self._adopt_one(kept, str(container["Id"]), container["State"])
-                else:
-                    await remove(self._engine, str(container["Id"]))
+            room = asyncio.Semaphore(_RECOVERED_AT_ONCE)
+
+            async def recover(container: Mapping[str, Any]) -> None:
+                async with room:
+                    await self._recover_one(container)
+
+            found = await self._engine.call("GET", "/containers/json", query=query)
+            # All of them end before one that has failed lets this be tried again.
+            for outcome in await asyncio.gather(*map(recover, found), return_exceptions=True):
+                if outcome is not None:
+                    raise outcome
             self._kept.clear()
             await self._guests.keep({*self._sandboxes, *self._starting})
             await self._images.collect(self._owner)
             if self._is_bridged():
                 await self._guard()
             self._recovered = True
+
+    async def _recover_one(self, container: Mapping[str, Any]) -> None:
+        sandbox_id = str(container["Labels"].get(Labels.SANDBOX, ""))
+        if sandbox_id in self._sandboxes.keys() | self._starting:
+            return
+        kept = self._kept.get(sandbox_id)
+        if kept is not None and (kept.halted or container["State"] in ("running", "paused")):
+            await self._adopt_one(kept, str(container["Id"]), container["State"])
+        else:
+            await remove(self._engine, str(container["Id"]))
 
     def _is_bridged(self) -> bool:
         """Tell whether a sandbox has a network, or may be about to."""
