@@ -25,6 +25,7 @@ from . import (
     layer_rows,
     listing_rows,
     output_rows,
+    port_rows,
     restart_rows,
     soak,
     warm_rows,
@@ -84,6 +85,7 @@ PARTS: Final[dict[str, Part]] = {
     "docker": Part(docker_rows.report, 30, _ENGINE),
     "files": Part(file_rows.report, 5, _ENGINE_AND_PROGRAM),
     "output": Part(output_rows.report, 4, _ENGINE_AND_PROGRAM),
+    "ports": Part(port_rows.report, 2, {"socat": port_rows.lacks_socat}),
     "warm": Part(warm_rows.report, 10, _ENGINE | {"gvisor": lacks_gvisor}),
     "gvisor": Part(gvisor_rows.report, 20, {"gvisor": lacks_gvisor}),
 }
