@@ -187,12 +187,33 @@ class TestDetails:
         page.click(".details button", "Snapshot")
         page.until_text(".details .badge", "paused")
         snapshot = client.list_snapshots()[-1]
-        page.until_text(".message", snapshot.snapshot_path)
+        page.until_text(".message", snapshot.id)
         page.click(".details button", "Resume")
         page.until_text(".details .badge", "running")
         page.click(".details button", "Pause")
         page.until_text(".details .badge", "paused")
         assert len(client.list_snapshots()) == snapshots + 1
+
+    def test_a_snapshot_is_listed_started_from_and_removed(
+        self, client: HTTPClient, sandbox: Sandbox, started: ExitStack, page: Browser
+    ) -> None:
+        sandbox.files.write("/root/file", "kept")
+        made = sandbox.snapshot(name="base", labels={"of": MARKUP})
+        page.until_text("#snapshots .name", "base")
+        assert page.text("#snapshots .label") == f"of={MARKUP}"
+        page.click("#snapshots button", "Restore")
+        copy = page.until(lambda: page.run("return location.hash.slice(1)"), "the copy to be shown")
+        started.callback(client.stop_sandbox, copy)
+        assert client.read_file(copy, "/root/file") == b"kept"
+        page.click(".details button", "Fork")
+        page.until_text(".message", "Its copy is")
+        fork = page.text(".message").rpartition(" ")[2]
+        started.callback(client.stop_sandbox, fork)
+        assert client.read_file(fork, "/root/file") == b"kept"
+        page.click("#snapshots button", "Remove")
+        page.click("#yes")
+        page.until(lambda: "base" not in page.texts("#snapshots .name"), "the snapshot to go")
+        assert made.id not in [info.id for info in client.list_snapshots()]
 
     def test_what_fails_says_why(self, sandbox: Sandbox, page: Browser) -> None:
         select(page)

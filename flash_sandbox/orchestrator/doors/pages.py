@@ -36,7 +36,19 @@ _FILES: Final[dict[str, tuple[tuple[str, ...], bytes]]] = {
     **{f"/page/{name}.css": ((*_PAGE, f"{name}.css"), _CSS) for name in ("style", "docs")},
     **{
         f"/page/{name}.js": ((*_PAGE, f"{name}.js"), _JAVASCRIPT)
-        for name in ("api", "app", "details", "docs", "dom", "events", "list", "plots", "screen", "terminal")
+        for name in (
+            "api",
+            "app",
+            "details",
+            "docs",
+            "dom",
+            "events",
+            "list",
+            "plots",
+            "screen",
+            "snapshots",
+            "terminal",
+        )
     },
 }
 

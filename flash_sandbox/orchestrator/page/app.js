@@ -5,6 +5,7 @@ import { Details } from "./details.js";
 import { el, setText } from "./dom.js";
 import { EventList, follow } from "./events.js";
 import { SandboxList } from "./list.js";
+import { SnapshotList } from "./snapshots.js";
 
 const SAMPLE_MS = 5000;
 const PAGE_SIZE = 1000;
@@ -25,6 +26,12 @@ const list = new SandboxList({
   empty: $("empty"),
   nothing: $("nothing"),
   onSelect: (id) => (location.hash = id),
+});
+const snapshots = new SnapshotList({
+  body: $("snapshots"),
+  ask,
+  notify,
+  onStart: (id) => (location.hash = id),
 });
 const events = new EventList($("events"), (id) => sandboxes.get(id)?.name || id.slice(0, 12));
 
@@ -68,6 +75,7 @@ async function loadAll() {
   found.forEach((info, id) => sandboxes.set(id, info));
   $("main").setAttribute("aria-busy", "false");
   draw();
+  snapshots.load();
   list.sample();
 }
 
@@ -116,7 +124,12 @@ function select(id) {
     details = null;
     const info = sandboxes.get(id);
     if (info) {
-      details = new Details(info, { onClose: () => (location.hash = ""), ask, notify });
+      details = new Details(info, {
+        onClose: () => (location.hash = ""),
+        onSnapshot: () => snapshots.load(),
+        ask,
+        notify,
+      });
       $("aside").prepend(details.node);
       details.title.focus({ preventScroll: true });
       if (matchMedia("(max-width: 60rem)").matches) details.node.scrollIntoView();
@@ -195,6 +208,7 @@ setInterval(() => {
   // What nobody looks at is not asked for.
   if (document.hidden) return;
   list.sample();
+  snapshots.load();
   details?.refresh();
 }, SAMPLE_MS);
 

@@ -9,7 +9,7 @@ const PLOT_POINTS = 240;
 const TABS = ["Usage", "Terminal", "Output"];
 
 export class Details {
-  constructor(info, { onClose, ask, notify }) {
+  constructor(info, { onClose, onSnapshot, ask, notify }) {
     this.id = info.id;
     Object.assign(this, { ask, notify });
     this.title = el("h2", { tabindex: -1 });
@@ -18,7 +18,11 @@ export class Details {
     this.actions = {
       pause: this.action("Pause", "POST", "pause", () => "All of its processes are frozen."),
       resume: this.action("Resume", "POST", "resume", () => "It runs on."),
-      snapshot: this.action("Snapshot", "POST", "snapshot", (answer) => `It is paused; the snapshot is ${answer.snapshot_path}`),
+      snapshot: this.action("Snapshot", "POST", "snapshot", (answer) => {
+        onSnapshot();
+        return `It is paused; the snapshot is ${answer.id}`;
+      }),
+      fork: this.action("Fork", "POST", "fork", (answer) => `Its copy is ${answer.ids[0]}`, { count: 1 }),
       stop: el("button", { type: "button", class: "danger", text: "Stop", onclick: () => this.stop() }),
     };
     this.message = el("p", { class: "message", role: "status", hidden: true });
@@ -79,7 +83,7 @@ export class Details {
     this.told = told;
     this.actions.pause.hidden = info.status !== "running";
     this.actions.resume.hidden = info.status !== "paused";
-    this.actions.snapshot.disabled = !["running", "paused"].includes(info.status);
+    for (const action of [this.actions.snapshot, this.actions.fork]) action.disabled = !["running", "paused"].includes(info.status);
   }
 
   /** Ask for what the open panel shows. */
@@ -132,14 +136,14 @@ export class Details {
 
   // What can be done
 
-  action(text, method, name, told) {
+  action(text, method, name, told, body) {
     const button = el("button", {
       type: "button",
       text,
       onclick: async () => {
         button.disabled = true;
         try {
-          this.tell(told(await call(method, of(this.id, name))));
+          this.tell(told(await call(method, of(this.id, name), { body })));
         } catch (error) {
           this.tell(error.message, true);
         }
