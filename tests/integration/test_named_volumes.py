@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import docker_engine
 import pytest
 from every_runtime import Runtime
 
@@ -13,6 +15,9 @@ import flash_sandbox
 from flash_sandbox import HTTPClient, Volume
 from flash_sandbox.orchestrator import running_orchestrator
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
+from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
+
+Need = Callable[[str, str | None], None]
 
 every_runtime = pytest.mark.parametrize(
     "engine_orchestrator",
@@ -105,3 +110,38 @@ def test_one_outlives_its_orchestrator_and_leaves_nothing_behind(limits: Limits,
             if round == 1:
                 client.remove_volume("kept")
     assert list((tmp_path / "state/volumes").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["gvisor", "docker"])
+def test_a_sandbox_has_its_volume_also_after_its_orchestrator(
+    kind: str, limits: Limits, need: Need, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Of gvisor it is mounted anew: the sandbox lies in a checkpoint meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        image = "host"
+        if kind == "docker":
+            patch.setenv("DOCKER_HOST", request.getfixturevalue("docker_engine").host)
+            image = docker_engine.IMAGE
+        else:
+            found = asyncio.run(GvisorRuntime(tmp_path / "gvisor").check())
+            need("gvisor", None if found.available else found.detail)
+        for round in range(2):
+            with (
+                running_orchestrator(
+                    state_dir=tmp_path / "state", limits=limits, end_sandboxes=bool(round)
+                ) as running,
+                HTTPClient(address=running.http_address) as client,
+            ):
+                if round == 0:
+                    client.create_volume("kept")
+                    volumes = {"/data": "kept"}
+                    sandbox_id = client.start_sandbox(kind, image, memory_mb=128, volumes=volumes)
+                    client.exec_command(sandbox_id, ["sh", "-c", "echo content > /data/file"]).check()
+                    client.snapshot_sandbox(sandbox_id)
+                else:
+                    with pytest.raises(flash_sandbox.ConflictError):
+                        client.remove_volume("kept")
+                    client.resume_sandbox(sandbox_id)
+                    assert client.exec_command(sandbox_id, ["cat", "/data/file"]).stdout == "content\n"
+                    client.stop_sandbox(sandbox_id)
+                    client.remove_volume("kept")
