@@ -31,9 +31,13 @@ def errors() -> str:
 
 
 def models() -> str:
-    """Return every model that a call returns, in the order of `flash_sandbox.models`."""
-    found = [one for one in vars(model_module).values() if dataclasses.is_dataclass(one)]
-    return _documented([one for one in found if isinstance(one, type)], "members")
+    """Return every model that a call takes or returns, in the order of `flash_sandbox.models`."""
+    # The last ones are of callers alone: what goes over the wire are texts.
+    names = [*vars(model_module), *flash_sandbox.__all__]
+    found = [getattr(flash_sandbox, name, None) for name in dict.fromkeys(names)]
+    return _documented(
+        [one for one in found if isinstance(one, type) and dataclasses.is_dataclass(one)], "members"
+    )
 
 
 def words() -> str:

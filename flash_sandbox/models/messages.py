@@ -196,9 +196,9 @@ class StartRequest(StartRequestBehaviour):
         on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the disk;
             gvisor only). Empty is stop.
         auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
-        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all
-            below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80
-            and 443; port * is every port.
+        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME`` for
+            all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports
+            80 and 443; port * is every port.
         network_deny: What of that it does not reach, in the same form. Without a port it is every port.
         volumes: Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone. The
             source is the name of a volume, or the absolute path of a directory of the orchestrator's host.
@@ -1698,9 +1698,9 @@ class SandboxInfo:
         idle_timeout: Seconds after which it is idle; 0 for never.
         on_idle: What is done with it once it is idle; empty for nothing.
         auto_resume: Whether a call that uses it resumes it where it is paused.
-        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all
-            below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80
-            and 443; port * is every port.
+        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME`` for
+            all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports
+            80 and 443; port * is every port.
         network_deny: What of that it does not reach, in the same form. Without a port it is every port.
         volumes: Volumes that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
@@ -1894,9 +1894,9 @@ class SetNetworkRequest(SetNetworkRequestBehaviour):
     Attributes:
         id: ID of the sandbox.
         network: Network of the sandbox: none or policy.
-        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all
-            below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80
-            and 443; port * is every port.
+        network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME`` for
+            all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports
+            80 and 443; port * is every port.
         network_deny: What of that it does not reach, in the same form. Without a port it is every port.
     """
 

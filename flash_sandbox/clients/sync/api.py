@@ -117,8 +117,8 @@ class SandboxAPI(Protocol):
             on_idle: What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
                 disk; gvisor only). None is stop.
             auto_resume: Whether a call that uses the sandbox resumes it where it is paused.
-            network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for
-                all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
+            network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME``
+                for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
                 ports 80 and 443; port * is every port.
             network_deny: What of that it does not reach, in the same form. Without a port it is every port.
             volumes: Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone.
@@ -969,8 +969,8 @@ class SandboxAPI(Protocol):
         Args:
             sandbox_id: ID of the sandbox.
             network: Network of the sandbox: none or policy.
-            network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for
-                all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
+            network_allow: What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME``
+                for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is
                 ports 80 and 443; port * is every port.
             network_deny: What of that it does not reach, in the same form. Without a port it is every port.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.

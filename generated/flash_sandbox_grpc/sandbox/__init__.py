@@ -1630,7 +1630,7 @@ class SandboxInfo(betterproto2.Message):
 
     network_allow: "list[str]" = betterproto2.field(24, betterproto2.TYPE_STRING, repeated=True)
     """
-    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
+    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME`` for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
     """
 
     network_deny: "list[str]" = betterproto2.field(25, betterproto2.TYPE_STRING, repeated=True)
@@ -1695,7 +1695,7 @@ class SetNetworkRequest(betterproto2.Message):
 
     network_allow: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
     """
-    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
+    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME`` for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
     """
 
     network_deny: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
@@ -2036,7 +2036,7 @@ class StartRequest(betterproto2.Message):
 
     network_allow: "list[str]" = betterproto2.field(112, betterproto2.TYPE_STRING, repeated=True)
     """
-    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
+    What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME`` for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port * is every port.
     """
 
     network_deny: "list[str]" = betterproto2.field(113, betterproto2.TYPE_STRING, repeated=True)

@@ -37,9 +37,9 @@ class SandboxInfo:
         idle_timeout (float): Seconds after which it is idle; 0 for never.
         on_idle (str): What is done with it once it is idle; empty for nothing.
         auto_resume (bool): Whether a call that uses it resumes it where it is paused.
-        network_allow (list[str]): What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME for all
-            below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443; port *
-            is every port.
+        network_allow (list[str]): What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, ``*.NAME`` for
+            all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443;
+            port * is every port.
         network_deny (list[str]): What of that it does not reach, in the same form. Without a port it is every port.
         volumes (list[str]): Volumes that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """

@@ -16,9 +16,9 @@ class SetNetworkRequest:
     """
     Attributes:
         network (str): Network of the sandbox: none or policy.
-        network_allow (list[str] | Unset): What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME
-            for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443;
-            port * is every port.
+        network_allow (list[str] | Unset): What a policy lets the sandbox reach, each HOST or HOST:PORT: a name,
+            ``*.NAME`` for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports
+            80 and 443; port * is every port.
         network_deny (list[str] | Unset): What of that it does not reach, in the same form. Without a port it is every
             port.
     """

@@ -54,9 +54,9 @@ class StartRequest:
         on_idle (str | Unset): What is done with an idle sandbox: stop, pause, or suspend (paused, its memory on the
             disk; gvisor only). Empty is stop. Default: ''.
         auto_resume (bool | Unset): Whether a call that uses the sandbox resumes it where it is paused. Default: False.
-        network_allow (list[str] | Unset): What a policy lets the sandbox reach, each HOST or HOST:PORT: a name, *.NAME
-            for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports 80 and 443;
-            port * is every port.
+        network_allow (list[str] | Unset): What a policy lets the sandbox reach, each HOST or HOST:PORT: a name,
+            ``*.NAME`` for all below it, * for all, an address or a network such as 10.1.0.0/16. Without a port it is ports
+            80 and 443; port * is every port.
         network_deny (list[str] | Unset): What of that it does not reach, in the same form. Without a port it is every
             port.
         volumes (list[str] | Unset): Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read
