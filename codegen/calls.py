@@ -40,6 +40,7 @@ from ... import models, operations
 from ...models import {names}
 from ...models.checks import milliseconds
 from ...models.volumes import Volume
+from ...models.secret import Secret
 from ...options import NOT_GIVEN, NotGiven
 """
 """What a generated module of the clients may need; what it does not is left out of it."""

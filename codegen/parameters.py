@@ -18,6 +18,7 @@ _NUMBER: Final = re.compile(r" 0 is (?:the default of )?(octal )?(\d+)\.$")
 # What else than the field's own type a parameter takes, by the field's check or type.
 _WIDER: Final = {
     "pairs": ("Mapping[str, str] | Sequence[str]", "Or a mapping of names to values."),
+    "secrets": ("Mapping[str, Secret] | Sequence[str]", "Or a mapping of names to `Secret`."),
     "program": ("Sequence[str] | str", "A text is run by ``/bin/sh``."),
     "signal_number": ("int | str", "Or its name, such as ``TERM`` or ``SIGTERM``."),
     "bytes": ("bytes | str", "A text is sent as UTF-8."),

@@ -90,6 +90,7 @@ from .models import (
     VolumeInfo,
 )
 from .models.network import Network
+from .models.secret import Secret
 from .models.volumes import Volume
 from .options import NOT_GIVEN, NotGiven, Progress
 from .transports.base import AsyncGRPCChannel, AsyncSession, GRPCChannel, Metadata, Session
@@ -184,6 +185,7 @@ __all__ = [
     "SandboxStatus",
     "SandboxTimeoutError",
     "SandboxType",
+    "Secret",
     "Session",
     "SnapshotInfo",
     "SnapshotResult",

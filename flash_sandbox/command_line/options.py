@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -107,6 +108,10 @@ Allow = Annotated[
 Deny = Annotated[
     list[str] | None, field_option(StartRequest, "network_deny", "--deny", metavar="HOST[:PORT]")
 ]
+Secrets = Annotated[
+    list[str] | None,
+    field_option(StartRequest, "secrets", "--secret", metavar="NAME@HOST[,HOST][=VALUE]"),
+]
 Name = Annotated[str, field_option(StartRequest, "name", "--name")]
 Labels = Annotated[
     list[str] | None, field_option(StartRequest, "labels", "--label", "-l", metavar="NAME=VALUE")
@@ -146,6 +151,17 @@ Limit = Annotated[
         show_default="any time",
     ),
 ]
+
+
+def secrets_of(entries: list[str] | None) -> list[str]:
+    """Return secrets; the value of one without it is the variable's of its name."""
+    found = []
+    for entry in entries or []:
+        name, _, hosts = entry.partition("@")
+        if "=" not in hosts and name not in os.environ:
+            raise typer.BadParameter(f"--secret {name[:100]}: there is no such variable in the environment")
+        found.append(entry if "=" in hosts else f"{entry}={os.environ[name]}")
+    return found
 
 
 def network_of(

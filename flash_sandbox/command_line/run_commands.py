@@ -30,6 +30,7 @@ from .options import (
     NetworkName,
     Pids,
     SandboxId,
+    Secrets,
     ShmMb,
     Transport,
     Tty,
@@ -39,6 +40,7 @@ from .options import (
     Words,
     Workdir,
     network_of,
+    secrets_of,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ def run_command(
     network: NetworkName = None,
     network_allow: Allow = None,
     network_deny: Deny = None,
+    secrets: Secrets = None,
     name: Name = "",
     labels: Labels = None,
     interactive: Interactive = False,
@@ -125,6 +128,7 @@ def run_command(
         "network": network_of(network, network_allow, network_deny),
         "network_allow": network_allow,
         "network_deny": network_deny,
+        "secrets": secrets_of(secrets),
         "name": name,
         "labels": labels,
     }

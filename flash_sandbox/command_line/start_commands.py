@@ -32,6 +32,7 @@ from .options import (
     Pids,
     SandboxEnv,
     SandboxUser,
+    Secrets,
     ShmMb,
     Snapshot,
     SnapshotPath,
@@ -40,6 +41,7 @@ from .options import (
     Type,
     Volumes,
     network_of,
+    secrets_of,
 )
 from .output import print_json
 
@@ -70,6 +72,7 @@ def start(
     network: NetworkName = None,
     network_allow: Allow = None,
     network_deny: Deny = None,
+    secrets: Secrets = None,
     name: Name = "",
     labels: Labels = None,
     ttl_seconds: Ttl = 0.0,
@@ -107,6 +110,7 @@ def start(
             network_of(network, network_allow, network_deny),
             network_allow=network_allow,
             network_deny=network_deny,
+            secrets=secrets_of(secrets),
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,
@@ -135,6 +139,7 @@ def restore(
     network: NetworkName = None,
     network_allow: Allow = None,
     network_deny: Deny = None,
+    secrets: Secrets = None,
     name: Name = "",
     labels: Labels = None,
     ttl_seconds: Ttl = 0.0,
@@ -160,6 +165,7 @@ def restore(
             network=network_of(network, network_allow, network_deny),
             network_allow=network_allow,
             network_deny=network_deny,
+            secrets=secrets_of(secrets),
             name=name,
             labels=labels,
             ttl_seconds=ttl_seconds,

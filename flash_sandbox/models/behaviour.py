@@ -64,6 +64,7 @@ class StartRequestBehaviour(SetNetworkRequestBehaviour):
     memory_mb: int
     cpu_cores: float
     snapshot_path: str
+    secrets: tuple[str, ...]
 
     def validate(self) -> None:
         """Refuse a command beside the image's own, too."""
@@ -71,12 +72,21 @@ class StartRequestBehaviour(SetNetworkRequestBehaviour):
         if self.image_command and self.command:
             raise refuse("image_command is the image's own command, and a command is given, too")
 
+    def __repr__(self) -> str:
+        fields = ((one.name, getattr(self, one.name)) for one in dataclasses.fields(cast(Any, self)))
+        shown = dict(fields) | {"secrets": tuple(map(_without_value, self.secrets))}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     def completed(self) -> Self:
         """Return it with limits, for which older orchestrators have no default; a snapshot has its own."""
         if self.snapshot_path:
             return self
         memory, cores = self.memory_mb or DEFAULT_MEMORY_MB, self.cpu_cores or DEFAULT_CPU_CORES
         return cast("Self", dataclasses.replace(cast(Any, self), memory_mb=memory, cpu_cores=cores))
+
+
+def _without_value(secret: str) -> str:
+    return f"{secret.partition('=')[0]}=..."
 
 
 class ExecResultBehaviour:

@@ -6,7 +6,7 @@ import math
 import re
 import signal as signals
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, cast
 
 from ..errors import InvalidArgumentError
 from .limits import MAX_MESSAGE_BYTES, MAX_PATH_BYTES
@@ -36,6 +36,7 @@ __all__ = [
     "program",
     "refuse",
     "sandbox_id",
+    "secrets",
     "signal_number",
     "text",
     "texts",
@@ -269,6 +270,16 @@ def variables(name: str, value: object) -> tuple[str, ...]:
     if sum(sizes) + len(sizes) > MAX_COMMAND_BYTES:
         raise refuse(f"{name} is longer than {MAX_COMMAND_BYTES} bytes")
     return found
+
+
+def secrets(value: object, name: str) -> tuple[str, ...]:
+    """Check secrets, and make them a tuple of texts."""
+    if isinstance(value, tuple) and not value:
+        return value
+    # Only now, like the rules of policies.
+    from .secret import secret_entries
+
+    return secret_entries(cast("Any", value), name)
 
 
 def network_rules(value: object, name: str) -> tuple[str, ...]:

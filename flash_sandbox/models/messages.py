@@ -35,6 +35,7 @@ from .checks import (
     path_in_sandbox,
     program,
     sandbox_id,
+    secrets,
     signal_number,
     text,
     texts,
@@ -157,7 +158,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StartRequest(StartRequestBehaviour):
     """What `start_sandbox` asks for.
 
@@ -203,6 +204,9 @@ class StartRequest(StartRequestBehaviour):
         volumes: Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone. The
             source is the name of a volume, or the absolute path of a directory of the orchestrator's host.
             Those of the snapshot stay where none of these has their target.
+        secrets: Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a network
+            policy puts the value into requests to those hosts, each named as in network_allow. Never
+            answered, and no part of snapshots.
     """
 
     type: StartType | Literal[""] = ""
@@ -229,6 +233,7 @@ class StartRequest(StartRequestBehaviour):
     network_allow: tuple[str, ...] = ()
     network_deny: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         argument("type", self.type)
@@ -255,6 +260,7 @@ class StartRequest(StartRequestBehaviour):
         object.__setattr__(self, "network_allow", network_rules(self.network_allow, "network_allow"))
         object.__setattr__(self, "network_deny", network_rules(self.network_deny, "network_deny"))
         object.__setattr__(self, "volumes", volumes(self.volumes, "volumes"))
+        object.__setattr__(self, "secrets", secrets(self.secrets, "secrets"))
         self.validate()
 
 

@@ -18,6 +18,7 @@ from .core.admission import Admission
 from .core.json_manifests import move_json_manifests
 from .core.json_records import move_json_records
 from .core.port_links import PortLinks
+from .core.secrets import authority_key
 from .core.service import KEEP_ENDED_SECONDS, SandboxService
 from .core.snapshot_expiry import expiring_snapshots
 from .doors.auth import Gatekeeper, require_safe_bind
@@ -235,7 +236,7 @@ class Orchestrator:
                 self._log.event,
                 self._warm,
                 self._links,
-                Operator(egress, names),
+                Operator(egress, names, await authority_key(database)),
                 named,
             )
             self._links.http_port = http_socket.getsockname()[1]

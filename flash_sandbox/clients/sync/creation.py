@@ -18,6 +18,7 @@ from ...models import (
     StartType,
 )
 from ...models.network import Network, network_fields
+from ...models.secret import Secret
 from ...models.volumes import Volume
 from ...options import NOT_GIVEN, NotGiven
 from .api import SandboxAPI
@@ -53,6 +54,7 @@ class Creation(SandboxHandle):
         on_idle: IdleAction | None = None,
         auto_resume: bool = False,
         volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
+        secrets: Mapping[str, Secret] | Sequence[str] | None = None,
         snapshot: SnapshotResult | SnapshotInfo | str | None = None,
         client: SandboxAPI | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
@@ -96,6 +98,9 @@ class Creation(SandboxHandle):
                 The source is the name of a volume, or the absolute path of a directory of the orchestrator's
                 host. Those of the snapshot stay where none of these has their target. Or a mapping of targets
                 to sources, each a name, a path that may be relative, or a `Volume`.
+            secrets: Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a
+                network policy puts the value into requests to those hosts, each named as in network_allow.
+                Never answered, and no part of snapshots. Or a mapping of names to `Secret`.
             snapshot: Snapshot to start from, or its ID, name or path.
             client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
@@ -128,6 +133,7 @@ class Creation(SandboxHandle):
             on_idle=on_idle,
             auto_resume=auto_resume,
             volumes=volumes,
+            secrets=secrets,
             timeout=timeout,
         )
 

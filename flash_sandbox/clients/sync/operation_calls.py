@@ -30,6 +30,7 @@ from ...models import (
     VolumeInfo,
 )
 from ...models.checks import milliseconds
+from ...models.secret import Secret
 from ...models.volumes import Volume
 from ...options import NOT_GIVEN, NotGiven
 from ..bound import Bound
@@ -68,6 +69,7 @@ class OperationCalls(Calls):
         network_allow: Sequence[str] | None = None,
         network_deny: Sequence[str] | None = None,
         volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
+        secrets: Mapping[str, Secret] | Sequence[str] | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
         """Start a sandbox and return its ID once its main process runs.
@@ -116,6 +118,9 @@ class OperationCalls(Calls):
                 The source is the name of a volume, or the absolute path of a directory of the orchestrator's
                 host. Those of the snapshot stay where none of these has their target. Or a mapping of targets
                 to sources, each a name, a path that may be relative, or a `Volume`.
+            secrets: Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a
+                network policy puts the value into requests to those hosts, each named as in network_allow.
+                Never answered, and no part of snapshots. Or a mapping of names to `Secret`.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -148,6 +153,7 @@ class OperationCalls(Calls):
             network_allow=() if network_allow is None else cast("Any", network_allow),
             network_deny=() if network_deny is None else cast("Any", network_deny),
             volumes=() if volumes is None else cast("Any", volumes),
+            secrets=() if secrets is None else cast("Any", secrets),
         ).completed()
         return (self._perform(operations.START_SANDBOX, request, timeout)).id
 

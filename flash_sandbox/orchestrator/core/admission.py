@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...errors import AtCapacityError, InvalidArgumentError, NetworkRefusedError
-from ...models import MAX_TTL_SECONDS, NETWORKS, NetworkMode
+from ...models import MAX_TTL_SECONDS, NETWORKS, NetworkMode, StartRequest
 
 __all__ = ["Admission"]
 
@@ -59,6 +59,13 @@ class Admission:
             raise NetworkRefusedError(
                 f"this orchestrator gives no sandbox a {network} network; its operator may allow it with "
                 f"--max-network {network}",
+            )
+
+    def require_use(self, request: StartRequest) -> None:
+        """Raise InvalidArgumentError where nothing would use a start's secrets."""
+        if request.secrets and request.network != "policy":
+            raise InvalidArgumentError(
+                f"secrets need a network policy, whose gate uses them; the network is {request.network}"
             )
 
     def _admits(self, network: str) -> bool:

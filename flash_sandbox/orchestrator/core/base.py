@@ -25,6 +25,7 @@ from .ended import EndedSandboxes
 from .events import EventLog
 from .processes import Process
 from .sandboxes import Registry, Sandbox, State
+from .secrets import keep_secrets
 
 __all__ = [
     "ServiceCore",
@@ -172,10 +173,13 @@ async def open_gate(sandbox: Sandbox) -> None:
     request, gate = sandbox.request, sandbox.gate
     assert gate is not None
     if request.network == "policy":
-        await gate.open(sandbox.guest.channel, Network(request.network_allow, request.network_deny))
+        channel = sandbox.guest.channel
+        await gate.open(channel, Network(request.network_allow, request.network_deny))
+        found = await keep_secrets(request.secrets, sandbox.id, channel, gate)
+        sandbox.guest.environment = {**ENVIRONMENT, **found}
     else:
         await gate.close()
-    sandbox.guest.environment = ENVIRONMENT if gate.is_open else {}
+        sandbox.guest.environment = {}
 
 
 async def until_over(sandbox: Sandbox, guest: Guest) -> None:

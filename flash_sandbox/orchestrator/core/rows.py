@@ -165,8 +165,8 @@ def ended(sandbox: Sandbox) -> Statement:
     """Return what notes that a sandbox has been removed, with what is told of it for a while."""
     kept = sandbox.log
     return (
-        "UPDATE sandboxes SET state = 'ended', idempotency_key = '', created = NULL, ended_at = ?, info = ?, "
-        "log = ?, log_dropped = ? WHERE id = ?",
+        "UPDATE sandboxes SET state = 'ended', request = '{}', idempotency_key = '', created = NULL, "
+        "ended_at = ?, info = ?, log = ?, log_dropped = ? WHERE id = ?",
         (time.time(), json.dumps(asdict(ended_info(sandbox))), kept.output, kept.dropped, sandbox.id),
     )
 

@@ -56,6 +56,7 @@ class RuntimeChoice(ServiceCore):
         """Return a start with what holds where it says nothing; raise where that cannot be had."""
         request = self._filled_in(request, runtime, origin)
         self._admission.require_network(request.network)
+        self._admission.require_use(request)
         if request.network not in runtime.capabilities.networks:
             raise UnsupportedError(f"the {runtime.name} runtime cannot give a {request.network} network")
         return request

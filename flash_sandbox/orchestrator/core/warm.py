@@ -86,7 +86,7 @@ def plain(runtime: Runtime, request: StartRequest) -> StartRequest:
     request = replace(request, image=request.image or runtime.default_image, **_ANY)
     if request.network == "policy":
         # To its runtime that is none.
-        request = replace(request, network="none", network_allow=(), network_deny=())
+        request = replace(request, network="none", network_allow=(), network_deny=(), secrets=())
     return request
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from ipaddress import IPv4Address
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...errors import ConflictError, UnsupportedError
 from ...models.network import Network
@@ -25,8 +25,12 @@ from ..guest.tasks import ChannelFailed, Task, agent_errors
 from .judge import Judge, Operator, Refused, Target
 from .proxy import serve_proxy
 from .resolver import Resolver
-from .streams import Inner, Lost, Outer
+from .secrets import Secrets
+from .streams import Headers, Inner, Lost, Outer
 from .tunnel import tunnel
+
+if TYPE_CHECKING:
+    from .authority import Authority
 
 __all__ = ["ENVIRONMENT", "Gate"]
 
@@ -63,6 +67,7 @@ class Gate:
         refused: Called with what was refused, and why; not for each of many times.
 
     Attributes:
+        operator: What holds for every sandbox.
         received: Bytes that the sandbox has received.
         sent: Bytes that it has sent.
     """
@@ -70,9 +75,11 @@ class Gate:
     def __init__(self, operator: Operator, refused: Callable[[str], None]) -> None:
         self.received = 0
         self.sent = 0
-        self._operator = operator
+        self.operator = operator
         self._on_refused = refused
         self._judge: Judge | None = None
+        self._secrets = Secrets(())
+        self._authority: Authority | None = None
         self._channel: Channel | None = None
         self._resolver = Resolver(self._serve_name, self._leave_address)
         self._accepting: dict[Task, asyncio.Task[None]] = {}
@@ -94,7 +101,7 @@ class Gate:
             ConflictError: A program listens where the gate is to listen.
             InternalServerError: The agent does not answer as it should.
         """
-        judge = Judge(policy, self._operator)
+        judge = Judge(policy, self.operator)
         if self._judge is None:
             if not channel.listens:
                 raise UnsupportedError("a sandbox of an older release cannot have a network policy")
@@ -143,6 +150,23 @@ class Gate:
         if what not in self._told and len(self._told) < _TOLD_A_MINUTE:
             self._told[what] = now
             self._on_refused(what)
+
+    def keep_secrets(self, secrets: Secrets, authority: Authority) -> None:
+        """Give hosts the values of secrets that are for them.
+
+        Args:
+            secrets: The sandbox's.
+            authority: Signs for those hosts; its programs trust it.
+        """
+        self._secrets, self._authority = secrets, authority
+
+    def filled_in(self, target: Target, path: bytes, headers: Headers) -> tuple[bytes, Headers]:
+        """Return path and headers of a request to a host with the values of secrets that are for it."""
+        return self._secrets.filled(target, path), self._secrets.filled_headers(target, headers)
+
+    def authority_for(self, target: Target) -> Authority | None:
+        """Return who signs for a host whose requests get secrets; None where none does."""
+        return self._authority if self._secrets.are_for(target) else None
 
     def denies(self, name: str, port: int) -> bool:
         """Tell whether the policy denies a name whatever else it allows."""

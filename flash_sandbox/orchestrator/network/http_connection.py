@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import h11
 
 from .judge import Refused, Target
-from .streams import IDLE_SECONDS, Inner, Lost, Outer, Stream, Way, relay
+from .streams import IDLE_SECONDS, Headers, Lost, Outer, Stream, Way, relay
 
 __all__ = ["Connected", "HttpConnection"]
 
@@ -40,7 +40,6 @@ _Event: TypeAlias = (
     | h11.EndOfMessage
     | h11.ConnectionClosed
 )
-_Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +79,26 @@ class HttpConnection:
         first: What the program has sent already.
         fixed: The only host that requests may be for; None for a proxy, which each request tells.
         outer: A connection to that host, for the first request.
+        default_port: The port that requests mean where they name none.
     """
 
     def __init__(
-        self, inner: Inner, way: Way, first: bytes, fixed: Target | None = None, outer: Outer | None = None
+        self,
+        inner: Stream,
+        way: Way,
+        first: bytes,
+        fixed: Target | None = None,
+        outer: Outer | None = None,
+        default_port: int = 80,
     ) -> None:
         self._inner = inner
         self._way = way
         self._fixed = fixed
         self._outer = outer
+        self._default_port = default_port
         self._client = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
-        self._client.receive_data(first)
+        if first:
+            self._client.receive_data(first)
 
     async def serve(self) -> Connected | None:
         """Serve requests until the connection ends; return what the program is connected to by CONNECT."""
@@ -116,10 +124,10 @@ class HttpConnection:
                 return None
             if request.method == b"CONNECT" and self._fixed is None:
                 return await self._connect(request)
-            target, path = _target_of(request, self._fixed)
+            target, path = _target_of(request, self._fixed, self._default_port)
             outer = await self._reach(target)
             try:
-                if not await self._forward(request, path, outer):
+                if not await self._forward(request, target, path, outer):
                     return None
             finally:
                 outer.close()
@@ -144,10 +152,11 @@ class HttpConnection:
         except OSError as error:
             raise _Failed(502, f"{target} cannot be reached: {error.strerror or error}") from error
 
-    async def _forward(self, request: h11.Request, path: bytes, outer: Outer) -> bool:
+    async def _forward(self, request: h11.Request, target: Target, path: bytes, outer: Outer) -> bool:
         """Send a request on, and its answer back; tell whether the connection can carry another one."""
         server = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
-        head = server.send(h11.Request(method=request.method, target=path, headers=_sent_on(request)))
+        path, headers = self._way.filled_in(target, path, _sent_on(request))
+        head = server.send(h11.Request(method=request.method, target=path, headers=headers))
         await outer.write(head or b"")
         body = asyncio.create_task(self._send_body(server, outer))
         answer = asyncio.create_task(self._send_answer(server, outer, body))
@@ -226,7 +235,7 @@ async def _next(connection: h11.Connection, stream: Stream) -> _Event:
             raise Lost
 
 
-def _target_of(request: h11.Request, fixed: Target | None) -> tuple[Target, bytes]:
+def _target_of(request: h11.Request, fixed: Target | None, default_port: int) -> tuple[Target, bytes]:
     """Return the host and the path that a request is for.
 
     Raises:
@@ -244,13 +253,13 @@ def _target_of(request: h11.Request, fixed: Target | None) -> tuple[Target, byte
     else:
         raise _Failed(400, "this is a proxy: a request is for http://HOST/..., or CONNECT HOST:PORT")
     hosts = [value for name, value in request.headers if name == b"host"]
-    for named in (target, *(Target.split(_text(host), _PORT) for host in hosts)):
+    for named in (target, *(Target.split(_text(host), default_port) for host in hosts)):
         if named != (fixed or target):
             raise Refused(named, f"the request is for another host than {fixed or target}")
     return target, path
 
 
-def _sent_on(request: h11.Request) -> _Headers:
+def _sent_on(request: h11.Request) -> Headers:
     """Return the headers of a request for a connection of its own."""
     kept = _kept(request)
     upgrade = [value for name, value in request.headers if name == b"upgrade"]
@@ -268,7 +277,7 @@ def _sent_back(event: _Event) -> h11.Event:
     return event
 
 
-def _kept(message: h11.Request | h11.Response) -> _Headers:
+def _kept(message: h11.Request | h11.Response) -> Headers:
     """Return the headers that are not about one connection, as they were written."""
     named = {
         token.strip().lower()
@@ -280,7 +289,7 @@ def _kept(message: h11.Request | h11.Response) -> _Headers:
     return [(name, value) for name, value in message.headers.raw_items() if name.lower() not in dropped]
 
 
-def _headers(event: _Event) -> _Headers:
+def _headers(event: _Event) -> Headers:
     return list(event.headers) if isinstance(event, h11.EndOfMessage) else []
 
 

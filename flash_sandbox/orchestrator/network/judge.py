@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from secrets import token_bytes
 from typing import Final
 
 from ...models.network import Network
@@ -83,10 +85,12 @@ class Operator:
     Attributes:
         egress: Which addresses they may reach.
         names: What names stand for.
+        authority_key: What the authorities of sandboxes with secrets are made of.
     """
 
     egress: Egress
     names: Names
+    authority_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
 
 
 class Judge:

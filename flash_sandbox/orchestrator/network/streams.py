@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from ...models.rules import IPAddress
 from ..guest.tasks import ChannelFailed, Task
 from .judge import Refused, Target
 
-__all__ = ["IDLE_SECONDS", "Inner", "Lost", "Outer", "Stream", "Way", "first_to_speak", "relay"]
+if TYPE_CHECKING:
+    from .authority import Authority
+
+__all__ = ["IDLE_SECONDS", "Headers", "Inner", "Lost", "Outer", "Stream", "Way", "first_to_speak", "relay"]
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 IDLE_SECONDS: Final = 300.0
 """How long nothing may come from either end."""
@@ -133,6 +139,15 @@ class Outer:
         with suppress(OSError, RuntimeError):
             self._writer.write_eof()
 
+    async def secure(self, context: ssl.SSLContext, name: str) -> None:
+        """Go on over TLS, once the server has shown that it is the one named.
+
+        Raises:
+            OSError: It has not.
+        """
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await self._writer.start_tls(context, server_hostname=name)
+
     def close(self) -> None:
         """End the connection. Idempotent."""
         self._writer.transport.abort()
@@ -149,6 +164,12 @@ class Way(Protocol):
 
     def denies(self, name: str, port: int) -> bool:
         """Tell whether the policy denies a name."""
+
+    def filled_in(self, target: Target, path: bytes, headers: Headers) -> tuple[bytes, Headers]:
+        """Return path and headers of a request to a host with the values of secrets that are for it."""
+
+    def authority_for(self, target: Target) -> Authority | None:
+        """Return who signs for a host whose requests get secrets; None where none does."""
 
 
 async def first_to_speak(inner: Stream, outer: Stream) -> tuple[bytes | None, bytes | None]:

@@ -62,6 +62,12 @@ async def _carry(inner: Inner, first: bytes, outer: Outer, target: Target, way: 
                 raise Refused(target, "what is sent to it begins with neither TLS nor a request")
     if kind == "tls":
         _require_name(first, target, way)
+        if (authority := way.authority_for(target)) is not None:
+            # Only now: it needs a library of its own.
+            from .interception import intercept
+
+            await intercept(inner, first, outer, target, way, authority)
+            return
     elif kind == "http":
         await HttpConnection(inner, way, first, target, outer).serve()
         return

@@ -2049,6 +2049,11 @@ class StartRequest(betterproto2.Message):
     Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read alone. The source is the name of a volume, or the absolute path of a directory of the orchestrator's host. Those of the snapshot stay where none of these has their target.
     """
 
+    secrets: "list[str]" = betterproto2.field(116, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a network policy puts the value into requests to those hosts, each named as in network_allow. Never answered, and no part of snapshots.
+    """
+
 
 default_message_pool.register_message("sandbox", "StartRequest", StartRequest)
 

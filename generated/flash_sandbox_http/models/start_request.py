@@ -62,6 +62,9 @@ class StartRequest:
         volumes (list[str] | Unset): Volumes that the sandbox has, each SOURCE:TARGET, or SOURCE:TARGET:ro to be read
             alone. The source is the name of a volume, or the absolute path of a directory of the orchestrator's host. Those
             of the snapshot stay where none of these has their target.
+        secrets (list[str] | Unset): Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of
+            a network policy puts the value into requests to those hosts, each named as in network_allow. Never answered,
+            and no part of snapshots.
     """
 
     type_: str | Unset = ""
@@ -88,6 +91,7 @@ class StartRequest:
     network_allow: list[str] | Unset = UNSET
     network_deny: list[str] | Unset = UNSET
     volumes: list[str] | Unset = UNSET
+    secrets: list[str] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,6 +155,10 @@ class StartRequest:
         if not isinstance(self.volumes, Unset):
             volumes = self.volumes
 
+        secrets: list[str] | Unset = UNSET
+        if not isinstance(self.secrets, Unset):
+            secrets = self.secrets
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update({})
@@ -202,6 +210,8 @@ class StartRequest:
             field_dict["network_deny"] = network_deny
         if volumes is not UNSET:
             field_dict["volumes"] = volumes
+        if secrets is not UNSET:
+            field_dict["secrets"] = secrets
 
         return field_dict
 
@@ -256,6 +266,8 @@ class StartRequest:
 
         volumes = cast(list[str], d.pop("volumes", UNSET))
 
+        secrets = cast(list[str], d.pop("secrets", UNSET))
+
         start_request = cls(
             type_=type_,
             image=image,
@@ -281,6 +293,7 @@ class StartRequest:
             network_allow=network_allow,
             network_deny=network_deny,
             volumes=volumes,
+            secrets=secrets,
         )
 
         start_request.additional_properties = d
