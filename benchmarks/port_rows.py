@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -55,9 +56,10 @@ def report(rounds: int, short: bool) -> Report:
         rows: dict[str, Callable[[], Times]] = {
             PEER: partial(_round, stack.enter_context(_relayed()), size_mib)
         }
-        for client in (HTTPClient(address=server.http), SandboxClient(address=server.grpc)):
+        http, grpc = server.http, f"grpc://{server.grpc}"
+        for client, address in ((HTTPClient(address=http), http), (SandboxClient(address=grpc), grpc)):
             stack.enter_context(client)
-            port = stack.enter_context(_forwarded(client))
+            port = stack.enter_context(_forwarded(client, address))
             rows[type(client).__name__] = partial(_round, port, size_mib)
         table = measured(rows, rounds)
     text = "\n".join(
@@ -95,15 +97,23 @@ def _relayed() -> Iterator[int]:
 
 
 @contextmanager
-def _forwarded(client: SandboxAPI) -> Iterator[int]:
+def _forwarded(client: SandboxAPI, address: str) -> Iterator[int]:
     """Run the server in a sandbox, and yield the port that leads to it."""
     sandbox_id = client.start_sandbox("bubblewrap", "host", memory_mb=256)
     sandbox = Sandbox(client, sandbox_id)
     try:
         sandbox.commands.start(["python3", "-c", _SERVER, str(_PORT)])
         sandbox.ports.wait(_PORT)
-        with sandbox.ports.forward(_PORT) as forward:
-            yield forward.local_port
+        # Not in this process, whose threads would take turns with those of the forward.
+        line = [sys.executable, "-m", "flash_sandbox.cli", "port-forward", "--json", "--address", address]
+        with subprocess.Popen(
+            [*line, sandbox_id, f"0:{_PORT}"], stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                yield int(json.loads(process.stdout.readline())["address"].rpartition(":")[2])
+            finally:
+                process.terminate()
     finally:
         client.stop_sandbox(sandbox_id)
 
