@@ -469,8 +469,8 @@ def call(root: Path, name: str) -> str:
     [
         ("x-default: TERM", "x-default: KILL", "signal_process", 'signal: int | str = "KILL",\n        *,'),
         (
-            "x-argument: ttl",
-            "x-argument: life",
+            "x-argument: ttl\n          exclusiveMinimum: 0",
+            "x-argument: life\n          exclusiveMinimum: 0",
             "keep_alive",
             "request = models.KeepAliveRequest(id=sandbox_id, ttl_seconds=life)",
         ),
