@@ -28,6 +28,8 @@ class _Web(BaseHTTPRequestHandler):
             self._answer(302, b"", Location=f"http://{DENIED}:{self.server.server_port}/")
         elif self.headers.get("Upgrade") == "websocket":
             self._upgrade()
+        elif self.path == "/headers":
+            self._answer(200, str(self.headers).encode())
         elif self.path.startswith("/bytes/"):
             self._answer(200, bytes(int(self.path.rpartition("/")[2])))
         else:

@@ -335,6 +335,13 @@ class TestWhatIsRefused:
         answer = inside.get(f"http://{ALLOWED}:{inside.web}/", f"{DENIED}:{inside.web}", more=WEBSOCKET)
         assert b" 403 " in answer
 
+    def test_http2_by_upgrade(self, inside: Inside) -> None:
+        more = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\nX-Kept: 1\r\n"
+        host = f"{ALLOWED}:{inside.web}"
+        request = f"GET http://{host}/headers HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode()
+        answer = inside.raw(request, end=True).lower()
+        assert (b"x-kept" in answer, b"h2c" in answer, b"http2-settings" in answer) == (True, False, False)
+
     def test_two_hosts(self, inside: Inside) -> None:
         host = f"{ALLOWED}:{inside.web}"
         answer = inside.raw(f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\nHost: {DENIED}\r\n\r\n".encode())

@@ -262,7 +262,10 @@ def _target_of(request: h11.Request, fixed: Target | None, default_port: int) ->
 def _sent_on(request: h11.Request) -> Headers:
     """Return the headers of a request for a connection of its own."""
     kept = _kept(request)
-    upgrade = [value for name, value in request.headers if name == b"upgrade"]
+    # No other protocol: what HTTP/2 asks for on the same connection would not be judged.
+    upgrade = [
+        value for name, value in request.headers if name == b"upgrade" and value.lower() == b"websocket"
+    ]
     if upgrade:
         return [*kept, (b"connection", b"upgrade"), *((b"upgrade", value) for value in upgrade)]
     return [*kept, (b"connection", b"close")]
