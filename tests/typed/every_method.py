@@ -50,6 +50,9 @@ def use_client(client: fs.SandboxAPI) -> None:
     assert_type(client.snapshot_sandbox("a"), fs.SnapshotResult)
     assert_type(client.list_snapshots(), list[fs.SnapshotInfo])
     client.remove_snapshot("/snapshot")
+    client.create_volume("data")
+    assert_type(client.list_volumes(), tuple[fs.VolumeInfo, ...])
+    client.remove_volume("data")
     assert_type(client.export_snapshot("base", "file"), str)
     assert_type(client.import_snapshot("file", name="base"), fs.SnapshotInfo)
     with client.watch_events("token", timeout=1) as events:
