@@ -55,7 +55,7 @@ async def use_client(client: fs.AsyncSandboxAPI) -> None:
     assert_type(await client.list_snapshots(), list[fs.SnapshotInfo])
     await client.remove_snapshot("/snapshot")
     await client.create_volume("data")
-    assert_type(await client.list_volumes(), tuple[fs.VolumeInfo, ...])
+    assert_type(await client.list_volumes(), list[fs.VolumeInfo])
     await client.remove_volume("data")
     assert_type(await client.export_snapshot("base", "file"), str)
     assert_type(await client.import_snapshot("file", name="base"), fs.SnapshotInfo)

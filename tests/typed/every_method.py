@@ -51,7 +51,7 @@ def use_client(client: fs.SandboxAPI) -> None:
     assert_type(client.list_snapshots(), list[fs.SnapshotInfo])
     client.remove_snapshot("/snapshot")
     client.create_volume("data")
-    assert_type(client.list_volumes(), tuple[fs.VolumeInfo, ...])
+    assert_type(client.list_volumes(), list[fs.VolumeInfo])
     client.remove_volume("data")
     assert_type(client.export_snapshot("base", "file"), str)
     assert_type(client.import_snapshot("file", name="base"), fs.SnapshotInfo)
