@@ -23,14 +23,26 @@ from ..models import (
 from .connection import PATIENCE_SECONDS, Connection, connected, done_to_each
 from .descriptions import field_option
 from .names import complete_sandboxes, complete_snapshots, in_sandbox, snapshot_id
-from .options import Address, ApiKey, AsJson, SandboxId, SandboxIds, Snapshot, Transport
+from .options import (
+    Address,
+    Allow,
+    ApiKey,
+    AsJson,
+    Deny,
+    NetworkName,
+    SandboxId,
+    SandboxIds,
+    Snapshot,
+    Transport,
+    network_of,
+)
 from .output import duration, fields_of, print_json, print_table, size
 from .start_commands import find_snapshot
 
 if TYPE_CHECKING:
     from ..clients.sync.api import SandboxAPI
 
-__all__ = ["fork", "pause", "resume", "snapshot", "snapshots_app", "stop"]
+__all__ = ["fork", "network", "pause", "resume", "snapshot", "snapshots_app", "stop"]
 
 snapshots_app = typer.Typer(help="List, remove, export and import snapshots.")
 
@@ -94,6 +106,30 @@ def resume(
     """Let paused sandboxes run on, and print the ID of each that does."""
     with connected("resume", Connection(transport, address, api_key)) as client:
         _each("resume", client, sandbox_ids, client.resume_sandbox, as_json=as_json)
+
+
+def network(
+    sandbox_ids: SandboxIds,
+    network: NetworkName = None,
+    network_allow: Allow = None,
+    network_deny: Deny = None,
+    as_json: AsJson = False,
+    transport: Transport = None,
+    address: Address = "",
+    api_key: ApiKey = None,
+) -> None:
+    """Change what running sandboxes may reach, and print the ID of each."""
+    mode = network_of(network, network_allow, network_deny)
+    if mode is None:
+        raise typer.BadParameter("say what they may reach, by --allow and --deny, or --network none")
+
+    def change(sandbox_id: str) -> None:
+        client.set_network(
+            sandbox_id, mode, network_allow=network_allow, network_deny=network_deny, timeout=PATIENCE_SECONDS
+        )
+
+    with connected("network", Connection(transport, address, api_key)) as client:
+        _each("network", client, sandbox_ids, change, as_json=as_json)
 
 
 def snapshot(

@@ -451,6 +451,19 @@ class TestPausing:
             assert client.get_status(one) == "running"
 
 
+class TestNetwork:
+    def test_it_changes_what_a_running_one_may_reach(self, line: CommandLine, client: HTTPClient) -> None:
+        with started(client) as one:
+            assert line.json("network", one, "--allow", "a.test", "--deny", "b.test:22") == [one]
+            info = client.get_info(one)
+            asked = ("policy", ("a.test",), ("b.test:22",))
+            assert (info.network, info.network_allow, info.network_deny) == asked
+            assert line.printed("network", one, "--network", "none") == f"{one}\n"
+            assert client.get_info(one).network == "none"
+            done = line.run("network", one)
+        assert (done.returncode, b"--allow" in done.stderr) == (2, True)
+
+
 class TestSnapshots:
     def test_from_making_one_to_removing_it(
         self, line: CommandLine, client: HTTPClient, tmp_path: Path

@@ -24,6 +24,7 @@ NOT_RUN = {
     "it changes the machine; test_unit.py checks the unit",
     "it needs a base from a registry on the Internet; test_image.py builds it on one of its own",
     "it needs a registry on the Internet; test_registry.py pulls from one of its own",
+    "it needs a service on the Internet; test_secrets.py asks servers of its own",
     "it needs an account with E2B",
     "it needs the Internet; test_packages_by_policy.py installs from an index of its own",
     "it needs the image; test_image.py runs it in these three ways",

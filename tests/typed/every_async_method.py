@@ -131,7 +131,7 @@ async def use_sandbox(sandbox: fs.AsyncSandbox) -> None:
     assert_type(await sandbox.metrics_history(since=1.0), list[fs.MetricsPoint])
     assert_type(await sandbox.platform_info(), dict[str, Any])
     assert_type(await sandbox.keep_alive(600), float)
-    await sandbox.set_network("policy", network_allow=["a.test"])
+    await sandbox.set_network(fs.Network(allow=["a.test"]))
     assert_type(await sandbox.run("id", limit=1, check=True, timeout=None), fs.ExecResult)
     assert_type(await sandbox.run_python("1"), fs.RunPythonResult)
     assert_type(await sandbox.snapshot(), fs.SnapshotResult)

@@ -123,7 +123,7 @@ def use_sandbox(sandbox: fs.Sandbox) -> None:
     assert_type(sandbox.metrics_history(since=1.0), list[fs.MetricsPoint])
     assert_type(sandbox.platform_info(), dict[str, Any])
     assert_type(sandbox.keep_alive(600), float)
-    sandbox.set_network("policy", network_allow=["a.test"])
+    sandbox.set_network(fs.Network(allow=["a.test"]))
     assert_type(sandbox.run("id", limit=1, check=True, timeout=None), fs.ExecResult)
     assert_type(sandbox.run_python("1"), fs.RunPythonResult)
     assert_type(sandbox.snapshot(), fs.SnapshotResult)

@@ -52,7 +52,7 @@ def options(path: tuple[str, ...]) -> list[Any]:
 
 def test_the_verbs_are_those_that_are_promised() -> None:
     promised = "run start exec ps inspect logs stats top cp pause resume stop snapshot fork restore events"
-    here = "ports port-forward serve mcp doctor version"
+    here = "network ports port-forward serve mcp doctor version"
     snapshots = {("snapshots", name) for name in ("ls", "rm", "export", "import")}
     below = snapshots | {("image", "ls"), ("image", "pull"), ("image", "rm")}
     below |= {("volume", "create"), ("volume", "ls"), ("volume", "rm")}

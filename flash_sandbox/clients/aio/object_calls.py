@@ -39,7 +39,6 @@ class AsyncObjectCalls(Delegate):
     disconnect_port = of_sandbox(AsyncSandboxAPI.disconnect_port)
     get_info = of_sandbox(AsyncSandboxAPI.get_info)
     get_logs = of_sandbox(AsyncSandboxAPI.get_logs)
-    set_network = of_sandbox(AsyncSandboxAPI.set_network)
     exec_stream = of_sandbox(AsyncSandboxAPI.exec_stream)
     follow_process = of_sandbox(AsyncSandboxAPI.follow_process)
     get_platform_info = of_sandbox(AsyncSandboxAPI.get_platform_info)

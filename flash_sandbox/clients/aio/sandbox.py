@@ -7,6 +7,8 @@ from typing import Self
 
 from ...display import html_table
 from ...errors import SandboxError, SandboxNotFoundError
+from ...models import NetworkMode
+from ...models.network import Network, network_fields
 from ...options import NOT_GIVEN, NotGiven
 from ..delegation import of_sandbox
 from .api import AsyncSandboxAPI
@@ -66,6 +68,25 @@ class AsyncSandbox(AsyncCreation, AsyncRun, AsyncObjectCalls):
         return [await self._over(client, sandbox_id) for sandbox_id in ids]
 
     fork_sandbox = fork
+
+    async def set_network(
+        self, network: Network | NetworkMode, *, timeout: float | NotGiven | None = NOT_GIVEN
+    ) -> None:
+        """Change what a running sandbox may reach. Connections to anything else end.
+
+        Programs that run already do not learn of a proxy that was not there when they were started.
+
+        Args:
+            network: A policy, or none for nothing.
+            timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
+
+        Raises:
+            WrongStateError: The sandbox is not running.
+            NetworkRefusedError: The orchestrator gives no sandbox that network.
+            UnsupportedError: The sandbox has the network bridge, or is to have it.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        await self._client.set_network(self.id, timeout=timeout, **network_fields(network))
 
     @property
     def commands(self) -> AsyncCommands:

@@ -40,7 +40,6 @@ class ObjectCalls(Delegate):
     disconnect_port = of_sandbox(SandboxAPI.disconnect_port)
     get_info = of_sandbox(SandboxAPI.get_info)
     get_logs = of_sandbox(SandboxAPI.get_logs)
-    set_network = of_sandbox(SandboxAPI.set_network)
     exec_stream = of_sandbox(SandboxAPI.exec_stream)
     follow_process = of_sandbox(SandboxAPI.follow_process)
     get_platform_info = of_sandbox(SandboxAPI.get_platform_info)
