@@ -93,7 +93,7 @@ def limits() -> Limits:
 @pytest.fixture(scope="session")
 def volume_root() -> Iterator[Path]:
     """Return a directory that every user can write to, and below which orchestrators allow volumes."""
-    with tempfile.TemporaryDirectory(prefix="flash-sandbox-volumes-") as directory:
+    with tempfile.TemporaryDirectory(prefix="volumes-of-tests-") as directory:
         os.chmod(directory, 0o1777)
         Path(directory, "read-only").mkdir()
         yield Path(directory)

@@ -41,7 +41,7 @@ POINTS = [
     "before runtimes.bubblewrap.runtime BubblewrapRuntime.pause 1",
     # The snapshot: frozen, packing, packed, without its row, complete.
     "after runtimes.bubblewrap.runtime BubblewrapRuntime.pause 1",
-    "before archives.layers _Packer.add 2",
+    "before archives.layer_walk LayerWalk._take 2",
     "after archives.layers pack_layer 1",
     "before snapshots.files _sync 1",
     "before snapshots.store Snapshots.add 1",

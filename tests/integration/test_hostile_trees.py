@@ -101,8 +101,12 @@ def test_an_embedded_orchestrator_starts_whatever_another_one_left(
 ) -> None:
     left = tmp_path / "flash-sandbox-left"
     make_deep(left / "sandboxes" / "one" / "upper")
+    directory.note_version(left)
+    other = tmp_path / "flash-sandbox-checkout"
+    other.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     # It is old enough not to be of one that begins just now.
     monkeypatch.setattr(directory, "_SETTLED_SECONDS", -3600.0)
     with running_orchestrator(limits=limits):
         wait_until(lambda: not left.exists(), "what was left to be removed", 60)
+    assert other.exists()

@@ -238,10 +238,12 @@ class TestSnapshots:
         aside = store.with_name("snapshots-aside")
         with runtime.sandbox() as one:
             store.rename(aside)
+            store.touch()
             try:
                 with pytest.raises(SandboxError):
                     runtime.client.snapshot_sandbox(one)
             finally:
+                store.unlink()
                 aside.rename(store)
             assert runtime.client.get_status(one) == "running"
             # In a frozen one it would hang.

@@ -133,7 +133,7 @@ class SnapshotFiles:
         """Give a directory for the files of a new snapshot, which is in its place once the block is left."""
         partial = made.path.with_name(made.path.name + _PARTIAL)
         try:
-            partial.mkdir(mode=0o700)
+            partial.mkdir(mode=0o700, parents=True)
             yield partial
             partial.rename(made.path)
             _sync(self.directory)

@@ -113,7 +113,9 @@ def _make_temporary() -> Path:
     threading.Thread(
         target=_remove_abandoned, args=(others,), name="flash-sandbox-trash", daemon=True
     ).start()
-    return Path(tempfile.mkdtemp(prefix=_TEMPORARY)).resolve()
+    made = Path(tempfile.mkdtemp(prefix=_TEMPORARY)).resolve()
+    note_version(made)
+    return made
 
 
 def _remove_abandoned(directories: Iterable[Path]) -> None:
@@ -127,8 +129,9 @@ def _remove_if_abandoned(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
-        # One that was made just now may not be locked yet.
-        if status.st_uid == os.geteuid() and status.st_ctime < time.time() - _SETTLED_SECONDS:
+        # Others may have directories of such names, too. One that was made just now may not be locked yet.
+        is_ours = (directory / _VERSION_FILE).is_file()
+        if is_ours and status.st_uid == os.geteuid() and status.st_ctime < time.time() - _SETTLED_SECONDS:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             remove_any_tree(directory)
     finally:
