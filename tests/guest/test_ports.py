@@ -154,6 +154,8 @@ def test_programs_wait_until_they_are_accepted(host: Host) -> None:
     clients = [host.start("python3", "-c", CLIENT, "127.0.0.1", "8000") for _ in range(3)]
     for _ in clients:
         accepted = _accept(host, listener)
+        while (message := host.take()).task != accepted or message.output_end is None:
+            pass
         host.write(accepted, b"", end=True)
         assert host.finish(accepted).status == 0
     assert [host.finish(client).stdout for client in clients] == [b"", b"", b""]
