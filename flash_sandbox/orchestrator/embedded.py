@@ -18,7 +18,6 @@ from .core.admission import Admission
 from .core.json_manifests import move_json_manifests
 from .core.json_records import move_json_records
 from .core.port_links import PortLinks
-from .core.secrets import authority_key
 from .core.service import KEEP_ENDED_SECONDS, SandboxService
 from .core.snapshot_expiry import expiring_snapshots
 from .doors.auth import Gatekeeper, require_safe_bind
@@ -236,9 +235,10 @@ class Orchestrator:
                 self._log.event,
                 self._warm,
                 self._links,
-                Operator(egress, names, await authority_key(database)),
+                Operator(egress, names, await database.key("authority")),
                 named,
             )
+            self._links.key = await database.key("port_links")
             self._links.http_port = http_socket.getsockname()[1]
             await service.open()
             stack.push_async_callback(service.close, end_sandboxes=self._end_sandboxes or not is_kept)

@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -227,6 +228,18 @@ class TestByName:
         time.sleep(1.1)
         assert ask(orchestrator, name_of(sandbox), f"/?{COOKIE}={short}").status == 401
         assert ask(orchestrator, name_of(sandbox), "/", cookie=f"{COOKIE}={short}").status == 401
+
+    def test_the_next_orchestrator_knows_a_link(self, tmp_path: Path, limits: Limits) -> None:
+        with (
+            running_orchestrator(limits=limits, api_key=KEY, state_dir=tmp_path) as first,
+            HTTPClient(address=first.http_address, api_key=KEY) as client,
+            Sandbox.create(client=client) as sandbox,
+        ):
+            name, token = name_of(sandbox), token_of(sandbox)
+        with running_orchestrator(limits=limits, api_key=KEY, state_dir=tmp_path) as second:
+            # The sandbox went with the first one.
+            assert ask(second, name, f"/?{COOKIE}={token}").status == 404
+            assert ask(second, name, f"/?{COOKIE}=9{token}").status == 401
 
     @pytest.mark.parametrize(
         ("headers", "status"),

@@ -43,6 +43,7 @@ class PortLinks:
         ValueError: `domain` is malformed.
 
     Attributes:
+        key: What signatures are made with.
         http_port: Where the orchestrator listens for HTTP.
         is_secure: Whether browsers reach the names by TLS.
     """
@@ -51,11 +52,11 @@ class PortLinks:
         parts = urlsplit(_LOCAL if domain is None else domain if "//" in domain else f"http://{domain}")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
             raise ValueError(f"{domain!r} is no domain for ports, such as ports.example.com")
+        self.key = secrets.token_bytes(32)
         self.http_port = 0
         self.is_secure = parts.scheme == "https"
         self._domain = parts.hostname
         self._port = parts.port
-        self._key = secrets.token_bytes(32)
 
     def url(self, name: PortName, ttl: float) -> str:
         """Return a URL that reaches a port for `ttl` seconds."""
@@ -82,4 +83,4 @@ class PortLinks:
 
     def _token(self, name: PortName, expires_at: int) -> str:
         signed = f"{name.sandbox_id} {name.port} {expires_at}".encode()
-        return f"{expires_at}-{hmac.digest(self._key, signed, 'sha256').hex()}"
+        return f"{expires_at}-{hmac.digest(self.key, signed, 'sha256').hex()}"

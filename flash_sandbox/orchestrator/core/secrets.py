@@ -13,9 +13,8 @@ from ..guest import files
 from ..guest.channel import Channel
 from ..network.gate import Gate
 from ..network.secrets import Secrets
-from ..state.database import Database
 
-__all__ = ["authority_key", "keep_secrets"]
+__all__ = ["keep_secrets"]
 
 # Where images have the authorities that they trust; the first that is there.
 _STORES: Final = (
@@ -37,15 +36,6 @@ _VARIABLES: Final = (
     "AWS_CA_BUNDLE",
     "DENO_CERT",
 )
-_MAKE_KEY: Final = "INSERT OR IGNORE INTO facts VALUES ('authority', lower(hex(randomblob(32))))"
-_READ_KEY: Final = "SELECT value FROM facts WHERE name = 'authority'"
-
-
-async def authority_key(database: Database) -> bytes:
-    """Return what the authorities of sandboxes are made of, the same for the next orchestrator."""
-    await database.note((_MAKE_KEY, ()))
-    ((key,),) = database.read(_READ_KEY)
-    return bytes.fromhex(key)
 
 
 async def keep_secrets(

@@ -104,6 +104,12 @@ class Database:
         """Return the rows that a query finds in what was committed."""
         return self._reader.execute(sql, values).fetchall()
 
+    async def key(self, name: str) -> bytes:
+        """Return 32 random bytes that go by a name, made the first time."""
+        await self.note(("INSERT OR IGNORE INTO facts VALUES (?, lower(hex(randomblob(32))))", (name,)))
+        ((key,),) = self.read("SELECT value FROM facts WHERE name = ?", name)
+        return bytes.fromhex(key)
+
     def write(self, *statements: Statement) -> asyncio.Future[bool]:
         """Write what must be on the disk before anybody is told of it.
 
