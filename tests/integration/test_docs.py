@@ -35,6 +35,8 @@ NOT_RUN = {
 
 PROGRAMS = {
     "how-to/images.md": ("docker", "busybox", "busybox-static"),
+    "how-to/packages.md": ("curl", "curl", "curl"),
+    "how-to/ports.md": ("curl", "curl", "curl"),
     "how-to/tls-and-keys.md": ("nginx", "nginx", "nginx"),
     "how-to/proxy.md": ("nginx", "nginx", "nginx"),
 }

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -94,6 +94,27 @@ def sandbox(orchestrator: Orchestrator, site: str) -> Iterator[Sandbox]:
         yield found
 
 
+# What a host may lack: how to see whether it has it, and Debian's package.
+PROGRAMS = {
+    "apt": ("apt-get --version", "apt"),
+    "curl": ("curl --version", "curl"),
+    "java": ("java --list-modules | grep jdk.compiler", "default-jdk-headless"),
+    "node": ("node --version", "nodejs"),
+    "npm": ("npm --version", "npm"),
+    "pip": ("python3 -m pip --version", "python3-pip"),
+}
+
+
+@pytest.fixture(autouse=True)
+def program(request: pytest.FixtureRequest, sandbox: Sandbox, need: Callable[..., None]) -> None:
+    """Require the program that a test is marked with."""
+    for mark in request.node.iter_markers("program"):
+        command, package = PROGRAMS[mark.args[0]]
+        has_it = sandbox.run(command).exit_code == 0
+        need(mark.args[0], None if has_it else f"this host has none (on Debian: apt-get install {package})")
+
+
+@pytest.mark.program("pip")
 def test_pip_installs(sandbox: Sandbox, site: str) -> None:
     host = site.removeprefix("http://").partition(":")[0]
     options = f"--index-url {site}/simple --trusted-host {host} --target /tmp/packages"
@@ -102,6 +123,7 @@ def test_pip_installs(sandbox: Sandbox, site: str) -> None:
     assert sandbox.run("PYTHONPATH=/tmp/packages python3 -m made_here").stdout == "made here\n"
 
 
+@pytest.mark.program("pip")
 def test_pip_finds_nothing_elsewhere(sandbox: Sandbox) -> None:
     result = sandbox.run(
         "python3 -m pip download --trusted-host a.test --retries 0 --index-url http://a.test/simple made-here"
@@ -109,11 +131,13 @@ def test_pip_finds_nothing_elsewhere(sandbox: Sandbox) -> None:
     assert (result.exit_code, "No matching distribution" in result.stderr) == (1, True), result
 
 
+@pytest.mark.program("npm")
 def test_npm_installs(sandbox: Sandbox, site: str) -> None:
     sandbox.run(f"cd /tmp && npm install --no-audit --no-fund {site}/made-here.tgz", check=True)
     assert sandbox.run("node -e \"require('/tmp/node_modules/made-here')\"").stdout == "made here\n"
 
 
+@pytest.mark.program("apt")
 def test_apt_updates(sandbox: Sandbox, site: str) -> None:
     script = f"""
     mkdir -p /tmp/apt/lists/partial /tmp/apt/cache/archives/partial
@@ -146,14 +170,17 @@ class TestProgramsThatKnowNoProxy:
         result = sandbox.run(["python3", "-c", PYTHON, host, port])
         assert result.stdout.endswith("cloned\n\n"), result
 
+    @pytest.mark.program("curl")
     @pytest.mark.parametrize("how", ["--noproxy '*'", "--noproxy '*' --ipv4"])
     def test_curl(self, sandbox: Sandbox, site: str, how: str) -> None:
         assert sandbox.run(f"curl -sS {how} {site}/work/file").stdout == "cloned\n"
 
+    @pytest.mark.program("node")
     def test_node(self, sandbox: Sandbox, site: str) -> None:
         script = f"fetch('{site}/work/file').then(r => r.text()).then(console.log)"
         assert sandbox.run(["env", "-u", "NODE_USE_ENV_PROXY", "node", "-e", script]).stdout == "cloned\n\n"
 
+    @pytest.mark.program("java")
     def test_java(self, sandbox: Sandbox, site: str) -> None:
         sandbox.files.write(
             "/tmp/Get.java",
@@ -162,23 +189,27 @@ class TestProgramsThatKnowNoProxy:
         )
         assert sandbox.run(["java", "/tmp/Get.java", f"{site}/work/file"]).stdout == "cloned\n"
 
+    @pytest.mark.program("curl")
     def test_name_over_tcp(self, sandbox: Sandbox, site: str) -> None:
         result = sandbox.run(f"RES_OPTIONS=use-vc curl -sS --noproxy '*' {site}/work/file")
         assert result.stdout == "cloned\n", result
 
+    @pytest.mark.program("curl")
     @pytest.mark.parametrize("name", [DENIED, f"secret-data.{ALLOWED}", "example.com"])
     def test_other_names_are_unknown(self, sandbox: Sandbox, name: str) -> None:
         result = sandbox.run(f"curl -sS --noproxy '*' http://{name}/")
         assert (result.exit_code, "Could not resolve host" in result.stderr) == (6, True)
 
+    @pytest.mark.program("curl")
     def test_another_name_in_host_is_refused(self, sandbox: Sandbox, site: str) -> None:
         assert (
             "cloned" not in sandbox.run(f"curl -sS --noproxy '*' -H 'Host: {DENIED}' {site}/work/file").stdout
         )
 
+    @pytest.mark.program("curl")
     def test_names_come_and_go_with_the_policy(self, sandbox: Sandbox, site: str) -> None:
         allowed = site.removeprefix("http://")
-        sandbox.set_network("policy", network_allow=["other.test"])
+        sandbox.set_network(Network(allow=["other.test"]))
         assert sandbox.run(f"curl -sS --noproxy '*' {site}/work/file").exit_code == 6
-        sandbox.set_network("policy", network_allow=[allowed])
+        sandbox.set_network(Network(allow=[allowed]))
         assert sandbox.run(f"curl -sS --noproxy '*' {site}/work/file").stdout == "cloned\n"
