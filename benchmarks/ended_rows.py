@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
@@ -51,7 +52,10 @@ def _have_ended(client: HTTPClient, directory: Path, many: int) -> None:
     client.exec_command(one, ["true"])
     client.stop_sandbox(one)
     with closing(sqlite3.connect(directory / "state.db")) as database, database:
-        found = database.execute("SELECT * FROM sandboxes WHERE id = ?", (one,)).fetchone()
+        # It is told to have ended before that is on the disk.
+        query = "SELECT * FROM sandboxes WHERE id = ? AND ended_at > 0"
+        while (found := database.execute(query, (one,)).fetchone()) is None:
+            time.sleep(0.01)
         copies = [
             [value.replace(one, f"{number:020}") if isinstance(value, str) else value for value in found]
             for number in range(many)

@@ -545,11 +545,19 @@ class TestCalls:
         await draining
         assert await task
 
-    async def test_after_the_grace_a_call_is_given_up_with_an_answer(self, calls: Calls, call: Call) -> None:
+    @pytest.mark.parametrize(
+        # What can be asked again is worth asking the next orchestrator.
+        ("operation", "error"),
+        [("get_status", UnavailableError), ("exec_command", CancelledByServerError)],
+    )
+    async def test_after_the_grace_a_call_is_given_up_with_an_answer(
+        self, calls: Calls, operation: str, error: type[Exception]
+    ) -> None:
+        call = Call.begin("http", "the-request", operation)
         task = asyncio.create_task(calls.perform(call, None, asyncio.Event().wait))
         await asyncio.sleep(0)
         await calls.drain(0.01)
-        with pytest.raises(CancelledByServerError):
+        with pytest.raises(error):
             await task
 
     async def test_a_new_call_is_refused_meanwhile(self, calls: Calls, call: Call) -> None:

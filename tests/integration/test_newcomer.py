@@ -33,7 +33,7 @@ STEPS = [
 
 def test_the_first_screen_installs_looks_and_runs_by_the_shell_and_from_python() -> None:
     kinds = [kind for kind, _ in STEPS]
-    assert (kinds.count("sh"), kinds.count("python")) == (3, 1)
+    assert (kinds.count("sh"), kinds.count("python")) == (3, 2)
     assert STEPS[0] == ("sh", "pip install '.[orchestrator]'")
 
 

@@ -552,9 +552,10 @@ def test_a_progress_that_raises_ends_the_copy(client: SandboxAPI, sandbox_id: st
     (tmp_path / "file").write_bytes(bytes(4 * MIB))
     with pytest.raises(Enough):
         client.upload(sandbox_id, tmp_path / "file", "/tmp/file", progress=stop)
-    sh(client, sandbox_id, f"head -c {4 * MIB} /dev/zero > /tmp/file")
+    # Under another name: what was begun of the first is removed once the orchestrator notices its end.
+    sh(client, sandbox_id, f"head -c {4 * MIB} /dev/zero > /tmp/whole")
     with pytest.raises(Enough):
-        client.download(sandbox_id, "/tmp/file", tmp_path / "copy", progress=stop)
+        client.download(sandbox_id, "/tmp/whole", tmp_path / "copy", progress=stop)
     assert sorted(os.listdir(tmp_path)) == ["file"]
 
 
