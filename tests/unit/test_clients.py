@@ -45,6 +45,7 @@ PAIRS: list[tuple[type[Any], type[Any]]] = [
 ]
 CLIENTS: list[type[Any]] = [HTTPClient, SandboxClient, AsyncHTTPClient, AsyncSandboxClient]
 METHODS = [operation.name for operation in operations.OPERATIONS]
+OF_POLICY = {"network_allow", "network_deny"}
 OF_NO_SANDBOX = {
     "start_sandbox",
     "list_sandboxes",
@@ -101,7 +102,8 @@ def test_client_has_the_protocols_methods_parameters_and_docstrings(kind: type[A
         assert inspect.getdoc(getattr(kind, name)) == inspect.getdoc(function), name
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in OF_NO_SANDBOX])
+# There a network may be a policy.
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in {*OF_NO_SANDBOX, "set_network"}])
 def test_sandbox_object_has_the_clients_parameters_but_the_id(name: str) -> None:
     theirs = [row for row in signature(getattr(HTTPClient, name)) if row[0] != "sandbox_id"]
     assert signature(getattr(Sandbox, name)) == theirs
@@ -117,8 +119,9 @@ def test_sandbox_object_has_the_clients_parameters_but_the_id(name: str) -> None
             Sandbox.create,
             HTTPClient.start_sandbox,
             {"client", "snapshot", "ttl"},
-            {"snapshot_path", "mem_file_path", "ttl_seconds"},
+            {"snapshot_path", "mem_file_path", "ttl_seconds", *OF_POLICY},
         ),
+        (Sandbox.set_network, HTTPClient.set_network, set(), OF_POLICY),
         (Sandbox.list, HTTPClient.sandboxes, {"client"}, set()),
     ],
 )
