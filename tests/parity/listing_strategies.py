@@ -67,7 +67,17 @@ points = st.builds(
     **dict.fromkeys(("memory_percent", "cpu_percent", "at"), doubles),
 )
 
+named_volumes = st.builds(models.VolumeInfo, texts, doubles, st.lists(texts, max_size=4).map(tuple))
+
 STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
+    models.CreateVolumeRequest: st.builds(models.CreateVolumeRequest, ids),
+    models.CreateVolumeResult: st.builds(models.CreateVolumeResult),
+    models.ListVolumesRequest: st.builds(models.ListVolumesRequest),
+    models.ListVolumesResult: st.builds(
+        models.ListVolumesResult, st.lists(named_volumes, max_size=4).map(tuple)
+    ),
+    models.RemoveVolumeRequest: st.builds(models.RemoveVolumeRequest, ids),
+    models.RemoveVolumeResult: st.builds(models.RemoveVolumeResult),
     models.StopRequest: st.builds(models.StopRequest, ids, st.booleans()),
     models.ListSandboxesRequest: st.builds(
         models.ListSandboxesRequest,

@@ -76,6 +76,14 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
         idle_timeout=st.floats(0, models.MAX_TTL_SECONDS),
         on_idle=st.sampled_from(["", "stop", "pause", "suspend"]),
         auto_resume=st.booleans(),
+        volumes=st.dictionaries(ids, ids, max_size=3).map(
+            lambda found: tuple(f"{source}:/mnt/{target}" for target, source in found.items())
+        ),
+        secrets=st.dictionaries(
+            st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True),
+            st.from_regex(r"[!-~]([ -~]*[!-~])?", fullmatch=True),
+            max_size=3,
+        ).map(lambda found: tuple(f"{name}@a.test,*.b.test:443={value}" for name, value in found.items())),
     ),
     models.StopRequest: st.builds(models.StopRequest, ids, st.booleans()),
     models.ForkRequest: st.builds(models.ForkRequest, ids, st.integers(1, models.MAX_FORKS)),
