@@ -224,7 +224,8 @@ static int collect_waits(int children) {
         if (task->executed >= 0) add_wait(task->executed, POLLIN, task, REPORT);
         if (task->report >= 0) add_wait(task->report, POLLIN, task, REPORT);
         if (program_is_being_killed(task) && (timeout < 0 || timeout > KILL_MS)) timeout = KILL_MS;
-        if (port_awaited(task) >= 0) add_wait(port_awaited(task), POLLIN, task, ACCEPT);
+        int awaited = port_awaited(task);
+        if (awaited >= 0) add_wait(awaited, POLLIN, task, ACCEPT);
         if (port_is_connecting(task) || task_wants_input(task)) add_wait(task->input, POLLOUT, task, INPUT);
         for (int pipe = 0; pipe < PIPES; pipe++)
             if (task_wants_output(task, pipe, stream.open) && !port_is_connecting(task))

@@ -14,14 +14,19 @@
 
 enum { BACKLOG = 128 };
 
-static int dial(int family, const void *address, socklen_t size) {
-    int descriptor = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (descriptor < 0) return -1;
-    if (!connect(descriptor, address, size) || errno == EINPROGRESS) return descriptor;
+/* Close a descriptor with which something failed, whose error stays; return -1. */
+static int give_up(int descriptor) {
     int error = errno;
     close(descriptor);
     errno = error;
     return -1;
+}
+
+static int dial(int family, const void *address, socklen_t size) {
+    int descriptor = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return -1;
+    if (!connect(descriptor, address, size) || errno == EINPROGRESS) return descriptor;
+    return give_up(descriptor);
 }
 
 /* On the loopback interface a refusal comes at once: then the server may listen on IPv6 alone. */
@@ -82,10 +87,7 @@ static int listen_at(const struct sockaddr_in *address, bool datagrams) {
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (!bind(listener, (const struct sockaddr *)address, sizeof *address) && (datagrams || !listen(listener, BACKLOG)))
         return listener;
-    int error = errno;
-    close(listener);
-    errno = error;
-    return -1;
+    return give_up(listener);
 }
 
 void port_listen(uint64_t id, struct bytes request) {
