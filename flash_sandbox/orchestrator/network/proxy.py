@@ -8,7 +8,7 @@ from typing import Final
 
 from .http_connection import HttpConnection
 from .judge import Refused, Target
-from .streams import Inner, Lost, Stream, Way
+from .streams import Inner, Pieces, Way
 from .tunnel import tunnel
 
 __all__ = ["serve_proxy"]
@@ -37,25 +37,8 @@ async def serve_proxy(inner: Inner, way: Way) -> None:
             await tunnel(inner, connected.rest, connected.outer, connected.target, way)
 
 
-class _Head:
-    """The beginning of a connection, read piece by piece."""
-
-    def __init__(self, stream: Stream, data: bytes) -> None:
-        self._stream = stream
-        self.data = data
-
-    async def take(self, size: int) -> bytes:
-        while len(self.data) < size:
-            more = await self._stream.read()
-            if not more:
-                raise Lost
-            self.data += more
-        taken, self.data = self.data[:size], self.data[size:]
-        return taken
-
-
 async def _serve_socks(inner: Inner, first: bytes, way: Way) -> None:
-    head = _Head(inner, first)
+    head = Pieces(inner, first)
     async with asyncio.timeout(_HEAD_SECONDS):
         _, count = await head.take(2)
         methods = await head.take(count)
@@ -80,10 +63,10 @@ async def _serve_socks(inner: Inner, first: bytes, way: Way) -> None:
         await inner.write(_reply(_UNREACHABLE))
         return
     await inner.write(_reply(_DONE))
-    await tunnel(inner, head.data, outer, target, way)
+    await tunnel(inner, head.rest, outer, target, way)
 
 
-async def _socks_host(head: _Head, kind: int) -> str:
+async def _socks_host(head: Pieces, kind: int) -> str:
     if kind == _NAME:
         (size,) = await head.take(1)
         return (await head.take(size)).decode("latin-1")

@@ -14,7 +14,7 @@ from typing import Final
 
 from ...models.rules import host_name
 from . import dns
-from .streams import Inner
+from .streams import Inner, Pieces
 
 __all__ = ["Resolver"]
 
@@ -53,18 +53,16 @@ class Resolver:
             await inner.write(await self._answer(await inner.read()))
 
     async def serve_stream(self, inner: Inner) -> None:
-        """Answer the questions of a connection, each behind its length."""
-        data = b""
+        """Answer the questions of a connection, each behind its length.
+
+        Raises:
+            Lost: The program has ended it.
+        """
+        pieces = Pieces(inner)
         while True:
             async with asyncio.timeout(_SECONDS):
-                while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
-                    more = await inner.read()
-                    if not more:
-                        return
-                    data += more
-                end = 2 + int.from_bytes(data[:2], "big")
-                message, data = data[2:end], data[end:]
-                answered = await self._answer(message)
+                size = int.from_bytes(await pieces.take(2), "big")
+                answered = await self._answer(await pieces.take(size))
                 await inner.write(len(answered).to_bytes(2, "big") + answered)
 
     async def _answer(self, message: bytes) -> bytes:

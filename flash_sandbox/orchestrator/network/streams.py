@@ -15,7 +15,18 @@ from .judge import Refused, Target
 if TYPE_CHECKING:
     from .authority import Authority
 
-__all__ = ["IDLE_SECONDS", "Headers", "Inner", "Lost", "Outer", "Stream", "Way", "first_to_speak", "relay"]
+__all__ = [
+    "IDLE_SECONDS",
+    "Headers",
+    "Inner",
+    "Lost",
+    "Outer",
+    "Pieces",
+    "Stream",
+    "Way",
+    "first_to_speak",
+    "relay",
+]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -151,6 +162,36 @@ class Outer:
     def close(self) -> None:
         """End the connection. Idempotent."""
         self._writer.transport.abort()
+
+
+class Pieces:
+    """What an end of a connection sends, in pieces of known sizes.
+
+    Args:
+        stream: The end.
+        rest: What has been read already.
+
+    Attributes:
+        rest: What has been read, and not been taken yet.
+    """
+
+    def __init__(self, stream: Stream, rest: bytes = b"") -> None:
+        self._stream = stream
+        self.rest = rest
+
+    async def take(self, size: int) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            Lost: The end comes first.
+        """
+        while len(self.rest) < size:
+            more = await self._stream.read()
+            if not more:
+                raise Lost
+            self.rest += more
+        taken, self.rest = self.rest[:size], self.rest[size:]
+        return taken
 
 
 class Way(Protocol):
