@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import h11
 
 from .judge import Refused, Target
-from .streams import IDLE_SECONDS, Headers, Lost, Outer, Stream, Way, relay
+from .streams import IDLE_SECONDS, Headers, Lost, Outer, RequestWay, Stream, relay
 
 __all__ = ["Connected", "HttpConnection"]
 
@@ -85,11 +85,11 @@ class HttpConnection:
     def __init__(
         self,
         inner: Stream,
-        way: Way,
+        way: RequestWay,
         first: bytes,
         fixed: Target | None = None,
         outer: Outer | None = None,
-        default_port: int = 80,
+        default_port: int = _PORT,
     ) -> None:
         self._inner = inner
         self._way = way
@@ -199,14 +199,13 @@ class HttpConnection:
                 raise _Failed(502, f"the server's answer cannot be read: {error}") from error
             if isinstance(event, h11.ConnectionClosed):
                 raise _Failed(502, "the server has closed the connection")
-            if isinstance(event, h11.InformationalResponse) and event.status_code == _SWITCHED:
+            switched = isinstance(event, h11.InformationalResponse) and event.status_code == _SWITCHED
+            if switched:
                 await body
             sent = self._client.send(_sent_back(event))
             await self._inner.write(sent or b"")
-            if isinstance(event, h11.EndOfMessage):
-                return False
-            if isinstance(event, h11.InformationalResponse) and event.status_code == _SWITCHED:
-                return True
+            if switched or isinstance(event, h11.EndOfMessage):
+                return switched
 
     async def _answer(self, status: int, why: str) -> None:
         """Answer a request here, and end the connection once the program had time to read that."""

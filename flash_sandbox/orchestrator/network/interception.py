@@ -13,7 +13,7 @@ from typing import Final
 from .authority import Authority
 from .http_connection import HttpConnection
 from .judge import Refused, Target
-from .streams import Headers, Inner, Outer, Way
+from .streams import Headers, Inner, Outer, RequestWay
 from .tls import TlsStream
 
 __all__ = ["intercept"]
@@ -23,7 +23,7 @@ _HTTPS_PORT: Final = 443
 
 
 async def intercept(
-    inner: Inner, first: bytes, outer: Outer, target: Target, way: Way, authority: Authority
+    inner: Inner, first: bytes, outer: Outer, target: Target, way: RequestWay, authority: Authority
 ) -> None:
     """Carry a connection that has been made, until it ends.
 
@@ -44,7 +44,7 @@ async def intercept(
 class _SecureWay:
     """Connects to hosts by TLS; the first connection has been made."""
 
-    def __init__(self, way: Way, outer: Outer) -> None:
+    def __init__(self, way: RequestWay, outer: Outer) -> None:
         self._way = way
         self._outer: Outer | None = outer
 
@@ -61,14 +61,8 @@ class _SecureWay:
     def refuse(self, refused: Refused) -> None:
         self._way.refuse(refused)
 
-    def denies(self, name: str, port: int) -> bool:
-        return self._way.denies(name, port)
-
     def filled_in(self, target: Target, path: bytes, headers: Headers) -> tuple[bytes, Headers]:
         return self._way.filled_in(target, path, headers)
-
-    def authority_for(self, target: Target) -> Authority | None:
-        return None
 
 
 @lru_cache(1)

@@ -22,6 +22,7 @@ __all__ = [
     "Lost",
     "Outer",
     "Pieces",
+    "RequestWay",
     "Stream",
     "Way",
     "first_to_speak",
@@ -194,8 +195,8 @@ class Pieces:
         return taken
 
 
-class Way(Protocol):
-    """What a connection needs of its gate."""
+class RequestWay(Protocol):
+    """What requests need of the gate."""
 
     async def connect(self, target: Target) -> Outer:
         """Connect to a host; raise Refused, or OSError."""
@@ -203,11 +204,15 @@ class Way(Protocol):
     def refuse(self, refused: Refused) -> None:
         """Tell that something was refused."""
 
-    def denies(self, name: str, port: int) -> bool:
-        """Tell whether the policy denies a name."""
-
     def filled_in(self, target: Target, path: bytes, headers: Headers) -> tuple[bytes, Headers]:
         """Return path and headers of a request to a host with the values of secrets that are for it."""
+
+
+class Way(RequestWay, Protocol):
+    """What a connection needs of its gate."""
+
+    def denies(self, name: str, port: int) -> bool:
+        """Tell whether the policy denies a name."""
 
     def authority_for(self, target: Target) -> Authority | None:
         """Return who signs for a host whose requests get secrets; None where none does."""
