@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
-__all__ = ["IPAddress", "Rule", "address_of", "host_name"]
+__all__ = ["WEB_PORTS", "IPAddress", "Rule", "address_of", "host_name"]
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Range: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_WEB_PORTS: Final = (80, 443)
+WEB_PORTS: Final = (80, 443)
+"""What an entry allows that names no port."""
+
 _MOST_NAME: Final = 253
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
 # What some resolvers read as an address, in decimal, octal or hexadecimal (https://url.spec.whatwg.org).
@@ -57,7 +59,7 @@ class Rule:
 
     def allows(self, host: str | IPAddress, port: int) -> bool:
         """Tell whether it names a host and a port, those of the web where it says none."""
-        return self.names(host, port) and (self.port is not None or port in _WEB_PORTS)
+        return self.names(host, port) and (self.port is not None or port in WEB_PORTS)
 
     def _is_for(self, host: str | IPAddress) -> bool:
         if not isinstance(self.host, str):

@@ -9,7 +9,7 @@ from secrets import token_bytes
 from typing import Final
 
 from ...models.network import Network
-from ...models.rules import IPAddress, Rule, address_of, host_name
+from ...models.rules import WEB_PORTS, IPAddress, Rule, address_of, host_name
 from .egress import Egress
 from .names import Names
 
@@ -117,9 +117,8 @@ class Judge:
 
     def ports(self, name: str) -> list[int]:
         """Return the ports that the policy names for a name that it allows."""
-        web = (80, 443)
         named = {rule.port for rule in self._allow if rule.port and rule.names(name, rule.port)}
-        return sorted(port for port in {*named, *web} if self.allows(Target(name, port)))
+        return sorted(port for port in {*named, *WEB_PORTS} if self.allows(Target(name, port)))
 
     async def addresses(self, target: Target) -> tuple[IPAddress, ...]:
         """Return the addresses that a connection may be made to; a name is resolved here, and only here.
