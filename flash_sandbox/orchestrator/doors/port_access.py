@@ -7,7 +7,7 @@ the orchestrator's: there it gets an opaque origin instead, without scripts and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ...errors import AuthenticationError, OriginRefusedError
 from ..core.port_links import LINK, PortLinks, PortName
+from ..network.one_connection import OF_ONE_CONNECTION, named_by_connection
 from .auth import Gatekeeper
 from .connection import Connection
 from .http_exchange import Headers, text_of
@@ -28,13 +29,8 @@ _PATH: Final = re.compile(
 )
 _LINK_OF_QUERY: Final = LINK.encode() + b"="
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
-# Of one connection alone (RFC 9110, 7.6.1), or of none that this server makes.
-_HOP_BY_HOP: Final = frozenset(
-    (
-        b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer upgrade "
-        b"expect"
-    ).split()
-)
+# Of one connection alone, or of none that this server makes.
+_HOP_BY_HOP: Final = OF_ONE_CONNECTION | {b"trailer", b"expect"}
 # They speak for more than the origin of the port, or for the orchestrator's.
 _NEVER_ANSWERED: Final = frozenset(
     b"strict-transport-security alt-svc clear-site-data nel report-to reporting-endpoints".split()
@@ -135,7 +131,7 @@ class PortAccess:
 
     def to_send(self, target: Target, admission: Admission, headers: _Pairs) -> Iterator[tuple[bytes, bytes]]:
         """Yield the headers of a request that go to the sandbox."""
-        hidden = _HOP_BY_HOP | _named_by_connection(headers)
+        hidden = _HOP_BY_HOP | named_by_connection(headers)
         if target.is_by_path:
             hidden |= {b"authorization", b"cookie"}
         elif admission.by_key:
@@ -155,7 +151,7 @@ class PortAccess:
     def to_answer(self, target: Target, headers: _Pairs) -> _Pairs:
         """Return the headers of an answer that go to the caller."""
         pairs = [(name.lower(), value) for name, value in headers]
-        hidden = _HOP_BY_HOP | _named_by_connection(pairs) | {b"transfer-encoding"}
+        hidden = _HOP_BY_HOP | named_by_connection(pairs) | {b"transfer-encoding"}
         hidden |= _NEVER_ANSWERED_BY_PATH if target.is_by_path else _NEVER_ANSWERED
         answered = [(name, value) for name, value in pairs if name not in hidden and name != b"set-cookie"]
         if not target.is_by_path:
@@ -197,15 +193,6 @@ def _require_own_page(headers: Headers, *, may_navigate: bool) -> None:
         is_foreign = is_foreign or not (may_navigate and is_link)
     if is_foreign:
         raise OriginRefusedError("a web page of another origin may not use the ports of a sandbox")
-
-
-def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    return frozenset(
-        option.strip().lower()
-        for name, value in headers
-        if name == b"connection"
-        for option in value.split(b",")
-    )
 
 
 def _host_only(cookie: bytes) -> bytes:

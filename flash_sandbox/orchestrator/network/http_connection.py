@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import h11
 
 from .judge import Refused, Target
+from .one_connection import OF_ONE_CONNECTION, named_by_connection
 from .streams import IDLE_SECONDS, Headers, Lost, Outer, RequestWay, Stream, relay
 
 __all__ = ["Connected", "HttpConnection"]
@@ -19,18 +20,6 @@ _HEAD_SECONDS: Final = 30.0
 _LINGER_SECONDS: Final = 2.0
 _PORT: Final = 80
 _SWITCHED: Final = 101
-# What is about one connection (RFC 9110, 7.6.1), and what says how long a body is, which h11 does.
-_OF_ONE_CONNECTION: Final = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authorization",
-        b"proxy-authenticate",
-        b"te",
-        b"upgrade",
-    )
-)
 
 _Event: TypeAlias = (
     h11.Request
@@ -281,13 +270,7 @@ def _sent_back(event: _Event) -> h11.Event:
 
 def _kept(message: h11.Request | h11.Response) -> Headers:
     """Return the headers that are not about one connection, as they were written."""
-    named = {
-        token.strip().lower()
-        for name, value in message.headers
-        if name == b"connection"
-        for token in value.split(b",")
-    }
-    dropped = (_OF_ONE_CONNECTION | named) - {b"host"}
+    dropped = (OF_ONE_CONNECTION | named_by_connection(message.headers)) - {b"host"}
     return [(name, value) for name, value in message.headers.raw_items() if name.lower() not in dropped]
 
 
