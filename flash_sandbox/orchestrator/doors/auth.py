@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from ...errors import AuthenticationError, OriginRefusedError
 from .peers import Socket, user_of_peer
 
-__all__ = ["Gatekeeper", "require_safe_bind"]
+__all__ = ["OWN_SITES", "Gatekeeper", "is_of_another_origin", "require_safe_bind"]
 
 _LOCALHOST: Final = "localhost"
-# The second is what the user has typed in or opened from a bookmark.
-_OWN_SITES: Final = frozenset({"same-origin", "none"})
+
+OWN_SITES: Final = frozenset({"same-origin", "none"})
+"""What ``Sec-Fetch-Site`` is of a page's own; the second is typed in or opened from a bookmark."""
 
 
 class Gatekeeper:
@@ -91,12 +92,7 @@ class Gatekeeper:
         is told, too, where a proxy has changed ``Host``. Where that header is missing, as in plain HTTP from
         another machine, such a page gives itself away by its ``Origin``.
         """
-        if site is not None:
-            is_foreign = site not in _OWN_SITES
-        else:
-            is_foreign = origin is not None and (
-                host is None or urlsplit(origin).netloc.lower() != host.lower()
-            )
+        is_foreign = is_of_another_origin(origin, host) if site is None else site not in OWN_SITES
         if is_foreign:
             raise OriginRefusedError("a web page of another origin may not call the orchestrator")
         self.check_host(host)
@@ -115,6 +111,11 @@ class Gatekeeper:
 
     def _is_ours(self, host: str) -> bool:
         return _names_this_machine(host) or (urlsplit(f"//{host}").hostname or "") in self._hosts
+
+
+def is_of_another_origin(origin: str | None, host: str | None) -> bool:
+    """Tell whether a request has an ``Origin`` that is not the ``Host`` that it is for."""
+    return origin is not None and (host is None or urlsplit(origin).netloc.lower() != host.lower())
 
 
 @lru_cache(maxsize=256)

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import urlsplit
 
 from ...errors import AuthenticationError, OriginRefusedError
 from ..core.port_links import LINK, PortLinks, PortName
 from ..network.one_connection import OF_ONE_CONNECTION, named_by_connection
-from .auth import Gatekeeper
+from .auth import OWN_SITES, Gatekeeper, is_of_another_origin
 from .connection import Connection
 from .http_exchange import Headers, text_of
 
@@ -28,7 +27,6 @@ _PATH: Final = re.compile(
     rb"/sandboxes/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/ports/([0-9]{1,5})(/.*)?", re.DOTALL
 )
 _LINK_OF_QUERY: Final = LINK.encode() + b"="
-_OWN_SITES: Final = frozenset({"same-origin", "none"})
 # Of one connection alone, or of none that this server makes.
 _HOP_BY_HOP: Final = OF_ONE_CONNECTION | {b"trailer", b"expect"}
 # They speak for more than the origin of the port, or for the orchestrator's.
@@ -180,11 +178,8 @@ class PortAccess:
 def _require_own_page(headers: Headers, *, may_navigate: bool) -> None:
     """Refuse what a page of another origin may have sent: what lets it in here comes by itself."""
     site = text_of(headers, b"sec-fetch-site")
-    origin = text_of(headers, b"origin")
-    is_foreign = (
-        origin is not None and urlsplit(origin).netloc.lower() != (text_of(headers, b"host") or "").lower()
-    )
-    if site is not None and site not in _OWN_SITES:
+    is_foreign = is_of_another_origin(text_of(headers, b"origin"), text_of(headers, b"host"))
+    if site is not None and site not in OWN_SITES:
         # To follow a link from elsewhere is no harm.
         is_link = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == (
             b"navigate",
