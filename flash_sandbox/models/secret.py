@@ -13,7 +13,7 @@ from typing import Final
 from ..errors import InvalidArgumentError
 from .rules import Rule
 
-__all__ = ["Secret", "secret_entries"]
+__all__ = ["Secret", "parse_secret", "secret_entries"]
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 # What a header may have (RFC 9110, 5.5).
@@ -62,7 +62,7 @@ def secret_entries(secrets: Mapping[str, Secret] | Sequence[str], name: str = "s
             f"{name} must be a mapping or a sequence of str, not {type(secrets).__name__}"
         )
     else:
-        pairs = [_parsed(f"{name}[{index}]", entry) for index, entry in enumerate(secrets)]
+        pairs = [parse_secret(entry, f"{name}[{index}]") for index, entry in enumerate(secrets)]
     if len(pairs) > _MOST_SECRETS:
         raise InvalidArgumentError(f"{name} has more than {_MOST_SECRETS} entries")
     if len({key for key, _ in pairs}) < len(pairs):
@@ -77,7 +77,16 @@ def secret_entries(secrets: Mapping[str, Secret] | Sequence[str], name: str = "s
     return tuple(f"{key}@{','.join(secret.hosts)}={secret.value}" for key, secret in pairs)
 
 
-def _parsed(where: str, entry: object) -> tuple[str, Secret]:
+def parse_secret(entry: object, where: str = "a secret") -> tuple[str, Secret]:
+    """Read the name and the secret of a text ``NAME@HOST,HOST=VALUE``.
+
+    Args:
+        entry: The text.
+        where: What the error calls it.
+
+    Raises:
+        InvalidArgumentError: It is malformed; the value is not repeated.
+    """
     head, equals, value = entry.partition("=") if isinstance(entry, str) else ("", "", "")
     key, at, hosts = head.partition("@")
     if not equals or not at:

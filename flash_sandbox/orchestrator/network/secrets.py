@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from ...models.rules import Rule
+from ...models.secret import parse_secret
 from .judge import Target
 
 __all__ = ["Secrets", "placeholder"]
@@ -30,9 +31,8 @@ class _Secret:
     @classmethod
     def parse(cls, entry: str) -> Self:
         """Read NAME@HOST,HOST=VALUE."""
-        head, _, value = entry.partition("=")
-        name, _, hosts = head.partition("@")
-        return cls(name, value.encode(), tuple(Rule.parse(host) for host in hosts.split(",")))
+        name, secret = parse_secret(entry)
+        return cls(name, secret.value.encode(), tuple(map(Rule.parse, secret.hosts)))
 
     def is_for(self, target: Target) -> bool:
         return any(rule.allows(target.host, target.port) for rule in self.hosts)
