@@ -212,13 +212,13 @@ def _forward_all(connection: PortConnection, local: socket.socket) -> None:
 
 def _burst_of(data: bytes, local: socket.socket) -> Iterator[bytes]:
     """Yield what comes, until nothing comes for a while."""
-    while data:
-        yield data
-        with selectors.DefaultSelector() as selector:
-            selector.register(local, selectors.EVENT_READ)
+    with selectors.DefaultSelector() as selector:
+        selector.register(local, selectors.EVENT_READ)
+        while data:
+            yield data
             if not selector.select(QUIET_SECONDS):
                 return
-        data = local.recv(PIECE)
+            data = local.recv(PIECE)
 
 
 def _shut(local: socket.socket, how: int) -> None:
