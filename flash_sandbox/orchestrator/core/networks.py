@@ -27,7 +27,7 @@ class NetworkOperations(ServiceCore):
         async with self._locked(request.id) as sandbox:
             sandbox.require(State.RUNNING)
             before = sandbox.request
-            if "bridge" in (before.network, request.network) or request.network not in ("none", "policy"):
+            if not {before.network, request.network} <= {"none", "policy"}:
                 raise UnsupportedError("only between the networks none and policy can a sandbox be changed")
             sandbox.request = replace(
                 before,
