@@ -165,7 +165,7 @@ async def _ask(
     body: bytes | AsyncIterator[bytes],
 ) -> httpcore.Response:
     """Send a request over a connection, and return the answer once its body begins."""
-    path = (target.path or b"/") + (b"?" + admission.query if admission.query else b"")
+    path = _with_query(target.path or b"/", admission)
     origin = httpcore.Origin(b"http", b"localhost", target.name.port)
     url = httpcore.URL(scheme=b"http", host=b"localhost", port=target.name.port, target=path)
     request = httpcore.Request(method, url, headers=headers, content=body)
@@ -204,13 +204,16 @@ async def _send_all(upgraded: Upgraded, connection: PortConnection) -> None:
     connection.close()
 
 
+def _with_query(path: bytes, admission: Admission) -> bytes:
+    return path + b"?" + admission.query if admission.query else path
+
+
 def _moved(target: Target, admission: Admission) -> _Pairs:
     """Return the head that sends a browser to where it is to be: with a slash, without its link."""
-    query = b"?" + admission.query if admission.query else b""
-    where = target.path if target.path else b"%d/" % target.name.port
     # Two slashes would begin another host's name.
-    headers: _Pairs = [(b"location", (b"/" + where.lstrip(b"/") if target.path else where) + query)]
-    headers += [
+    where = b"/" + target.path.lstrip(b"/") if target.path else b"%d/" % target.name.port
+    headers: _Pairs = [
+        (b"location", _with_query(where, admission)),
         (b"content-length", b"0"),
         (b"cache-control", b"no-store"),
         (b"referrer-policy", b"no-referrer"),
