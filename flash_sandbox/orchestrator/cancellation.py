@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-__all__ = ["alongside", "completed", "done_before", "is_being_cancelled"]
+__all__ = ["alongside", "completed", "done_before", "in_threads", "is_being_cancelled"]
 
 _Result = TypeVar("_Result")
 
@@ -53,6 +53,13 @@ async def alongside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await completed(asyncio.gather(*tasks, return_exceptions=True))
+
+
+async def in_threads(chunks: Iterator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield what a blocking iterator yields, each chunk read in a thread and to its end."""
+    # No chunk is None.
+    while (chunk := await completed(asyncio.to_thread(next, chunks, None))) is not None:
+        yield chunk
 
 
 def is_being_cancelled() -> bool:

@@ -387,18 +387,6 @@ class TestSnapshots:
             client.resume_sandbox(sandbox_id)
             assert count(client, sandbox_id) > before
 
-    def test_one_that_was_exported_and_imported_goes_on(self, client, tmp_path):
-        with gvisor_sandbox(client) as sandbox_id:
-            shell(client, sandbox_id, "echo kept > /file")
-            snapshot = client.snapshot_sandbox(sandbox_id)
-        client.export_snapshot(snapshot.id, tmp_path / "exported")
-        client.remove_snapshot(snapshot.id)
-        added = client.import_snapshot(tmp_path / "exported", name="imported")
-        assert added.type == "gvisor"
-        with gvisor_sandbox(client, image="", snapshot_path="imported") as restored:
-            assert shell(client, restored, "cat /file") == "kept\n"
-        client.remove_snapshot("imported")
-
     def test_a_paused_sandbox_can_be_snapshot_again(self, client):
         with gvisor_sandbox(client) as sandbox_id:
             shell(client, sandbox_id, "echo kept > /root/file")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snapshot_tars import changed, member
 
 from flash_sandbox.errors import InvalidArgumentError, UnavailableError
 from flash_sandbox.models import StartRequest
@@ -111,26 +111,7 @@ async def test_each_changed_bit_is_noticed(files: SnapshotFiles, snapshot: Manif
 
 def rewritten(snapshot: Manifest, change: Callable[[dict[str, Any]], object]) -> bytes:
     """Return the file of a snapshot that tells something else of itself, with the right sum."""
-    with tarfile.open(fileobj=io.BytesIO(b"".join(packed(snapshot)))) as tar:
-        members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
-    head = json.loads(members["snapshot.json"])
-    change(head)
-    members["snapshot.json"] = json.dumps(head).encode()
-    del members["sha256"]
-    return summed(members.items())
-
-
-def summed(members: Any) -> bytes:
-    content = b"".join(member(name, data) for name, data in members)
-    return content + member("sha256", hashlib.sha256(content).hexdigest().encode()) + bytes(1024)
-
-
-def member(name: str, data: bytes, **fields: Any) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    for field, value in fields.items():
-        setattr(info, field, value)
-    return info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
+    return changed(b"".join(packed(snapshot)), lambda head, files: change(head))
 
 
 async def test_a_description_that_is_as_it_must_be_is_taken(files: SnapshotFiles, snapshot: Manifest) -> None:
@@ -152,7 +133,7 @@ def hostile() -> Iterator[Any]:
     yield lambda head: head.update(details={"runsc": 1})
     yield lambda head: head.update(files={})
     yield lambda head: head.update(files=[])
-    yield lambda head: head.update(files={f"{number:03}": [0, "0" * 64] for number in range(65)})
+    yield lambda head: head.update(files={f"{number:03}": [0, "0" * 64] for number in range(129)})
     yield lambda head: head["start"].update(memory_mb=-1)
     yield lambda head: head["start"].update(memory_mb="1")
     yield lambda head: head["start"].update(env=["none"])

@@ -7,7 +7,7 @@ import errno
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from typing import Final
 from ...errors import UnavailableError
 from ...models import StartRequest
 from ..archives import layers
-from ..cancellation import completed
+from ..cancellation import completed, in_threads
 from ..linux.file_work import HERE, FileWork
 from ..linux.id_range import IdRange
 from ..linux.tree_walk import remove_tree
@@ -150,10 +150,9 @@ class SnapshotFiles:
         Raises:
             InvalidArgumentError: It is not what it was when it was made.
         """
-        pieces = packed(snapshot)
-        # No piece is None.
-        while (piece := await completed(asyncio.to_thread(next, pieces, None))) is not None:
-            yield piece
+        async with aclosing(in_threads(packed(snapshot))) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def imported(self, chunks: AsyncIterator[bytes], admit: Callable[[Head], object]) -> Manifest:
         """Take a snapshot that comes as one file; leave nothing where that is not all of one.

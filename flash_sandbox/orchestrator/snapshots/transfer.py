@@ -35,7 +35,8 @@ _BLOCK: Final = 512
 _CHUNK: Final = 256 * 1024
 # The variables of a sandbox are a MiB at most, each byte of them six in JSON.
 _MAX_HEAD_BYTES: Final = 8 * 1024 * 1024
-_MAX_FILES: Final = 64
+# As many as an image has layers.
+_MAX_FILES: Final = 128
 _MAX_FILE_BYTES: Final = 2**60
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -143,7 +143,8 @@ class Engine:
         Args:
             method: HTTP method.
             path: Path without version, such as ``/containers/json``.
-            body: What is sent: bytes as a tar file, all else as JSON; None for nothing.
+            body: What is sent: bytes or an iterator of them as a tar file, all else as JSON; None for
+                nothing.
             query: Parameters of the query.
             endless: Whether the answer may take any time.
 
@@ -174,8 +175,9 @@ class Engine:
         version = await self.version()
         seconds = None if endless else _CALL_SECONDS
         timeout = httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
-        headers, content = {}, None
-        if isinstance(body, bytes):
+        headers: dict[str, str] = {}
+        content: bytes | AsyncIterable[bytes] | None = None
+        if isinstance(body, bytes | AsyncIterable):
             headers, content = {"content-type": "application/x-tar"}, body
         elif body is not None:
             headers, content = {"content-type": "application/json"}, json.dumps(body).encode()

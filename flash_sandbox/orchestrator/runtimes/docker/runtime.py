@@ -14,7 +14,7 @@ import json
 import os
 import platform
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -411,13 +411,16 @@ class DockerRuntime:
         except (EngineMissing, EngineError):
             self._recovered = False
 
-    def exporting(self, snapshot: Manifest) -> AbstractAsyncContextManager[Manifest]:
-        """Refuse: the engine has the image, and its own programs carry that elsewhere."""
-        raise UnsupportedError(f"a {self.name} snapshot is an image of the engine, and cannot be exported")
+    @asynccontextmanager
+    async def exporting(self, snapshot: Manifest) -> AsyncIterator[Manifest]:
+        """Give a snapshot with the layers of its image as files, for the length of the block."""
+        async with self._engine_errors(), self._images.exported(snapshot) as whole:
+            yield whole
 
     async def import_snapshot(self, snapshot: Manifest) -> Manifest:
-        """Refuse: none was exported."""
-        raise UnsupportedError(f"the {self.name} runtime imports no snapshots")
+        """Load the image of a snapshot that `exporting` gave another orchestrator into the engine."""
+        async with self._engine_errors():
+            return await self._images.imported(snapshot, self._owner)
 
     async def oom_kills(self, sandbox_id: str) -> int:
         """Tell how often the kernel has ended a process for want of memory; 1 if only the engine knows."""

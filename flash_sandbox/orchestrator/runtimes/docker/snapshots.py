@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from contextlib import suppress
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ....models import StartRequest
-from ...cancellation import completed
+from ...cancellation import completed, in_threads
 from ...snapshots.manifest import Manifest, refused
 from ...snapshots.store import Snapshots
 from .api import Engine, EngineError, EngineMissing
 from .containers import Labels
 from .image_configs import ImageConfigs
 from .pull import SNAPSHOT_REPOSITORY
+from .snapshot_transfer import ImageDescription, archive, is_digest, unpack_layers
 
 __all__ = ["SnapshotImages"]
 
@@ -25,6 +29,9 @@ __all__ = ["SnapshotImages"]
 _IMAGE: Final = "engine_image"
 _TAG: Final = "engine_tag"
 _ROOT: Final = "0"
+# What its file says of it instead.
+_DESCRIPTION: Final = "image"
+_CHUNK: Final = 1024 * 1024
 
 
 class SnapshotImages:
@@ -86,6 +93,92 @@ class SnapshotImages:
             raise
         finally:
             self._committing -= 1
+
+    @asynccontextmanager
+    async def exported(self, snapshot: Manifest) -> AsyncIterator[Manifest]:
+        """Give a snapshot with the layers of its image as files, for the length of the block."""
+        image_id = await self.image_of(snapshot)
+        inspected = await self._engine.call("GET", f"/images/{image_id}/json")
+        image = ImageDescription.inspected(inspected, await self._configs.of(image_id))
+        files = self._store.files
+        with tempfile.TemporaryFile(dir=files.directory) as saved:
+            async with self._engine.stream("GET", f"/images/{image_id}/get") as response:
+                async for data in response.aiter_raw(_CHUNK):
+                    await completed(asyncio.to_thread(saved.write, data))
+            make = partial(
+                files.make,
+                partial(unpack_layers, saved, image.layers),
+                self._runtime,
+                snapshot.image,
+                snapshot.image_digest,
+                start=snapshot.start,
+                details={_DESCRIPTION: image.as_json()},
+            )
+            whole = await files.made_by(make)
+        try:
+            yield replace(whole, labels=snapshot.labels)
+        finally:
+            await completed(asyncio.to_thread(files.remove, whole))
+
+    async def imported(self, snapshot: Manifest, owner: str) -> Manifest:
+        """Load what `exported` gave another orchestrator into the engine, and return what it is here.
+
+        Args:
+            snapshot: A stranger's; its files have the digests that it tells.
+            owner: Who keeps the snapshot.
+
+        Raises:
+            InvalidArgumentError: It is no image.
+        """
+        if snapshot.details.keys() != {_DESCRIPTION}:
+            raise refused(f"the file is of no {self._runtime} snapshot")
+        image = ImageDescription.from_json(snapshot.details[_DESCRIPTION])
+        await asyncio.to_thread(image.require_files, snapshot)
+        tag = secrets.token_hex(16)
+        self._made.add(tag)
+        try:
+            image_id = await self._load(snapshot, image, tag, owner)
+            size, size_below = await self._size(image_id), await self._size_below(snapshot, image)
+        except BaseException:
+            self._made.discard(tag)
+            with suppress(EngineError, EngineMissing):
+                await completed(self._remove_image(tag))
+            raise
+        for name in snapshot.files:
+            snapshot.file(name).unlink()
+        details = {_IMAGE: image_id, _TAG: tag}
+        return replace(snapshot, files={}, details=details, bytes_elsewhere=max(size - size_below, 0))
+
+    async def _load(self, snapshot: Manifest, image: ImageDescription, tag: str, owner: str) -> str:
+        """Load an image and return its ID, once it is certain that the engine has what was sent."""
+        name = f"{SNAPSHOT_REPOSITORY}:{tag}"
+        sent = archive(snapshot, image, name, Labels.SNAPSHOT, owner)
+        async with (
+            aclosing(in_threads(sent)) as chunks,
+            self._engine.stream("POST", "/images/load", chunks, query={"quiet": "1"}) as response,
+        ):
+            told = await response.aread()
+        try:
+            loaded = await self._engine.call("GET", f"/images/{name}/json")
+        except EngineError as error:
+            raise refused(
+                f"Docker Engine does not load its image: {told[-500:].decode(errors='replace')}"
+            ) from error
+        config = await self._configs.of(loaded["Id"])
+        if (ImageDescription.inspected(loaded, config)) != image:
+            raise refused("Docker Engine has loaded another image than the file holds")
+        return str(loaded["Id"])
+
+    async def _size_below(self, snapshot: Manifest, image: ImageDescription) -> int:
+        """Return the size of the image that a snapshot lies on; 0 where the engine lacks it."""
+        if not is_digest(snapshot.image_digest):
+            return 0
+        try:
+            below = await self._engine.call("GET", f"/images/{snapshot.image_digest}/json")
+        except EngineError:
+            return 0
+        layers = tuple(below["RootFS"]["Layers"])
+        return int(below.get("Size") or 0) if layers == image.layers[: len(layers)] else 0
 
     async def image_of(self, snapshot: Manifest) -> str:
         """Return the ID of the image that a snapshot lies in.

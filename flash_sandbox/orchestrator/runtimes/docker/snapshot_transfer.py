@@ -1,0 +1,183 @@
+"""Snapshots of containers as files: the layers of an image and our own description of it.
+
+What the engine saves is spooled to the disk, and its layers are found by the digests that the engine tells.
+What the engine loads is an archive of our own: the layers, checked before, and a configuration with no more
+than what a sandbox needs. A stranger's file names no image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tarfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Self, cast
+
+from ....errors import InternalServerError, SandboxError
+from ...archives.bounded_tar import Bounds, Readable, entries
+from ...images.manifests import ImageConfig
+from ...images.streams import bounded, is_compressed
+from ...snapshots.manifest import Manifest, open_file, refused
+
+__all__ = ["ImageDescription", "archive", "is_digest", "unpack_layers"]
+
+_CHUNK: Final = 1024 * 1024
+_BLOCK: Final = 512
+_HEAD_BYTES: Final = 16
+_ANY_SIZE: Final = Bounds(total_bytes=2**60)
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_ARCHITECTURE: Final = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDescription:
+    """What a snapshot's file says of its image.
+
+    Attributes:
+        architecture: The machine it is for, in the words of OCI.
+        layers: SHA-256 of each layer, uncompressed, the lowest first.
+        config: How it wants to be run.
+    """
+
+    architecture: str
+    layers: tuple[str, ...]
+    config: ImageConfig
+
+    @classmethod
+    def inspected(cls, image: Mapping[str, Any], config: ImageConfig) -> Self:
+        """Return what the engine says of an image."""
+        return cls(str(image["Architecture"]), tuple(image["RootFS"]["Layers"]), config)
+
+    def as_json(self) -> str:
+        """Return what `from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a stranger's description.
+
+        Raises:
+            InvalidArgumentError: It is none.
+        """
+        try:
+            fields = json.loads(text)
+            config = ImageConfig.from_json(fields["config"])
+            made = cls(fields["architecture"], tuple(fields["layers"]), config)
+            if not _ARCHITECTURE.fullmatch(made.architecture):
+                raise ValueError("its architecture is none")
+            if not made.layers or not all(map(is_digest, made.layers)):
+                raise ValueError("its layers are none")
+        except (ValueError, TypeError, LookupError, RecursionError, SandboxError) as error:
+            raise refused(f"the description of its image cannot be read: {error}") from error
+        return made
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the files of its layers, which are their digests."""
+        return {_file_name(layer) for layer in self.layers}
+
+    def require_files(self, snapshot: Manifest) -> None:
+        """Raise InvalidArgumentError unless the files are these layers, uncompressed.
+
+        The engine would unpack compressed ones, however much they expand, before it knows their digests.
+        """
+        if snapshot.files.keys() != self.files:
+            raise refused("the file has other layers than its image")
+        for name, (_, digest) in snapshot.files.items():
+            with open_file(snapshot.file(name)) as file:
+                if name != digest or is_compressed(file.read(_HEAD_BYTES)):
+                    raise refused(f"layer {name} is not what its digest says")
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether a text is a SHA-256, as the engine writes it."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def unpack_layers(saved: IO[bytes], layers: Collection[str], directory: Path) -> None:
+    """Write the layers in what `docker save` wrote into a directory, uncompressed, each under its digest.
+
+    The engine keeps some of them compressed, and the places of layers in an archive depend on its version.
+    Blocking.
+
+    Raises:
+        InternalServerError: A layer is missing.
+    """
+    wanted = set(layers)
+    saved.seek(0)
+    for number, (tar, member) in enumerate(entries(saved)):
+        if not member.isreg():
+            continue
+        content = cast(IO[bytes], tar.extractfile(member))
+        partial = directory / f"member-{number}"
+        digest = _unpack(bounded(content, _ANY_SIZE), partial)
+        if digest in wanted:
+            partial.rename(directory / _file_name(digest))
+            wanted.remove(digest)
+        else:
+            partial.unlink()
+    if wanted:
+        raise InternalServerError(f"Docker Engine saved the image without layer {min(wanted)}")
+
+
+def _unpack(content: Readable, path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("xb") as file:
+        while data := content.read(_CHUNK):
+            found.update(data)
+            file.write(data)
+    return f"sha256:{found.hexdigest()}"
+
+
+def _file_name(layer: str) -> str:
+    return layer.removeprefix("sha256:")
+
+
+def archive(
+    snapshot: Manifest, image: ImageDescription, name: str, label: str, owner: str
+) -> Iterator[bytes]:
+    """Yield an archive for the engine to load, in which one image has one name. Blocking.
+
+    Args:
+        snapshot: Has the layers as files.
+        image: What the image is.
+        name: The image's only name.
+        label: Name of its only label.
+        owner: Value of that.
+    """
+    configuration = {
+        "architecture": image.architecture,
+        "os": "linux",
+        "config": {
+            "Env": list(image.config.env),
+            "Entrypoint": list(image.config.entrypoint) or None,
+            "Cmd": list(image.config.cmd) or None,
+            "WorkingDir": image.config.working_dir,
+            "User": image.config.user,
+            "Labels": {label: owner},
+        },
+        "rootfs": {"type": "layers", "diff_ids": list(image.layers)},
+    }
+    text = json.dumps(configuration).encode()
+    config_name = f"{hashlib.sha256(text).hexdigest()}.json"
+    paths = [f"{_file_name(layer)}.tar" for layer in image.layers]
+    entry = {"Config": config_name, "RepoTags": [name], "Layers": paths}
+    for file_name in sorted(image.files):
+        size, _ = snapshot.files[file_name]
+        with open_file(snapshot.file(file_name)) as file:
+            yield from _member(f"{file_name}.tar", size, iter(lambda: file.read(_CHUNK), b""))
+    yield from _member(config_name, len(text), (text,))
+    manifest = json.dumps([entry]).encode()
+    yield from _member("manifest.json", len(manifest), (manifest,))
+    yield bytes(2 * _BLOCK)
+
+
+def _member(name: str, size: int, content: Iterable[bytes]) -> Iterator[bytes]:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o600
+    yield member.tobuf(tarfile.GNU_FORMAT)
+    yield from content
+    yield bytes(-size % _BLOCK)
