@@ -30,6 +30,38 @@ asked = urllib.request.Request(sys.argv[1], headers=headers)
 print(urllib.request.urlopen(asked, timeout=20).read().decode())
 """
 
+GET_BY_JAVA = """
+public class Get {
+    public static void main(String[] arguments) throws Exception {
+        var connection = new java.net.URL(arguments[0]).openConnection();
+        connection.setRequestProperty("Authorization", "Bearer " + System.getenv("TOKEN"));
+        System.out.print(new String(connection.getInputStream().readAllBytes()));
+    }
+}
+"""
+
+# Each prints the branch that the repository has only for those who know the value.
+PROGRAMS = {
+    "curl": 'curl -sS -H "Authorization: Bearer $TOKEN" {}/repository/info/refs',
+    "git": 'git -c http.extraHeader="Authorization: Bearer $TOKEN" ls-remote {}/repository',
+    "java": "java /tmp/Get.java {}/repository/info/refs",
+    "node": 'node -e \'fetch("{}/repository/info/refs", '
+    '{{headers: {{Authorization: "Bearer " + process.env.TOKEN}}}}).then(r => r.text()).then(console.log)\'',
+}
+
+# Speaks HTTP/2 if the host does, and asks one host for another.
+COALESCE = r"""
+import os, socket, ssl, sys
+name, other, port = sys.argv[1:]
+context = ssl.create_default_context()
+context.set_alpn_protocols(["h2", "http/1.1"])
+with context.wrap_socket(socket.create_connection((name, int(port))), server_hostname=name) as connection:
+    print(connection.selected_alpn_protocol())
+    head = f"GET / HTTP/1.1\r\nHost: {other}:{port}\r\nAuthorization: Bearer {os.environ['TOKEN']}\r\n\r\n"
+    connection.sendall(head.encode())
+    print(b"".join(iter(lambda: connection.recv(65536), b"")).decode())
+"""
+
 
 class _Telling(BaseHTTPRequestHandler):
     """Answers with what it was asked."""
@@ -37,6 +69,10 @@ class _Telling(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.path.startswith("/repository/info/refs"):
+            is_value = VALUE in self.headers.get("authorization", "")
+            self._answer(f"{'1' * 40}\trefs/heads/{'filled-in' if is_value else 'empty'}\n".encode())
+            return
         asked = {"path": self.path, "authorization": self.headers.get("authorization", "")}
         # What a program could read its own secret from.
         body = (
@@ -44,6 +80,9 @@ class _Telling(BaseHTTPRequestHandler):
             .replace(VALUE, "VALUE")
             .encode()
         )
+        self._answer(body)
+
+    def _answer(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -195,7 +234,7 @@ class TestOverTls:
         policy = Network([f"{ALLOWED}:{tls_port}"])
         secrets = {"TOKEN": Secret(VALUE, [f"{ALLOWED}:{tls_port}"])}
         with Sandbox.create(type=kind, network=policy, secrets=secrets, client=client) as sandbox:
-            # Twice over one connection's worth of keep-alive, and by two programs.
+            # Each over a connection of its own, which is shown the same certificate.
             for _ in range(2):
                 done = sandbox.run(
                     ["python3", "-c", GET, f"https://{ALLOWED}:{tls_port}/x"], check=True, limit=60
@@ -203,10 +242,25 @@ class TestOverTls:
                 assert json.loads(done.stdout) == {
                     "path": "/x", "authorization": "Bearer VALUE", "is_value": True
                 }  # fmt: skip
-            if sandbox.run("command -v curl").exit_code == 0:
-                script = f'curl -sS -H "authorization: Bearer $TOKEN" https://{ALLOWED}:{tls_port}/y'
-                assert json.loads(sandbox.run(script, check=True, limit=60).stdout)["is_value"]
         assert VALUE not in Path(serving.log).read_text()
+
+    @pytest.mark.parametrize("program", PROGRAMS)
+    def test_programs_with_lists_of_their_own_trust_the_gate(
+        self, serving, kind: str, tls_port: int, program: str, need
+    ) -> None:
+        policy = Network([f"{ALLOWED}:{tls_port}"])
+        secrets = {"TOKEN": Secret(VALUE, [f"{ALLOWED}:{tls_port}"])}
+        with (
+            serving.client("http") as client,
+            Sandbox.create(
+                type=kind, network=policy, secrets=secrets, memory_mb=1024, client=client
+            ) as sandbox,
+        ):
+            has_it = sandbox.run(f"command -v {program}").exit_code == 0
+            need(program, None if has_it else f"this host has no {program}")
+            sandbox.files.write("/tmp/Get.java", GET_BY_JAVA)
+            done = sandbox.run(PROGRAMS[program].format(f"https://{ALLOWED}:{tls_port}"), limit=60)
+        assert (done.exit_code, "filled-in" in done.stdout, done.stderr) == (0, True, ""), done
 
     def test_a_host_that_shows_another_certificate_gets_nothing(self, client: SandboxAPI, kind: str) -> None:
         stranger = Authority(bytes(31) + b"x", "stranger")
@@ -218,6 +272,17 @@ class TestOverTls:
                 done = sandbox.run(["python3", "-c", GET, f"https://{ALLOWED}:{tls_port}/"], limit=60)
         assert done.exit_code != 0
         assert "502" in done.stderr
+
+    def test_a_connection_to_a_host_is_for_no_other_one(
+        self, client: SandboxAPI, kind: str, tls_port: int
+    ) -> None:
+        hosts = [f"{ALLOWED}:{tls_port}", f"{DENIED}:{tls_port}"]
+        secrets = {"TOKEN": Secret(VALUE, hosts)}
+        with Sandbox.create(type=kind, network=Network(hosts), secrets=secrets, client=client) as sandbox:
+            ask = ["python3", "-c", COALESCE, ALLOWED, DENIED, str(tls_port)]
+            done = sandbox.run(ask, check=True, limit=60)
+        assert done.stdout.startswith("http/1.1\nHTTP/1.1 403 "), done
+        assert "the request is for another host" in done.stdout
 
     def test_without_secrets_for_a_host_its_tls_is_its_own(
         self, client: SandboxAPI, kind: str, tls_port: int

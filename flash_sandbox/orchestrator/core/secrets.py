@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import certifi
@@ -12,6 +13,7 @@ from ...errors import SandboxFileNotFoundError
 from ..guest import files
 from ..guest.channel import Channel
 from ..network.gate import Gate
+from ..network.java_keystore import keystore
 from ..network.secrets import Secrets
 
 __all__ = ["keep_secrets"]
@@ -22,6 +24,12 @@ _STORES: Final = (
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
+)
+# Where a Java of an image has its own: Debian's and Alpine's, Fedora's, Eclipse Temurin's.
+_JAVA_STORES: Final = (
+    "/etc/ssl/certs/java/cacerts",
+    "/etc/pki/ca-trust/extracted/java/cacerts",
+    "/opt/java/openjdk/lib/security/cacerts",
 )
 _MARK: Final = b"\n# The sandbox's own authority, which flash-sandbox signs with for the hosts of secrets.\n"
 # Of programs that bring a list of their own.
@@ -80,4 +88,8 @@ async def _trust(channel: Channel, certificate: bytes) -> str:
     # Once, also where another orchestrator has done so before.
     content = trusted.partition(_MARK)[0] + _MARK + certificate
     await files.write_file(channel, store, content, parents=True)
+    for java_store in _JAVA_STORES:
+        with suppress(SandboxFileNotFoundError):
+            await files.stat(channel, java_store)
+            await files.write_file(channel, java_store, keystore(content))
     return store
