@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import threading
@@ -255,6 +256,15 @@ class TestWhatIsRefused:
             f"{host}: {why}" for host in ("first.test:80", "second.test:443", "third.test:22")
         ] == refused[:3]
 
+    def test_another_name_is_told(self, inside: Inside) -> None:
+        with inside.refused() as refused:
+            inside.get(f"http://{ALLOWED}:{inside.web}/", "host.test")
+            inside.connect(f"{ALLOWED}:{inside.echo}", client_hello("tls.test"))
+        assert refused[:2] == [
+            f"host.test:80: the request is for another host than {ALLOWED}:{inside.web}",
+            f"tls.test:{inside.echo}: TLS names another server than {ALLOWED}:{inside.echo}",
+        ]
+
     def test_it_is_told_once(self, inside: Inside) -> None:
         with inside.refused() as refused:
             for _ in range(5):
@@ -318,6 +328,13 @@ class TestWhatIsRefused:
     def test_address_of_an_allowed_server(self, inside: Inside, address: str) -> None:
         assert b" 403 " in inside.connect(f"{address}:{inside.web}", b"")
         assert b" 403 " in inside.get(f"http://{address}:{inside.web}/")
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+    def test_address_of_an_allowed_server_by_socks(self, inside: Inside, address: str) -> None:
+        packed = ipaddress.ip_address(address).packed
+        kind = bytes([1 if len(packed) == 4 else 4])
+        asked = b"\5\1\0" + b"\5\1\0" + kind + packed + inside.web.to_bytes(2, "big")
+        assert inside.raw(asked, end=True)[2:4] == b"\5\2"
 
     def test_name_that_resolves_to_loopback(self, inside: Inside) -> None:
         assert b" 403 " in inside.get(f"http://localhost:{inside.web}/")
