@@ -19,6 +19,7 @@ from . import (
     file_rows,
     floor_rows,
     fork_rows,
+    gate_rows,
     growth_rows,
     gvisor_rows,
     import_rows,
@@ -86,6 +87,7 @@ PARTS: Final[dict[str, Part]] = {
     "files": Part(file_rows.report, 5, _ENGINE_AND_PROGRAM),
     "output": Part(output_rows.report, 4, _ENGINE_AND_PROGRAM),
     "ports": Part(port_rows.report, 2, {"socat": port_rows.lacks_socat}),
+    "gate": Part(gate_rows.report, 10),
     "warm": Part(warm_rows.report, 10, _ENGINE | {"gvisor": lacks_gvisor}),
     "gvisor": Part(gvisor_rows.report, 20, {"gvisor": lacks_gvisor}),
 }

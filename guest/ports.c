@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -22,9 +23,16 @@ static int give_up(int descriptor) {
     return -1;
 }
 
+/* Without this, a small piece waits until the one before it is acknowledged, which takes 40 ms. */
+static void send_at_once(int descriptor) {
+    int on = 1;
+    setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
 static int dial(int family, const void *address, socklen_t size) {
     int descriptor = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (descriptor < 0) return -1;
+    if (family != AF_UNIX) send_at_once(descriptor);
     if (!connect(descriptor, address, size) || errno == EINPROGRESS) return descriptor;
     return give_up(descriptor);
 }
@@ -143,7 +151,10 @@ void port_accepted(struct task *task) {
         task_end(task, (uint32_t)errno, 0, false);
     } else {
         task->input = descriptor;
-        if (kind != SOCK_DGRAM) task->outputs[0] = descriptor;
+        if (kind != SOCK_DGRAM) {
+            task->outputs[0] = descriptor;
+            send_at_once(descriptor);
+        }
         task->started = true;
     }
 }
