@@ -102,6 +102,12 @@ static uint64_t input_offset(const struct task *task) {
     return task->input_taken + (task->unread_end - task->unread_begin);
 }
 
+/* Nobody reads input any more. That breaks off a connection whose other direction has ended; else its output tells. */
+static void fail_input(struct task *task, uint32_t error) {
+    if (task->output_ends) task_end(task, error, 0, false);
+    else close_input(task);
+}
+
 /* Write input as far as that is possible at once, and return how much that was. */
 static size_t write_some(struct task *task, const uint8_t *data, size_t size) {
     size_t written = 0;
@@ -116,7 +122,7 @@ static size_t write_some(struct task *task, const uint8_t *data, size_t size) {
         ssize_t more = task->peer.sin_family
             ? sendto(task->input, data + written, piece, 0, (const struct sockaddr *)&task->peer, sizeof task->peer)
             : write(task->input, data + written, piece);
-        if (more < 0 && errno != EAGAIN && errno != EINTR) close_input(task);
+        if (more < 0 && errno != EAGAIN && errno != EINTR) fail_input(task, (uint32_t)errno);
         if (more < 0) break;
         written += (size_t)more;
     }
@@ -211,7 +217,7 @@ void task_read_output(struct task *task, int pipe, bool connected) {
         task->silence_until = now_ms() + TERMINAL_GRACE_MS;
         return;
     }
-    if (task->accepts && !error && task->input >= 0) {
+    if (task->kind == CONNECTION && !error && task->input >= 0) {
         /* What is left is the descriptor for the other direction. */
         task->outputs[pipe] = -1;
         task->output_ends = true;

@@ -47,7 +47,7 @@ struct task {
     struct output output;
     bool silent; /* a new orchestrator has not said yet from where on it wants the output */
     bool started, started_sent;
-    bool output_ends, output_end_sent; /* of a connection that a program has made: its side is closed */
+    bool output_ends, output_end_sent; /* of a connection: the program has closed its side */
     bool kill_due; /* it is to be ended as soon as it is forked */
     bool ending;            /* it has ended; what is left of its output is read */
     size_t left[PIPES];     /* how much of each pipe was printed before the end */

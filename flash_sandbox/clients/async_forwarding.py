@@ -5,13 +5,12 @@ asyncio is imported where it is used: the package is imported by programs that d
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..errors import SandboxError
-from .forwarding import LINGER_SECONDS, PIECE, QUIET_SECONDS, Place, reset
+from .forwarding import PIECE, QUIET_SECONDS, Place, reset
 
 if TYPE_CHECKING:
     import asyncio
@@ -110,11 +109,8 @@ class AsyncForward(Place):
                 writer.write(data)
                 await writer.drain()
             writer.write_eof()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_SECONDS):
-                    await asyncio.wait({sending})
-                    while await reader.read(PIECE):
-                        pass
+            await connection.wait_closed()
+            await asyncio.wait({sending})
         finally:
             sending.cancel()
             await asyncio.wait({sending})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .sync.api import SandboxAPI
     from .sync.connections import PortConnection
 
-__all__ = ["LINGER_SECONDS", "PIECE", "QUIET_SECONDS", "Forward", "Place", "reset"]
+__all__ = ["PIECE", "QUIET_SECONDS", "Forward", "Place", "reset"]
 
 LOGGER: Final = logging.getLogger("flash_sandbox.client")
 
@@ -32,9 +32,6 @@ PIECE: Final = 256 * 1024
 
 QUIET_SECONDS: Final = 15.0
 """After so much silence of a local program, the call that sends its bytes ends."""
-
-LINGER_SECONDS: Final = 2.0
-"""How long what a local program sends is read after the sandbox has closed: else it might miss the answer."""
 
 _BACKLOG: Final = 512
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -185,7 +182,7 @@ class Forward(Place):
             for data in connection:
                 local.sendall(data)
             _shut(local, socket.SHUT_WR)
-            sending.join(LINGER_SECONDS)
+            connection.wait_closed()
         except OSError:
             # The local program has gone, which whoever sends may not see.
             connection.disconnect()

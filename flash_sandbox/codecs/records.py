@@ -8,10 +8,11 @@ from typing import Final
 
 from ..errors import PortClosedError, ProtocolError
 
-__all__ = ["BROKEN", "NOTHING", "RecordReader", "record"]
+__all__ = ["BROKEN", "END", "NOTHING", "RecordReader", "record"]
 
 _LENGTH: Final = struct.Struct(">I")
 _BROKEN: Final = 2**32 - 1
+_END: Final = 2**32 - 2
 # As long as an ID may be.
 _MOST_ID_BYTES: Final = 128
 
@@ -20,6 +21,9 @@ NOTHING: Final = _LENGTH.pack(0)
 
 BROKEN: Final = _LENGTH.pack(_BROKEN)
 """Says that the connection broke off."""
+
+END: Final = _LENGTH.pack(_END)
+"""Says that the program has closed its side; the other one may still be open."""
 
 
 def record(data: bytes) -> bytes:
@@ -41,7 +45,7 @@ class RecordReader:
         self._id = b""
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield what the program in the sandbox has sent, in pieces of any size.
+        """Yield what the program in the sandbox has sent, in pieces of any size; no bytes once it has ended.
 
         Raises:
             PortClosedError: The connection broke off.
@@ -49,10 +53,14 @@ class RecordReader:
         """
         at = 0
         while at < len(chunk):
-            if not self._left:
+            left = self._left
+            if not left:
                 at = self._begin(chunk, at)
+                if self._left == _END:
+                    self._left = 0
+                    yield b""
                 continue
-            piece = chunk[at : at + self._left]
+            piece = chunk[at : at + left]
             at += len(piece)
             self._left -= len(piece)
             if self.connection_id:

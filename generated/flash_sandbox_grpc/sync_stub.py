@@ -718,7 +718,7 @@ class SandboxServiceSyncStub:
         self, message: ConnectPortRequest, *, timeout: float | None = None, metadata: Metadata | None = None
     ) -> Iterator[ConnectPortChunk]:
         """
-        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it closes.
+        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until both sides are closed.
         """
         call = self._channel.unary_stream(
             self._prefix + "/sandbox.SandboxService/ConnectPort",

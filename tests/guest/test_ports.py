@@ -61,10 +61,31 @@ def test_what_is_sent_to_a_server_comes_back(
     assert host.finish(server).stdout.endswith(b"done\n")
 
 
-def test_a_server_that_closes_ends_the_connection(host: Host) -> None:
+def _await_output_end(host: Host, connection: int) -> None:
+    while (message := host.take()).task != connection or message.output_end is None:
+        pass
+
+
+def test_a_connection_ends_once_both_sides_are_closed(host: Host) -> None:
     _serve(host, "AF_INET", ("127.0.0.1", 8000), 1_000_000)
-    result = host.finish(_dial(host, port=8000))
+    connection = _dial(host, port=8000)
+    _await_output_end(host, connection)
+    host.write(connection, b"", end=True)
+    result = host.finish(connection)
     assert (result.status, result.stdout) == (0, bytes(1_000_000))
+
+
+def test_input_for_a_server_that_has_gone_breaks_the_connection_off(host: Host) -> None:
+    server = _serve(host, "AF_INET", ("127.0.0.1", 8000), 10)
+    connection = _dial(host, port=8000)
+    _await_output_end(host, connection)
+    host.finish(server)
+    # The first one is answered by a reset, which the second one meets.
+    while host.tasks[connection].ended is None:
+        host.write(connection, b"late")
+        host.ping()
+    result = host.finish(connection)
+    assert (result.status, result.stdout) in ((errno.EPIPE, bytes(10)), (errno.ECONNRESET, bytes(10)))
 
 
 @pytest.mark.parametrize(
@@ -141,8 +162,7 @@ def test_program_that_has_ended_its_side_is_answered(host: Host) -> None:
     accepted = _accept(host, _listen(host, 0x7F000001, 8000))
     client = host.start("python3", "-c", CLIENT, "127.0.0.1", "8000", takes_input=True)
     host.write(client, b"question", end=True)
-    while host.take().output_end is None:
-        pass
+    _await_output_end(host, accepted)
     host.write(accepted, b"answer", end=True)
     assert host.finish(client).stdout == b"answer"
     result = host.finish(accepted)
@@ -154,8 +174,7 @@ def test_programs_wait_until_they_are_accepted(host: Host) -> None:
     clients = [host.start("python3", "-c", CLIENT, "127.0.0.1", "8000") for _ in range(3)]
     for _ in clients:
         accepted = _accept(host, listener)
-        while (message := host.take()).task != accepted or message.output_end is None:
-            pass
+        _await_output_end(host, accepted)
         host.write(accepted, b"", end=True)
         assert host.finish(accepted).status == 0
     assert [host.finish(client).stdout for client in clients] == [b"", b"", b""]
@@ -182,7 +201,9 @@ def test_a_listener_that_is_ended_lets_the_port_go(host: Host) -> None:
     assert host.finish(listener).status == errno.ECONNABORTED
     assert host.finish(_accept(host, listener)).status == errno.EBADF
     _serve(host, "AF_INET", ("127.0.0.1", 8000), 10)
-    assert host.finish(_dial(host, port=8000)).stdout == bytes(10)
+    connection = _dial(host, port=8000)
+    host.write(connection, b"", end=True)
+    assert host.finish(connection).stdout == bytes(10)
 
 
 @pytest.mark.parametrize("port", [0, 70_000])

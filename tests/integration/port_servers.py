@@ -38,6 +38,15 @@ SOURCE: Final = (
 )
 """Sends as many pieces of 64 KiB as it is asked for."""
 
+CLOSES: Final = (
+    "syswrite($peer, 'said'); shutdown($peer, 1); my $n = 0; "
+    "while (my $r = sysread($peer, $data, 65536)) { $n += $r } "
+    "if ($n) { open(F, '>', '/tmp/taken'); print F $n }"
+)
+"""Closes its side at once, and writes to `TAKEN` how many bytes come until the other side is closed."""
+
+TAKEN: Final = "/tmp/taken"
+
 RESET: Final = (
     "sysread($peer, $data, 100); syswrite($peer, 'half'); select(undef, undef, undef, 0.3); "
     "setsockopt($peer, 1, 13, pack('ii', 1, 0));"

@@ -30,7 +30,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.headers.get("Upgrade") == "websocket":
-            return self.websocket()
+            return self.half_closed() if self.path.startswith("/half-closed") else self.websocket()
         if self.path == "/stream":
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
@@ -71,6 +71,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(answer)
 
     do_POST = do_HEAD = do_GET
+
+    def half_closed(self):
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.end_headers()
+        self.close_connection = True
+        if self.path == "/half-closed-by-server":
+            self.connection.shutdown(1)
+        count = len(self.rfile.read())
+        if self.path == "/half-closed-by-server":
+            open("/tmp/count", "w").write(str(count))
+        else:
+            self.wfile.write(str(count).encode())
 
     def websocket(self):
         key = self.headers["Sec-WebSocket-Key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -407,6 +421,45 @@ class TestWebSocket:
         with pytest.raises(InvalidStatus) as refused:
             self.connect(orchestrator, name_of(sandbox, 81), f"/?{COOKIE}={token_of(sandbox, 81)}")
         assert refused.value.response.status_code == 409
+
+
+class TestHalfClosed:
+    """Connections on which one side has said all, once they have left HTTP."""
+
+    def begin(self, where: Orchestrator, sandbox: Sandbox, path: str) -> socket.socket:
+        address = urlsplit(where.http_address)
+        local = socket.create_connection((address.hostname, address.port), timeout=20)
+        lines = (
+            f"GET {path} HTTP/1.1",
+            f"Host: {name_of(sandbox)}:{address.port}",
+            f"Authorization: Bearer {KEY}",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+        )
+        local.sendall("\r\n".join([*lines, "", ""]).encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += local.recv(1)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        return local
+
+    def test_a_caller_that_has_closed_its_side_is_answered(
+        self, orchestrator: Orchestrator, sandbox: Sandbox
+    ) -> None:
+        with self.begin(orchestrator, sandbox, "/half-closed") as local:
+            local.sendall(bytes(1_000_000))
+            local.shutdown(socket.SHUT_WR)
+            assert local.makefile("rb").read() == b"1000000"
+
+    def test_a_server_that_has_closed_its_side_is_sent_more(
+        self, orchestrator: Orchestrator, sandbox: Sandbox
+    ) -> None:
+        with self.begin(orchestrator, sandbox, "/half-closed-by-server") as local:
+            assert local.recv(1) == b""
+            local.sendall(bytes(1_000_000))
+            local.shutdown(socket.SHUT_WR)
+            result = sandbox.run("until [ -s /tmp/count ]; do sleep 0.02; done; cat /tmp/count", limit=20)
+            assert result.stdout == "1000000"
 
 
 FETCH: Final = """

@@ -63,6 +63,18 @@ class TestConnection:
             assert b"".join(connection) == data
             sending.join()
 
+    def test_a_server_that_has_closed_its_side_is_sent_more(self, runtime: Runtime, idle: str) -> None:
+        with (
+            servers.serving(runtime, idle, 8006, servers.CLOSES),
+            runtime.client.connect_port(idle, 8006) as connection,
+        ):
+            assert list(connection) == [b"said"]
+            assert connection.receive() == b""
+            connection.send(bytes(MIB))
+            connection.end()
+            connection.wait_closed()
+            assert_taken(runtime, idle, MIB)
+
     def test_pieces_are_sent_one_after_the_other(self, echo: Sandbox) -> None:
         with echo.ports.connect(8000) as connection:
             for piece in (b"one ", b"two ", b"three"):
@@ -156,6 +168,19 @@ class TestForward:
             local.sendall(b"hello")
             local.shutdown(socket.SHUT_WR)
             assert received(local) == b"hello"
+
+    def test_a_server_that_has_closed_its_side_is_sent_more(self, runtime: Runtime, idle: str) -> None:
+        with (
+            servers.serving(runtime, idle, 8006, servers.CLOSES),
+            Sandbox(runtime.client, idle).ports.forward(8006) as forward,
+            connected(forward) as local,
+        ):
+            assert received(local) == b"said"
+            for _ in range(3):
+                local.sendall(bytes(MIB))
+                time.sleep(0.1)
+            local.shutdown(socket.SHUT_WR)
+            assert_taken(runtime, idle, 3 * MIB)
 
     def test_it_listens_on_the_port_that_was_asked_for(self, echo: Sandbox) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -268,6 +293,30 @@ class TestAsyncForward:
                     return answers
 
         assert asyncio.run(run())
+
+    def test_a_server_that_has_closed_its_side_is_sent_more(self, runtime: Runtime, idle: str) -> None:
+        kind = getattr(flash_sandbox, f"Async{type(runtime.client).__name__}")
+
+        async def run() -> None:
+            async with (
+                kind(address=str(runtime.client._transport.address)) as client,
+                await flash_sandbox.AsyncSandbox(client, idle).ports.forward(8006) as forward,
+            ):
+                reader, writer = await asyncio.open_connection("127.0.0.1", forward.local_port)
+                assert await reader.read() == b"said"
+                writer.write(bytes(MIB))
+                await writer.drain()
+                writer.close()
+                await asyncio.to_thread(assert_taken, runtime, idle, MIB)
+
+        with servers.serving(runtime, idle, 8006, servers.CLOSES):
+            asyncio.run(run())
+
+
+def assert_taken(runtime: Runtime, sandbox_id: str, size: int) -> None:
+    """Check that a server that has closed its side was sent so many bytes, and the end."""
+    wait = f"until [ -s {servers.TAKEN} ]; do sleep 0.02; done; cat {servers.TAKEN}; rm {servers.TAKEN}"
+    assert runtime.sh(sandbox_id, f"timeout 20 sh -c '{wait}'") == str(size)
 
 
 def connected(forward: flash_sandbox.Forward) -> socket.socket:

@@ -218,6 +218,7 @@ async def use_connection(connection: fs.AsyncPortConnection) -> None:
     async for piece in connection:
         assert_type(piece, bytes)
     await connection.disconnect()
+    await connection.wait_closed()
     await connection.close()
 
 

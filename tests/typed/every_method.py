@@ -210,6 +210,7 @@ def use_connection(connection: fs.PortConnection) -> None:
     for piece in connection:
         assert_type(piece, bytes)
     connection.disconnect()
+    connection.wait_closed()
     connection.close()
 
 

@@ -15,8 +15,8 @@ __all__ = ["AsyncPortConnection"]
 class AsyncPortConnection(Delegate):
     """A connection to a TCP port of a sandbox: `connect_port` returns it.
 
-    It is an iterator of what the program in the sandbox sends, which ends once the program closes the
-    connection, and a context manager that ends the connection. While one task receives, another one may send.
+    It is an iterator of what the program in the sandbox sends, which ends once the program closes its side,
+    and a context manager that ends the connection. While one task receives, another one may send.
 
     Args:
         client: Performs the calls.
@@ -38,15 +38,20 @@ class AsyncPortConnection(Delegate):
         super().__init__(client, sandbox_id, connection_id)
         self.connection_id = connection_id
         self._received = received
+        self._has_ended = False
 
     async def receive(self) -> bytes:
-        """Return what the program sends next, of any size; no bytes once it has closed the connection.
+        """Return what the program sends next, of any size; no bytes once it has closed its side.
+
+        The other side stays open: what is sent afterwards still reaches the program.
 
         Raises:
             PortClosedError: The connection broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        return await anext(self._received, b"")
+        data = b"" if self._has_ended else await anext(self._received, b"")
+        self._has_ended = not data
+        return data
 
     async def send(
         self,
@@ -78,6 +83,16 @@ class AsyncPortConnection(Delegate):
         """
         await self.send(b"", end=True)
 
+    async def wait_closed(self) -> None:
+        """Return once both sides are closed. What the program still sends is discarded.
+
+        Raises:
+            PortClosedError: The connection broke off.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        async for _ in self._received:
+            pass
+
     async def disconnect(self) -> None:
         """End the connection at once, also while another task receives. Idempotent."""
         await self._client.disconnect_port(*self._ids)
@@ -90,7 +105,9 @@ class AsyncPortConnection(Delegate):
         return self
 
     async def __anext__(self) -> bytes:
-        return await anext(self._received)
+        if data := await self.receive():
+            return data
+        raise StopAsyncIteration
 
     async def __aenter__(self) -> Self:
         return self

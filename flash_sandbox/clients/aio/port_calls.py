@@ -52,7 +52,7 @@ class AsyncPortCalls(AsyncOperationCalls):
     async def _received(
         self, request: models.ConnectPortRequest, reader: RecordReader, timeout: float | NotGiven | None
     ) -> AsyncGenerator[bytes, None]:
-        """Yield nothing once the connection is made, and then what the program sends."""
+        """Yield nothing once the connection is made, then what the program sends, and nothing at its end."""
         has_begun = False
         async with aclosing(self._stream(operations.CONNECT_PORT, request, timeout)) as chunks:
             async for chunk in chunks:

@@ -16,8 +16,8 @@ __all__ = ["PortConnection"]
 class PortConnection(Delegate):
     """A connection to a TCP port of a sandbox: `connect_port` returns it.
 
-    It is an iterator of what the program in the sandbox sends, which ends once the program closes the
-    connection, and a context manager that ends the connection. While one task receives, another one may send.
+    It is an iterator of what the program in the sandbox sends, which ends once the program closes its side,
+    and a context manager that ends the connection. While one task receives, another one may send.
 
     Args:
         client: Performs the calls.
@@ -39,15 +39,20 @@ class PortConnection(Delegate):
         super().__init__(client, sandbox_id, connection_id)
         self.connection_id = connection_id
         self._received = received
+        self._has_ended = False
 
     def receive(self) -> bytes:
-        """Return what the program sends next, of any size; no bytes once it has closed the connection.
+        """Return what the program sends next, of any size; no bytes once it has closed its side.
+
+        The other side stays open: what is sent afterwards still reaches the program.
 
         Raises:
             PortClosedError: The connection broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
-        return next(self._received, b"")
+        data = b"" if self._has_ended else next(self._received, b"")
+        self._has_ended = not data
+        return data
 
     def send(
         self,
@@ -79,6 +84,16 @@ class PortConnection(Delegate):
         """
         self.send(b"", end=True)
 
+    def wait_closed(self) -> None:
+        """Return once both sides are closed. What the program still sends is discarded.
+
+        Raises:
+            PortClosedError: The connection broke off.
+            SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
+        """
+        for _ in self._received:
+            pass
+
     def disconnect(self) -> None:
         """End the connection at once, also while another task receives. Idempotent."""
         self._client.disconnect_port(*self._ids)
@@ -91,7 +106,9 @@ class PortConnection(Delegate):
         return self
 
     def __next__(self) -> bytes:
-        return next(self._received)
+        if data := self.receive():
+            return data
+        raise StopIteration
 
     def __enter__(self) -> Self:
         return self

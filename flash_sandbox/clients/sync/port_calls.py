@@ -53,7 +53,7 @@ class PortCalls(OperationCalls):
     def _received(
         self, request: models.ConnectPortRequest, reader: RecordReader, timeout: float | NotGiven | None
     ) -> Generator[bytes, None]:
-        """Yield nothing once the connection is made, and then what the program sends."""
+        """Yield nothing once the connection is made, then what the program sends, and nothing at its end."""
         has_begun = False
         with closing(self._stream(operations.CONNECT_PORT, request, timeout)) as chunks:
             for chunk in chunks:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from ...codecs.records import BROKEN, NOTHING, record
+from ...codecs.records import BROKEN, END, NOTHING, record
 from ...errors import AtCapacityError, PortClosedError, SandboxFileNotFoundError
 from ...models import (
     ConnectPortChunk,
@@ -94,10 +94,8 @@ class PortOperations(ServiceCore):
         """Connect to a port and yield what comes, as records. Leaving the iterator ends the connection."""
         async with self.port_of(request.id, request.port) as connection:
             yield ConnectPortChunk(record(connection.id.encode()))
-            while piece := await _received(connection):
-                yield ConnectPortChunk(piece)
-                if piece is BROKEN:
-                    return
+            async for each in _records(connection):
+                yield ConnectPortChunk(each)
 
     async def send_to_port(
         self, request: SendToPortRequest, chunks: AsyncIterator[bytes]
@@ -128,13 +126,21 @@ async def _table(sandbox: Sandbox, path: str) -> bytes:
         return b""
 
 
-async def _received(connection: PortConnection) -> bytes:
-    """Return the next record of a connection; no bytes at its end."""
-    try:
-        async with asyncio.timeout(_QUIET_SECONDS):
-            data = await connection.receive()
-    except TimeoutError:
-        return NOTHING
-    except PortClosedError:
-        return BROKEN
-    return record(data) if data else b""
+async def _records(connection: PortConnection) -> AsyncGenerator[bytes]:
+    """Yield what a program sends, its end, and whether it broke off, until both sides have ended."""
+    has_ended = False
+    while True:
+        try:
+            async with asyncio.timeout(_QUIET_SECONDS):
+                if has_ended:
+                    await connection.ended()
+                    return
+                data = await connection.receive()
+        except TimeoutError:
+            yield NOTHING
+        except PortClosedError:
+            yield BROKEN
+            return
+        else:
+            has_ended = not data
+            yield record(data) if data else END

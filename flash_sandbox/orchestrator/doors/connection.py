@@ -100,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self._is_held = False
         self._is_ended = False
+        self._has_eof = False
         self._in_flight = 0
         self._thrown_away = 0
         self._unsent = 0
@@ -177,8 +178,11 @@ class Connection(asyncio.Protocol):
             self._schedule()
 
     def eof_received(self) -> bool | None:
-        """Tell that the caller sends no more."""
-        return None if self._inner is None or self._is_ended else self._inner.eof_received()
+        """Tell that the caller sends no more, once what it has sent is handed on."""
+        if self._inner is None or self._is_ended:
+            return None
+        self._has_eof = self.proven and bool(self._pending)
+        return self._has_eof or self._inner.eof_received()
 
     def pause_writing(self) -> None:
         """Make answers wait."""
@@ -262,6 +266,8 @@ class Connection(asyncio.Protocol):
                 raise
         self._is_scheduled = self._can_hand_on()
         self._set_reading()
+        if self._has_eof and not self._pending:
+            self._hand_on_eof()
         return self._is_scheduled
 
     def go_on(self) -> None:
@@ -287,6 +293,11 @@ class Connection(asyncio.Protocol):
             self.abort()
         else:
             self._refuse(self._watch.farewell())
+
+    def _hand_on_eof(self) -> None:
+        self._has_eof = False
+        if self._inner is not None and not self._inner.eof_received():
+            self.close()
 
     def _can_hand_on(self) -> bool:
         return bool(self._pending) and not (self._is_ended or self._is_held or self._has_unread())
@@ -397,6 +408,7 @@ class _Outlet(Corked):
 
     def finish(self) -> None:
         """Say that nothing more will be sent."""
-        self._send()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            self.write_eof()
+        else:
+            self._send()

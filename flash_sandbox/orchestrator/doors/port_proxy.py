@@ -69,7 +69,7 @@ class PortProxy:
     async def upgrade(
         self, target: Target, admission: Admission, method: str, headers: _Pairs, upgraded: Upgraded
     ) -> int:
-        """Ask for another protocol and, where the program agrees, carry that until either side ends.
+        """Ask for another protocol and, where the program agrees, carry that until both sides have ended.
 
         Returns:
             The status that was answered.
@@ -93,9 +93,11 @@ class PortProxy:
             await upgraded.begin(101, [*answered, *changed])
             stream = response.extensions["network_stream"]
             async with alongside(_send_all(upgraded, connection)):
-                with suppress(httpcore.ReadError):
+                with suppress(httpcore.ReadError, PortClosedError):
                     while data := await stream.read(_PIECE):
                         await upgraded.send(data)
+                    upgraded.end()
+                    await connection.ended()
             return 101
 
 
@@ -125,6 +127,10 @@ class Upgraded:
         """Send bytes, as fast as the caller reads them."""
         self._writer.write(data)
         await self._writer.drain()
+
+    def end(self) -> None:
+        """Close this side. The caller may still send."""
+        self._writer.write_eof()
 
     async def receive(self) -> bytes:
         """Return what comes next; nothing at the end."""
@@ -197,11 +203,13 @@ async def _body(client: Client, headers: dict[bytes, bytes]) -> bytes | AsyncIte
 
 
 async def _send_all(upgraded: Upgraded, connection: PortConnection) -> None:
-    with suppress(PortClosedError, ConnectionError):
+    """Send what the caller sends, and its end. That it has gone is seen once it is sent something."""
+    try:
         while data := await upgraded.receive():
             await connection.send(data)
-    # A caller that has gone reads nothing more.
-    connection.close()
+        await connection.send(b"", end=True)
+    except (PortClosedError, ConnectionError):
+        connection.close()
 
 
 def _with_query(path: bytes, admission: Admission) -> bytes:

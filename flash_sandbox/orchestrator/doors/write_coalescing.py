@@ -40,6 +40,11 @@ class Corked:
         if self._size >= _MOST_BYTES:
             self._send()
 
+    def write_eof(self) -> None:
+        """Send what is left, and that nothing more comes."""
+        self._send()
+        self._transport.write_eof()
+
     def close(self) -> None:
         """Send what is left, and close."""
         self._send()

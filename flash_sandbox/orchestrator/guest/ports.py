@@ -42,21 +42,33 @@ class PortConnection:
         self._is_ended = False
 
     async def receive(self) -> bytes:
-        """Return what the program sends next; nothing once it has closed the connection.
+        """Return what the program sends next; nothing once it has closed its side.
 
         Raises:
             PortClosedError: The connection broke off.
         """
         try:
             piece = await self._task.next_output()
-            if piece is not None:
-                return piece.data
+        except ChannelFailed as failure:
+            raise PortClosedError(f"port {self.port}: the sandbox ended") from failure
+        if piece is not None:
+            return piece.data
+        if self._task.has_ended:
+            await self.ended()
+        return b""
+
+    async def ended(self) -> None:
+        """Wait until both sides are closed. What the program still sends is discarded.
+
+        Raises:
+            PortClosedError: The connection broke off.
+        """
+        try:
             status = (await self._task.ended()).status
         except ChannelFailed as failure:
             raise PortClosedError(f"port {self.port}: the sandbox ended") from failure
         if status:
             raise PortClosedError(f"port {self.port}: {os.strerror(status)}")
-        return b""
 
     async def send(self, data: bytes, *, end: bool = False) -> None:
         """Send bytes, as fast as the program reads them, and the end of them if that is asked.

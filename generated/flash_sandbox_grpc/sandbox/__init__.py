@@ -3123,7 +3123,7 @@ class SandboxServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "AsyncIterator[ConnectPortChunk]":
         """
-        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it closes.
+        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until both sides are closed.
         """
 
         async for response in self._unary_stream(
@@ -3588,7 +3588,7 @@ class SandboxServiceBase(betterproto2_grpclib.ServiceBase):
 
     async def connect_port(self, message: "ConnectPortRequest") -> "AsyncIterator[ConnectPortChunk]":
         """
-        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it closes.
+        Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until both sides are closed.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)

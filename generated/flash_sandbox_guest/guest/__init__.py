@@ -256,7 +256,7 @@ default_message_pool.register_message("guest", "Credit", Credit)
 @dataclass(eq=False, repr=False)
 class Dial(betterproto2.Message):
     """
-    A connection to a server of the sandbox. It ends when the server closes its side.
+    A connection to a server of the sandbox. It ends when both sides are closed, or it breaks off.
     """
 
     port: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
@@ -511,7 +511,7 @@ class FromGuest(betterproto2.Message):
         11, betterproto2.TYPE_MESSAGE, optional=True, group="body"
     )
     """
-    A program has ended its side of a connection, which goes on until the orchestrator ends the other one.
+    A program has closed its side of a connection, which goes on until the orchestrator closes the other one.
     """
 
 

@@ -61,8 +61,8 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: ConnectPortRequest,
 ) -> Response[Error | File]:
-    """Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it
-    closes.
+    """Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until both
+    sides are closed.
 
     Args:
         id (str):
@@ -94,8 +94,8 @@ def sync(
     client: AuthenticatedClient,
     body: ConnectPortRequest,
 ) -> Error | File | None:
-    """Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it
-    closes.
+    """Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until both
+    sides are closed.
 
     Args:
         id (str):
@@ -122,8 +122,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: ConnectPortRequest,
 ) -> Response[Error | File]:
-    """Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it
-    closes.
+    """Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until both
+    sides are closed.
 
     Args:
         id (str):
@@ -153,8 +153,8 @@ async def asyncio(
     client: AuthenticatedClient,
     body: ConnectPortRequest,
 ) -> Error | File | None:
-    """Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until it
-    closes.
+    """Connect to a TCP port that a program in a sandbox listens on, and answer what that sends until both
+    sides are closed.
 
     Args:
         id (str):
