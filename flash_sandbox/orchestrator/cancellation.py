@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine,
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-__all__ = ["alongside", "completed", "done_before", "in_threads", "is_being_cancelled"]
+__all__ = ["alongside", "completed", "done_before", "in_threads", "is_being_cancelled", "this_task"]
 
 _Result = TypeVar("_Result")
 
@@ -64,5 +64,11 @@ async def in_threads(chunks: Iterator[bytes]) -> AsyncGenerator[bytes]:
 
 def is_being_cancelled() -> bool:
     """Tell whether the current task was cancelled, rather than what it waits for."""
+    return this_task().cancelling() > 0
+
+
+def this_task() -> asyncio.Task[Any]:
+    """Return the task that runs this."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    assert task is not None
+    return task

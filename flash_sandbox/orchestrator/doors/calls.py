@@ -22,6 +22,7 @@ from ...errors import (
     statuses_of,
 )
 from ...operations import OPERATIONS
+from ..cancellation import this_task
 from .call import Call
 from .request_log import RequestLog
 
@@ -75,8 +76,7 @@ class Calls:
         """
         if call.span is not None:
             work = partial(call.span.around, work)
-        task = asyncio.current_task()
-        assert task is not None
+        task = this_task()
         self._in_flight[task] = call
         self._idle.clear()
         try:

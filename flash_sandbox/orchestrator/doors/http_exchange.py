@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ...codecs import MAX_REQUEST_BYTES
 from ...codecs.http import encode_frame_error
 from ...errors import PayloadTooLargeError, SandboxError
+from ..cancellation import this_task
 from .call import Call
 
 __all__ = ["Client", "Headers", "Reply", "send_head", "text_of"]
@@ -77,8 +78,7 @@ class Client:
 
     def watch(self) -> None:
         """Cancel the current task when the client goes away. The body must have been read."""
-        task = asyncio.current_task()
-        assert task is not None
+        task = this_task()
         loop = asyncio.get_running_loop()
 
         async def until_gone() -> None:

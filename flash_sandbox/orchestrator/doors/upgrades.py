@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import uvicorn
 from uvicorn.server import ServerState
 
+from ..cancellation import this_task
 from .connection import Connection
 
 __all__ = ["Upgrade", "UpgradeHandler"]
@@ -97,11 +98,10 @@ class Upgrade(asyncio.Protocol):
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._server_state.tasks.add(cast("asyncio.Task[None]", task))
+        task = this_task()
+        self._server_state.tasks.add(task)
         try:
             await carry(reader, writer)
         finally:
-            self._server_state.tasks.discard(cast("asyncio.Task[None]", task))
+            self._server_state.tasks.discard(task)
             writer.close()

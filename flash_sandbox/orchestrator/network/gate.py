@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...errors import ConflictError, UnsupportedError
 from ...models.network import Network
-from ..cancellation import completed
+from ..cancellation import completed, this_task
 from ..guest.channel import Channel
 from ..guest.tasks import ChannelFailed, Task, agent_errors
 from .judge import Judge, Operator, Refused, Target
@@ -138,7 +138,7 @@ class Gate:
         if judge is None:
             raise Lost
         # First, so that a change of the policy finds it.
-        self._serving[_current()] = target
+        self._serving[this_task()] = target
         addresses = await judge.addresses(target)
         return await Outer.connect(addresses, target.port, self._count)
 
@@ -271,9 +271,3 @@ class Gate:
     def _count(self, received: int, sent: int) -> None:
         self.received += received
         self.sent += sent
-
-
-def _current() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
