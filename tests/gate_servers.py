@@ -81,29 +81,31 @@ class _Threaded(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def _running(server: socketserver.BaseServer) -> Iterator[int]:
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
+def running(server: socketserver.BaseServer) -> Iterator[int]:
+    """Run a server for the length of a block; give the port."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def web_server() -> Iterator[int]:
     """Serve HTTP for the length of a block; give the port."""
-    return _running(ThreadingHTTPServer(("127.0.0.1", 0), _Web))
+    return running(ThreadingHTTPServer(("127.0.0.1", 0), _Web))
 
 
 def echo_server() -> Iterator[int]:
     """Send back whatever comes."""
-    return _running(_Threaded(("127.0.0.1", 0), _Echo))
+    return running(_Threaded(("127.0.0.1", 0), _Echo))
 
 
 def speaking_server() -> Iterator[int]:
     """Speak first, and then send back whatever comes."""
-    return _running(_Threaded(("127.0.0.1", 0), _Speaker))
+    return running(_Threaded(("127.0.0.1", 0), _Speaker))
 
 
 def client_hello(name: str | None) -> bytes:

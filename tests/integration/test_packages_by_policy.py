@@ -6,14 +6,13 @@ import functools
 import io
 import subprocess
 import tarfile
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from gate_servers import ALLOWED, DENIED
+from gate_servers import ALLOWED, DENIED, running
 
 from flash_sandbox import HTTPClient, Network, Sandbox
 from flash_sandbox.orchestrator import Orchestrator
@@ -40,14 +39,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         + "\n"
     )
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Files, directory=root))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://{ALLOWED}:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(server) as port:
+        yield f"http://{ALLOWED}:{port}"
 
 
 def _index(directory: Path) -> None:

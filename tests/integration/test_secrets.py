@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from every_runtime import Runtime
-from gate_servers import ALLOWED, DENIED, RESOLVE
+from gate_servers import ALLOWED, DENIED, RESOLVE, running
 from served import serve
 
 from flash_sandbox import InvalidArgumentError, Network, Sandbox, SandboxAPI, Secret
@@ -92,18 +91,11 @@ class _Telling(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def telling(context: ssl.SSLContext | None = None) -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Telling) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+def telling(context: ssl.SSLContext | None = None) -> AbstractContextManager[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Telling)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    return running(server)
 
 
 def asked_for(*ports: int, hosts: tuple[str, ...] = (ALLOWED,)) -> dict[str, object]:
