@@ -152,7 +152,8 @@ class LowerLayers:
             self._trash.throw_away(layer.directory)
             if layer.lease is not None:
                 layer.lease.release()
-        await self._remove_unused(unused)
+        if unused:
+            await self._remove_unused(unused)
 
     async def _remove_unused(self, layers: Iterable[Layer], removed: Manifest | None = None) -> None:
         """Remove those unpacked layers that belong to no snapshot and to no sandbox any more."""
