@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from ...errors import ConflictError
 from ...models import (
     CreateVolumeRequest,
@@ -31,9 +33,10 @@ class VolumeOperations(ServiceCore):
 
     async def list_volumes(self, request: ListVolumesRequest) -> ListVolumesResult:
         """Tell what is known of each volume, by name."""
+        users = self._users()
         return ListVolumesResult(
             tuple(
-                VolumeInfo(volume.name, volume.created_at, self._having(volume.name))
+                VolumeInfo(volume.name, volume.created_at, tuple(users[volume.name]))
                 for volume in self.volumes.listed()
             )
         )
@@ -41,16 +44,16 @@ class VolumeOperations(ServiceCore):
     async def remove_volume(self, request: RemoveVolumeRequest) -> RemoveVolumeResult:
         """Remove a volume that no sandbox has."""
         self.volumes.get(request.name)
-        sandboxes = self._having(request.name)
+        sandboxes = self._users()[request.name]
         if sandboxes:
             raise ConflictError(f"volume {request.name} is in use by {', '.join(sandboxes)}")
         await self._complete(self.volumes.remove(request.name))
         return RemoveVolumeResult()
 
-    def _having(self, name: str) -> tuple[str, ...]:
-        """Return the IDs of the sandboxes that have a volume."""
-        return tuple(
-            sandbox.id
-            for sandbox in self.registry
-            if any(volume.source == name for volume in mounted(sandbox.request.volumes).values())
-        )
+    def _users(self) -> defaultdict[str, list[str]]:
+        """Return the IDs of the sandboxes that have each volume, by its name."""
+        found = defaultdict[str, list[str]](list)
+        for sandbox in self.registry:
+            for source in {str(volume.source) for volume in mounted(sandbox.request.volumes).values()}:
+                found[source].append(sandbox.id)
+        return found
