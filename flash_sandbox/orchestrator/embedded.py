@@ -365,11 +365,10 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 def _from_here(sock: socket.socket) -> str:
     """Return the address by which this machine reaches what listens on a socket."""
-    name, port = sock.getsockname()[:2]
-    address = ipaddress.ip_address(name)
+    address = ipaddress.ip_address(sock.getsockname()[0])
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
+    return "http://" + _address(str(address), sock)
 
 
 def _address(host: str, sock: socket.socket) -> str:
