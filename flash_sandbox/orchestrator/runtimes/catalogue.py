@@ -89,6 +89,7 @@ def all_runtimes(
 
     allowed = DEFAULT_REGISTRIES if registries is None else registries
     user_ids = UserIds()
+    egress, volumes = egress or INTERNET, volumes or NO_VOLUMES
     snapshots = snapshots or Snapshots(state_dir / "snapshots")
     images = Images(
         state_dir / "images",
@@ -106,22 +107,22 @@ def all_runtimes(
             images=images,
             snapshots=snapshots,
             user_ids=user_ids,
-            volumes=volumes or NO_VOLUMES,
+            volumes=volumes,
             event=event,
         ),
         "docker": DockerRuntime(
             state_dir,
             registries=allowed,
-            egress=egress or INTERNET,
+            egress=egress,
             snapshots=snapshots,
-            volumes=volumes or NO_VOLUMES,
+            volumes=volumes,
             event=event or unwritten,
         ),
         "gvisor": GvisorRuntime(
             state_dir,
             images=images,
             snapshots=snapshots,
-            volumes=volumes or NO_VOLUMES,
+            volumes=volumes,
             event=event or unwritten,
         ),
         "firecracker": FirecrackerRuntime(
@@ -129,7 +130,7 @@ def all_runtimes(
             oci_runtime=firecracker_runtime,
             image_roots=image_roots,
             registries=allowed,
-            egress=egress or INTERNET,
+            egress=egress,
             snapshots=snapshots,
             event=event or unwritten,
         ),
