@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import InvalidArgumentError
+from .limits import MAX_PATH_BYTES
 
 __all__ = ["MAX_VOLUMES", "Volume", "is_name", "local", "merged", "mounted", "parse_volume", "volumes"]
 
@@ -21,7 +22,6 @@ MAX_VOLUMES: Final = 16
 """Most volumes of one sandbox."""
 
 _READ_ONLY: Final = ":ro"
-_MAX_BYTES: Final = 4095
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 # Where every sandbox has file systems of its own.
 _TAKEN: Final = ("/proc", "/sys", "/dev")
@@ -138,5 +138,5 @@ def _require_path(name: str, path: str) -> None:
         size = len(path.encode())
     except UnicodeEncodeError:
         raise InvalidArgumentError(f"{name} holds a lone surrogate, which UTF-8 cannot carry") from None
-    if size > _MAX_BYTES:
-        raise InvalidArgumentError(f"{name} has a path of more than {_MAX_BYTES} bytes")
+    if size > MAX_PATH_BYTES:
+        raise InvalidArgumentError(f"{name} has a path of more than {MAX_PATH_BYTES} bytes")
