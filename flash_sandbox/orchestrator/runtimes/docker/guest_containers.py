@@ -146,12 +146,12 @@ class GuestContainers:
         live = GuestContainer(self._engine, container_id, running, link)
         try:
             await live.begin()
-            if on_this_host(container_id, running.init):
-                privileges.require_given_up(running.init)
+            init = running.init if on_this_host(container_id, running.init) else 0
+            if init:
+                privileges.require_given_up(init)
                 # The engine takes such a limit (KernelMemoryTCP) and forgets it.
-                limit_tcp_buffers(running.init, container.limits.memory_bytes)
+                limit_tcp_buffers(init, container.limits.memory_bytes)
             if container.volumes:
-                init = running.init if on_this_host(container_id, running.init) else 0
                 await completed(asyncio.to_thread(mount_volumes, container.volumes, init))
         except BaseException:
             await completed(live.close())
