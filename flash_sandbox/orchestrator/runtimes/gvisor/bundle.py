@@ -115,14 +115,12 @@ def mounting_root(directory: Path, lower: str) -> list[str]:
     place = directory / _ROOT
     if not place.is_dir():
         return []
-    mounts = [
-        one for one in json.loads((directory / "config.json").read_text())["mounts"] if one["type"] == "bind"
-    ]
+    mounts = json.loads((directory / "config.json").read_text())["mounts"]
     # Where runsc would make them, in a directory of the operator's.
     files = [
         mount["destination"]
         for mount in mounts
-        if _FILE in mount["options"] and mount["destination"] not in (_AGENT_INSIDE, mount["source"])
+        if _FILE in mount.get("options", ()) and mount["destination"] not in (_AGENT_INSIDE, mount["source"])
     ]
     return beneath.mounting(lower, place, files)
 
