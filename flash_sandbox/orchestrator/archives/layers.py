@@ -79,7 +79,7 @@ def merge_layers(
 
     Raises:
         UnavailableError: The disk has not got the room.
-        ConflictError: As with `pack_layer`.
+        WrongStateError: As with `pack_layer`.
     """
     scratch.mkdir(mode=0o700)
     try:
