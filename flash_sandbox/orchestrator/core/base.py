@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
-from ...errors import SandboxNotFoundError
+from ...errors import SandboxError, SandboxNotFoundError
 from ...models import EndCause
 from ...models.network import Network
-from ..cancellation import completed
+from ..cancellation import completed, done_before
 from ..guest.guest import Guest
 from ..network.egress import INTERNET
 from ..network.gate import ENVIRONMENT
@@ -184,13 +184,9 @@ async def open_gate(sandbox: Sandbox) -> None:
 
 async def until_over(sandbox: Sandbox, guest: Guest) -> None:
     """Wait until the main process of a sandbox has ended, or nothing runs in it any more."""
-    ended = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
-    try:
-        ends: set[asyncio.Future[Any]] = {ended, guest.main_exit}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        ended.cancel()
-        await completed(asyncio.wait({ended}))
+    # What its runtime does not know any more is over, too.
+    with suppress(SandboxError):
+        await done_before(sandbox.runtime.wait(sandbox.id), guest.main_exit)
 
 
 async def freeze(sandbox: Sandbox, why: str = "") -> None:
