@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from flash_sandbox import HTTPClient, InvalidArgumentError
+from flash_sandbox.orchestrator.archives.layers import pack_layer
+from flash_sandbox.orchestrator.snapshots.files import SnapshotFiles
 from flash_sandbox.orchestrator.snapshots.manifest import MOST_LAYERS
+from flash_sandbox.orchestrator.snapshots.transfer import packed
 
 # All that there is, with its kind, permissions, owner, size and content.
 STATE = (
@@ -95,6 +98,48 @@ def test_sandboxes_of_one_snapshot_share_its_files_and_not_their_own(
     client.stop_sandbox(last)
     client.remove_snapshot(again)
     assert trees(serving.state_dir) == before
+
+
+def test_an_imported_snapshot_is_unpacked_before_anything_starts_from_it(
+    client: HTTPClient, serving: Any, tmp_path: Path
+) -> None:
+    before = trees(serving.state_dir)
+    sandbox = client.start_sandbox("bubblewrap")
+    run(client, sandbox, "echo kept > /file")
+    snapshot = client.snapshot_sandbox(sandbox)
+    client.stop_sandbox(sandbox)
+    client.export_snapshot(snapshot.id, tmp_path / "exported")
+    client.remove_snapshot(snapshot.id)
+    assert trees(serving.state_dir) == before
+    added = client.import_snapshot(tmp_path / "exported")
+    assert trees(serving.state_dir) == before + 1
+    copy = client.start_sandbox("bubblewrap", snapshot_path=added.id)
+    assert run(client, copy, "cat /file") == "kept\n"
+    assert trees(serving.state_dir) == before + 1
+    client.remove_snapshot(added.id)
+    client.stop_sandbox(copy)
+    assert trees(serving.state_dir) == before
+
+
+def test_an_import_whose_last_layer_is_none_leaves_nothing(
+    client: HTTPClient, serving: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "layer").mkdir()
+    (tmp_path / "layer" / "file").write_text("good")
+    files = SnapshotFiles(tmp_path / "snapshots")
+    files.open(())
+
+    def fill(directory: Path) -> None:
+        pack_layer(tmp_path / "layer", directory / "00")
+        (directory / "01").write_bytes(b"no tar file" * 1000)
+
+    (tmp_path / "file").write_bytes(b"".join(packed(files.make(fill, "bubblewrap", "host"))))
+    before, known = trees(serving.state_dir), client.list_snapshots()
+    with pytest.raises(InvalidArgumentError, match="holds what cannot be unpacked") as caught:
+        client.import_snapshot(tmp_path / "file")
+    assert caught.value.reason == "snapshot_refused"
+    assert (trees(serving.state_dir), client.list_snapshots()) == (before, known)
+    assert not list((serving.state_dir / "images" / "trees" / "trash").iterdir())
 
 
 def copies(state: Path) -> list[Path]:

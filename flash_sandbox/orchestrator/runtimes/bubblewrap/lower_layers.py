@@ -77,7 +77,7 @@ class LowerLayers:
             layers.append(await self._of_snapshot(layer))
 
     async def _of_snapshot(self, layer: Layer) -> LowerLayer:
-        lease = await self._images.layer(f"sha256:{layer.digest}", layer.opened)
+        lease = await self._unpacked(layer)
         try:
             # The snapshot may be removed, and what is made of the sandbox needs the layer as a file.
             directory = self._made()
@@ -87,6 +87,22 @@ class LowerLayers:
             lease.release()
             raise
         return LowerLayer(directory, lease.rootfs, own, lease)
+
+    async def unpack(self, snapshot: Manifest) -> None:
+        """Unpack the layers of a snapshot that is about to be in the store; where that fails, none stays.
+
+        Raises:
+            InvalidArgumentError: One is not what it was when it was made, or holds what cannot be unpacked.
+        """
+        try:
+            for layer in snapshot.layers:
+                (await self._unpacked(layer)).release()
+        except BaseException:
+            await self._remove_unused(snapshot.layers)
+            raise
+
+    async def _unpacked(self, layer: Layer) -> Lease:
+        return await self._images.layer(f"sha256:{layer.digest}", layer.opened)
 
     async def add_base(
         self, snapshot_id: str, upper: Path, owners: IdRange | None, below: Sequence[LowerLayer]

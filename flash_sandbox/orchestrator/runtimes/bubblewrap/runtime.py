@@ -51,7 +51,7 @@ from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bwrap
 from .host import check_host
 from .launcher_client import LauncherClient
-from .lower_layers import LowerLayer, LowerLayers
+from .lower_layers import LowerLayers
 from .mount_points import require_mount_points
 from .running import RunningSandbox
 from .sandbox_launch import Mounts, launch_steps
@@ -466,17 +466,14 @@ class BubblewrapRuntime:
         return nullcontext(snapshot)
 
     async def import_snapshot(self, snapshot: Manifest) -> Manifest:
-        """Take over what `exporting` gave another orchestrator: unpack its layers, as a start would."""
+        """Take over what `exporting` gave another orchestrator: unpack its layers, for starts from it."""
         names = {layer_name(number) for number in range(len(snapshot.files))}
         if snapshot.details or names != snapshot.files.keys() or len(names) > MOST_LAYERS:
             raise refused("the file is of no bubblewrap snapshot")
-        layers: list[LowerLayer] = []
         try:
-            await self._lower.add_all(snapshot, layers)
+            await self._lower.unpack(snapshot)
         except InvalidArgumentError as error:
             raise refused(f"the file holds what cannot be unpacked: {error.detail}") from error
-        finally:
-            await self._lower.release(layers)
         return snapshot
 
     async def oom_kills(self, sandbox_id: str) -> int:
