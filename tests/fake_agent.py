@@ -48,9 +48,11 @@ class FakeAgent:
     async def connect(self) -> AgentStream:
         """Return a new stream to this agent."""
         ours, theirs = socket.socketpair()
-        reader, self._writer = await asyncio.open_connection(sock=theirs)
-        self._serving = asyncio.create_task(self._serve(reader))
-        descriptor = ours.detach()
+        # Who waits for it may be cancelled.
+        with ours:
+            reader, self._writer = await asyncio.open_connection(sock=theirs)
+            self._serving = asyncio.create_task(self._serve(reader))
+            descriptor = ours.detach()
         return AgentStream(descriptor, descriptor)
 
     async def _serve(self, reader: asyncio.StreamReader) -> None:

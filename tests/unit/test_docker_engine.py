@@ -15,7 +15,7 @@ from flash_sandbox import InvalidArgumentError, Reason
 from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.linux.limits import Limits
 from flash_sandbox.orchestrator.runtimes.docker.api import Engine, EngineMissing, EngineVersion
-from flash_sandbox.orchestrator.runtimes.docker.attached_agents import StdoutFrames
+from flash_sandbox.orchestrator.runtimes.docker.attached_agents import AttachedAgent, StdoutFrames
 from flash_sandbox.orchestrator.runtimes.docker.containers import Container, usage_of_engine
 from flash_sandbox.orchestrator.runtimes.docker.pull import checked_name
 
@@ -139,9 +139,14 @@ class TestAttaching:
             writer.close()
 
         async def attach() -> None:
-            async with engine.attached("/containers/1/attach") as (reader, _):
-                attached.set()
-                await reader.read()
+            agent = AttachedAgent(engine, "1")
+            stream = await agent.attach()
+            attached.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stream.close()
+                await agent.close()
 
         path = tmp_path / "engine"
         engine = Engine(f"unix://{path}")
@@ -160,6 +165,7 @@ class TestAttaching:
             await engine.close()
             await asyncio.gather(*filter(None, answers))
         assert turns > 3, "it was never given up while it connected"
+        gc.collect()
 
 
 class TestReferences:
