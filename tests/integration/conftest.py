@@ -79,8 +79,10 @@ def docker_orchestrator(docker_engine, volume_roots: list[str]) -> Iterator[Orch
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", docker_engine.host)
         allowed = ["docker.io", "127.0.0.1:*"]
+        # What the host has installed is for images that have no programs of their own.
+        roots = [*volume_roots, "/usr:ro"]
         with running_orchestrator(
-            limits="best-effort", registries=allowed, volume_roots=volume_roots, resolve=RESOLVE
+            limits="best-effort", registries=allowed, volume_roots=roots, resolve=RESOLVE
         ) as running:
             yield running
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import httpx
 from inside import wait_until
@@ -63,6 +63,13 @@ class DockerEngine:
         response = self.http.request(method, path, **options)
         assert response.status_code < 400, response.text
         return response.json() if response.headers.get("content-type") == "application/json" else None
+
+    def import_image(self, name: str, root: bytes | IO[bytes]) -> None:
+        """Have an image of this name, which has a tag, whose files are those of a tar file."""
+        repository, _, tag = name.partition(":")
+        query = {"fromSrc": "-", "repo": repository, "tag": tag}
+        headers = {"content-type": "application/x-tar"}
+        self.call("POST", "/images/create", params=query, content=root, headers=headers)
 
     def containers(self, **labels: str) -> list[dict[str, Any]]:
         """Return every container that has all of the labels, whatever state it is in."""
@@ -132,7 +139,7 @@ def running_engine(oci_runtimes: Mapping[str, str] | None = None) -> Iterator[Do
         with httpx.Client(transport=transport, base_url="http://docker", timeout=_PATIENCE_SECONDS) as http:
             engine = DockerEngine(directory, f"unix://{directory}/docker.sock", http, process)
             engine.wait_until_it_answers()
-            _import_busybox(engine)
+            engine.import_image(IMAGE, busybox_root())
             try:
                 yield engine
             finally:
@@ -179,12 +186,6 @@ def _spawn(directory: Path) -> subprocess.Popen[bytes]:
 def _namespace(directory: Path) -> str:
     """Return a name for an engine in containerd, which takes no underscore at the end, or two of them."""
     return directory.name.encode().hex()
-
-
-def _import_busybox(engine: DockerEngine) -> None:
-    query = {"fromSrc": "-", "repo": "busybox", "tag": "latest"}
-    headers = {"content-type": "application/x-tar"}
-    engine.call("POST", "/images/create", params=query, content=busybox_root(), headers=headers)
 
 
 def busybox_root() -> bytes:

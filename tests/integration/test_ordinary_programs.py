@@ -133,15 +133,8 @@ def _debian(request: pytest.FixtureRequest, engine: EngineOrchestrator, director
         return str(path)
     docker: docker_engine.DockerEngine = request.getfixturevalue("docker_engine")
     debian_root.make(directory / "tar", (*debian_root.BASE, *debian_root.TOOLS, debian_root.java()))
-    query = {"fromSrc": "-", "repo": "flash-sandbox-test-debian", "tag": "latest"}
     with (directory / "tar").open("rb") as file:
-        docker.call(
-            "POST",
-            "/images/create",
-            params=query,
-            content=file,
-            headers={"content-type": "application/x-tar"},
-        )
+        docker.import_image("flash-sandbox-test-debian:latest", file)
     (directory / "tar").unlink()
     return "flash-sandbox-test-debian:latest"
 
