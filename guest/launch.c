@@ -10,6 +10,8 @@
  *     shared-image SOURCE TARGET FD   the same, where nothing on the way may be a link
  *     volume FD TARGET ID          mount the directory that FD is open on, whose owner is ID there; "" for as it is, BASE:COUNT for
  *                                  IDs 0 to COUNT - 1 of the directory that are BASE and following there
+ *     disk FD TARGET OPTIONS ID    mount the file system on the block device FD, or an empty one in memory where that is "", with
+ *                                  upper/ and work/, which belong to ID; "" for this user
  *     inject FD TARGET ID PID RO   the same in the mount namespace of a process, which is entered; RO to be read alone
  *     user ID                      become a user, and the group of that number, for good
  *     limit RESOURCE SOFT HARD     set a resource limit; "" for none
@@ -211,6 +213,25 @@ static void volume(char **operands) {
     close(copy);
 }
 
+static void make_layer_directory(const char *target, const char *name, uid_t owner) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", target, name);
+    require(!mkdir(path, 0755) && !chown(path, owner, owner), "make", path);
+}
+
+static void disk(char **operands) {
+    char device[64];
+    bool in_memory = !*operands[0];
+    uid_t owner = *operands[3] ? (uid_t)strtoul(operands[3], NULL, 10) : (uid_t)-1;
+    snprintf(device, sizeof device, in_memory ? "tmpfs" : "/proc/self/fd/%s", operands[0]);
+    require(!mkdir(operands[1], 0755) && !mount(device, operands[1], in_memory ? "tmpfs" : "ext4",
+                                                MS_NOSUID | MS_NODEV, operands[2]),
+            "mount a disk on", operands[1]);
+    if (!in_memory) close(atoi(operands[0]));
+    make_layer_directory(operands[1], "upper", owner);
+    make_layer_directory(operands[1], "work", owner);
+}
+
 static void make_directories(char *path) {
     for (char *end = strchr(path + 1, '/'); end; end = strchr(end + 1, '/')) {
         *end = 0;
@@ -281,6 +302,7 @@ static const struct step {
     {"image", 3, image},
     {"shared-image", 3, shared_image},
     {"volume", 3, volume},
+    {"disk", 4, disk},
     {"inject", 5, inject},
     {"user", 1, user},
     {"limit", 3, limit},

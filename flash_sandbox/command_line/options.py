@@ -86,6 +86,9 @@ CpuCores = Annotated[
 ]
 Pids = Annotated[int | None, field_option(StartRequest, "pids", "--pids", metavar="NUMBER")]
 ShmMb = Annotated[int | None, field_option(StartRequest, "shm_mb", "--shm-mb", min=1, metavar="MIB")]
+DiskMb = Annotated[
+    int | None, field_option(StartRequest, "disk_mb", "--disk-mb", "--disk", min=1, metavar="MIB")
+]
 SandboxEnv = Annotated[
     list[str] | None, field_option(StartRequest, "env", "--env", "-e", metavar="NAME=VALUE")
 ]

@@ -293,6 +293,8 @@ class MetricsResultBehaviour:
     net_tx_bytes: int
     block_read_bytes: int
     block_write_bytes: int
+    disk_used_bytes: int
+    disk_limit_bytes: int
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in self._rows())
@@ -304,12 +306,15 @@ class MetricsResultBehaviour:
         memory = size(self.memory_usage_bytes)
         if self.memory_limit_bytes:
             memory += f" of {size(self.memory_limit_bytes)} ({self.memory_percent:.1f} %)"
+        disk = f"{size(self.block_read_bytes)} read / {size(self.block_write_bytes)} written"
+        if self.disk_limit_bytes:
+            disk += f", {size(self.disk_used_bytes)} of {size(self.disk_limit_bytes)} in use"
         return [
             ("memory", memory),
             ("CPU", f"{self.cpu_percent:.1f} % of a core"),
             ("processes and threads", str(self.pids_current)),
             ("network", f"{size(self.net_rx_bytes)} received / {size(self.net_tx_bytes)} sent"),
-            ("disk", f"{size(self.block_read_bytes)} read / {size(self.block_write_bytes)} written"),
+            ("disk", disk),
         ]
 
 

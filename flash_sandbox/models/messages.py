@@ -207,6 +207,8 @@ class StartRequest(StartRequestBehaviour):
         secrets: Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a network
             policy puts the value into requests to those hosts, each named as in network_allow. Never
             answered, and no part of snapshots.
+        disk_mb: Most that the sandbox may have written, in MiB, 1 to 2147483647: files that it makes or
+            changes, and what its file system needs for them. 0 is the snapshot's, or no limit.
     """
 
     type: StartType | Literal[""] = ""
@@ -234,6 +236,7 @@ class StartRequest(StartRequestBehaviour):
     network_deny: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    disk_mb: int = 0
 
     def __post_init__(self) -> None:
         argument("type", self.type)
@@ -261,6 +264,7 @@ class StartRequest(StartRequestBehaviour):
         object.__setattr__(self, "network_deny", network_rules(self.network_deny, "network_deny"))
         object.__setattr__(self, "volumes", volumes(self.volumes, "volumes"))
         object.__setattr__(self, "secrets", secrets(self.secrets, "secrets"))
+        integer("disk_mb", self.disk_mb, (0, 2147483647))
         self.validate()
 
 
@@ -453,6 +457,9 @@ class MetricsResult(MetricsResultBehaviour):
         net_tx_bytes: Bytes sent over the sandbox's network interfaces, loopback left out.
         block_read_bytes: Bytes read from block devices.
         block_write_bytes: Bytes written to block devices.
+        disk_used_bytes: Bytes that what it has written takes, where its start gave disk_mb; 0 for all others.
+        disk_limit_bytes: Bytes that it may have written, a few per cent less than disk_mb says where its file
+            system needs some itself; 0 where that is not limited.
     """
 
     memory_usage_bytes: int = 0
@@ -464,6 +471,8 @@ class MetricsResult(MetricsResultBehaviour):
     net_tx_bytes: int = 0
     block_read_bytes: int = 0
     block_write_bytes: int = 0
+    disk_used_bytes: int = 0
+    disk_limit_bytes: int = 0
 
     def __post_init__(self) -> None:
         integer("memory_usage_bytes", self.memory_usage_bytes, UINT64)
@@ -475,6 +484,8 @@ class MetricsResult(MetricsResultBehaviour):
         integer("net_tx_bytes", self.net_tx_bytes, UINT64)
         integer("block_read_bytes", self.block_read_bytes, UINT64)
         integer("block_write_bytes", self.block_write_bytes, UINT64)
+        integer("disk_used_bytes", self.disk_used_bytes, UINT64)
+        integer("disk_limit_bytes", self.disk_limit_bytes, UINT64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,6 +524,9 @@ class MetricsPoint(MetricsResult):
         net_tx_bytes: Bytes sent over the sandbox's network interfaces, loopback left out.
         block_read_bytes: Bytes read from block devices.
         block_write_bytes: Bytes written to block devices.
+        disk_used_bytes: Bytes that what it has written takes, where its start gave disk_mb; 0 for all others.
+        disk_limit_bytes: Bytes that it may have written, a few per cent less than disk_mb says where its file
+            system needs some itself; 0 where that is not limited.
         at: When that was, in seconds of Unix time, to the millisecond.
     """
 
@@ -1709,6 +1723,7 @@ class SandboxInfo:
             80 and 443; port * is every port.
         network_deny: What of that it does not reach, in the same form. Without a port it is every port.
         volumes: Volumes that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
+        disk_mb: Most that it may have written, in MiB; 0 for no limit.
     """
 
     id: str = ""
@@ -1737,6 +1752,7 @@ class SandboxInfo:
     network_allow: tuple[str, ...] = ()
     network_deny: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    disk_mb: int = 0
 
     def __post_init__(self) -> None:
         text("id", self.id)
@@ -1765,6 +1781,7 @@ class SandboxInfo:
         object.__setattr__(self, "network_allow", texts("network_allow", self.network_allow))
         object.__setattr__(self, "network_deny", texts("network_deny", self.network_deny))
         object.__setattr__(self, "volumes", texts("volumes", self.volumes))
+        integer("disk_mb", self.disk_mb, INT64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,16 +104,32 @@ class TestStartAndStop:
     def test_limits_variables_and_user_are_as_they_were_asked_for(
         self, line: CommandLine, client: HTTPClient
     ) -> None:
-        options = ["-m", "64", "--pids", "50", "--shm-mb", "3", "-e", "A=1", "--env", "B=x=y", "-u", "root"]
+        options = [
+            "-m",
+            "64",
+            "--pids",
+            "50",
+            "--shm-mb",
+            "3",
+            "--disk",
+            "32",
+            "-e",
+            "A=1",
+            "--env",
+            "B=x=y",
+            "-u",
+            "root",
+        ]
         sandbox_id = line.json("start", *options)["id"]
         try:
             info = client.get_info(sandbox_id)
-            assert (info.pids, info.shm_mb, info.env, info.user) == (50, 3, ("A=1", "B=x=y"), "0:0")
+            assert (info.pids, info.shm_mb, info.disk_mb, info.env) == (50, 3, 32, ("A=1", "B=x=y"))
+            assert info.user == "0:0"
             assert line.printed("exec", sandbox_id, "--", "sh", "-c", "echo $A $B") == "1 x=y\n"
             snapshot = line.json("snapshot", sandbox_id)["snapshot_path"]
             again = line.json("restore", snapshot, "-e", "A=2", "--pids", "60")["id"]
             info = client.get_info(again)
-            assert (info.memory_mb, info.pids, info.shm_mb, info.env) == (64, 60, 3, ("A=2", "B=x=y"))
+            assert (info.memory_mb, info.pids, info.disk_mb, info.env) == (64, 60, 32, ("A=2", "B=x=y"))
             line.printed("stop", again)
             client.remove_snapshot(snapshot)
         finally:

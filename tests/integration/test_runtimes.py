@@ -65,7 +65,7 @@ class TestLifecycle:
 
     def test_an_option_that_a_runtime_cannot_honour_is_refused(self, runtime: Runtime) -> None:
         for option in set(OPTIONS) - capabilities()[runtime.type].options:
-            value: Any = 32 if option in ("pids", "shm_mb") else "/x"
+            value: Any = 32 if option in ("pids", "shm_mb", "disk_mb") else "/x"
             with pytest.raises(UnsupportedError, match=option):
                 runtime.client.start_sandbox(runtime.type, runtime.image, **{option: value})
 

@@ -71,6 +71,7 @@ class TestInfo:
             ttl_seconds=600,
             pids=100,
             shm_mb=8,
+            disk_mb=9,
             env={"A": "b=c", "D": ""},
             user="root",
             idle_timeout=300,
@@ -93,6 +94,7 @@ class TestInfo:
                 expires_at=info.expires_at,
                 pids=100,
                 shm_mb=8,
+                disk_mb=9,
                 env=("A=b=c", "D="),
                 user="0:0",
                 idle_timeout=300.0,
@@ -107,7 +109,13 @@ class TestInfo:
         one = client.start_sandbox()
         info = client.get_info(one)
         client.stop_sandbox(one)
-        assert (info.memory_mb, info.cpu_cores, info.pids, info.shm_mb) == (512, 1.0, 512, 64)
+        assert (info.memory_mb, info.cpu_cores, info.pids, info.shm_mb, info.disk_mb) == (
+            512,
+            1.0,
+            512,
+            64,
+            0,
+        )
         assert (info.expires_at, info.env, info.user, info.image_command) == (0, (), "", False)
 
     def test_it_tells_how_the_main_process_ended(self, client: SandboxAPI) -> None:

@@ -69,6 +69,7 @@ STRATEGIES: dict[type[Any], st.SearchStrategy[Any]] = {
         cpu_cores=st.floats(0, models.MAX_CPU_CORES),
         pids=st.just(0) | st.integers(models.MIN_PIDS, models.MAX_PIDS),
         shm_mb=st.integers(0, models.MAX_MEMORY_MB),
+        disk_mb=st.integers(0, 2**31 - 1),
         env=variables,
         name=st.just("") | ids,
         labels=variables,

@@ -27,7 +27,7 @@ async def use_client(client: fs.AsyncSandboxAPI) -> None:
     )
     assert_type(await started, str)
     more = client.start_sandbox(
-        type="docker", snapshot_path="/s", ttl_seconds=1, pids=32, shm_mb=8, env=["A=b"]
+        type="docker", snapshot_path="/s", ttl_seconds=1, pids=32, shm_mb=8, disk_mb=8, env=["A=b"]
     )
     assert_type(await more, str)
     await client.start_sandbox(

@@ -27,7 +27,7 @@ def use_client(client: fs.SandboxAPI) -> None:
     )
     assert_type(started, str)
     more = client.start_sandbox(
-        type="docker", snapshot_path="/s", ttl_seconds=1, pids=32, shm_mb=8, env=["A=b"]
+        type="docker", snapshot_path="/s", ttl_seconds=1, pids=32, shm_mb=8, disk_mb=8, env=["A=b"]
     )
     assert_type(more, str)
     client.start_sandbox(user="root", image_command=True, kernel_image="/k", initrd_path="/i", timeout=1)

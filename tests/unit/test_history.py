@@ -28,7 +28,7 @@ def filled(count: int, *, period_ms: int = 1000, cores: float = 0.5) -> History:
 def test_every_figure_comes_out_as_it_went_in() -> None:
     history = History()
     limit = 2**63 - 4096
-    history.add(START_MS + 1, Usage(limit // 4, limit, 1.5, 7, 2**53, 3, 2**52 + 1, 5))
+    history.add(START_MS + 1, Usage(limit // 4, limit, 1.5, 7, 2**53, 3, 2**52 + 1, 5, 6, 8))
     assert history.points() == [
         MetricsPoint(
             memory_usage_bytes=limit // 4,
@@ -39,9 +39,18 @@ def test_every_figure_comes_out_as_it_went_in() -> None:
             block_write_bytes=3,
             net_rx_bytes=2**52 + 1,
             net_tx_bytes=5,
+            disk_used_bytes=6,
+            disk_limit_bytes=8,
             at=1_700_000_000.001,
         )
     ]
+
+
+def test_the_last_sample_is_told_apart() -> None:
+    assert History().last() is None
+    last = filled(3, period_ms=1000).last()
+    assert last is not None
+    assert last.memory_bytes == 2
 
 
 def test_without_a_limit_there_is_no_percentage_of_it() -> None:

@@ -66,6 +66,8 @@ def test_sandbox_id_that_could_name_another_path_is_refused(sandbox_id: Any) -> 
         ({"pids": 2**22 + 1}, "pids"),
         ({"pids": True}, "pids"),
         ({"shm_mb": -1}, "shm_mb"),
+        ({"disk_mb": -1}, "disk_mb"),
+        ({"disk_mb": 2**31}, "disk_mb"),
         ({"shm_mb": 2**31}, "shm_mb"),
         ({"user": "a\0"}, "user"),
         ({"image_command": 1}, "image_command"),

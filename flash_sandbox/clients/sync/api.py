@@ -79,6 +79,7 @@ class SandboxAPI(Protocol):
         network_deny: Sequence[str] | None = None,
         volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         secrets: Mapping[str, Secret] | Sequence[str] | None = None,
+        disk_mb: int | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
         """Start a sandbox and return its ID once its main process runs.
@@ -130,6 +131,8 @@ class SandboxAPI(Protocol):
             secrets: Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a
                 network policy puts the value into requests to those hosts, each named as in network_allow.
                 Never answered, and no part of snapshots. Or a mapping of names to `Secret`.
+            disk_mb: Most that the sandbox may have written, in MiB, 1 to 2147483647: files that it makes or
+                changes, and what its file system needs for them. None is the snapshot's, or no limit.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:

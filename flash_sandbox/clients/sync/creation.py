@@ -55,6 +55,7 @@ class Creation(SandboxHandle):
         auto_resume: bool = False,
         volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         secrets: Mapping[str, Secret] | Sequence[str] | None = None,
+        disk_mb: int | None = None,
         snapshot: SnapshotResult | SnapshotInfo | str | None = None,
         client: SandboxAPI | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
@@ -101,6 +102,8 @@ class Creation(SandboxHandle):
             secrets: Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a
                 network policy puts the value into requests to those hosts, each named as in network_allow.
                 Never answered, and no part of snapshots. Or a mapping of names to `Secret`.
+            disk_mb: Most that the sandbox may have written, in MiB, 1 to 2147483647: files that it makes or
+                changes, and what its file system needs for them. None is the snapshot's, or no limit.
             snapshot: Snapshot to start from, or its ID, name or path.
             client: Performs the calls, and is not closed; None for one of the sandbox's own.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
@@ -134,6 +137,7 @@ class Creation(SandboxHandle):
             auto_resume=auto_resume,
             volumes=volumes,
             secrets=secrets,
+            disk_mb=disk_mb,
             timeout=timeout,
         )
 

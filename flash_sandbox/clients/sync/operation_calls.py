@@ -70,6 +70,7 @@ class OperationCalls(Calls):
         network_deny: Sequence[str] | None = None,
         volumes: Mapping[str, str | PathLike[str] | Volume] | Sequence[str] | None = None,
         secrets: Mapping[str, Secret] | Sequence[str] | None = None,
+        disk_mb: int | None = None,
         timeout: float | NotGiven | None = NOT_GIVEN,
     ) -> str:
         """Start a sandbox and return its ID once its main process runs.
@@ -121,6 +122,8 @@ class OperationCalls(Calls):
             secrets: Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a
                 network policy puts the value into requests to those hosts, each named as in network_allow.
                 Never answered, and no part of snapshots. Or a mapping of names to `Secret`.
+            disk_mb: Most that the sandbox may have written, in MiB, 1 to 2147483647: files that it makes or
+                changes, and what its file system needs for them. None is the snapshot's, or no limit.
             timeout: Seconds for the whole call; None for no time-out; the client's where it is left out.
 
         Raises:
@@ -154,6 +157,7 @@ class OperationCalls(Calls):
             network_deny=() if network_deny is None else cast("Any", network_deny),
             volumes=() if volumes is None else cast("Any", volumes),
             secrets=() if secrets is None else cast("Any", secrets),
+            disk_mb=0 if disk_mb is None else disk_mb,
         ).completed()
         return (self._perform(operations.START_SANDBOX, request, timeout)).id
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -21,7 +22,7 @@ def copy_layer(layer: Path, target: Path, owners: IdRange | None, target_owners:
 
     Args:
         layer: The upper directory, at rest.
-        target: The directory, on the same file system. It is not removed where this fails.
+        target: The directory. It is not removed where this fails.
         owners: The users of the layer; None where root is the only one.
         target_owners: The same users as the owners of the copy.
 
@@ -110,9 +111,16 @@ class _Copier(LayerWalk):
 
 
 def _copy(descriptor: int, copy: int, offset: int, length: int) -> None:
+    os.lseek(copy, offset, os.SEEK_SET)
     while length:
-        # The kernel shares blocks in this call where the file system can (copy_file_range(2), NOTES).
-        copied = os.copy_file_range(descriptor, copy, length, offset, offset)
+        try:
+            # The kernel shares blocks in this call where the file system can (copy_file_range(2), NOTES).
+            copied = os.copy_file_range(descriptor, copy, length, offset)
+        except OSError as error:
+            # From one file system to another.
+            if error.errno != errno.EXDEV:
+                raise
+            copied = os.sendfile(copy, descriptor, offset, length)
         if not copied:
             raise TreeChanged("a file became shorter")
         offset += copied

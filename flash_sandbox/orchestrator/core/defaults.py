@@ -25,7 +25,7 @@ _DEFAULTS: Final[dict[str, float]] = {
 }
 # What every runtime limits.
 _ALWAYS: Final = frozenset({"memory_mb", "cpu_cores"})
-_INHERITED: Final = (*_DEFAULTS, "network", "ttl_seconds", "user")
+_INHERITED: Final = (*_DEFAULTS, "disk_mb", "network", "ttl_seconds", "user")
 
 
 def filled_in(

@@ -16,7 +16,7 @@ KEPT_SECONDS: Final = 3600.0
 SAMPLE_SECONDS: Final = KEPT_SECONDS / MAX_HISTORY_POINTS
 """How often a sandbox is sampled at most: so an hour has as many samples as one answer has points."""
 
-_NUMBERS: Final = 9
+_NUMBERS: Final = 11
 
 
 class History:
@@ -49,12 +49,19 @@ class History:
                 usage.block_write_bytes,
                 usage.net_rx_bytes,
                 usage.net_tx_bytes,
+                usage.disk_used_bytes,
+                usage.disk_limit_bytes,
             )
         )
         first = max(len(samples) - MAX_HISTORY_POINTS * _NUMBERS, 0)
         while samples[first] < at_ms - KEPT_SECONDS * 1000:
             first += _NUMBERS
         del samples[:first]
+
+    def last(self) -> Usage | None:
+        """Return the last sample; None where there is none."""
+        count = len(self._samples) // _NUMBERS
+        return self._sample(count - 1)[1] if count else None
 
     def points(self, since_ms: int = 0, most: int = 0) -> list[MetricsPoint]:
         """Return the samples after `since_ms`; `most` of them at most, evenly chosen, where that is not 0."""
@@ -83,6 +90,8 @@ class History:
             net_tx_bytes=usage.net_tx_bytes,
             block_read_bytes=usage.block_read_bytes,
             block_write_bytes=usage.block_write_bytes,
+            disk_used_bytes=usage.disk_used_bytes,
+            disk_limit_bytes=usage.disk_limit_bytes,
             at=at_ms / 1000,
         )
 

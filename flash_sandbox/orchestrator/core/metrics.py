@@ -56,6 +56,8 @@ class MetricsOperations(ServiceCore):
             net_tx_bytes=usage.net_tx_bytes,
             block_read_bytes=usage.block_read_bytes,
             block_write_bytes=usage.block_write_bytes,
+            disk_used_bytes=usage.disk_used_bytes,
+            disk_limit_bytes=usage.disk_limit_bytes,
         )
 
     async def get_metrics_history(self, request: GetMetricsHistoryRequest) -> GetMetricsHistoryResult:

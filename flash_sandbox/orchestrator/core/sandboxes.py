@@ -216,6 +216,7 @@ class Sandbox:
             exit_code=self.exit_code or 0,
             pids=request.pids,
             shm_mb=request.shm_mb,
+            disk_mb=request.disk_mb,
             env=request.env,
             user=request.user,
             image_command=request.image_command,

@@ -109,9 +109,27 @@ class _Sandboxes(Collector):
             for state in State:
                 sandboxes.add_metric((state, runtime), counts[state, runtime])
         yield sandboxes
+        yield from self._disks(runtimes)
         info = GaugeMetricFamily("flash_sandbox_info", "Always 1.", labels=("version",))
         info.add_metric((installed_version(),), 1)
         yield info
+
+    def _disks(self, runtimes: set[str]) -> Iterable[Metric]:
+        """Sum up what was sampled last of the sandboxes whose disk is limited."""
+        used = GaugeMetricFamily(
+            "flash_sandbox_disk_used_bytes",
+            "Bytes written by sandboxes whose disk is limited, as sampled last.",
+            labels=("runtime",),
+        )
+        limit = GaugeMetricFamily(
+            "flash_sandbox_disk_limit_bytes", "Bytes that these may have written.", labels=("runtime",)
+        )
+        samples = [(one.runtime.name, one.history.last()) for one in self._registry if one.request.disk_mb]
+        for runtime in sorted(runtimes):
+            of_runtime = [sample for name, sample in samples if name == runtime and sample is not None]
+            used.add_metric((runtime,), sum(sample.disk_used_bytes for sample in of_runtime))
+            limit.add_metric((runtime,), sum(sample.disk_limit_bytes for sample in of_runtime))
+        return (used, limit)
 
 
 class _Warm(Collector):

@@ -49,6 +49,8 @@ class Usage:
         block_write_bytes: Bytes written to block devices.
         net_rx_bytes: Bytes received, loopback left out.
         net_tx_bytes: Bytes sent, loopback left out.
+        disk_used_bytes: Bytes that what it has written takes on a disk of its own; 0 where it has none.
+        disk_limit_bytes: Bytes that such a disk has for that; 0 where it has none.
     """
 
     memory_bytes: int
@@ -59,6 +61,8 @@ class Usage:
     block_write_bytes: int
     net_rx_bytes: int = 0
     net_tx_bytes: int = 0
+    disk_used_bytes: int = 0
+    disk_limit_bytes: int = 0
 
 
 class Group(Protocol):

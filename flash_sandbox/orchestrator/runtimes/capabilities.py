@@ -16,6 +16,7 @@ OPTIONS: Final = (
     "pids",
     "shm_mb",
     "volumes",
+    "disk_mb",
 )
 """The fields of a start that not every runtime honours."""
 

@@ -38,6 +38,7 @@ _INHERITED: Final = (
     "cpu_cores",
     "pids",
     "shm_mb",
+    "disk_mb",
     "network",
     "ttl_seconds",
     "env",

@@ -1070,6 +1070,16 @@ class MetricsPoint(betterproto2.Message):
     Bytes written to block devices.
     """
 
+    disk_used_bytes: "int" = betterproto2.field(11, betterproto2.TYPE_UINT64)
+    """
+    Bytes that what it has written takes, where its start gave disk_mb; 0 for all others.
+    """
+
+    disk_limit_bytes: "int" = betterproto2.field(12, betterproto2.TYPE_UINT64)
+    """
+    Bytes that it may have written, a few per cent less than disk_mb says where its file system needs some itself; 0 where that is not limited.
+    """
+
     at: "float" = betterproto2.field(10, betterproto2.TYPE_DOUBLE)
     """
     When that was, in seconds of Unix time, to the millisecond.
@@ -1139,6 +1149,16 @@ class MetricsResponse(betterproto2.Message):
     block_write_bytes: "int" = betterproto2.field(9, betterproto2.TYPE_UINT64)
     """
     Bytes written to block devices.
+    """
+
+    disk_used_bytes: "int" = betterproto2.field(100, betterproto2.TYPE_UINT64)
+    """
+    Bytes that what it has written takes, where its start gave disk_mb; 0 for all others.
+    """
+
+    disk_limit_bytes: "int" = betterproto2.field(101, betterproto2.TYPE_UINT64)
+    """
+    Bytes that it may have written, a few per cent less than disk_mb says where its file system needs some itself; 0 where that is not limited.
     """
 
 
@@ -1643,6 +1663,11 @@ class SandboxInfo(betterproto2.Message):
     Volumes that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
     """
 
+    disk_mb: "int" = betterproto2.field(41, betterproto2.TYPE_INT64)
+    """
+    Most that it may have written, in MiB; 0 for no limit.
+    """
+
 
 default_message_pool.register_message("sandbox", "SandboxInfo", SandboxInfo)
 
@@ -2052,6 +2077,11 @@ class StartRequest(betterproto2.Message):
     secrets: "list[str]" = betterproto2.field(116, betterproto2.TYPE_STRING, repeated=True)
     """
     Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of a network policy puts the value into requests to those hosts, each named as in network_allow. Never answered, and no part of snapshots.
+    """
+
+    disk_mb: "int" = betterproto2.field(121, betterproto2.TYPE_INT64)
+    """
+    Most that the sandbox may have written, in MiB, 1 to 2147483647: files that it makes or changes, and what its file system needs for them. 0 is the snapshot's, or no limit.
     """
 
 

@@ -24,6 +24,9 @@ class MetricsPoint:
         net_tx_bytes (int): Bytes sent over the sandbox's network interfaces, loopback left out.
         block_read_bytes (int): Bytes read from block devices.
         block_write_bytes (int): Bytes written to block devices.
+        disk_used_bytes (int): Bytes that what it has written takes, where its start gave disk_mb; 0 for all others.
+        disk_limit_bytes (int): Bytes that it may have written, a few per cent less than disk_mb says where its file
+            system needs some itself; 0 where that is not limited.
         at (float): When that was, in seconds of Unix time, to the millisecond.
     """
 
@@ -36,6 +39,8 @@ class MetricsPoint:
     net_tx_bytes: int
     block_read_bytes: int
     block_write_bytes: int
+    disk_used_bytes: int
+    disk_limit_bytes: int
     at: float
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -58,6 +63,10 @@ class MetricsPoint:
 
         block_write_bytes = self.block_write_bytes
 
+        disk_used_bytes = self.disk_used_bytes
+
+        disk_limit_bytes = self.disk_limit_bytes
+
         at = self.at
 
         field_dict: dict[str, Any] = {}
@@ -73,6 +82,8 @@ class MetricsPoint:
                 "net_tx_bytes": net_tx_bytes,
                 "block_read_bytes": block_read_bytes,
                 "block_write_bytes": block_write_bytes,
+                "disk_used_bytes": disk_used_bytes,
+                "disk_limit_bytes": disk_limit_bytes,
                 "at": at,
             }
         )
@@ -100,6 +111,10 @@ class MetricsPoint:
 
         block_write_bytes = d.pop("block_write_bytes")
 
+        disk_used_bytes = d.pop("disk_used_bytes")
+
+        disk_limit_bytes = d.pop("disk_limit_bytes")
+
         at = d.pop("at")
 
         metrics_point = cls(
@@ -112,6 +127,8 @@ class MetricsPoint:
             net_tx_bytes=net_tx_bytes,
             block_read_bytes=block_read_bytes,
             block_write_bytes=block_write_bytes,
+            disk_used_bytes=disk_used_bytes,
+            disk_limit_bytes=disk_limit_bytes,
             at=at,
         )
 

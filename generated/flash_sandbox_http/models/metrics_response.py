@@ -24,6 +24,9 @@ class MetricsResponse:
         net_tx_bytes (int): Bytes sent over the sandbox's network interfaces, loopback left out.
         block_read_bytes (int): Bytes read from block devices.
         block_write_bytes (int): Bytes written to block devices.
+        disk_used_bytes (int): Bytes that what it has written takes, where its start gave disk_mb; 0 for all others.
+        disk_limit_bytes (int): Bytes that it may have written, a few per cent less than disk_mb says where its file
+            system needs some itself; 0 where that is not limited.
     """
 
     memory_usage_bytes: int
@@ -35,6 +38,8 @@ class MetricsResponse:
     net_tx_bytes: int
     block_read_bytes: int
     block_write_bytes: int
+    disk_used_bytes: int
+    disk_limit_bytes: int
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +61,10 @@ class MetricsResponse:
 
         block_write_bytes = self.block_write_bytes
 
+        disk_used_bytes = self.disk_used_bytes
+
+        disk_limit_bytes = self.disk_limit_bytes
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -69,6 +78,8 @@ class MetricsResponse:
                 "net_tx_bytes": net_tx_bytes,
                 "block_read_bytes": block_read_bytes,
                 "block_write_bytes": block_write_bytes,
+                "disk_used_bytes": disk_used_bytes,
+                "disk_limit_bytes": disk_limit_bytes,
             }
         )
 
@@ -95,6 +106,10 @@ class MetricsResponse:
 
         block_write_bytes = d.pop("block_write_bytes")
 
+        disk_used_bytes = d.pop("disk_used_bytes")
+
+        disk_limit_bytes = d.pop("disk_limit_bytes")
+
         metrics_response = cls(
             memory_usage_bytes=memory_usage_bytes,
             memory_limit_bytes=memory_limit_bytes,
@@ -105,6 +120,8 @@ class MetricsResponse:
             net_tx_bytes=net_tx_bytes,
             block_read_bytes=block_read_bytes,
             block_write_bytes=block_write_bytes,
+            disk_used_bytes=disk_used_bytes,
+            disk_limit_bytes=disk_limit_bytes,
         )
 
         metrics_response.additional_properties = d

@@ -42,6 +42,7 @@ class SandboxInfo:
             port * is every port.
         network_deny (list[str]): What of that it does not reach, in the same form. Without a port it is every port.
         volumes (list[str]): Volumes that it has, each SOURCE:TARGET or SOURCE:TARGET:ro.
+        disk_mb (int): Most that it may have written, in MiB; 0 for no limit.
     """
 
     id: str
@@ -70,6 +71,7 @@ class SandboxInfo:
     network_allow: list[str]
     network_deny: list[str]
     volumes: list[str]
+    disk_mb: int
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,6 +127,8 @@ class SandboxInfo:
 
         volumes = self.volumes
 
+        disk_mb = self.disk_mb
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -155,6 +159,7 @@ class SandboxInfo:
                 "network_allow": network_allow,
                 "network_deny": network_deny,
                 "volumes": volumes,
+                "disk_mb": disk_mb,
             }
         )
 
@@ -215,6 +220,8 @@ class SandboxInfo:
 
         volumes = cast(list[str], d.pop("volumes"))
 
+        disk_mb = d.pop("disk_mb")
+
         sandbox_info = cls(
             id=id,
             name=name,
@@ -242,6 +249,7 @@ class SandboxInfo:
             network_allow=network_allow,
             network_deny=network_deny,
             volumes=volumes,
+            disk_mb=disk_mb,
         )
 
         sandbox_info.additional_properties = d

@@ -65,6 +65,8 @@ class StartRequest:
         secrets (list[str] | Unset): Secrets that programs have placeholders of, each NAME@HOST,HOST=VALUE: the gate of
             a network policy puts the value into requests to those hosts, each named as in network_allow. Never answered,
             and no part of snapshots.
+        disk_mb (int | Unset): Most that the sandbox may have written, in MiB, 1 to 2147483647: files that it makes or
+            changes, and what its file system needs for them. 0 is the snapshot's, or no limit. Default: 0.
     """
 
     type_: str | Unset = ""
@@ -92,6 +94,7 @@ class StartRequest:
     network_deny: list[str] | Unset = UNSET
     volumes: list[str] | Unset = UNSET
     secrets: list[str] | Unset = UNSET
+    disk_mb: int | Unset = 0
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,6 +162,8 @@ class StartRequest:
         if not isinstance(self.secrets, Unset):
             secrets = self.secrets
 
+        disk_mb = self.disk_mb
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update({})
@@ -212,6 +217,8 @@ class StartRequest:
             field_dict["volumes"] = volumes
         if secrets is not UNSET:
             field_dict["secrets"] = secrets
+        if disk_mb is not UNSET:
+            field_dict["disk_mb"] = disk_mb
 
         return field_dict
 
@@ -268,6 +275,8 @@ class StartRequest:
 
         secrets = cast(list[str], d.pop("secrets", UNSET))
 
+        disk_mb = d.pop("disk_mb", UNSET)
+
         start_request = cls(
             type_=type_,
             image=image,
@@ -294,6 +303,7 @@ class StartRequest:
             network_deny=network_deny,
             volumes=volumes,
             secrets=secrets,
+            disk_mb=disk_mb,
         )
 
         start_request.additional_properties = d

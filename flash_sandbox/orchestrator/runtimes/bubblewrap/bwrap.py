@@ -28,7 +28,8 @@ AGENT_FD: Final = 5
 INFO_FD: Final = 6
 IDS_FD: Final = 7
 NAMESPACE_FD: Final = 8
-VOLUME_FD: Final = 9
+DISK_FD: Final = 9
+VOLUME_FD: Final = 10
 """The first volume's; the others' follow."""
 
 MOUNT_POINTS: Final = ("dev", "proc", "sys")

@@ -10,9 +10,9 @@ from pathlib import Path
 from ...guest.program import AgentMissing, agent_program
 from ...linux import cgroups, syscalls
 from ...linux.user_ids import UserIds
-from ...linux.users import missing_capabilities
+from ...linux.users import can_have_ranges, missing_capabilities
 from ..base import Availability
-from . import bwrap
+from . import bwrap, disk
 
 __all__ = ["check_host"]
 
@@ -47,6 +47,8 @@ def check_host(name: str) -> Availability:
         details = [version, f"users: {ids.kind}"]
         if ids.missing:
             warnings.append(f"sandboxes have no user but root: {ids.missing}")
+    if missing_disks := disk.obstacle(in_memory=not can_have_ranges()):
+        warnings.append(f"starts with disk_mb are refused: {missing_disks}")
     try:
         hierarchy = cgroups.find_hierarchy()
     except cgroups.CgroupError as error:

@@ -14,6 +14,7 @@ from ...images.rootfs import RootFilesystem
 from ...linux import cgroup_files
 from ...linux.id_range import IdRange
 from ...linux.limits import Group
+from .disk import Disk
 from .launcher_client import Process
 from .lower_layers import LowerLayer
 
@@ -35,6 +36,7 @@ class RunningSandbox:
         ids: The IDs of its users on this host; None if it has one user alone, the orchestrator's own.
         below: What lies between the root file system and the writable layer, the lowest first.
         env: Variables of every process besides the image's, each ``NAME=value``.
+        disk: What its writable layer lies on; None for the orchestrator's own disk.
         process: bwrap.
         stream: The stream to its PID 1, the guest agent; closed once it has been handed out.
         greeting: The agent, before the sandbox is handed out.
@@ -50,6 +52,7 @@ class RunningSandbox:
     ids: IdRange | None
     env: tuple[str, ...] = ()
     below: list[LowerLayer] = field(default_factory=list)
+    disk: Disk | None = None
     process: Process | None = None
     stream: socket.socket | None = None
     greeting: Greeting | None = None

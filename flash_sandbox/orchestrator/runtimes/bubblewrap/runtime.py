@@ -49,6 +49,7 @@ from ...volumes.roots import NO_VOLUMES, OpenVolume, VolumeRoots
 from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from . import bwrap
+from .disk import Disks
 from .host import check_host
 from .launcher_client import LauncherClient
 from .lower_layers import LowerLayers
@@ -83,7 +84,7 @@ class BubblewrapRuntime:
     name = "bubblewrap"
     default_image = HOST
     capabilities = Capabilities(
-        options=LIMIT_OPTIONS | {"volumes"},
+        options=LIMIT_OPTIONS | {"volumes", "disk_mb"},
         networks=("none", "policy"),
         users="any",
         snapshot="files",
@@ -160,6 +161,7 @@ class BubblewrapRuntime:
         if self._user_ids.of_images is None:
             self.capabilities = replace(self.capabilities, users="root", missing_users=self._user_ids.missing)
         self._users = user_pool()
+        self._disks = Disks(self._layers, in_memory=self._users is None)
         if self._hierarchy is not None:
             self._hierarchy.remove_leftovers()
         for directory in (self._layers, self._rootfs):
@@ -224,7 +226,7 @@ class BubblewrapRuntime:
             root.release()
             raise
         try:
-            self._make_layer(sandbox)
+            await self._make_layer(sandbox, request)
             if snapshot:
                 await self._lower.add_all(snapshot, sandbox.below)
             await self._leave_out_supplied(sandbox)
@@ -269,10 +271,13 @@ class BubblewrapRuntime:
         except (OSError, cgroups.CgroupError) as error:
             raise InternalServerError(f"cannot make the sandbox's cgroup: {error}") from error
 
-    def _make_layer(self, sandbox: RunningSandbox) -> None:
+    async def _make_layer(self, sandbox: RunningSandbox, request: StartRequest) -> None:
         sandbox.layer.mkdir()
         # Its root looks into it; the directory above keeps everybody else out.
         sandbox.layer.chmod(0o755)
+        if request.disk_mb:
+            sandbox.disk = await self._disks.make(request.disk_mb, Limits.of(request).memory_bytes)
+            return
         for name in ("upper", "work"):
             directory = sandbox.layer / name
             directory.mkdir(mode=0o755)
@@ -304,6 +309,8 @@ class BubblewrapRuntime:
                 }
                 for number, volume in enumerate(volumes, bwrap.VOLUME_FD):
                     descriptors[number] = volume.descriptor
+                if sandbox.disk is not None:
+                    descriptors |= sandbox.disk.descriptors
                 if self._user_ids.namespace is not None:
                     descriptors[bwrap.NAMESPACE_FD] = self._user_ids.namespace
                 starting = asyncio.ensure_future(
@@ -317,6 +324,8 @@ class BubblewrapRuntime:
                 sandbox.process = await completed(starting)
             with _failures_explained(sandbox):
                 sandbox.greeting = await Greeting.over(sandbox.stream)
+            if sandbox.disk is not None:
+                sandbox.disk.take_hold(sandbox.process.pid)
             # By now the agent runs, and bwrap has told where.
             sandbox.init = json.load(told)["child-pid"]
             sandbox.handle = _handle_of(sandbox.init, sandbox.process.pid)
@@ -337,13 +346,16 @@ class BubblewrapRuntime:
         tools = path.parents[2]
         program, supplied, mounts = str(path), str(tools / bwrap.SUPPLIED), None
         places: dict[str, tuple[str, bool]] = {}
-        if self._users or sandbox.root.is_shared or volumes:
+        if self._users or sandbox.root.is_shared or volumes or sandbox.disk:
             base = bwrap.mount_base([layer, *lowers, str(tools), *(volume.path for volume in volumes)])
-            binds = {"layer": layer, "tools": str(tools)}
             maps, shared = self._users is not None, sandbox.root.is_shared
             base_id = sandbox.ids.base if sandbox.ids is not None and maps else None
+            binds, disk = {"layer": layer, "tools": str(tools)}, []
+            if sandbox.disk is not None:
+                disk = sandbox.disk.step(f"{base}/layer", base_id)
+                del binds["layer"]
             owners = ["" if base_id is None else volume.owners(base_id) for volume in volumes]
-            mounts = Mounts(base, binds, lowers, maps, shared, owners)
+            mounts = Mounts(base, binds, lowers, maps, shared, owners, disk)
             places = {
                 volume.target: (mounts.volume(number), volume.read_only)
                 for number, volume in enumerate(volumes)
@@ -398,7 +410,14 @@ class BubblewrapRuntime:
         sandbox = self._sandbox(sandbox_id)
         try:
             received, sent = interface_bytes(sandbox.init)
-            return replace(sandbox.group.usage(), net_rx_bytes=received, net_tx_bytes=sent)
+            used, limit = sandbox.disk.usage() if sandbox.disk is not None else (0, 0)
+            return replace(
+                sandbox.group.usage(),
+                net_rx_bytes=received,
+                net_tx_bytes=sent,
+                disk_used_bytes=used,
+                disk_limit_bytes=limit,
+            )
         except OSError as error:
             sandbox.require_alive()
             raise InternalServerError(f"cannot read the sandbox's figures: {error}") from error
@@ -443,12 +462,18 @@ class BubblewrapRuntime:
 
     async def _save_for_forks(self, sandbox: RunningSandbox, start: StartRequest) -> Manifest:
         made = self._snapshots.files.described(self.name, sandbox.root.image, start=start)
-        await self._lower.add_base(made.id, sandbox.layer / "upper", sandbox.ids, sandbox.below)
+        await self._lower.add_base(made.id, self._upper(sandbox), sandbox.ids, sandbox.below)
         return made
+
+    def _upper(self, sandbox: RunningSandbox) -> Path:
+        """Return where the writable layer of a sandbox can be read by what works on its files."""
+        if sandbox.disk is None:
+            return sandbox.layer / "upper"
+        return sandbox.disk.upper(here=self._user_ids.namespace is None)
 
     def _write(self, sandbox: RunningSandbox, start: StartRequest) -> Manifest:
         return self._snapshots.files.write(
-            sandbox.layer / "upper",
+            self._upper(sandbox),
             self.name,
             sandbox.root.image,
             start=start,
@@ -487,6 +512,8 @@ class BubblewrapRuntime:
         sandbox = self._sandbox(sandbox_id)
         await self._end_processes(sandbox)
         await sandbox.group.remove()
+        if sandbox.disk is not None:
+            sandbox.disk.show_in(sandbox.layer)
 
     async def stop(self, sandbox_id: str) -> None:
         """End every process of the sandbox and remove all that it held, in whatever state it is."""
@@ -521,6 +548,8 @@ class BubblewrapRuntime:
         sandbox.errors = sandbox.handle = -1
         if sandbox.process is not None:
             self._launcher.forget(sandbox.process)
+        if sandbox.disk is not None:
+            await self._disks.close(sandbox.disk)
         # However much it is: nothing waits for it, and nobody but the orchestrator gets to it any more.
         self._trash.throw_away(sandbox.layer)
         # No process with these IDs lives, and what it leaves lies where no other sandbox can look.

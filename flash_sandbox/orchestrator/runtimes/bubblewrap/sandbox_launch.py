@@ -22,6 +22,7 @@ class Mounts:
         sources: Real paths of what `lowers` are there: of the image, and of layers over it.
         owners_are_mapped: Whether the owners of those on disk are users of the sandbox: 0 is its root.
         image_is_shared: Whether others may put something else in the place of the image.
+        disk: The step that mounts what the writable layer lies on; none where that is in `binds`.
         volumes: Whom the owners of each volume are, open as `bwrap.VOLUME_FD` and following; empty for as
             they are.
     """
@@ -32,6 +33,7 @@ class Mounts:
     owners_are_mapped: bool
     image_is_shared: bool
     volumes: Sequence[str] = ()
+    disk: Sequence[str] = ()
 
     @property
     def lowers(self) -> list[str]:
@@ -79,6 +81,7 @@ def launch_steps(
         steps += ["base", mounts.base]
         for name, source in mounts.binds.items():
             steps += ["bind", source, f"{mounts.base}/{name}"]
+        steps += mounts.disk
         id_map = str(bwrap.IDS_FD) if mounts.owners_are_mapped else ""
         for number, (source, lower) in enumerate(zip(mounts.sources, mounts.lowers, strict=True)):
             shared = mounts.image_is_shared and not number
