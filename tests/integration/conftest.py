@@ -10,22 +10,25 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import browsing
 import docker_engine as docker
 import ordinary_user
 import packages
 import pytest
+import system_image
 from every_runtime import Runtime
 from gate_servers import RESOLVE
 from served import Serving, serve
 
-from flash_sandbox import HTTPClient, SandboxClient
+from flash_sandbox import HTTPClient, SandboxClient, Volume
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
 
 Need = Callable[[str, str | None], None]
+HostPrograms = Callable[[str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,27 @@ def docker_orchestrator(docker_engine, volume_roots: list[str]) -> Iterator[Orch
             limits="best-effort", registries=allowed, volume_roots=roots, resolve=RESOLVE
         ) as running:
             yield running
+
+
+@pytest.fixture(scope="session")
+def docker_host_image(docker_engine: docker.DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return an image like ``host``, of which this host's /usr has to be a volume."""
+    name = "flash-sandbox-test-host:latest"
+    docker_engine.import_image(name, system_image.like_host(tmp_path_factory.mktemp("host")))
+    return name
+
+
+@pytest.fixture(scope="session")
+def host_programs(request: pytest.FixtureRequest) -> HostPrograms:
+    """Return what a start asks for so that a sandbox of a runtime has the programs of this host."""
+
+    def options(type: str) -> dict[str, Any]:
+        if type != "docker":
+            return {"type": type, "image": "host"}
+        image = request.getfixturevalue("docker_host_image")
+        return {"type": type, "image": image, "volumes": {"/usr": Volume("/usr", read_only=True)}}
+
+    return options
 
 
 @pytest.fixture(scope="session")

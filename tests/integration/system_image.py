@@ -1,4 +1,4 @@
-"""A root file system made on the spot of this host's own files: a shell, the small programs, and Python."""
+"""Root file systems made on the spot of this host's own files, as tar files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import docker_engine
 
+from flash_sandbox.orchestrator.images.host_image import make_host_image
+
 # What no program that is installed needs of the standard library.
 _LEFT_OUT = re.compile(
     r"/(site-packages|dist-packages|test|tests|unittest|idlelib|tkinter|_tkinter\.[^/]*|turtledemo|lib2to3"
@@ -21,6 +23,19 @@ _LEFT_OUT = re.compile(
 
 # What wheels may ask of any system (PEP 600).
 _OF_ANY_SYSTEM = ("libdl.so.2", "libgcc_s.so.1", "libpthread.so.0", "librt.so.1", "libstdc++.so.6")
+
+
+def like_host(directory: Path) -> bytes:
+    """Return image ``host`` but for /usr, which is to be a volume.
+
+    Args:
+        directory: Where it is put together.
+    """
+    make_host_image(directory / "root")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(directory / "root", ".")
+    return buffer.getvalue()
 
 
 def with_python() -> bytes:

@@ -11,14 +11,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from conftest import HostPrograms
 from every_runtime import Runtime
 from gate_servers import ALLOWED, DENIED, running
 
-from flash_sandbox import Network, Sandbox, Volume
-from flash_sandbox.orchestrator.images.host_image import make_host_image
+from flash_sandbox import Network, Sandbox
 
 pytestmark = pytest.mark.parametrize(
     "engine_orchestrator",
@@ -26,8 +25,6 @@ pytestmark = pytest.mark.parametrize(
     indirect=True,
     scope="session",
 )
-
-HOST = "flash-sandbox-test-host:latest"
 
 WHEEL = "made_here-1.0-py3-none-any.whl"
 
@@ -90,33 +87,12 @@ def _repository(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def sandbox(
-    runtime: Runtime,
-    site: str,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Sandbox]:
+def sandbox(runtime: Runtime, site: str, host_programs: HostPrograms) -> Iterator[Sandbox]:
     """A sandbox with this host's programs, whose policy names the site alone."""
     policy = Network(allow=[site.removeprefix("http://")])
-    options: dict[str, Any] = {"type": runtime.type, "image": "host", "memory_mb": 1024}
-    if runtime.type == "docker":
-        options |= {"image": HOST, "volumes": {"/usr": Volume("/usr", read_only=True)}}
-        root = _host_image(tmp_path_factory.mktemp("host"))
-        request.getfixturevalue("docker_engine").import_image(HOST, root)
+    options = {**host_programs(runtime.type), "memory_mb": 1024}
     with Sandbox.create(network=policy, client=runtime.client, **options) as found:
         yield found
-
-
-def _host_image(directory: Path) -> bytes:
-    """Return image ``host``, but for the host's own directories, as a tar file."""
-    make_host_image(directory / "root")
-    for name in ("bin", "sbin", "lib", "lib64"):
-        if not os.path.lexists(directory / "root" / name):
-            (directory / "root" / name).symlink_to(f"usr/{name}")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        tar.add(directory / "root", ".")
-    return buffer.getvalue()
 
 
 # What a host may lack: how to see whether it has it, and Debian's package.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import docker_engine
 import pytest
+from conftest import HostPrograms, Need
 from every_runtime import Runtime
 from gate_servers import ALLOWED, DENIED, RESOLVE, running
-from served import serve
+from served import Serving, serve
 
 from flash_sandbox import InvalidArgumentError, Network, Sandbox, SandboxAPI, Secret
 from flash_sandbox.models.network import network_fields
@@ -32,7 +36,7 @@ print(urllib.request.urlopen(asked, timeout=20).read().decode())
 GET_BY_JAVA = """
 public class Get {
     public static void main(String[] arguments) throws Exception {
-        var connection = new java.net.URL(arguments[0]).openConnection();
+        var connection = java.net.URI.create(arguments[0]).toURL().openConnection();
         connection.setRequestProperty("Authorization", "Bearer " + System.getenv("TOKEN"));
         System.out.print(new String(connection.getInputStream().readAllBytes()));
     }
@@ -123,24 +127,39 @@ def tls_port(authority: Authority) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def serving(authority: Authority, limits: str, tmp_path_factory: pytest.TempPathFactory):
+def serving(
+    authority: Authority,
+    limits: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Serving]:
+    has_docker = docker_engine.missing() is None
+    docker_host = (
+        request.getfixturevalue("docker_engine").host if has_docker else "unix:///nowhere/docker.sock"
+    )
     directory = tmp_path_factory.mktemp("secrets")
     trusted = directory / "trusted.pem"
     trusted.write_bytes(authority.certificate)
-    environment = {"SSL_CERT_FILE": str(trusted), "DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    names = [f"--resolve={name}" for name in RESOLVE]
-    with serve(directory / "state", *names, limits=limits, environment=environment) as serving:
+    environment = {"SSL_CERT_FILE": str(trusted), "DOCKER_HOST": docker_host}
+    more = ["--volume-root=/usr:ro", *(f"--resolve={name}" for name in RESOLVE)]
+    with serve(directory / "state", *more, limits=limits, environment=environment) as serving:
         yield serving
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "gvisor"])
-def kind(request: pytest.FixtureRequest, need, tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture(scope="module", params=["bubblewrap", "docker", "gvisor"])
+def options(
+    request: pytest.FixtureRequest,
+    need: Need,
+    host_programs: HostPrograms,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    """Return what a start asks for so that a sandbox of a runtime has this host's programs."""
     if request.param == "gvisor":
-        import asyncio
-
         found = asyncio.run(GvisorRuntime(tmp_path_factory.mktemp("probe")).check())
         need("gvisor", None if found.available else found.detail)
-    return request.param
+    if request.param == "docker":
+        need("docker", docker_engine.missing())
+    return {**host_programs(request.param), "memory_mb": 1024}
 
 
 class TestOverHttp:
@@ -221,11 +240,11 @@ class TestOverTls:
             yield client
 
     def test_a_host_gets_the_value_and_the_program_trusts_the_gate(
-        self, client: SandboxAPI, kind: str, tls_port: int, serving
+        self, client: SandboxAPI, options: dict[str, Any], tls_port: int, serving
     ) -> None:
         policy = Network([f"{ALLOWED}:{tls_port}"])
         secrets = {"TOKEN": Secret(VALUE, [f"{ALLOWED}:{tls_port}"])}
-        with Sandbox.create(type=kind, network=policy, secrets=secrets, client=client) as sandbox:
+        with Sandbox.create(network=policy, secrets=secrets, client=client, **options) as sandbox:
             # Each over a connection of its own, which is shown the same certificate.
             for _ in range(2):
                 done = sandbox.run(
@@ -238,15 +257,13 @@ class TestOverTls:
 
     @pytest.mark.parametrize("program", PROGRAMS)
     def test_programs_with_lists_of_their_own_trust_the_gate(
-        self, serving, kind: str, tls_port: int, program: str, need
+        self, serving, options: dict[str, Any], tls_port: int, program: str, need
     ) -> None:
         policy = Network([f"{ALLOWED}:{tls_port}"])
         secrets = {"TOKEN": Secret(VALUE, [f"{ALLOWED}:{tls_port}"])}
         with (
             serving.client("http") as client,
-            Sandbox.create(
-                type=kind, network=policy, secrets=secrets, memory_mb=1024, client=client
-            ) as sandbox,
+            Sandbox.create(network=policy, secrets=secrets, client=client, **options) as sandbox,
         ):
             has_it = sandbox.run(f"command -v {program}").exit_code == 0
             need(program, None if has_it else f"this host has no {program}")
@@ -254,34 +271,36 @@ class TestOverTls:
             done = sandbox.run(PROGRAMS[program].format(f"https://{ALLOWED}:{tls_port}"), limit=60)
         assert (done.exit_code, "filled-in" in done.stdout, done.stderr) == (0, True, ""), done
 
-    def test_a_host_that_shows_another_certificate_gets_nothing(self, client: SandboxAPI, kind: str) -> None:
+    def test_a_host_that_shows_another_certificate_gets_nothing(
+        self, client: SandboxAPI, options: dict[str, Any]
+    ) -> None:
         stranger = Authority(bytes(31) + b"x", "stranger")
         with telling(stranger.context_for(ALLOWED)) as tls_port:
             secrets = {"TOKEN": Secret(VALUE, [f"{ALLOWED}:{tls_port}"])}
             with Sandbox.create(
-                type=kind, network=Network([f"{ALLOWED}:{tls_port}"]), secrets=secrets, client=client
+                network=Network([f"{ALLOWED}:{tls_port}"]), secrets=secrets, client=client, **options
             ) as sandbox:
                 done = sandbox.run(["python3", "-c", GET, f"https://{ALLOWED}:{tls_port}/"], limit=60)
         assert done.exit_code != 0
         assert "502" in done.stderr
 
     def test_a_connection_to_a_host_is_for_no_other_one(
-        self, client: SandboxAPI, kind: str, tls_port: int
+        self, client: SandboxAPI, options: dict[str, Any], tls_port: int
     ) -> None:
         hosts = [f"{ALLOWED}:{tls_port}", f"{DENIED}:{tls_port}"]
         secrets = {"TOKEN": Secret(VALUE, hosts)}
-        with Sandbox.create(type=kind, network=Network(hosts), secrets=secrets, client=client) as sandbox:
+        with Sandbox.create(network=Network(hosts), secrets=secrets, client=client, **options) as sandbox:
             ask = ["python3", "-c", COALESCE, ALLOWED, DENIED, str(tls_port)]
             done = sandbox.run(ask, check=True, limit=60)
         assert done.stdout.startswith("http/1.1\nHTTP/1.1 403 "), done
         assert "the request is for another host" in done.stdout
 
     def test_without_secrets_for_a_host_its_tls_is_its_own(
-        self, client: SandboxAPI, kind: str, tls_port: int
+        self, client: SandboxAPI, options: dict[str, Any], tls_port: int
     ) -> None:
         secrets = {"TOKEN": Secret(VALUE, [DENIED])}
         with Sandbox.create(
-            type=kind, network=Network([f"{ALLOWED}:{tls_port}"]), secrets=secrets, client=client
+            network=Network([f"{ALLOWED}:{tls_port}"]), secrets=secrets, client=client, **options
         ) as sandbox:
             done = sandbox.run(["python3", "-c", GET, f"https://{ALLOWED}:{tls_port}/"], limit=60)
         # The sandbox does not trust the test's authority.
