@@ -31,7 +31,7 @@ from . import (
     soak,
     warm_rows,
 )
-from .engines import lacks_docker, lacks_docker_program, lacks_gvisor
+from .engines import lacks_docker, lacks_docker_program, lacks_gvisor, lacks_xfs
 from .peers import lacks_peer
 from .report import Report
 
@@ -80,6 +80,7 @@ PARTS: Final[dict[str, Part]] = {
     "density": Part(density_rows.report, 10),
     "growth": Part(growth_rows.report, 25),
     "forks": Part(fork_rows.report, 3),
+    "reflinks": Part(fork_rows.report_sharing, 3, {"xfs": lacks_xfs}),
     "lists": Part(listing_rows.report, 30),
     "ended": Part(ended_rows.report, 60),
     "restart": Part(restart_rows.report, 5, _ENGINE),

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from docker_engine import DockerEngine
 from served import Serving
 from test_restart import Kind, Survivor, kind
 
@@ -37,6 +39,7 @@ class Work:
         snapshots: Those that were acknowledged.
         events: Those that were told of, in their order.
         failures: What no end of an orchestrator explains.
+        ends: How many orchestrators have been ended.
     """
 
     survivor: Survivor
@@ -49,6 +52,7 @@ class Work:
     snapshots: set[str] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
+    ends: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -98,11 +102,17 @@ class Work:
                 self.failures.append(error)
 
     def go_on(self, serving: Serving, seconds: float) -> None:
-        """Do all steps at the same time, until the orchestrator is ended under them."""
+        """Do all steps at the same time, until the orchestrator is ended under them.
+
+        Each goes over the other transport than the last time.
+        """
+        self.ends += 1
         steps = (self.start, self.start, self.stop, self.run, self.snapshot, self.watch)
         threads = [
             threading.Thread(
-                target=self.again_and_again, args=(serving, ("http", "grpc")[number % 2], step), daemon=True
+                target=self.again_and_again,
+                args=(serving, ("http", "grpc")[(number + self.ends) % 2], step),
+                daemon=True,
             )
             for number, step in enumerate(steps)
         ]
@@ -129,15 +139,32 @@ class Work:
         # Whose stop was not acknowledged and has not been.
         self.stopping -= found.keys()
         self.started |= found.keys()
+        known = len(self.programs)
         for one in found:
             if client.get_status(one) == "paused":
                 client.resume_sandbox(one)
             assert client.exec_command(one, ["echo", "on"]).stdout == "on\n"
             programs = {info.process_id for info in client.list_processes(one) if info.running}
             assert {program for sandbox, program in self.programs if sandbox == one} <= programs
-        assert self.snapshots <= {info.snapshot_path for info in client.list_snapshots()}
+            self.programs |= {(one, program) for program in programs}
+        unknown = len(self.programs) - known
+        assert unknown <= 1, "each end loses the answer of one call at most"
+        snapshots = {info.snapshot_path for info in client.list_snapshots()}
+        assert self.snapshots <= snapshots
+        assert len(snapshots - self.snapshots) <= 1
+        assert {str(path) for path in (self.survivor.state_dir / "snapshots").iterdir()} == snapshots
+        self.snapshots = snapshots
         places = [int(event.token.rpartition("-")[2]) for event in self.events]
         assert places == list(range(places[0], places[0] + len(places))) if places else True
+
+    def check_engine(self, client: Client, engine: DockerEngine) -> None:
+        """Fail unless the engine has what belongs to the sandboxes and snapshots, and no more."""
+        owner = (self.survivor.state_dir / "containers/docker/owner").read_text()
+        found = [one["Labels"]["flash-sandbox.sandbox"] for one in engine.containers(owner=owner)]
+        assert sorted(found) == sorted(info.id for info in client.sandboxes())
+        images = engine.call("GET", "/images/json")
+        kept = [image for image in images if (image["Labels"] or {}).get("flash-sandbox.snapshot") == owner]
+        assert len(kept) == len(client.list_snapshots())
 
     def check_database(self) -> None:
         """Fail where the file is damaged. No orchestrator runs now."""
@@ -152,13 +179,19 @@ def points(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.mark.timeout(1800)
-def test_what_was_acknowledged_exists_and_nothing_else(kind: Kind, points: int, tmp_path) -> None:
+def test_what_was_acknowledged_exists_and_nothing_else(
+    kind: Kind, points: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    engine = request.getfixturevalue("docker_engine") if kind[0] == "docker" else None
     work = Work(Survivor(*kind, tmp_path / "state", signal.SIGKILL), seed=7)
     for point in range(points):
         number = (signal.SIGKILL, signal.SIGTERM)[point % 2]
         work.survivor = Survivor(*kind, tmp_path / "state", number)
-        with work.survivor.serving() as (serving, client):
-            work.check(client)
+        with work.survivor.serving() as (serving, _):
+            with serving.client(("http", "grpc")[point % 2]) as client:
+                work.check(client)
+                if engine is not None:
+                    work.check_engine(client, engine)
             work.go_on(serving, work.random.uniform(1, 4))
         work.check_database()
     with work.survivor.last() as client:
@@ -168,6 +201,6 @@ def test_what_was_acknowledged_exists_and_nothing_else(kind: Kind, points: int, 
             client.stop_sandbox(one)
         assert client.list_sandboxes().sandboxes == ()
     print(
-        f"{len(work.started)} sandboxes, {len(work.programs)} programs, {len(work.snapshots)} snapshots, "
-        f"{len(work.events)} events"
+        f"{points} points: {len(work.started)} sandboxes, {len(work.programs)} programs, "
+        f"{len(work.snapshots)} snapshots, {len(work.events)} events"
     )

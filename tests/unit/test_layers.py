@@ -372,6 +372,22 @@ def test_a_copy_shares_no_blocks_that_a_writer_would_change(tmp_path, save: Save
     assert (again / "file").read_bytes() == b"before" * 100_000
 
 
+def test_a_layer_of_another_file_system_is_packed_and_copied(tmp_path):
+    content = bytes(range(256)) * 5000
+    with small_disk(tmp_path / "disk", 8) as disk:
+        layer = disk.path / "layer"
+        layer.mkdir()
+        (layer / "file").write_bytes(content)
+        layers.pack_layer(layer, tmp_path / "packed.tar")
+        (tmp_path / "copy").mkdir()
+        copy_layer(layer, tmp_path / "copy", None, None)
+    (tmp_path / "unpacked").mkdir()
+    with (tmp_path / "packed.tar").open("rb") as file:
+        layers.unpack_layer(file, tmp_path / "unpacked", None)
+    assert (tmp_path / "unpacked" / "file").read_bytes() == content
+    assert (tmp_path / "copy" / "file").read_bytes() == content
+
+
 def test_a_copy_to_a_full_disk_is_unavailable(tmp_path):
     with small_disk(tmp_path / "disk", 4) as disk:
         for name in ("layer", "again"):

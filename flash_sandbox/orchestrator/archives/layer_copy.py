@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from pathlib import Path
 
 from ..linux.id_range import IdRange
-from ..linux.tree_walk import Entry, TreeChanged
+from ..linux.tree_walk import Entry
 from .extraction import KEPT_MODES, KEPT_OF_DIRECTORIES, OPAQUE_XATTR
-from .layer_walk import LayerWalk, explained, extents, is_opaque, user_xattrs
+from .layer_walk import LayerWalk, copy_blocks, explained, extents, is_opaque, user_xattrs
 
 __all__ = ["copy_layer"]
 
@@ -62,7 +61,7 @@ class _Copier(LayerWalk):
         copy = os.open(self._path(entry.path), flags, 0o600)
         try:
             for offset, length in parts:
-                _copy(descriptor, copy, offset, length)
+                copy_blocks(descriptor, copy, offset, length, offset)
             # Only a hole at its end is lacking then.
             os.ftruncate(copy, size)
             self._set_xattrs(copy, descriptor)
@@ -108,20 +107,3 @@ class _Copier(LayerWalk):
     def _set_xattrs(self, copy: str | int, descriptor: int) -> None:
         for name, value in user_xattrs(descriptor).items():
             os.setxattr(copy, name, value)
-
-
-def _copy(descriptor: int, copy: int, offset: int, length: int) -> None:
-    os.lseek(copy, offset, os.SEEK_SET)
-    while length:
-        try:
-            # The kernel shares blocks in this call where the file system can (copy_file_range(2), NOTES).
-            copied = os.copy_file_range(descriptor, copy, length, offset)
-        except OSError as error:
-            # From one file system to another.
-            if error.errno != errno.EXDEV:
-                raise
-            copied = os.sendfile(copy, descriptor, offset, length)
-        if not copied:
-            raise TreeChanged("a file became shorter")
-        offset += copied
-        length -= copied

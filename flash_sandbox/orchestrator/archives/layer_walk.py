@@ -24,6 +24,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_PATH_BYTES",
     "LayerWalk",
+    "copy_blocks",
     "explained",
     "extents",
     "is_opaque",
@@ -160,6 +161,30 @@ def extents(descriptor: int) -> tuple[int, list[tuple[int, int]]]:
     if len(found) > _MAX_EXTENTS:
         raise _refused(f"a file of more than {_MAX_EXTENTS} holes")
     return size, [*found, (size, 0)]
+
+
+def copy_blocks(descriptor: int, copy: int, offset: int, length: int, target: int) -> None:
+    """Copy a part of a file to a place in another one.
+
+    Where the file system can, and both places are at the start of a block, the files share the blocks
+    (copy_file_range(2), NOTES).
+
+    Raises:
+        TreeChanged: The file became shorter.
+    """
+    end = offset + length
+    os.lseek(copy, target, os.SEEK_SET)
+    while offset < end:
+        try:
+            copied = os.copy_file_range(descriptor, copy, end - offset, offset)
+        except OSError as error:
+            # From one file system to another.
+            if error.errno != errno.EXDEV:
+                raise
+            copied = os.sendfile(copy, descriptor, offset, end - offset)
+        if not copied:
+            raise TreeChanged("a file became shorter")
+        offset += copied
 
 
 def user_xattrs(descriptor: int) -> dict[str, bytes]:

@@ -2,7 +2,8 @@
 
 In a tar file the deletions of a layer are written as the OCI image specification has them (``layer.md``:
 ``.wh.NAME``, and ``.wh..wh..opq`` for a directory that hides what is below it). Holes of files are left out
-as GNU tar does it (its manual, "PAX Format, Version 1.0"). `extraction` does the reading of them.
+as GNU tar does it (its manual, "PAX Format, Version 1.0"). The content of a large file begins at a block of
+the file system, so that the tar file can share the layer's blocks. `extraction` does the reading of them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,24 @@ from ...errors import InvalidArgumentError, UnavailableError
 from ..linux.id_range import IdRange
 from ..linux.tree_walk import Entry, TreeChanged, remove_tree, walk
 from .extraction import OPAQUE, WHITEOUT, XATTR_HEADER, Extraction, Whiteouts
-from .layer_walk import MAX_DEPTH, MAX_PATH_BYTES, LayerWalk, explained, extents, is_opaque, user_xattrs
+from .layer_walk import (
+    MAX_DEPTH,
+    MAX_PATH_BYTES,
+    LayerWalk,
+    copy_blocks,
+    explained,
+    extents,
+    is_opaque,
+    user_xattrs,
+)
 from .supplied import has_place_in
 
 __all__ = ["merge_layers", "mountable_over", "pack_layer", "unpack_layer"]
 
 _CHUNK: Final = 1024 * 1024
+# The largest block that file systems share, and from which size on a file is worth the padding.
+_ALIGNMENT: Final = 4096
+_ALIGNED_BYTES: Final = 16 * _ALIGNMENT
 _SPARSE: Final = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
 
 
@@ -163,7 +176,7 @@ class _Packer(LayerWalk):
             self._write_sparse_head(info, size, parts)
         else:
             info.size = stored
-            self._write_head(info)
+            self._write_head(info, stored)
         for offset, length in parts:
             self._copy(descriptor, offset, length)
         self._file.write(bytes(-stored % tarfile.BLOCKSIZE))
@@ -194,8 +207,19 @@ class _Packer(LayerWalk):
             info.uid, info.gid = map(self._owners.inside, (entry.status.st_uid, entry.status.st_gid))
         return info
 
-    def _write_head(self, info: tarfile.TarInfo) -> None:
-        self._file.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+    def _write_head(self, info: tarfile.TarInfo, stored: int = 0) -> None:
+        self._file.write(self._head(info, stored))
+
+    def _head(self, info: tarfile.TarInfo, stored: int, after: int = 0) -> bytes:
+        """Return the header of an entry whose content is so many bytes; `after` bytes lie in between."""
+        head = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        lacking = -(self._file.tell() + len(head) + after) % _ALIGNMENT
+        if stored < _ALIGNED_BYTES or not lacking:
+            return head
+        # A comment as long as what is lacking, its own record included: "NUMBER comment=TEXT\n" (pax(1)).
+        comment = "." * (lacking - len(f"{lacking} comment=\n"))
+        info.pax_headers = {**info.pax_headers, "comment": comment}
+        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
     def _write_sparse_head(self, info: tarfile.TarInfo, size: int, parts: list[tuple[int, int]]) -> None:
         numbers = [len(parts), *(number for part in parts for number in part)]
@@ -203,15 +227,22 @@ class _Packer(LayerWalk):
         listed += bytes(-len(listed) % tarfile.BLOCKSIZE)
         sparse = {**_SPARSE, "GNU.sparse.realsize": str(size), "path": info.name}
         info.pax_headers = {**info.pax_headers, **sparse}
-        head = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")[: -tarfile.BLOCKSIZE]
+        stored = sum(length for _, length in parts)
+        head = self._head(info, stored, after=len(listed))[: -tarfile.BLOCKSIZE]
         # What is stored is told in the header proper, be it ever so large: a reader would take a pax header
         # of that name for the size of the file.
         plain = tarfile.TarInfo("sparse")
         plain.mode, plain.uid, plain.gid = info.mode, info.uid, info.gid
-        plain.size = len(listed) + sum(size for _, size in parts)
+        plain.size = len(listed) + stored
         self._file.write(head + plain.tobuf(tarfile.GNU_FORMAT) + listed)
 
     def _copy(self, descriptor: int, offset: int, size: int) -> None:
+        if size >= _ALIGNED_BYTES:
+            place = self._file.tell()
+            self._file.flush()
+            copy_blocks(descriptor, self._file.fileno(), offset, size, place)
+            self._file.seek(place + size)
+            return
         while size:
             data = os.pread(descriptor, min(size, _CHUNK), offset)
             if not data:
