@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import name_server
@@ -59,6 +60,20 @@ while found := waiting.poll(3000):
         waiting.unregister(number)
         made.add(number) if not event & (select.POLLERR | select.POLLHUP) else None
 print(len(held), len(made), flush=True)
+time.sleep(600)
+"""
+
+# Has as many connections made to a host as it is told, prints how many were made, and keeps them.
+TUNNELS = """
+import socket, sys, time
+authority, count = sys.argv[1], int(sys.argv[2])
+held = []
+for _ in range(count):
+    one = socket.create_connection(("127.0.0.1", 3128))
+    one.sendall(f"CONNECT {authority} HTTP/1.1\\r\\nHost: {authority}\\r\\n\\r\\n".encode())
+    if b" 200 " in one.recv(65536):
+        held.append(one)
+print(len(held), flush=True)
 time.sleep(600)
 """
 
@@ -268,6 +283,35 @@ class TestFloods:
             process.kill()
             process.wait()
             assert b" 200 " in inside.get(f"flooded.test:{web}")
+
+    def test_connections_of_all_sandboxes_leave_descriptors_for_everybody_else(
+        self, limits: str, tmp_path: Path
+    ) -> None:
+        narrow = ["sh", "-c", 'ulimit -n 400 && exec "$0" "$@"', sys.executable, "-W", "error"]
+        environment = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+        resolve = "--resolve=flooded.test=127.0.0.1"
+        with (
+            echo_server() as port,
+            serve(
+                tmp_path / "state", resolve, limits=limits, environment=environment, command=narrow
+            ) as serving,
+            serving.client("http") as client,
+            ExitStack() as stack,
+        ):
+            start = partial(
+                Sandbox.create, type="bubblewrap", network=Network([f"flooded.test:{port}"]), client=client
+            )
+            command = ["python3", "-c", TUNNELS, f"flooded.test:{port}", "60"]
+            floods = [stack.enter_context(start()).commands.start(command) for _ in range(4)]
+            made = [int(next(frame.data for frame in flood if frame.data)) for flood in floods]
+            assert sum(made) == 100
+            with start() as other:
+                connect = f"CONNECT flooded.test:{port} HTTP/1.1\r\nHost: flooded.test:{port}\r\n\r\n"
+                answer = Inside(other).send(connect.encode(), end=True)
+                assert b"cannot be reached: sandboxes have too many connections" in answer
+                floods[0].kill()
+                floods[0].wait()
+                assert b" 200 " in Inside(other).send(connect.encode() + b"\0", end=True)
 
     def test_a_thousand_refusals_are_told_some(self, gate: Gate) -> None:
         script = (

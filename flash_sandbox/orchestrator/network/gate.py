@@ -137,8 +137,11 @@ class Gate:
         judge = self._judge
         if judge is None:
             raise Lost
+        task = this_task()
+        if self._serving[task] is None:
+            self.operator.room.take()
         # First, so that a change of the policy finds it.
-        self._serving[this_task()] = target
+        self._serving[task] = target
         addresses = await judge.addresses(target)
         return await Outer.connect(addresses, target.port, self._count)
 
@@ -261,7 +264,8 @@ class Gate:
             inner.close()
 
     def _served(self, task: asyncio.Task[None]) -> None:
-        self._serving.pop(task, None)
+        if self._serving.pop(task) is not None:
+            self.operator.room.give_back()
         self._room.release()
 
     def _end(self, tasks: list[asyncio.Task[None]]) -> None:

@@ -12,6 +12,7 @@ from ...models.network import Network
 from ...models.rules import WEB_PORTS, IPAddress, Rule, address_of, host_name
 from .egress import Egress
 from .names import Names
+from .room import Room
 
 __all__ = ["Judge", "Operator", "Refused", "Target"]
 
@@ -86,11 +87,13 @@ class Operator:
         egress: Which addresses they may reach.
         names: What names stand for.
         authority_key: What the authorities of sandboxes with secrets are made of.
+        room: For their connections.
     """
 
     egress: Egress
     names: Names
     authority_key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
+    room: Room = field(default_factory=Room)
 
 
 class Judge:
