@@ -28,6 +28,7 @@ BUSYBOX: Final = Path("/bin/busybox")
 IMAGE: Final = "busybox:latest"
 _NAMESPACES: Final = ("unshare", "--net", "--mount", "--propagation", "private", "--")
 _PATIENCE_SECONDS: Final = 60.0
+_DISK: Final = "disk"
 
 
 def missing() -> str | None:
@@ -123,16 +124,24 @@ class DockerEngine:
 
 
 @contextmanager
-def running_engine(oci_runtimes: Mapping[str, str] | None = None) -> Iterator[DockerEngine]:
+def running_engine(
+    oci_runtimes: Mapping[str, str] | None = None, *, on_btrfs: bool = False
+) -> Iterator[DockerEngine]:
     """Run an engine that has the busybox image.
 
     Args:
         oci_runtimes: OCI runtimes that it lists beside its own, each with the path of its program.
+        on_btrfs: Whether its files lie on a btrfs of its own, where it can limit what containers write.
     """
     # Short: the path of a socket in it has room for 107 bytes.
     directory = Path(tempfile.mkdtemp(prefix="fsb-docker-"))
     listed = {name: {"path": path} for name, path in (oci_runtimes or {}).items()}
     (directory / "daemon.json").write_text(json.dumps({"runtimes": listed}))
+    if on_btrfs:
+        (directory / "data").mkdir()
+        with (directory / _DISK).open("wb") as disk:
+            disk.truncate(1024**3)
+        subprocess.run(["mkfs.btrfs", "-q", directory / _DISK], check=True, capture_output=True)
     transport = httpx.HTTPTransport(uds=str(directory / "docker.sock"))
     process = _spawn(directory)
     try:
@@ -171,7 +180,9 @@ def _spawn(directory: Path) -> subprocess.Popen[bytes]:
         f"--containerd-plugins-namespace={_namespace(directory)}-plugins",
     )
     (directory / "docker.sock").unlink(missing_ok=True)
-    script = f'{BUSYBOX} ip link set lo up && exec "$0" "$@"'
+    disk = directory / _DISK
+    mount = f"mount -o loop {disk} {directory}/data && " if disk.exists() else ""
+    script = f'{mount}{BUSYBOX} ip link set lo up && exec "$0" "$@"'
     with (directory / "log").open("ab") as log:
         return subprocess.Popen(
             [*_NAMESPACES, "sh", "-c", script, *dockerd],

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import docker_engine
 import httpx
 import pytest
+from docker_engine import DockerEngine
 from every_runtime import Runtime
 from inside import wait_until
-from served import Serving, serve
+from served import Client, Serving, serve
 from small_disk import small_disk
 
 from flash_sandbox import AtCapacityError, InvalidArgumentError, UnsupportedError
@@ -213,4 +216,67 @@ def test_without_root_it_is_less_than_the_memory(runtime: Runtime) -> None:
         pytest.raises(InvalidArgumentError, match="disk_mb must be less than memory_mb, 128"),
         runtime.sandbox(disk_mb=128),
     ):
+        pass
+
+
+@pytest.fixture(scope="module")
+def engine_with_limits(need: Callable[[str, str | None], None]) -> Iterator[DockerEngine]:
+    """Run an engine that can limit what containers write."""
+    need("docker", docker_engine.missing())
+    need("btrfs", None if shutil.which("mkfs.btrfs") else "there is no mkfs.btrfs (Debian: btrfs-progs)")
+    with docker_engine.running_engine(on_btrfs=True) as engine:
+        yield engine
+
+
+@pytest.fixture(params=["http", "grpc"])
+def docker_client(
+    request: pytest.FixtureRequest, engine_with_limits: DockerEngine, tmp_path: Path
+) -> Iterator[Client]:
+    environment = {"DOCKER_HOST": engine_with_limits.host}
+    with (
+        serve(tmp_path / "state", limits="best-effort", environment=environment) as serving,
+        serving.client(request.param) as client,
+    ):
+        yield client
+
+
+def test_docker_limits_it_where_the_engine_can(docker_client: Client) -> None:
+    runtime = Runtime(docker_client, "docker", docker_engine.IMAGE, Path("/nowhere"))
+    with runtime.sandbox(disk_mb=DISK_MB) as one, runtime.sandbox(disk_mb=DISK_MB) as other:
+        assert docker_client.get_info(one).disk_mb == DISK_MB
+        full = docker_client.exec_command(one, ["dd", "if=/dev/zero", "of=/big", "bs=1M", "count=100"])
+        assert full.exit_code != 0
+        # With btrfs it is EDQUOT.
+        assert "Disk quota exceeded" in full.stderr
+        metrics = docker_client.get_metrics(one)
+        assert LIMIT * 0.5 < metrics.disk_used_bytes <= metrics.disk_limit_bytes == LIMIT
+        wait_until(
+            lambda: docker_client.get_metrics_history(one)[-1].disk_used_bytes == metrics.disk_used_bytes,
+            "a sample with what was counted last",
+        )
+        runtime.sh(other, "head -c 5m /dev/urandom > /five")
+        snapshot = docker_client.snapshot_sandbox(other)
+        with runtime.sandbox(snapshot_path=snapshot.id) as again:
+            assert docker_client.get_info(again).disk_mb == DISK_MB
+            assert runtime.sh(again, "wc -c < /five") == f"{5 * 2**20}\n"
+            assert docker_client.exec_command(again, ["sh", "-c", "head -c 100m /dev/zero > /big"]).exit_code
+        docker_client.remove_snapshot(snapshot.id)
+
+
+@pytest.mark.parametrize("engine_orchestrator", ["docker"], indirect=True, scope="session")
+def test_docker_refuses_it_where_the_engine_cannot(runtime: Runtime, docker_engine: DockerEngine) -> None:
+    if docker_engine.call("GET", "/info")["Driver"] == "btrfs":
+        pytest.skip("this engine can")
+    before = docker_engine.containers(runtime="docker")
+    with (
+        pytest.raises(UnsupportedError, match="disk_mb cannot be enforced"),
+        runtime.sandbox(disk_mb=DISK_MB),
+    ):
+        pass
+    assert docker_engine.containers(runtime="docker") == before
+
+
+@pytest.mark.parametrize("engine_orchestrator", ["gvisor"], indirect=True, scope="session")
+def test_gvisor_refuses_it_and_says_what_limits_it_instead(runtime: Runtime) -> None:
+    with pytest.raises(UnsupportedError, match="which memory_mb limits"), runtime.sandbox(disk_mb=DISK_MB):
         pass

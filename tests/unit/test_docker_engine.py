@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,12 @@ from flash_sandbox.models import StartRequest
 from flash_sandbox.orchestrator.linux.limits import Limits
 from flash_sandbox.orchestrator.runtimes.docker.api import Engine, EngineMissing, EngineVersion
 from flash_sandbox.orchestrator.runtimes.docker.attached_agents import AttachedAgent, StdoutFrames
-from flash_sandbox.orchestrator.runtimes.docker.containers import Container, usage_of_engine
+from flash_sandbox.orchestrator.runtimes.docker.containers import (
+    Container,
+    disk_obstacle,
+    refused_limits,
+    usage_of_engine,
+)
 from flash_sandbox.orchestrator.runtimes.docker.pull import checked_name
 
 FRAMES = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=300)), max_size=20)
@@ -225,6 +231,26 @@ class TestFigures:
 
     def test_of_what_has_ended(self) -> None:
         assert usage_of_engine({"cpu_stats": {}, "blkio_stats": None}).memory_bytes == 0
+
+
+class TestDisks:
+    @pytest.mark.parametrize("driver", ["overlay2", "btrfs", "zfs", "devicemapper"])
+    def test_drivers_that_limit_or_refuse_are_left_to_the_engine(self, driver: str) -> None:
+        assert disk_obstacle({"Driver": driver, "DriverStatus": [["Backing Filesystem", "xfs"]]}) == ""
+
+    def test_drivers_that_would_ignore_a_limit_are_refused(self) -> None:
+        assert "vfs knows no limit" in disk_obstacle({"Driver": "vfs", "DriverStatus": None})
+        status = [["driver-type", "io.containerd.snapshotter.v1"]]
+        assert "containerd" in disk_obstacle({"Driver": "btrfs", "DriverStatus": status})
+
+    def test_a_limit_that_was_not_granted_is_told(self) -> None:
+        asked = replace(container("one"), request=StartRequest(disk_mb=9))
+        granted = asked.body()["HostConfig"]
+        assert granted["StorageOpt"] == {"size": "9m"}
+        assert refused_limits(asked, {"HostConfig": granted}) == []
+        assert refused_limits(asked, {"HostConfig": {**granted, "StorageOpt": None}}) == [
+            "StorageOpt is None, not {'size': '9m'}"
+        ]
 
 
 def container(sandbox_id: str) -> Container:

@@ -47,7 +47,9 @@ class RuntimeChoice(ServiceCore):
             snapshot.require_runtime(runtime.name)
         refused = sorted(wanted - runtime.capabilities.options)
         if refused:
-            raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}")
+            reasons = runtime.capabilities.reasons
+            why = "".join(f"; {reasons[option]}" for option in refused if option in reasons)
+            raise UnsupportedError(f"the {runtime.name} runtime has no use for {', '.join(refused)}{why}")
         if request.on_idle == "suspend" and not runtime.capabilities.suspends:
             raise UnsupportedError(f"the {runtime.name} runtime suspends nothing; gvisor does")
         return runtime

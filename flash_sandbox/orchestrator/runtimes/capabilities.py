@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 __all__ = ["LIMIT_OPTIONS", "OPTIONS", "Capabilities"]
@@ -42,6 +43,7 @@ class Capabilities:
             else it is asked for once the sandbox has ended.
         snapshots_agent: Whether a snapshot holds the guest agent, whose stream must be silent meanwhile.
         suspends: Whether `suspend` is there for it: paused, a sandbox needs no memory then.
+        reasons: Why it does not honour an option, by its name, where that is not plain.
         missing_users: Why there is no user but root; empty if there are others.
     """
 
@@ -56,6 +58,7 @@ class Capabilities:
     snapshots_agent: bool = False
     suspends: bool = False
     missing_users: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def runs_as(self, user: str) -> bool:
         """Tell whether it can run a command as a user other than root."""

@@ -20,6 +20,7 @@ __all__ = [
     "LEAST_CPU_CORES",
     "Container",
     "Labels",
+    "disk_obstacle",
     "hostname",
     "on_this_host",
     "oom_kills_of_host",
@@ -30,6 +31,9 @@ __all__ = [
 
 LEAST_CPU_CORES: Final = 0.01
 """A quota of 1 ms in the engine's period of 100 ms: the kernel takes no less."""
+
+# Without quotas of the file system below, the engine refuses a limit with overlay2.
+_LIMITING_DRIVERS: Final = ("overlay2", "btrfs", "zfs", "devicemapper")
 
 
 def hostname(sandbox_id: str) -> str:
@@ -83,9 +87,11 @@ class Container:
         return f"flash-sandbox-{self.sandbox_id}"
 
     @property
-    def asked_limits(self) -> dict[str, int]:
+    def asked_limits(self) -> dict[str, object]:
         """The limits, as the engine names them."""
+        disk_mb = self.request.disk_mb
         return {
+            **({"StorageOpt": {"size": f"{disk_mb}m"}} if disk_mb else {}),
             "Memory": self.limits.memory_bytes,
             # Memory and swap together: nothing is swapped.
             "MemorySwap": self.limits.memory_bytes,
@@ -151,6 +157,20 @@ def refused_limits(asked: Container, inspected: Mapping[str, Any]) -> list[str]:
         for name, value in asked.asked_limits.items()
         if granted.get(name) != value
     ]
+
+
+def disk_obstacle(info: Mapping[str, Any]) -> str:
+    """Return why an engine limits no container's disk; empty where it does, or refuses that itself.
+
+    Args:
+        info: The engine's answer to ``GET /info``.
+    """
+    driver, status = str(info.get("Driver") or ""), dict(info.get("DriverStatus") or ())
+    if "driver-type" in status:
+        return f"its images are in containerd's snapshotter {driver}, which knows no limit"
+    if driver not in _LIMITING_DRIVERS:
+        return f"its storage driver {driver} knows no limit"
+    return ""
 
 
 def on_this_host(container_id: str, pid: int) -> bool:

@@ -66,7 +66,7 @@ class FirecrackerRuntime(DockerRuntime):
     name = "firecracker"
     capabilities = replace(
         DockerRuntime.capabilities,
-        options=DockerRuntime.capabilities.options - {"volumes"} | {"kernel_image", "initrd_path"},
+        options=DockerRuntime.capabilities.options - {"volumes", "disk_mb"} | {"kernel_image", "initrd_path"},
         own_kernel=True,
     )
     shares_kernel = False

@@ -154,6 +154,8 @@ def _create_error(container: Container, error: EngineError) -> SandboxError:
         return InvalidArgumentError(
             f"image {container.image!r}: {error.message}", reason=Reason.IMAGE_NOT_FOUND
         )
+    if container.request.disk_mb and "storage-opt" in error.message:
+        return UnsupportedError(f"disk_mb cannot be enforced: Docker Engine: {error.message}")
     if error.status != 400:
         return InternalServerError(f"Docker Engine cannot make the sandbox: {error.message}")
     return InvalidArgumentError(f"Docker Engine refuses the sandbox: {error.message}")

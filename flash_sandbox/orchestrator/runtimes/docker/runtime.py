@@ -35,7 +35,7 @@ from ...cancellation import completed
 from ...guest.program import AgentMissing, agent_program
 from ...guest.streams import AgentStream
 from ...images.store import DEFAULT_REGISTRIES
-from ...linux.limits import Limits, Usage
+from ...linux.limits import MIB, Limits, Usage
 from ...network.egress import INTERNET, Egress
 from ...snapshots.manifest import Manifest
 from ...snapshots.store import Snapshots
@@ -45,7 +45,7 @@ from ..base import Adoption, Availability, Created, Kept, unwritten
 from ..capabilities import LIMIT_OPTIONS, Capabilities
 from .api import Engine, EngineError, EngineMissing
 from .bridge import Bridge
-from .containers import LEAST_CPU_CORES, Container, Labels, usage_of_engine, usage_of_host
+from .containers import LEAST_CPU_CORES, Container, Labels, disk_obstacle, usage_of_engine, usage_of_host
 from .guest_container import GuestContainer
 from .guest_containers import GuestContainers
 from .image_configs import ImageConfigs
@@ -67,6 +67,8 @@ class _Sandbox:
     running: Running
     # None for one whose processes have been ended.
     live: GuestContainer | None = None
+    # As counted last.
+    disk_used: int = 0
 
     async def let_go(self) -> None:
         """Give its agent up."""
@@ -93,7 +95,7 @@ class DockerRuntime:
     name = "docker"
     default_image = "alpine:latest"
     capabilities = Capabilities(
-        options=LIMIT_OPTIONS | {"volumes"},
+        options=LIMIT_OPTIONS | {"volumes", "disk_mb"},
         networks=("none", "policy", "bridge"),
         users="any",
         snapshot="files",
@@ -313,6 +315,8 @@ class DockerRuntime:
                 f"cpu_cores must be at least {LEAST_CPU_CORES:g} for the kernel to enforce it, "
                 f"not {limits.cpu_cores:g}"
             )
+        if request.disk_mb and (obstacle := disk_obstacle(await self._engine.call("GET", "/info"))):
+            raise UnsupportedError(f"disk_mb cannot be enforced by Docker Engine: {obstacle}")
         if self._cpus:
             # The engine refuses more cores than there are, where the limit would be none.
             limits = replace(limits, cpu_cores=min(limits.cpu_cores, self._cpus))
@@ -363,7 +367,15 @@ class DockerRuntime:
         """Read what the sandbox uses now from the kernel, through the engine where it runs elsewhere."""
         sandbox = self._sandbox(sandbox_id)
         async with self._engine_errors():
-            return await self._read(sandbox.container, sandbox.running.init)
+            usage = await self._read(sandbox.container, sandbox.running.init)
+            disk_mb = sandbox.request.disk_mb
+            if not disk_mb:
+                return usage
+            if not sampled:
+                query = {"size": "true"}
+                found = await self._engine.call("GET", f"/containers/{sandbox.container}/json", query=query)
+                sandbox.disk_used = int(found.get("SizeRw") or 0)
+            return replace(usage, disk_used_bytes=sandbox.disk_used, disk_limit_bytes=disk_mb * MIB)
 
     async def _read(self, container_id: str, init: int) -> Usage:
         usage = usage_of_host(container_id, init)
@@ -485,6 +497,8 @@ def _warnings(info: Mapping[str, Any]) -> list[str]:
         for key, what in needed.items()
         if not info.get(key)
     ]
+    if obstacle := disk_obstacle(info):
+        found.append(f"starts with disk_mb are refused: {obstacle}")
     options = [str(option) for option in info.get("SecurityOptions") or ()]
     if not any(option.startswith("name=seccomp") and "unconfined" not in option for option in options):
         found.append("the engine has no seccomp profile: system calls of sandboxes are not filtered")

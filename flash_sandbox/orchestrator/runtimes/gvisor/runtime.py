@@ -96,6 +96,8 @@ class GvisorRuntime:
         counts_oom_kills=False,
         snapshots_agent=True,
         suspends=True,
+        # A file of its own in place of memory would end it with SIGBUS once no space is left for that.
+        reasons={"disk_mb": "what its sandboxes write lies in their memory, which memory_mb limits"},
     )
 
     def __init__(
