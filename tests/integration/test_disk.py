@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -128,6 +129,37 @@ def test_its_files_are_kept_as_long_as_it_is(runtime: Runtime, limited: str) -> 
     runtime.client.stop_sandbox(limited, cleanup=False)
     if os.geteuid() == 0:
         assert (upper / "file").read_text() == "here\n"
+
+
+@every_kind
+def test_volumes_do_not_count(runtime: Runtime, volume_root: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=volume_root) as directory:
+        os.chown(directory, os.stat(runtime.state_dir).st_uid, -1)
+        with runtime.sandbox(disk_mb=DISK_MB, volumes={"/work": directory}) as sandbox_id:
+            runtime.sh(sandbox_id, f"head -c {DISK_MB + 1}m /dev/zero > /work/file")
+            assert used(runtime, sandbox_id) < LIMIT * 0.1
+        assert os.stat(f"{directory}/file").st_size > LIMIT
+
+
+@every_kind
+def test_the_smallest_holds_something(runtime: Runtime) -> None:
+    with runtime.sandbox(disk_mb=1) as sandbox_id:
+        runtime.sh(sandbox_id, "mkdir /d; echo some > /d/thing; chown 0:0 /d/thing; rm -r /srv; mkdir /srv")
+        fails_for_want_of_room(runtime, sandbox_id, "head -c 2m /dev/zero > /big")
+
+
+@every_kind
+def test_nothing_is_left_of_a_start_that_fails(runtime: Runtime, volume_root: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=volume_root) as directory:
+        os.chown(directory, os.stat(runtime.state_dir).st_uid, -1)
+        with (
+            pytest.raises(InvalidArgumentError, match="/usr is the host's"),
+            runtime.sandbox(disk_mb=DISK_MB, volumes={"/usr/work": directory}),
+        ):
+            pass
+    with pytest.raises(InvalidArgumentError), runtime.sandbox(disk_mb=DISK_MB, command=["/no/such/program"]):
+        pass
+    wait_until(lambda: nothing_is_left(runtime.state_dir), "its disk to go")
 
 
 @every_kind

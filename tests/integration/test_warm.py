@@ -143,9 +143,11 @@ class TestOverTheWire:
             {"cpu_cores": 0.5},
             {"command": ["sleep", "9390"]},
             {"env": {"A": "1"}},
+            *([{"disk_mb": 8}] if warm.type == "bubblewrap" else []),
         ):
             one = client.start_sandbox(warm.type, warm.image, **options)
             info = client.get_info(one)
+            assert info.disk_mb == options.get("disk_mb", 0)
             assert (info.memory_mb == 128, info.env == ("A=1",)) == ("memory_mb" in options, "env" in options)
             client.stop_sandbox(one)
         assert measured(address, "starts_total") == before

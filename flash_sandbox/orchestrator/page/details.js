@@ -71,7 +71,7 @@ export class Details {
       Image: info.image || "—",
       Command: info.command.join(" ") || "idle",
       Labels: info.labels.join(", ") || "none",
-      Limits: `${info.memory_mb} MiB, ${info.cpu_cores} CPU, ${info.pids || "any number of"} processes, network ${info.network || "none"}`,
+      Limits: `${info.memory_mb} MiB, ${info.cpu_cores} CPU, ${info.pids || "any number of"} processes, ${info.disk_mb ? `${info.disk_mb} MiB of disk, ` : ""}network ${info.network || "none"}`,
       Age: `${duration(now - info.created_at)}, since ${clock(info.created_at)}`,
       Expires: expiry,
     };
