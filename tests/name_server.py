@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,11 +15,15 @@ from typing import Final
 
 _A, _AAAA = 1, 28
 _PORT: Final = 53
+_PRIVATE_MOUNTS: Final = ("unshare", "--mount", "--propagation", "private", "--")
 
 
 def missing() -> str | None:
     """Return what this host lacks to run one and have a program ask it, or None."""
-    return None if os.geteuid() == 0 else "port 53 and another /etc/resolv.conf need root"
+    if os.geteuid() != 0:
+        return "port 53 and another /etc/resolv.conf need root"
+    done = subprocess.run([*_PRIVATE_MOUNTS, "true"], capture_output=True, text=True, check=False)
+    return done.stderr or None
 
 
 class NameServer:
@@ -97,4 +102,4 @@ def asking(server: NameServer, directory: Path, *command: str) -> list[str]:
     """Return a command line that runs a command whose only name server is this one."""
     (directory / "resolv.conf").write_text(f"nameserver {server.address}\noptions attempts:1 timeout:5\n")
     bind = f'mount --bind "{directory}/resolv.conf" "$(realpath /etc/resolv.conf)" && exec "$0" "$@"'
-    return ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", bind, *command]
+    return [*_PRIVATE_MOUNTS, "sh", "-c", bind, *command]
