@@ -10,7 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +188,12 @@ class TestAfterTheEnd:
             wait_until(lambda: printed(client, one, echo) == b"before\n", "its output")
             ended = client.start_process(one, ["sh", "-c", "echo last words; exit 3"])
             client.wait_process(one, ended)
+            known = client.list_processes(one)
+            assert [(info.process_id, info.running) for info in known] == [(echo, True), (ended, False)]
             survivor.end(serving)
         with survivor.last() as client:
+            going_on, over = client.list_processes(one)
+            assert (replace(going_on, duration_ms=known[0].duration_ms), over) == known
             client.write_stdin(one, echo, b"after\n", end=True)
             assert client.wait_process(one, echo).stdout == "before\nafter\n"
             result = client.wait_process(one, ended)
