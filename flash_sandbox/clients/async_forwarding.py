@@ -5,6 +5,7 @@ asyncio is imported where it is used: the package is imported by programs that d
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -123,10 +124,11 @@ async def _send_all(connection: AsyncPortConnection, reader: asyncio.StreamReade
     try:
         while data := await reader.read(PIECE):
             await connection.send(_burst(data, reader))
-    except ConnectionError:
-        await connection.disconnect()
-        return
-    await connection.end()
+        await connection.end()
+    except (SandboxError, OSError):
+        # Whoever receives is told.
+        with contextlib.suppress(SandboxError):
+            await connection.disconnect()
 
 
 async def _burst(data: bytes, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

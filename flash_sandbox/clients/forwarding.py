@@ -199,10 +199,8 @@ def _forward_all(connection: PortConnection, local: socket.socket) -> None:
         while data := local.recv(PIECE):
             connection.send(_burst_of(data, local))
         connection.end()
-    except SandboxError:
-        # Whoever receives is told why.
-        pass
-    except OSError:
+    except (SandboxError, OSError):
+        # Whoever receives is told.
         with contextlib.suppress(SandboxError):
             connection.disconnect()
 

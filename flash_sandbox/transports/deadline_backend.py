@@ -20,6 +20,7 @@ from .signal_handlers import raised_by_handler, reraise
 __all__ = ["DeadlineBackend", "EachStep"]
 
 _PART_BYTES: Final = 64 * 1024
+_LONG_READ_BYTES: Final = 256 * 1024
 
 
 class EachStep(float):
@@ -98,10 +99,15 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream, backend: DeadlineBackend) -> None:
         self._stream = stream
         self._backend = backend
+        self._is_long = False
         backend.keep(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        # Of a long answer more than httpcore asks for: what it does for each read takes longer than the read.
+        size = _LONG_READ_BYTES if self._is_long else max_bytes
+        data = self._stream.read(size, _left(timeout, httpcore.ReadTimeout))
+        self._is_long = len(data) >= max_bytes
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:

@@ -40,8 +40,9 @@ __all__ = ["Connection", "Headers"]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# More would be asked of the system, page by page, for each read.
+# More would be asked of the system, page by page, for each read; of a long answer it is worth that.
 _READ_BYTES: Final = 64 * 1024
+_LONG_READ_BYTES: Final = 256 * 1024
 
 
 class Connection:
@@ -74,6 +75,7 @@ class Connection:
         self.headers: dict[str, str] | None = None
         self.trailers: dict[str, str] | None = None
         self._received = bytearray()
+        self._is_long = False
         self._ended = False
         self._end_sent = False
 
@@ -183,13 +185,15 @@ class Connection:
         left = self.limit.remaining()
         self._socket.settimeout(seconds if left is None else min(left, seconds))
         try:
-            return self._socket.recv(_READ_BYTES)
+            data = self._socket.recv(_LONG_READ_BYTES if self._is_long else _READ_BYTES)
         except TimeoutError as error:
             if not _has_passed(error):
                 raise
             if left is not None and left <= seconds:
                 raise self.limit.passed() from error
             return None
+        self._is_long = len(data) >= _READ_BYTES
+        return data
 
     def _feed(self, data: bytes) -> None:
         if not data:

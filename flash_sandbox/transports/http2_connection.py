@@ -18,6 +18,7 @@ from .workarounds import FrameReader
 
 __all__ = [
     "CONNECTION_WINDOW_BYTES",
+    "FRAME_BYTES",
     "H2_CONFIGURATION",
     "NOT_HTTP2",
     "STREAM_WINDOW_BYTES",
@@ -32,8 +33,9 @@ STREAM_WINDOW_BYTES: Final = 1024 * 1024
 CONNECTION_WINDOW_BYTES: Final = 2**31 - 1
 """A stream that nobody reads holds up only itself: no number of streams fills the connection's window."""
 
-_FRAME_BYTES: Final = 64 * 1024
+FRAME_BYTES: Final = 256 * 1024
 """Of one frame: with the usual 16 KiB both ends are busier with frames than with what is in them."""
+
 # Sets of headers whose encoded form is remembered.
 _MOST_BLOCKS: Final = 100
 
@@ -125,9 +127,11 @@ class ClientConnection(H2Connection):
             {
                 SettingCodes.ENABLE_PUSH: 0,
                 SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-                SettingCodes.MAX_FRAME_SIZE: _FRAME_BYTES,
+                SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,
             }
         )
+        # h2 would refuse such a frame where it is read together with the acknowledgement of the settings.
+        self.max_inbound_frame_size = FRAME_BYTES
 
     def get_next_available_stream_id(self) -> int:
         """Return the ID for the next call.

@@ -10,7 +10,7 @@ from typing import Any, Final
 from h2.frame_buffer import FrameBuffer
 from hyperframe.frame import Frame, GoAwayFrame
 
-__all__ = ["KEEPALIVE_FIELDS", "FrameReader", "describe_briefly"]
+__all__ = ["KEEPALIVE_FIELDS", "BriefFrames", "FrameReader", "describe_briefly"]
 
 KEEPALIVE_FIELDS: Final = {
     "time": "_keepalive_time",
@@ -24,7 +24,16 @@ https://github.com/vmagamedov/grpclib/issues/116
 """
 
 
-class FrameReader(FrameBuffer):
+class BriefFrames(FrameBuffer):
+    """Have h2 leave the content of what it receives out of its log; see `describe_briefly`."""
+
+    def __next__(self) -> Frame:
+        frame = super().__next__()
+        describe_briefly(frame)
+        return frame
+
+
+class FrameReader(BriefFrames):
     """Keep GOAWAY from h2, which ends every call on it, those that the server still answers included.
 
     RFC 9113, section 6.8: a server answers the streams up to the last one that it names.
@@ -41,7 +50,6 @@ class FrameReader(FrameBuffer):
         while isinstance(frame, GoAwayFrame):
             self.goaway = frame
             frame = super().__next__()
-        describe_briefly(frame)
         return frame
 
 

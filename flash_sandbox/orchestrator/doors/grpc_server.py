@@ -23,6 +23,7 @@ from h2.exceptions import H2Error
 from h2.settings import SettingCodes
 
 from ...transports.http2_connection import HeaderEncoder
+from ...transports.workarounds import BriefFrames
 from .connection import Connection
 from .connections import BACKLOG, Connections
 from .grpc_calls import Answer, IncomingCall
@@ -35,6 +36,8 @@ MAX_STREAMS: Final = 1000
 
 _CLOSE_SECONDS: Final = 1.0
 _WINDOW_BYTES: Final = 4 * 1024 * 1024
+# Less than a client takes: whoever has shown no key may send one, too.
+_FRAME_BYTES: Final = 64 * 1024
 _CONFIGURATION: Final = Configuration()
 _H2_CONFIGURATION: Final = H2Configuration(
     client_side=False,
@@ -151,14 +154,18 @@ class _Protocol(H2Protocol):
         self._protocols.add(self)
         h2 = self._own_handler.h2 = H2Connection(_H2_CONFIGURATION)
         h2.encoder = HeaderEncoder()
+        h2.incoming_buffer = BriefFrames(server=True)
         h2.initiate_connection()
         h2.increment_flow_control_window(_WINDOW_BYTES - h2.local_settings.initial_window_size)
         h2.update_settings(
             {
                 SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
+                SettingCodes.MAX_FRAME_SIZE: _FRAME_BYTES,
                 SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
             }
         )
+        # As a client does.
+        h2.max_inbound_frame_size = _FRAME_BYTES
         self.connection = H2Streams(h2, transport, config=self.config)  # type: ignore[arg-type]
         self.connection.flush()
         self.processor = _Events(self.handler, self.connection)

@@ -20,6 +20,9 @@ __all__ = ["PortConnection", "connected"]
 _CONNECT_SECONDS: Final = 10.0
 """How long a program may take to accept a connection: the kernel waits where its queue is full."""
 
+_PIECE: Final = 256 * 1024
+"""Bytes that are handed on at once: what a transport does for each piece takes longer than to copy it."""
+
 
 class PortConnection:
     """A connection to a port, for as long as the block of `connected` runs.
@@ -48,7 +51,7 @@ class PortConnection:
             PortClosedError: The connection broke off.
         """
         try:
-            piece = await self._task.next_output()
+            piece = await self._task.next_output(_PIECE)
         except ChannelFailed as failure:
             raise PortClosedError(f"port {self.port}: the sandbox ended") from failure
         if piece is not None:

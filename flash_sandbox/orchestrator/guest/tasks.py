@@ -153,8 +153,11 @@ class Task:
         while (piece := await self.next_output()) is not None:
             yield piece
 
-    async def next_output(self) -> guest.Output | None:
+    async def next_output(self, most: int = MAX_PIECE) -> guest.Output | None:
         """Return the next piece of its output; None at the end. Cancelling loses nothing.
+
+        Args:
+            most: How many bytes are enough for one piece, where more have come.
 
         Raises:
             ChannelFailed: The channel failed.
@@ -163,16 +166,16 @@ class Task:
             if self._ended is not None or self._output_has_ended:
                 return None
             await self._news()
-        piece = self._joined_output()
+        piece = self._joined_output(most)
         self.received += len(piece.data)
         self._allow_more()
         return piece
 
-    def _joined_output(self) -> guest.Output:
+    def _joined_output(self, most: int) -> guest.Output:
         """Take the pieces of one stream that have arrived one after the other, as one piece."""
         first = self._output.popleft()
         parts, size = [first.data], len(first.data)
-        while self._output and self._output[0].stream == first.stream and size < MAX_PIECE:
+        while self._output and self._output[0].stream == first.stream and size < most:
             parts.append(self._output.popleft().data)
             size += len(parts[-1])
         if len(parts) == 1:
