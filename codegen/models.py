@@ -156,6 +156,7 @@ def _messages(found: Mapping[str, _Model], limits: Set[str], words: Iterable[str
         f"from .behaviour import {', '.join(bases)}\n"
         f"from .checks import {', '.join(sorted(called - limits))}\n"
         f"from .limits import {', '.join(sorted(called & limits))}\n"
+        "from .model import Model\n"
         f"from .words import {', '.join(words)}\n\n"
     )
     return head + _listed(found) + "\n\n" + classes
@@ -185,15 +186,14 @@ def _class(model: _Model, found: Mapping[str, _Model]) -> str:
     bases = [name for name in (model.extends, model.shares) if name]
     if model.behaviour is not None:
         bases.append(f"{model.name}Behaviour")
-    lines = [f"class {model.name}({', '.join(bases)}):", *_docstring(model)]
+    lines = [f"class {model.name}({', '.join(bases or ['Model'])}):", *_docstring(model)]
     if model.shares:
         return "\n".join([*lines, "", "    __slots__ = ()\n"])
-    options = "frozen=True, slots=True" + (", repr=False" if "__repr__" in behaviour else "")
     checks = [f"{model.extends}.__post_init__(self)"] if model.extends else []
     checks += [one.check for one in own if one.check]
     if "validate" in behaviour:
         checks.append("self.validate()")
-    lines = [f"@dataclass({options})", *lines]
+    lines = ["@dataclass(frozen=True, slots=True, repr=False, eq=False)", *lines]
     if own:
         lines.append("")
     lines += [

@@ -15,6 +15,7 @@ from ..display import html_table, shortened, size
 from ..errors import CommandFailedError
 from .checks import refuse
 from .limits import DEFAULT_CPU_CORES, DEFAULT_MEMORY_MB
+from .model import Model
 
 __all__ = [
     "ExecFrameBehaviour",
@@ -39,7 +40,7 @@ _TOLD_WHERE_SET: Final = (
 )
 
 
-class SetNetworkRequestBehaviour:
+class SetNetworkRequestBehaviour(Model):
     """Adds the check of what excludes each other."""
 
     __slots__ = ()
@@ -89,7 +90,7 @@ def _without_value(secret: str) -> str:
     return f"{secret.partition('=')[0]}=..."
 
 
-class ExecResultBehaviour:
+class ExecResultBehaviour(Model):
     """Adds what a command's result means."""
 
     __slots__ = ()
@@ -253,7 +254,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-class ExecFrameBehaviour:
+class ExecFrameBehaviour(Model):
     """Adds the output as text."""
 
     __slots__ = ()
@@ -266,7 +267,7 @@ class ExecFrameBehaviour:
         return self.data.decode("utf-8", "replace")
 
 
-class GetLogsResultBehaviour:
+class GetLogsResultBehaviour(Model):
     """Adds the output as text."""
 
     __slots__ = ()
@@ -279,7 +280,7 @@ class GetLogsResultBehaviour:
         return self.output.decode("utf-8", "replace")
 
 
-class MetricsResultBehaviour:
+class MetricsResultBehaviour(Model):
     """Adds how figures are shown."""
 
     __slots__ = ()
@@ -318,7 +319,7 @@ class MetricsResultBehaviour:
         ]
 
 
-class SnapshotResultBehaviour(Mapping[str, str]):
+class SnapshotResultBehaviour(Model, Mapping[str, str]):
     """Adds that it reads as a mapping: ``snap["snapshot_path"]``."""
 
     __slots__ = ()
@@ -341,7 +342,7 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
-class ListDirResultBehaviour:
+class ListDirResultBehaviour(Model):
     """Adds the check that no name leads out of the directory."""
 
     __slots__ = ()

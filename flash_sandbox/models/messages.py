@@ -44,6 +44,7 @@ from .checks import (
     word,
 )
 from .limits import IDLE_ACTIONS, NETWORKS
+from .model import Model
 from .words import (
     EndCause,
     EventType,
@@ -158,7 +159,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class StartRequest(StartRequestBehaviour):
     """What `start_sandbox` asks for.
 
@@ -268,8 +269,8 @@ class StartRequest(StartRequestBehaviour):
         self.validate()
 
 
-@dataclass(frozen=True, slots=True)
-class StartResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StartResult(Model):
     """The answer to `start_sandbox`.
 
     Attributes:
@@ -282,8 +283,8 @@ class StartResult:
         sandbox_id(self.id, "sandbox ID")
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StopRequest(Model):
     """What `stop_sandbox` asks for.
 
     Attributes:
@@ -300,8 +301,8 @@ class StopRequest:
         boolean("skip_cleanup", self.skip_cleanup)
 
 
-@dataclass(frozen=True, slots=True)
-class _LikeStopResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _LikeStopResult(Model):
     """Attributes that several models have."""
 
 
@@ -311,8 +312,8 @@ class StopResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ExecRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ExecRequest(Model):
     """What `exec_command` asks for.
 
     Attributes:
@@ -349,7 +350,7 @@ class ExecRequest:
         integer("max_output_bytes", self.max_output_bytes, (0, 33554432))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ExecResult(ExecResultBehaviour):
     """What a command printed and how it ended.
 
@@ -395,8 +396,8 @@ class ExecResult(ExecResultBehaviour):
         boolean("oom_killed", self.oom_killed)
 
 
-@dataclass(frozen=True, slots=True)
-class _LikeStatusRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _LikeStatusRequest(Model):
     """Attributes that several models have."""
 
     id: str
@@ -415,8 +416,8 @@ class StatusRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StatusResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StatusResult(Model):
     """The answer to `get_status`.
 
     Attributes:
@@ -442,7 +443,7 @@ class MetricsRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MetricsResult(MetricsResultBehaviour):
     """What a sandbox uses at one moment.
 
@@ -488,8 +489,8 @@ class MetricsResult(MetricsResultBehaviour):
         integer("disk_limit_bytes", self.disk_limit_bytes, UINT64)
 
 
-@dataclass(frozen=True, slots=True)
-class GetMetricsHistoryRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class GetMetricsHistoryRequest(Model):
     """What `get_metrics_history` asks for.
 
     Attributes:
@@ -509,7 +510,7 @@ class GetMetricsHistoryRequest:
         integer("max_points", self.max_points, (0, 720))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MetricsPoint(MetricsResult):
     """What a sandbox used at one moment.
 
@@ -537,8 +538,8 @@ class MetricsPoint(MetricsResult):
         object.__setattr__(self, "at", number("at", self.at))
 
 
-@dataclass(frozen=True, slots=True)
-class GetMetricsHistoryResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class GetMetricsHistoryResult(Model):
     """The answer to `get_metrics_history`.
 
     Attributes:
@@ -548,8 +549,8 @@ class GetMetricsHistoryResult:
     points: tuple[MetricsPoint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SnapshotRequest(Model):
     """What `snapshot_sandbox` asks for.
 
     Attributes:
@@ -568,7 +569,7 @@ class SnapshotRequest:
         object.__setattr__(self, "labels", variables("labels", self.labels))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SnapshotResult(SnapshotResultBehaviour):
     """A snapshot that was made.
 
@@ -629,8 +630,8 @@ class ResumeResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotInfo:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SnapshotInfo(Model):
     """One snapshot in the store.
 
     Attributes:
@@ -664,8 +665,8 @@ class SnapshotInfo:
         object.__setattr__(self, "labels", texts("labels", self.labels))
 
 
-@dataclass(frozen=True, slots=True)
-class ListSnapshotsRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ListSnapshotsRequest(Model):
     """What `list_snapshots` asks for.
 
     Attributes:
@@ -678,8 +679,8 @@ class ListSnapshotsRequest:
         object.__setattr__(self, "labels", variables("labels", self.labels))
 
 
-@dataclass(frozen=True, slots=True)
-class ListSnapshotsResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ListSnapshotsResult(Model):
     """The answer to `list_snapshots`.
 
     Attributes:
@@ -689,8 +690,8 @@ class ListSnapshotsResult:
     snapshots: tuple[SnapshotInfo, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _LikeRemoveSnapshotRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _LikeRemoveSnapshotRequest(Model):
     """Attributes that several models have."""
 
     snapshot_path: str
@@ -725,8 +726,8 @@ class ExportSnapshotRequest(_LikeRemoveSnapshotRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _LikeExportSnapshotChunk:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _LikeExportSnapshotChunk(Model):
     """Attributes that several models have."""
 
     data: bytes = b""
@@ -745,8 +746,8 @@ class ExportSnapshotChunk(_LikeExportSnapshotChunk):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ImportSnapshotRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ImportSnapshotRequest(Model):
     """What `import_snapshot` asks for.
 
     Attributes:
@@ -762,8 +763,8 @@ class ImportSnapshotRequest:
         object.__setattr__(self, "data", content("data", self.data, None))
 
 
-@dataclass(frozen=True, slots=True)
-class _LikeCreateVolumeRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _LikeCreateVolumeRequest(Model):
     """Attributes that several models have."""
 
     name: str
@@ -788,8 +789,8 @@ class CreateVolumeResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeInfo:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class VolumeInfo(Model):
     """What is known of a named volume.
 
     Attributes:
@@ -814,8 +815,8 @@ class ListVolumesRequest(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListVolumesResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ListVolumesResult(Model):
     """The answer to `list_volumes`.
 
     Attributes:
@@ -841,8 +842,8 @@ class RemoveVolumeResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _LikeExecStreamRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _LikeExecStreamRequest(Model):
     """Attributes that several models have."""
 
     id: str
@@ -893,7 +894,7 @@ class ExecStreamRequest(_LikeExecStreamRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ExecFrame(ExecFrameBehaviour):
     """One thing that happened to a process. There is a first and a last one: started and exit.
 
@@ -956,8 +957,8 @@ class StartProcessRequest(_LikeExecStreamRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StartProcessResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StartProcessResult(Model):
     """The answer to `start_process`.
 
     Attributes:
@@ -980,8 +981,8 @@ class ListProcessesRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessInfo:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ProcessInfo(Model):
     """One process that was begun by exec_stream or start_process.
 
     Attributes:
@@ -1025,8 +1026,8 @@ class ProcessInfo:
         boolean("oom_killed", self.oom_killed)
 
 
-@dataclass(frozen=True, slots=True)
-class ListProcessesResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ListProcessesResult(Model):
     """The answer to `list_processes`.
 
     Attributes:
@@ -1036,8 +1037,8 @@ class ListProcessesResult:
     processes: tuple[ProcessInfo, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WaitProcessRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class WaitProcessRequest(Model):
     """What `wait_process` asks for.
 
     Attributes:
@@ -1053,8 +1054,8 @@ class WaitProcessRequest:
         sandbox_id(self.process_id, "process ID")
 
 
-@dataclass(frozen=True, slots=True)
-class FollowProcessRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class FollowProcessRequest(Model):
     """What `follow_process` asks for.
 
     Attributes:
@@ -1077,8 +1078,8 @@ class FollowProcessRequest:
         boolean("no_follow", self.no_follow)
 
 
-@dataclass(frozen=True, slots=True)
-class SignalProcessRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SignalProcessRequest(Model):
     """What `signal_process` asks for.
 
     Attributes:
@@ -1103,8 +1104,8 @@ class SignalProcessResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WriteStdinRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class WriteStdinRequest(Model):
     """What `write_stdin` asks for.
 
     Attributes:
@@ -1132,8 +1133,8 @@ class WriteStdinResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ResizeProcessRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ResizeProcessRequest(Model):
     """What `resize_process` asks for.
 
     Attributes:
@@ -1161,8 +1162,8 @@ class ResizeProcessResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunPythonRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class RunPythonRequest(Model):
     """What `run_python` asks for.
 
     Attributes:
@@ -1178,7 +1179,7 @@ class RunPythonRequest:
         filled("code", self.code, 8388608)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class RunPythonResult(ExecResult, RunPythonResultBehaviour):
     """What Python code printed and how its interpreter ended.
 
@@ -1216,8 +1217,8 @@ class GetPlatformInfoRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GetPlatformInfoResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class GetPlatformInfoResult(Model):
     """The answer to `get_platform_info`.
 
     Attributes:
@@ -1231,8 +1232,8 @@ class GetPlatformInfoResult:
         text("info", self.info)
 
 
-@dataclass(frozen=True, slots=True)
-class _LikeReadFileRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _LikeReadFileRequest(Model):
     """Attributes that several models have."""
 
     id: str
@@ -1254,8 +1255,8 @@ class ReadFileRequest(_LikeReadFileRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFileResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ReadFileResult(Model):
     """The answer to `read_file`.
 
     Attributes:
@@ -1268,8 +1269,8 @@ class ReadFileResult:
         object.__setattr__(self, "content", content("content", self.content, None))
 
 
-@dataclass(frozen=True, slots=True)
-class WriteFileRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class WriteFileRequest(Model):
     """What `write_file` asks for.
 
     Attributes:
@@ -1312,8 +1313,8 @@ class StatRequest(_LikeReadFileRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FileInfo:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class FileInfo(Model):
     """What is at a path.
 
     Attributes:
@@ -1347,8 +1348,8 @@ class FileInfo:
         argument("link_target", self.link_target)
 
 
-@dataclass(frozen=True, slots=True)
-class StatResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StatResult(Model):
     """The answer to `stat`.
 
     Attributes:
@@ -1369,7 +1370,7 @@ class ListDirRequest(_LikeReadFileRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ListDirResult(ListDirResultBehaviour):
     """The answer to `list_dir`.
 
@@ -1383,8 +1384,8 @@ class ListDirResult(ListDirResultBehaviour):
         self.validate()
 
 
-@dataclass(frozen=True, slots=True)
-class MakeDirRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class MakeDirRequest(Model):
     """What `make_dir` asks for.
 
     Attributes:
@@ -1412,8 +1413,8 @@ class MakeDirResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class RemoveRequest(Model):
     """What `remove` asks for.
 
     Attributes:
@@ -1439,8 +1440,8 @@ class RemoveResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MoveRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class MoveRequest(Model):
     """What `move` asks for.
 
     Attributes:
@@ -1466,8 +1467,8 @@ class MoveResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class UploadArchiveRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class UploadArchiveRequest(Model):
     """What `upload_archive` asks for.
 
     Attributes:
@@ -1513,8 +1514,8 @@ class DownloadArchiveChunk(_LikeExportSnapshotChunk):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PortInfo:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class PortInfo(Model):
     """
 
     Attributes:
@@ -1540,8 +1541,8 @@ class ListPortsRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListPortsResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ListPortsResult(Model):
     """The answer to `list_ports`.
 
     Attributes:
@@ -1551,8 +1552,8 @@ class ListPortsResult:
     ports: tuple[PortInfo, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GetPortUrlRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class GetPortUrlRequest(Model):
     """What `get_port_url` asks for.
 
     Attributes:
@@ -1571,8 +1572,8 @@ class GetPortUrlRequest:
         object.__setattr__(self, "ttl_seconds", between("ttl_seconds", self.ttl_seconds, 0, 316224000))
 
 
-@dataclass(frozen=True, slots=True)
-class GetPortUrlResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class GetPortUrlResult(Model):
     """The answer to `get_port_url`.
 
     Attributes:
@@ -1585,8 +1586,8 @@ class GetPortUrlResult:
         text("url", self.url)
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectPortRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ConnectPortRequest(Model):
     """What `connect_port` asks for.
 
     Attributes:
@@ -1612,8 +1613,8 @@ class ConnectPortChunk(_LikeExportSnapshotChunk):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SendToPortRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SendToPortRequest(Model):
     """What `send_to_port` asks for.
 
     Attributes:
@@ -1641,8 +1642,8 @@ class SendToPortResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DisconnectPortRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class DisconnectPortRequest(Model):
     """What `disconnect_port` asks for.
 
     Attributes:
@@ -1664,8 +1665,8 @@ class DisconnectPortResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListSandboxesRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ListSandboxesRequest(Model):
     """What `list_sandboxes` asks for.
 
     Attributes:
@@ -1690,8 +1691,8 @@ class ListSandboxesRequest:
         argument("page_token", self.page_token)
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxInfo:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SandboxInfo(Model):
     """What is known of a sandbox.
 
     Attributes:
@@ -1784,8 +1785,8 @@ class SandboxInfo:
         integer("disk_mb", self.disk_mb, INT64)
 
 
-@dataclass(frozen=True, slots=True)
-class ListSandboxesResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ListSandboxesResult(Model):
     """A page of the sandboxes that there are.
 
     Attributes:
@@ -1810,8 +1811,8 @@ class GetInfoRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GetInfoResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class GetInfoResult(Model):
     """The answer to `get_info`.
 
     Attributes:
@@ -1831,7 +1832,7 @@ class GetLogsRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class GetLogsResult(GetLogsResultBehaviour):
     """The last of what the main process of a sandbox printed.
 
@@ -1848,8 +1849,8 @@ class GetLogsResult(GetLogsResultBehaviour):
         integer("dropped", self.dropped, UINT64)
 
 
-@dataclass(frozen=True, slots=True)
-class ForkRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ForkRequest(Model):
     """What `fork_sandbox` asks for.
 
     Attributes:
@@ -1865,8 +1866,8 @@ class ForkRequest:
         integer("count", self.count, (1, 100))
 
 
-@dataclass(frozen=True, slots=True)
-class ForkResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ForkResult(Model):
     """The answer to `fork_sandbox`.
 
     Attributes:
@@ -1879,8 +1880,8 @@ class ForkResult:
         object.__setattr__(self, "ids", texts("ids", self.ids))
 
 
-@dataclass(frozen=True, slots=True)
-class KeepAliveRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class KeepAliveRequest(Model):
     """What `keep_alive` asks for.
 
     Attributes:
@@ -1896,8 +1897,8 @@ class KeepAliveRequest:
         object.__setattr__(self, "ttl_seconds", above("ttl_seconds", self.ttl_seconds, 0, 316224000))
 
 
-@dataclass(frozen=True, slots=True)
-class KeepAliveResult:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class KeepAliveResult(Model):
     """The answer to `keep_alive`.
 
     Attributes:
@@ -1910,7 +1911,7 @@ class KeepAliveResult:
         object.__setattr__(self, "expires_at", number("expires_at", self.expires_at))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SetNetworkRequest(SetNetworkRequestBehaviour):
     """What `set_network` asks for.
 
@@ -1942,8 +1943,8 @@ class SetNetworkResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WatchEventsRequest:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class WatchEventsRequest(Model):
     """What `watch_events` asks for.
 
     Attributes:
@@ -1956,8 +1957,8 @@ class WatchEventsRequest:
         argument("token", self.token)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Event(Model):
     """Something that happened to a sandbox.
 
     Attributes:
