@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..errors import InvalidArgumentError
-from .rules import Rule
 
 __all__ = ["Secret", "parse_secret", "secret_entries"]
 
@@ -97,6 +96,9 @@ def parse_secret(entry: object, where: str = "a secret") -> tuple[str, Secret]:
 def _require_host(host: object) -> None:
     if not isinstance(host, str):
         raise InvalidArgumentError(f"hosts must be a sequence of str, and has {type(host).__name__}")
+    # Only now, like the rules of policies.
+    from .rules import Rule
+
     try:
         rule = Rule.parse(host)
     except ValueError as error:

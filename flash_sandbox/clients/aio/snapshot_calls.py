@@ -9,7 +9,6 @@ from ... import models, operations
 from ...models import SnapshotInfo
 from ...options import NOT_GIVEN, NotGiven
 from ..disk import AsyncDisk
-from ..snapshot_files import Incoming, content_of
 from .calls import given
 from .operation_calls import AsyncOperationCalls
 
@@ -42,6 +41,8 @@ class AsyncSnapshotCalls(AsyncOperationCalls):
             SandboxConnectionError: It broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        from ..snapshot_files import Incoming
+
         request = models.ExportSnapshotRequest(snapshot_path)
         incoming = await AsyncDisk.run(Incoming, local)
         try:
@@ -75,6 +76,8 @@ class AsyncSnapshotCalls(AsyncOperationCalls):
             OutcomeUnknownError: The connection was lost; the snapshot may have been added.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        from ..snapshot_files import content_of
+
         request = models.ImportSnapshotRequest(**given(name=name))
         content = content_of(local)
         try:

@@ -10,7 +10,6 @@ from ... import models, operations
 from ...models import SnapshotInfo
 from ...options import NOT_GIVEN, NotGiven
 from ..disk import Disk
-from ..snapshot_files import Incoming, content_of
 from .calls import given
 from .operation_calls import OperationCalls
 
@@ -43,6 +42,8 @@ class SnapshotCalls(OperationCalls):
             SandboxConnectionError: It broke off.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        from ..snapshot_files import Incoming
+
         request = models.ExportSnapshotRequest(snapshot_path)
         incoming = Disk.run(Incoming, local)
         try:
@@ -76,6 +77,8 @@ class SnapshotCalls(OperationCalls):
             OutcomeUnknownError: The connection was lost; the snapshot may have been added.
             SandboxError: The call failed; see `flash_sandbox.errors` for the classes.
         """
+        from ..snapshot_files import content_of
+
         request = models.ImportSnapshotRequest(**given(name=name))
         content = content_of(local)
         try:
