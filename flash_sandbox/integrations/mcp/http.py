@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ from .session import Session
 
 __all__ = ["StreamableHTTP"]
 
-_LOGGER: Final = logging.getLogger("flash_sandbox.integrations.mcp")
 _SESSION_ID: Final = "mcp-session-id"
 _MOST_SESSIONS: Final = 1000
 
