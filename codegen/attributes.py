@@ -53,6 +53,11 @@ class Attribute:
     check: str
     doc: str
 
+    @property
+    def source(self) -> str:
+        """Its name, type and default."""
+        return f"{self.name}: {self.annotation}" + (f" = {self.default}" if self.default else "")
+
 
 def model_name(message: str) -> str:
     """Return what the model of a message is called."""

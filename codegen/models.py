@@ -180,8 +180,9 @@ def _called(classes: str) -> set[str]:
 
 def _class(model: _Model, found: Mapping[str, _Model]) -> str:
     extended = found.get(model.extends)
-    inherited = {one.name for one in extended.attributes} if extended else set()
-    own = [one for one in model.attributes if one.name not in inherited]
+    inherited = extended.attributes if extended else ()
+    known = {one.name for one in inherited}
+    own = [one for one in model.attributes if one.name not in known]
     behaviour = model.behaviour or frozenset()
     bases = [name for name in (model.extends, model.shares) if name]
     if model.behaviour is not None:
@@ -193,12 +194,13 @@ def _class(model: _Model, found: Mapping[str, _Model]) -> str:
     checks += [one.check for one in own if one.check]
     if "validate" in behaviour:
         checks.append("self.validate()")
-    lines = ["@dataclass(frozen=True, slots=True, repr=False, eq=False)", *lines]
+    lines = ["@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)", *lines]
     if own:
-        lines.append("")
-    lines += [
-        f"    {one.name}: {one.annotation}" + (f" = {one.default}" if one.default else "") for one in own
-    ]
+        lines += ["", *(f"    {one.source}" for one in own)]
+    # Written here, or Python would compile it whenever it is imported.
+    taken = ", ".join(["self", *(one.source for one in (*inherited, *own))])
+    given = ", ".join(one.name for one in (*inherited, *own))
+    lines += ["", f"    def __init__({taken}) -> None:", f"        self._hold({given})"]
     if checks:
         lines += ["", "    def __post_init__(self) -> None:", *(f"        {check}" for check in checks)]
     return "\n".join(lines) + "\n"

@@ -159,7 +159,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class StartRequest(StartRequestBehaviour):
     """What `start_sandbox` asks for.
 
@@ -239,6 +239,62 @@ class StartRequest(StartRequestBehaviour):
     secrets: tuple[str, ...] = ()
     disk_mb: int = 0
 
+    def __init__(
+        self,
+        type: StartType | Literal[""] = "",
+        image: str = "",
+        command: tuple[str, ...] = (),
+        memory_mb: int = 0,
+        cpu_cores: float = 0.0,
+        kernel_image: str = "",
+        initrd_path: str = "",
+        snapshot_path: str = "",
+        mem_file_path: str = "",
+        network: NetworkMode | Literal[""] = "",
+        name: str = "",
+        labels: tuple[str, ...] = (),
+        ttl_seconds: float = 0.0,
+        pids: int = 0,
+        shm_mb: int = 0,
+        env: tuple[str, ...] = (),
+        user: str = "",
+        image_command: bool = False,
+        idle_timeout: float = 0.0,
+        on_idle: IdleAction | Literal[""] = "",
+        auto_resume: bool = False,
+        network_allow: tuple[str, ...] = (),
+        network_deny: tuple[str, ...] = (),
+        volumes: tuple[str, ...] = (),
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        self._hold(
+            type,
+            image,
+            command,
+            memory_mb,
+            cpu_cores,
+            kernel_image,
+            initrd_path,
+            snapshot_path,
+            mem_file_path,
+            network,
+            name,
+            labels,
+            ttl_seconds,
+            pids,
+            shm_mb,
+            env,
+            user,
+            image_command,
+            idle_timeout,
+            on_idle,
+            auto_resume,
+            network_allow,
+            network_deny,
+            volumes,
+            secrets,
+        )
+
     def __post_init__(self) -> None:
         argument("type", self.type)
         argument("image", self.image)
@@ -269,7 +325,7 @@ class StartRequest(StartRequestBehaviour):
         self.validate()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class StartResult(Model):
     """The answer to `start_sandbox`.
 
@@ -279,11 +335,14 @@ class StartResult(Model):
 
     id: str = ""
 
+    def __init__(self, id: str = "") -> None:
+        self._hold(id)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class StopRequest(Model):
     """What `stop_sandbox` asks for.
 
@@ -296,14 +355,20 @@ class StopRequest(Model):
     id: str
     skip_cleanup: bool = False
 
+    def __init__(self, id: str, skip_cleanup: bool = False) -> None:
+        self._hold(id, skip_cleanup)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         boolean("skip_cleanup", self.skip_cleanup)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class _LikeStopResult(Model):
     """Attributes that several models have."""
+
+    def __init__(self) -> None:
+        self._hold()
 
 
 class StopResult(_LikeStopResult):
@@ -312,7 +377,7 @@ class StopResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ExecRequest(Model):
     """What `exec_command` asks for.
 
@@ -339,6 +404,19 @@ class ExecRequest(Model):
     timeout_ms: int = 0
     max_output_bytes: int = 0
 
+    def __init__(
+        self,
+        id: str,
+        command: tuple[str, ...],
+        env: tuple[str, ...] = (),
+        cwd: str = "",
+        user: str = "",
+        stdin: bytes = b"",
+        timeout_ms: int = 0,
+        max_output_bytes: int = 0,
+    ) -> None:
+        self._hold(id, command, env, cwd, user, stdin, timeout_ms, max_output_bytes)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         object.__setattr__(self, "command", program(self.command, "command"))
@@ -350,7 +428,7 @@ class ExecRequest(Model):
         integer("max_output_bytes", self.max_output_bytes, (0, 33554432))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ExecResult(ExecResultBehaviour):
     """What a command printed and how it ended.
 
@@ -382,6 +460,34 @@ class ExecResult(ExecResultBehaviour):
     duration_ms: int = 0
     oom_killed: bool = False
 
+    def __init__(
+        self,
+        stdout: str = "",
+        stderr: str = "",
+        exit_code: int = 0,
+        stdout_dropped: int = 0,
+        stderr_dropped: int = 0,
+        stdout_raw: bytes = b"",
+        stderr_raw: bytes = b"",
+        signal: int = 0,
+        timed_out: bool = False,
+        duration_ms: int = 0,
+        oom_killed: bool = False,
+    ) -> None:
+        self._hold(
+            stdout,
+            stderr,
+            exit_code,
+            stdout_dropped,
+            stderr_dropped,
+            stdout_raw,
+            stderr_raw,
+            signal,
+            timed_out,
+            duration_ms,
+            oom_killed,
+        )
+
     def __post_init__(self) -> None:
         text("stdout", self.stdout)
         text("stderr", self.stderr)
@@ -396,11 +502,14 @@ class ExecResult(ExecResultBehaviour):
         boolean("oom_killed", self.oom_killed)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class _LikeStatusRequest(Model):
     """Attributes that several models have."""
 
     id: str
+
+    def __init__(self, id: str) -> None:
+        self._hold(id)
 
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
@@ -416,7 +525,7 @@ class StatusRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class StatusResult(Model):
     """The answer to `get_status`.
 
@@ -427,6 +536,9 @@ class StatusResult(Model):
 
     id: str = ""
     status: SandboxStatus | Literal[""] = ""
+
+    def __init__(self, id: str = "", status: SandboxStatus | Literal[""] = "") -> None:
+        self._hold(id, status)
 
     def __post_init__(self) -> None:
         text("id", self.id)
@@ -443,7 +555,7 @@ class MetricsRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class MetricsResult(MetricsResultBehaviour):
     """What a sandbox uses at one moment.
 
@@ -475,6 +587,30 @@ class MetricsResult(MetricsResultBehaviour):
     disk_used_bytes: int = 0
     disk_limit_bytes: int = 0
 
+    def __init__(
+        self,
+        memory_usage_bytes: int = 0,
+        memory_limit_bytes: int = 0,
+        memory_percent: float = 0.0,
+        cpu_percent: float = 0.0,
+        pids_current: int = 0,
+        net_rx_bytes: int = 0,
+        net_tx_bytes: int = 0,
+        block_read_bytes: int = 0,
+        block_write_bytes: int = 0,
+    ) -> None:
+        self._hold(
+            memory_usage_bytes,
+            memory_limit_bytes,
+            memory_percent,
+            cpu_percent,
+            pids_current,
+            net_rx_bytes,
+            net_tx_bytes,
+            block_read_bytes,
+            block_write_bytes,
+        )
+
     def __post_init__(self) -> None:
         integer("memory_usage_bytes", self.memory_usage_bytes, UINT64)
         integer("memory_limit_bytes", self.memory_limit_bytes, UINT64)
@@ -489,7 +625,7 @@ class MetricsResult(MetricsResultBehaviour):
         integer("disk_limit_bytes", self.disk_limit_bytes, UINT64)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class GetMetricsHistoryRequest(Model):
     """What `get_metrics_history` asks for.
 
@@ -504,13 +640,16 @@ class GetMetricsHistoryRequest(Model):
     since_ms: int = 0
     max_points: int = 0
 
+    def __init__(self, id: str, since_ms: int = 0, max_points: int = 0) -> None:
+        self._hold(id, since_ms, max_points)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         integer("since_ms", self.since_ms, (0, 9223372036854775807))
         integer("max_points", self.max_points, (0, 720))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class MetricsPoint(MetricsResult):
     """What a sandbox used at one moment.
 
@@ -533,12 +672,38 @@ class MetricsPoint(MetricsResult):
 
     at: float = 0.0
 
+    def __init__(
+        self,
+        memory_usage_bytes: int = 0,
+        memory_limit_bytes: int = 0,
+        memory_percent: float = 0.0,
+        cpu_percent: float = 0.0,
+        pids_current: int = 0,
+        net_rx_bytes: int = 0,
+        net_tx_bytes: int = 0,
+        block_read_bytes: int = 0,
+        block_write_bytes: int = 0,
+        at: float = 0.0,
+    ) -> None:
+        self._hold(
+            memory_usage_bytes,
+            memory_limit_bytes,
+            memory_percent,
+            cpu_percent,
+            pids_current,
+            net_rx_bytes,
+            net_tx_bytes,
+            block_read_bytes,
+            block_write_bytes,
+            at,
+        )
+
     def __post_init__(self) -> None:
         MetricsResult.__post_init__(self)
         object.__setattr__(self, "at", number("at", self.at))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class GetMetricsHistoryResult(Model):
     """The answer to `get_metrics_history`.
 
@@ -548,8 +713,11 @@ class GetMetricsHistoryResult(Model):
 
     points: tuple[MetricsPoint, ...] = ()
 
+    def __init__(self, points: tuple[MetricsPoint, ...] = ()) -> None:
+        self._hold(points)
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class SnapshotRequest(Model):
     """What `snapshot_sandbox` asks for.
 
@@ -563,13 +731,16 @@ class SnapshotRequest(Model):
     name: str = ""
     labels: tuple[str, ...] = ()
 
+    def __init__(self, id: str, name: str = "", labels: tuple[str, ...] = ()) -> None:
+        self._hold(id, name, labels)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         optional_name("name", self.name)
         object.__setattr__(self, "labels", variables("labels", self.labels))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class SnapshotResult(SnapshotResultBehaviour):
     """A snapshot that was made.
 
@@ -588,6 +759,17 @@ class SnapshotResult(SnapshotResultBehaviour):
     name: str = ""
     labels: tuple[str, ...] = ()
     size_bytes: int = 0
+
+    def __init__(
+        self,
+        snapshot_path: str = "",
+        mem_file_path: str = "",
+        id: str = "",
+        name: str = "",
+        labels: tuple[str, ...] = (),
+        size_bytes: int = 0,
+    ) -> None:
+        self._hold(snapshot_path, mem_file_path, id, name, labels, size_bytes)
 
     def __post_init__(self) -> None:
         text("snapshot_path", self.snapshot_path)
@@ -630,7 +812,7 @@ class ResumeResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class SnapshotInfo(Model):
     """One snapshot in the store.
 
@@ -654,6 +836,19 @@ class SnapshotInfo(Model):
     name: str = ""
     labels: tuple[str, ...] = ()
 
+    def __init__(
+        self,
+        snapshot_path: str = "",
+        type: SandboxType | Literal[""] = "",
+        image: str = "",
+        size_bytes: int = 0,
+        created_at: float = 0.0,
+        id: str = "",
+        name: str = "",
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        self._hold(snapshot_path, type, image, size_bytes, created_at, id, name, labels)
+
     def __post_init__(self) -> None:
         text("snapshot_path", self.snapshot_path)
         text("type", self.type)
@@ -665,7 +860,7 @@ class SnapshotInfo(Model):
         object.__setattr__(self, "labels", texts("labels", self.labels))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ListSnapshotsRequest(Model):
     """What `list_snapshots` asks for.
 
@@ -675,11 +870,14 @@ class ListSnapshotsRequest(Model):
 
     labels: tuple[str, ...] = ()
 
+    def __init__(self, labels: tuple[str, ...] = ()) -> None:
+        self._hold(labels)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", variables("labels", self.labels))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ListSnapshotsResult(Model):
     """The answer to `list_snapshots`.
 
@@ -689,12 +887,18 @@ class ListSnapshotsResult(Model):
 
     snapshots: tuple[SnapshotInfo, ...] = ()
 
+    def __init__(self, snapshots: tuple[SnapshotInfo, ...] = ()) -> None:
+        self._hold(snapshots)
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class _LikeRemoveSnapshotRequest(Model):
     """Attributes that several models have."""
 
     snapshot_path: str
+
+    def __init__(self, snapshot_path: str) -> None:
+        self._hold(snapshot_path)
 
     def __post_init__(self) -> None:
         filled("snapshot_path", self.snapshot_path, 4095)
@@ -726,11 +930,14 @@ class ExportSnapshotRequest(_LikeRemoveSnapshotRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class _LikeExportSnapshotChunk(Model):
     """Attributes that several models have."""
 
     data: bytes = b""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._hold(data)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", content("data", self.data, None))
@@ -746,7 +953,7 @@ class ExportSnapshotChunk(_LikeExportSnapshotChunk):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ImportSnapshotRequest(Model):
     """What `import_snapshot` asks for.
 
@@ -758,16 +965,22 @@ class ImportSnapshotRequest(Model):
     name: str = ""
     data: bytes = b""
 
+    def __init__(self, name: str = "", data: bytes = b"") -> None:
+        self._hold(name, data)
+
     def __post_init__(self) -> None:
         optional_name("name", self.name)
         object.__setattr__(self, "data", content("data", self.data, None))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class _LikeCreateVolumeRequest(Model):
     """Attributes that several models have."""
 
     name: str
+
+    def __init__(self, name: str) -> None:
+        self._hold(name)
 
     def __post_init__(self) -> None:
         sandbox_id(self.name, "name")
@@ -789,7 +1002,7 @@ class CreateVolumeResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class VolumeInfo(Model):
     """What is known of a named volume.
 
@@ -803,6 +1016,9 @@ class VolumeInfo(Model):
     created_at: float = 0.0
     sandboxes: tuple[str, ...] = ()
 
+    def __init__(self, name: str = "", created_at: float = 0.0, sandboxes: tuple[str, ...] = ()) -> None:
+        self._hold(name, created_at, sandboxes)
+
     def __post_init__(self) -> None:
         text("name", self.name)
         object.__setattr__(self, "created_at", number("created_at", self.created_at))
@@ -815,7 +1031,7 @@ class ListVolumesRequest(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ListVolumesResult(Model):
     """The answer to `list_volumes`.
 
@@ -824,6 +1040,9 @@ class ListVolumesResult(Model):
     """
 
     volumes: tuple[VolumeInfo, ...] = ()
+
+    def __init__(self, volumes: tuple[VolumeInfo, ...] = ()) -> None:
+        self._hold(volumes)
 
 
 class RemoveVolumeRequest(_LikeCreateVolumeRequest):
@@ -842,7 +1061,7 @@ class RemoveVolumeResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class _LikeExecStreamRequest(Model):
     """Attributes that several models have."""
 
@@ -857,6 +1076,22 @@ class _LikeExecStreamRequest(Model):
     tty: bool = False
     rows: int = 0
     columns: int = 0
+
+    def __init__(
+        self,
+        id: str,
+        command: tuple[str, ...],
+        env: tuple[str, ...] = (),
+        cwd: str = "",
+        user: str = "",
+        stdin: bytes = b"",
+        timeout_ms: int = 0,
+        keep_stdin: bool = False,
+        tty: bool = False,
+        rows: int = 0,
+        columns: int = 0,
+    ) -> None:
+        self._hold(id, command, env, cwd, user, stdin, timeout_ms, keep_stdin, tty, rows, columns)
 
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
@@ -894,7 +1129,7 @@ class ExecStreamRequest(_LikeExecStreamRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ExecFrame(ExecFrameBehaviour):
     """One thing that happened to a process. There is a first and a last one: started and exit.
 
@@ -922,6 +1157,20 @@ class ExecFrame(ExecFrameBehaviour):
     timed_out: bool = False
     duration_ms: int = 0
     oom_killed: bool = False
+
+    def __init__(
+        self,
+        type: FrameType | Literal[""] = "",
+        process_id: str = "",
+        data: bytes = b"",
+        offset: int = 0,
+        exit_code: int = 0,
+        signal: int = 0,
+        timed_out: bool = False,
+        duration_ms: int = 0,
+        oom_killed: bool = False,
+    ) -> None:
+        self._hold(type, process_id, data, offset, exit_code, signal, timed_out, duration_ms, oom_killed)
 
     def __post_init__(self) -> None:
         text("type", self.type)
@@ -957,7 +1206,7 @@ class StartProcessRequest(_LikeExecStreamRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class StartProcessResult(Model):
     """The answer to `start_process`.
 
@@ -966,6 +1215,9 @@ class StartProcessResult(Model):
     """
 
     process_id: str = ""
+
+    def __init__(self, process_id: str = "") -> None:
+        self._hold(process_id)
 
     def __post_init__(self) -> None:
         text("process_id", self.process_id)
@@ -981,7 +1233,7 @@ class ListProcessesRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ProcessInfo(Model):
     """One process that was begun by exec_stream or start_process.
 
@@ -1012,6 +1264,34 @@ class ProcessInfo(Model):
     duration_ms: int = 0
     oom_killed: bool = False
 
+    def __init__(
+        self,
+        process_id: str = "",
+        command: tuple[str, ...] = (),
+        running: bool = False,
+        attached: bool = False,
+        tty: bool = False,
+        started_at: float = 0.0,
+        exit_code: int = 0,
+        signal: int = 0,
+        timed_out: bool = False,
+        duration_ms: int = 0,
+        oom_killed: bool = False,
+    ) -> None:
+        self._hold(
+            process_id,
+            command,
+            running,
+            attached,
+            tty,
+            started_at,
+            exit_code,
+            signal,
+            timed_out,
+            duration_ms,
+            oom_killed,
+        )
+
     def __post_init__(self) -> None:
         text("process_id", self.process_id)
         object.__setattr__(self, "command", texts("command", self.command))
@@ -1026,7 +1306,7 @@ class ProcessInfo(Model):
         boolean("oom_killed", self.oom_killed)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ListProcessesResult(Model):
     """The answer to `list_processes`.
 
@@ -1036,8 +1316,11 @@ class ListProcessesResult(Model):
 
     processes: tuple[ProcessInfo, ...] = ()
 
+    def __init__(self, processes: tuple[ProcessInfo, ...] = ()) -> None:
+        self._hold(processes)
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class WaitProcessRequest(Model):
     """What `wait_process` asks for.
 
@@ -1049,12 +1332,15 @@ class WaitProcessRequest(Model):
     id: str
     process_id: str
 
+    def __init__(self, id: str, process_id: str) -> None:
+        self._hold(id, process_id)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         sandbox_id(self.process_id, "process ID")
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class FollowProcessRequest(Model):
     """What `follow_process` asks for.
 
@@ -1071,6 +1357,9 @@ class FollowProcessRequest(Model):
     offset: int = 0
     no_follow: bool = False
 
+    def __init__(self, id: str, process_id: str, offset: int = 0, no_follow: bool = False) -> None:
+        self._hold(id, process_id, offset, no_follow)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         sandbox_id(self.process_id, "process ID")
@@ -1078,7 +1367,7 @@ class FollowProcessRequest(Model):
         boolean("no_follow", self.no_follow)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class SignalProcessRequest(Model):
     """What `signal_process` asks for.
 
@@ -1092,6 +1381,9 @@ class SignalProcessRequest(Model):
     process_id: str
     signal: int
 
+    def __init__(self, id: str, process_id: str, signal: int) -> None:
+        self._hold(id, process_id, signal)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         sandbox_id(self.process_id, "process ID")
@@ -1104,7 +1396,7 @@ class SignalProcessResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class WriteStdinRequest(Model):
     """What `write_stdin` asks for.
 
@@ -1120,6 +1412,9 @@ class WriteStdinRequest(Model):
     data: bytes = b""
     end: bool = False
 
+    def __init__(self, id: str, process_id: str, data: bytes = b"", end: bool = False) -> None:
+        self._hold(id, process_id, data, end)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         sandbox_id(self.process_id, "process ID")
@@ -1133,7 +1428,7 @@ class WriteStdinResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ResizeProcessRequest(Model):
     """What `resize_process` asks for.
 
@@ -1149,6 +1444,9 @@ class ResizeProcessRequest(Model):
     rows: int
     columns: int
 
+    def __init__(self, id: str, process_id: str, rows: int, columns: int) -> None:
+        self._hold(id, process_id, rows, columns)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         sandbox_id(self.process_id, "process ID")
@@ -1162,7 +1460,7 @@ class ResizeProcessResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class RunPythonRequest(Model):
     """What `run_python` asks for.
 
@@ -1174,12 +1472,15 @@ class RunPythonRequest(Model):
     id: str
     code: str
 
+    def __init__(self, id: str, code: str) -> None:
+        self._hold(id, code)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         filled("code", self.code, 8388608)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class RunPythonResult(ExecResult, RunPythonResultBehaviour):
     """What Python code printed and how its interpreter ended.
 
@@ -1201,6 +1502,36 @@ class RunPythonResult(ExecResult, RunPythonResultBehaviour):
 
     result: str = ""
 
+    def __init__(
+        self,
+        stdout: str = "",
+        stderr: str = "",
+        exit_code: int = 0,
+        stdout_dropped: int = 0,
+        stderr_dropped: int = 0,
+        stdout_raw: bytes = b"",
+        stderr_raw: bytes = b"",
+        signal: int = 0,
+        timed_out: bool = False,
+        duration_ms: int = 0,
+        oom_killed: bool = False,
+        result: str = "",
+    ) -> None:
+        self._hold(
+            stdout,
+            stderr,
+            exit_code,
+            stdout_dropped,
+            stderr_dropped,
+            stdout_raw,
+            stderr_raw,
+            signal,
+            timed_out,
+            duration_ms,
+            oom_killed,
+            result,
+        )
+
     def __post_init__(self) -> None:
         ExecResult.__post_init__(self)
         text("result", self.result)
@@ -1217,7 +1548,7 @@ class GetPlatformInfoRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class GetPlatformInfoResult(Model):
     """The answer to `get_platform_info`.
 
@@ -1228,16 +1559,22 @@ class GetPlatformInfoResult(Model):
 
     info: str = ""
 
+    def __init__(self, info: str = "") -> None:
+        self._hold(info)
+
     def __post_init__(self) -> None:
         text("info", self.info)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class _LikeReadFileRequest(Model):
     """Attributes that several models have."""
 
     id: str
     path: str
+
+    def __init__(self, id: str, path: str) -> None:
+        self._hold(id, path)
 
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
@@ -1255,7 +1592,7 @@ class ReadFileRequest(_LikeReadFileRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ReadFileResult(Model):
     """The answer to `read_file`.
 
@@ -1265,11 +1602,14 @@ class ReadFileResult(Model):
 
     content: bytes = b""
 
+    def __init__(self, content: bytes = b"") -> None:
+        self._hold(content)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "content", content("content", self.content, None))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class WriteFileRequest(Model):
     """What `write_file` asks for.
 
@@ -1287,6 +1627,9 @@ class WriteFileRequest(Model):
     content: bytes
     mode: int = 0
     parents: bool = False
+
+    def __init__(self, id: str, path: str, content: bytes, mode: int = 0, parents: bool = False) -> None:
+        self._hold(id, path, content, mode, parents)
 
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
@@ -1313,7 +1656,7 @@ class StatRequest(_LikeReadFileRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class FileInfo(Model):
     """What is at a path.
 
@@ -1337,6 +1680,19 @@ class FileInfo(Model):
     modified_at: float = 0.0
     link_target: str = ""
 
+    def __init__(
+        self,
+        name: str = "",
+        type: FileType | Literal[""] = "",
+        size: int = 0,
+        mode: int = 0,
+        uid: int = 0,
+        gid: int = 0,
+        modified_at: float = 0.0,
+        link_target: str = "",
+    ) -> None:
+        self._hold(name, type, size, mode, uid, gid, modified_at, link_target)
+
     def __post_init__(self) -> None:
         argument("name", self.name)
         text("type", self.type)
@@ -1348,7 +1704,7 @@ class FileInfo(Model):
         argument("link_target", self.link_target)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class StatResult(Model):
     """The answer to `stat`.
 
@@ -1357,6 +1713,9 @@ class StatResult(Model):
     """
 
     file: FileInfo = FileInfo()
+
+    def __init__(self, file: FileInfo = FileInfo()) -> None:
+        self._hold(file)
 
 
 class ListDirRequest(_LikeReadFileRequest):
@@ -1370,7 +1729,7 @@ class ListDirRequest(_LikeReadFileRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ListDirResult(ListDirResultBehaviour):
     """The answer to `list_dir`.
 
@@ -1380,11 +1739,14 @@ class ListDirResult(ListDirResultBehaviour):
 
     entries: tuple[FileInfo, ...] = ()
 
+    def __init__(self, entries: tuple[FileInfo, ...] = ()) -> None:
+        self._hold(entries)
+
     def __post_init__(self) -> None:
         self.validate()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class MakeDirRequest(Model):
     """What `make_dir` asks for.
 
@@ -1400,6 +1762,9 @@ class MakeDirRequest(Model):
     mode: int = 0
     parents: bool = False
 
+    def __init__(self, id: str, path: str, mode: int = 0, parents: bool = False) -> None:
+        self._hold(id, path, mode, parents)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         path_in_sandbox("path", self.path)
@@ -1413,7 +1778,7 @@ class MakeDirResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class RemoveRequest(Model):
     """What `remove` asks for.
 
@@ -1428,6 +1793,9 @@ class RemoveRequest(Model):
     path: str
     recursive: bool = False
 
+    def __init__(self, id: str, path: str, recursive: bool = False) -> None:
+        self._hold(id, path, recursive)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         path_in_sandbox("path", self.path)
@@ -1440,7 +1808,7 @@ class RemoveResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class MoveRequest(Model):
     """What `move` asks for.
 
@@ -1455,6 +1823,9 @@ class MoveRequest(Model):
     source: str
     target: str
 
+    def __init__(self, id: str, source: str, target: str) -> None:
+        self._hold(id, source, target)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         path_in_sandbox("source", self.source)
@@ -1467,7 +1838,7 @@ class MoveResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class UploadArchiveRequest(Model):
     """What `upload_archive` asks for.
 
@@ -1480,6 +1851,9 @@ class UploadArchiveRequest(Model):
     id: str
     path: str
     data: bytes = b""
+
+    def __init__(self, id: str, path: str, data: bytes = b"") -> None:
+        self._hold(id, path, data)
 
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
@@ -1514,7 +1888,7 @@ class DownloadArchiveChunk(_LikeExportSnapshotChunk):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class PortInfo(Model):
     """
 
@@ -1525,6 +1899,9 @@ class PortInfo(Model):
 
     port: int = 0
     address: str = ""
+
+    def __init__(self, port: int = 0, address: str = "") -> None:
+        self._hold(port, address)
 
     def __post_init__(self) -> None:
         integer("port", self.port, INT32)
@@ -1541,7 +1918,7 @@ class ListPortsRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ListPortsResult(Model):
     """The answer to `list_ports`.
 
@@ -1551,8 +1928,11 @@ class ListPortsResult(Model):
 
     ports: tuple[PortInfo, ...] = ()
 
+    def __init__(self, ports: tuple[PortInfo, ...] = ()) -> None:
+        self._hold(ports)
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class GetPortUrlRequest(Model):
     """What `get_port_url` asks for.
 
@@ -1566,13 +1946,16 @@ class GetPortUrlRequest(Model):
     port: int
     ttl_seconds: float = 0.0
 
+    def __init__(self, id: str, port: int, ttl_seconds: float = 0.0) -> None:
+        self._hold(id, port, ttl_seconds)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         integer("port", self.port, (1, 65535))
         object.__setattr__(self, "ttl_seconds", between("ttl_seconds", self.ttl_seconds, 0, 316224000))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class GetPortUrlResult(Model):
     """The answer to `get_port_url`.
 
@@ -1582,11 +1965,14 @@ class GetPortUrlResult(Model):
 
     url: str = ""
 
+    def __init__(self, url: str = "") -> None:
+        self._hold(url)
+
     def __post_init__(self) -> None:
         text("url", self.url)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ConnectPortRequest(Model):
     """What `connect_port` asks for.
 
@@ -1597,6 +1983,9 @@ class ConnectPortRequest(Model):
 
     id: str
     port: int
+
+    def __init__(self, id: str, port: int) -> None:
+        self._hold(id, port)
 
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
@@ -1613,7 +2002,7 @@ class ConnectPortChunk(_LikeExportSnapshotChunk):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class SendToPortRequest(Model):
     """What `send_to_port` asks for.
 
@@ -1629,6 +2018,9 @@ class SendToPortRequest(Model):
     end: bool = False
     data: bytes = b""
 
+    def __init__(self, id: str, connection_id: str, end: bool = False, data: bytes = b"") -> None:
+        self._hold(id, connection_id, end, data)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         sandbox_id(self.connection_id, "connection ID")
@@ -1642,7 +2034,7 @@ class SendToPortResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class DisconnectPortRequest(Model):
     """What `disconnect_port` asks for.
 
@@ -1653,6 +2045,9 @@ class DisconnectPortRequest(Model):
 
     id: str
     connection_id: str
+
+    def __init__(self, id: str, connection_id: str) -> None:
+        self._hold(id, connection_id)
 
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
@@ -1665,7 +2060,7 @@ class DisconnectPortResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ListSandboxesRequest(Model):
     """What `list_sandboxes` asks for.
 
@@ -1683,6 +2078,16 @@ class ListSandboxesRequest(Model):
     page_size: int = 0
     page_token: str = ""
 
+    def __init__(
+        self,
+        status: SandboxStatus | Literal[""] = "",
+        type: SandboxType | Literal[""] = "",
+        labels: tuple[str, ...] = (),
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> None:
+        self._hold(status, type, labels, page_size, page_token)
+
     def __post_init__(self) -> None:
         argument("status", self.status)
         argument("type", self.type)
@@ -1691,7 +2096,7 @@ class ListSandboxesRequest(Model):
         argument("page_token", self.page_token)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class SandboxInfo(Model):
     """What is known of a sandbox.
 
@@ -1755,6 +2160,64 @@ class SandboxInfo(Model):
     volumes: tuple[str, ...] = ()
     disk_mb: int = 0
 
+    def __init__(
+        self,
+        id: str = "",
+        name: str = "",
+        status: SandboxStatus | Literal[""] = "",
+        type: SandboxType | Literal[""] = "",
+        image: str = "",
+        command: tuple[str, ...] = (),
+        labels: tuple[str, ...] = (),
+        memory_mb: int = 0,
+        cpu_cores: float = 0.0,
+        network: NetworkMode | Literal[""] = "",
+        created_at: float = 0.0,
+        expires_at: float = 0.0,
+        exit_code: int = 0,
+        pids: int = 0,
+        shm_mb: int = 0,
+        env: tuple[str, ...] = (),
+        user: str = "",
+        image_command: bool = False,
+        ended_at: float = 0.0,
+        end_cause: EndCause | Literal[""] = "",
+        idle_timeout: float = 0.0,
+        on_idle: IdleAction | Literal[""] = "",
+        auto_resume: bool = False,
+        network_allow: tuple[str, ...] = (),
+        network_deny: tuple[str, ...] = (),
+        volumes: tuple[str, ...] = (),
+    ) -> None:
+        self._hold(
+            id,
+            name,
+            status,
+            type,
+            image,
+            command,
+            labels,
+            memory_mb,
+            cpu_cores,
+            network,
+            created_at,
+            expires_at,
+            exit_code,
+            pids,
+            shm_mb,
+            env,
+            user,
+            image_command,
+            ended_at,
+            end_cause,
+            idle_timeout,
+            on_idle,
+            auto_resume,
+            network_allow,
+            network_deny,
+            volumes,
+        )
+
     def __post_init__(self) -> None:
         text("id", self.id)
         text("name", self.name)
@@ -1785,7 +2248,7 @@ class SandboxInfo(Model):
         integer("disk_mb", self.disk_mb, INT64)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ListSandboxesResult(Model):
     """A page of the sandboxes that there are.
 
@@ -1796,6 +2259,9 @@ class ListSandboxesResult(Model):
 
     sandboxes: tuple[SandboxInfo, ...] = ()
     next_page_token: str = ""
+
+    def __init__(self, sandboxes: tuple[SandboxInfo, ...] = (), next_page_token: str = "") -> None:
+        self._hold(sandboxes, next_page_token)
 
     def __post_init__(self) -> None:
         text("next_page_token", self.next_page_token)
@@ -1811,7 +2277,7 @@ class GetInfoRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class GetInfoResult(Model):
     """The answer to `get_info`.
 
@@ -1820,6 +2286,9 @@ class GetInfoResult(Model):
     """
 
     sandbox: SandboxInfo = SandboxInfo()
+
+    def __init__(self, sandbox: SandboxInfo = SandboxInfo()) -> None:
+        self._hold(sandbox)
 
 
 class GetLogsRequest(_LikeStatusRequest):
@@ -1832,7 +2301,7 @@ class GetLogsRequest(_LikeStatusRequest):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class GetLogsResult(GetLogsResultBehaviour):
     """The last of what the main process of a sandbox printed.
 
@@ -1844,12 +2313,15 @@ class GetLogsResult(GetLogsResultBehaviour):
     output: bytes = b""
     dropped: int = 0
 
+    def __init__(self, output: bytes = b"", dropped: int = 0) -> None:
+        self._hold(output, dropped)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "output", content("output", self.output, None))
         integer("dropped", self.dropped, UINT64)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ForkRequest(Model):
     """What `fork_sandbox` asks for.
 
@@ -1861,12 +2333,15 @@ class ForkRequest(Model):
     id: str
     count: int
 
+    def __init__(self, id: str, count: int) -> None:
+        self._hold(id, count)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         integer("count", self.count, (1, 100))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class ForkResult(Model):
     """The answer to `fork_sandbox`.
 
@@ -1876,11 +2351,14 @@ class ForkResult(Model):
 
     ids: tuple[str, ...] = ()
 
+    def __init__(self, ids: tuple[str, ...] = ()) -> None:
+        self._hold(ids)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", texts("ids", self.ids))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class KeepAliveRequest(Model):
     """What `keep_alive` asks for.
 
@@ -1892,12 +2370,15 @@ class KeepAliveRequest(Model):
     id: str
     ttl_seconds: float
 
+    def __init__(self, id: str, ttl_seconds: float) -> None:
+        self._hold(id, ttl_seconds)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         object.__setattr__(self, "ttl_seconds", above("ttl_seconds", self.ttl_seconds, 0, 316224000))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class KeepAliveResult(Model):
     """The answer to `keep_alive`.
 
@@ -1907,11 +2388,14 @@ class KeepAliveResult(Model):
 
     expires_at: float = 0.0
 
+    def __init__(self, expires_at: float = 0.0) -> None:
+        self._hold(expires_at)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "expires_at", number("expires_at", self.expires_at))
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class SetNetworkRequest(SetNetworkRequestBehaviour):
     """What `set_network` asks for.
 
@@ -1929,6 +2413,15 @@ class SetNetworkRequest(SetNetworkRequestBehaviour):
     network_allow: tuple[str, ...] = ()
     network_deny: tuple[str, ...] = ()
 
+    def __init__(
+        self,
+        id: str,
+        network: NetworkMode | Literal[""],
+        network_allow: tuple[str, ...] = (),
+        network_deny: tuple[str, ...] = (),
+    ) -> None:
+        self._hold(id, network, network_allow, network_deny)
+
     def __post_init__(self) -> None:
         sandbox_id(self.id, "sandbox ID")
         word("network", self.network, NETWORKS)
@@ -1943,7 +2436,7 @@ class SetNetworkResult(_LikeStopResult):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class WatchEventsRequest(Model):
     """What `watch_events` asks for.
 
@@ -1953,11 +2446,14 @@ class WatchEventsRequest(Model):
 
     token: str = ""
 
+    def __init__(self, token: str = "") -> None:
+        self._hold(token)
+
     def __post_init__(self) -> None:
         argument("token", self.token)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class Event(Model):
     """Something that happened to a sandbox.
 
@@ -1976,6 +2472,16 @@ class Event(Model):
     token: str = ""
     at: float = 0.0
     detail: str = ""
+
+    def __init__(
+        self,
+        type: EventType | Literal[""] = "",
+        id: str = "",
+        token: str = "",
+        at: float = 0.0,
+        detail: str = "",
+    ) -> None:
+        self._hold(type, id, token, at, detail)
 
     def __post_init__(self) -> None:
         text("type", self.type)

@@ -8,11 +8,20 @@ __all__ = ["Model"]
 
 
 class Model:
-    """What `dataclass` would write, and Python compile, for each model anew: most of the time of an import."""
+    """Has the methods that `dataclass` would write for each model, and Python compile at each import."""
 
     __slots__ = ()
 
     __match_args__: ClassVar[tuple[str, ...]]
+
+    def _hold(self, *values: Any) -> None:
+        """Take the values of the attributes, in their order, and check them."""
+        for name, value in zip(self.__match_args__, values, strict=True):
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Check the attributes."""
 
     def __repr__(self) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__match_args__)
