@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 
 from . import openapi, protobuf, tools
 from .attributes import attribute, model_name
+from .derive_interfaces import SOURCE, methods
 from .docstrings import (
     TIMEOUT,
     TIMEOUT_OF_COMMAND,
@@ -22,14 +22,13 @@ from .models import behaviours
 from .parameters import Parameter, parameters, waits
 from .vocabulary import Operation, SpecError, Vocabulary
 
-__all__ = ["IMPORTS", "OPERATION_CALLS", "SOURCE", "STREAM_CALLS", "TIMEOUT_SOURCE", "derive", "signature"]
+__all__ = ["OPERATION_CALLS", "STREAM_CALLS", "TIMEOUT_SOURCE", "derive", "imports", "signature"]
 
-SOURCE: Final = Path("flash_sandbox/clients/aio")
 OPERATION_CALLS: Final = SOURCE / "operation_calls.py"
 STREAM_CALLS: Final = SOURCE / "stream_calls.py"
 
 TIMEOUT_SOURCE: Final = "timeout: float | NotGiven | None = NOT_GIVEN"
-IMPORTS: Final = """\
+_IMPORTS: Final = """\
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
@@ -43,8 +42,6 @@ from ...models.volumes import Volume
 from ...models.secret import Secret
 from ...options import NOT_GIVEN, NotGiven
 """
-"""What a generated module of the clients may need; what it does not is left out of it."""
-
 _HEAD: Final = "# Generated from specs/ by `python -m codegen`; do not edit.\n"
 _OPERATION_CALLS: Final = '''\
 """The calls that make a request of their arguments, and return what is answered."""
@@ -119,15 +116,13 @@ def derive(root: Path) -> dict[Path, str]:
     written = _written(root)
     specs = _Specs(http, behaviours(root))
     todo = [one for name, one in grpc.operations.items() if name in http.operations and name not in written]
-    names = [*(word.name for word in http.words), *(model_name(name) for name in grpc.messages)]
-    imports = IMPORTS.format(names=", ".join(names))
     texts = {}
     for path, head, streams in (
         (OPERATION_CALLS, _OPERATION_CALLS, False),
         (STREAM_CALLS, _STREAM_CALLS, True),
     ):
-        methods = [_method(one, specs) for one in todo if (one.streams == "response") == streams]
-        text = head.format(imports=imports, methods="\n".join(methods))
+        made = [_method(one, specs) for one in todo if (one.streams == "response") == streams]
+        text = head.format(imports=imports(http, grpc), methods="\n".join(made))
         texts[path] = tools.format_python(_HEAD + text)
     return texts
 
@@ -136,8 +131,13 @@ def _written(root: Path) -> set[str]:
     """Return the names of the methods that a person has written."""
     generated = (OPERATION_CALLS.name, STREAM_CALLS.name)
     paths = (path for path in (root / SOURCE).glob("*_calls.py") if path.name not in generated)
-    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text("utf-8"))))
-    return {node.name for node in nodes if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)}
+    return {method.name for path in paths for method in methods(path.read_text("utf-8"))}
+
+
+def imports(http: Vocabulary, grpc: Vocabulary) -> str:
+    """Return what a generated module of the clients may need; what it does not is left out of it."""
+    names = [*(word.name for word in http.words), *(model_name(name) for name in grpc.messages)]
+    return _IMPORTS.format(names=", ".join(names))
 
 
 def signature(taken: list[Parameter], *more: str) -> str:

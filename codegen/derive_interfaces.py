@@ -9,7 +9,7 @@ from typing import Final
 
 from . import tools
 
-__all__ = ["API", "derive"]
+__all__ = ["API", "SOURCE", "derive", "methods"]
 
 SOURCE: Final = Path("flash_sandbox/clients/aio")
 API: Final = SOURCE / "api.py"
@@ -54,27 +54,30 @@ def derive(root: Path, derived: Mapping[Path, str]) -> dict[Path, str]:
     texts = [derived[path] if path in derived else (root / path).read_text("utf-8") for path in paths]
     nodes = [node for text in texts for node in ast.parse(text).body]
     imports = "\n".join(ast.unparse(node) for node in nodes if _is_import(node))
-    methods = "\n".join(method for text in texts for method in _methods(text))
-    return {API: tools.format_python(_HEAD.format(imports=imports) + methods)}
+    declared = "\n".join(method for text in texts for method in _declared(text))
+    return {API: tools.format_python(_HEAD.format(imports=imports) + declared)}
 
 
 def _is_import(node: ast.stmt) -> bool:
     return isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__")
 
 
-def _methods(text: str) -> Iterator[str]:
+def methods(text: str) -> Iterator[ast.AsyncFunctionDef | ast.FunctionDef]:
+    """Yield each method of the classes in a module."""
+    for kind in (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)):
+        yield from (node for node in kind.body if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef))
+
+
+def _declared(text: str) -> Iterator[str]:
     """Yield each public method without its body."""
     lines = text.splitlines(keepends=True)
-    for kind in (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)):
-        for node in kind.body:
-            if not isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
-                continue
-            if node.name.startswith("_") and node.name not in _SPECIAL:
-                continue
-            first = node.body[0]
-            signature = "".join(lines[node.lineno - 1 : first.lineno - 1])
-            if any(isinstance(each, ast.Yield) for each in ast.walk(node)):
-                # Without `yield` it would be a coroutine that returns an iterator.
-                signature = signature.replace("async def", "def", 1)
-            docstring = "".join(lines[first.lineno - 1 : first.end_lineno]) if ast.get_docstring(node) else ""
-            yield f"{signature}{docstring}        ...\n"
+    for node in methods(text):
+        if node.name.startswith("_") and node.name not in _SPECIAL:
+            continue
+        first = node.body[0]
+        signature = "".join(lines[node.lineno - 1 : first.lineno - 1])
+        if any(isinstance(each, ast.Yield) for each in ast.walk(node)):
+            # Without `yield` it would be a coroutine that returns an iterator.
+            signature = signature.replace("async def", "def", 1)
+        docstring = "".join(lines[first.lineno - 1 : first.end_lineno]) if ast.get_docstring(node) else ""
+        yield f"{signature}{docstring}        ...\n"

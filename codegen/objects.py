@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from . import openapi, protobuf, tools
-from .attributes import model_name
-from .calls import IMPORTS, SOURCE, TIMEOUT_SOURCE, signature
+from .calls import TIMEOUT_SOURCE, imports, signature
+from .derive_interfaces import SOURCE, methods
 from .docstrings import TIMEOUT, TIMEOUT_OF_COMMAND, TIMEOUT_OF_PAGE, Docstring, raised
 from .parameters import Parameter, parameters
 from .vocabulary import Vocabulary
@@ -115,34 +115,30 @@ def derive(root: Path, interface: str) -> dict[Path, str]:
         interface: The module of the clients' interface.
     """
     http, grpc = openapi.load(root), protobuf.load(root)
-    names = [*(word.name for word in http.words), *(model_name(name) for name in grpc.messages)]
-    imports = IMPORTS.format(names=", ".join(names))
-    own = set(_methods_of(ast.parse((root / _SANDBOX).read_text("utf-8"))))
+    own = set(_names_of((root / _SANDBOX).read_text("utf-8")))
     shared = [name for name in _calls_of_a_sandbox(interface) if name not in own]
+    known = imports(http, grpc)
     calls = "\n".join(f"    {name} = of_sandbox(AsyncSandboxAPI.{name})" for name in shared)
     texts = {
-        _RUN_MODULE: _RUN.format(imports=imports, **_run(http, grpc)),
-        _CREATION_MODULE: _CREATION.format(imports=imports, **_create(http, grpc), **_list(http, grpc)),
+        _RUN_MODULE: _RUN.format(imports=known, **_run(http, grpc)),
+        _CREATION_MODULE: _CREATION.format(imports=known, **_create(http, grpc), **_list(http, grpc)),
         _OBJECT_CALLS_MODULE: _OBJECT_CALLS.format(calls=calls),
     }
     return {path: tools.format_python(_HEAD + text) for path, text in texts.items()}
 
 
 def _calls_of_a_sandbox(interface: str) -> Iterator[str]:
-    for kind in (node for node in ast.parse(interface).body if isinstance(node, ast.ClassDef)):
-        for node in kind.body:
-            if isinstance(node, ast.AsyncFunctionDef) and "sandbox_id" in (one.arg for one in node.args.args):
-                yield node.name
+    for method in methods(interface):
+        if isinstance(method, ast.AsyncFunctionDef) and "sandbox_id" in (one.arg for one in method.args.args):
+            yield method.name
 
 
-def _methods_of(module: ast.Module) -> Iterator[str]:
+def _names_of(text: str) -> Iterator[str]:
     """Yield the name of each attribute that a class of a module has of its own."""
-    for kind in (node for node in module.body if isinstance(node, ast.ClassDef)):
-        for node in kind.body:
-            if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
-                yield node.name
-            elif isinstance(node, ast.Assign):
-                yield from (ast.unparse(target) for target in node.targets)
+    yield from (method.name for method in methods(text))
+    for kind in (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)):
+        for node in (node for node in kind.body if isinstance(node, ast.Assign)):
+            yield from (ast.unparse(target) for target in node.targets)
 
 
 def _run(http: Vocabulary, grpc: Vocabulary) -> dict[str, str]:
