@@ -9,9 +9,8 @@ from mcp.server.mcpserver import Context
 from pydantic import BaseModel, Field
 
 from ...clients.aio.api import AsyncSandboxAPI
-from ...clients.aio.sandbox import AsyncSandbox
 from .arguments import Command, Env, MaxOutputBytes, ProcessId, SandboxId, TimeoutSeconds, Workdir
-from .output import MAX_OUTPUT_BYTES, CommandOutput, Excerpt, Printed, left_out, reporting
+from .output import MAX_OUTPUT_BYTES, CommandOutput, Excerpt, Printed, ending, left_out, reporting
 
 __all__ = ["CommandTools"]
 
@@ -61,8 +60,8 @@ class CommandTools:
         """
         printed = Printed(max_output_bytes)
         async with reporting(context, printed.last_line):
-            stream = await AsyncSandbox(self._client, sandbox_id).commands.stream(
-                command, cwd=cwd, env=env, stdin=stdin, limit=timeout_seconds
+            stream = await self._client.exec_stream(
+                sandbox_id, command, cwd=cwd, env=env, stdin=stdin, limit=timeout_seconds
             )
             await printed.read(stream)
         return CommandOutput(**printed.fields())
@@ -81,9 +80,7 @@ class CommandTools:
         """
         async with reporting(context):
             result = await self._client.run_python(sandbox_id, code, timeout=timeout_seconds)
-        fields: dict[str, Any] = {
-            name: getattr(result, name) for name in ("exit_code", "timed_out", "oom_killed", "duration_ms")
-        }
+        fields = ending(result)
         for name in ("stdout", "stderr"):
             excerpt = Excerpt(max_output_bytes)
             excerpt.add(getattr(result, f"{name}_bytes"))
@@ -109,11 +106,11 @@ class CommandTools:
         read_process returns what it prints, write_process sends it input, kill_process ends it. It ends with
         the sandbox. The last MiB of its output is kept.
         """
-        process = await AsyncSandbox(self._client, sandbox_id).commands.start(
-            command, cwd=cwd, env=env, keep_stdin=True, tty=terminal
+        process_id = await self._client.start_process(
+            sandbox_id, command, cwd=cwd, env=env, keep_stdin=True, tty=terminal
         )
         words = [command] if isinstance(command, str) else command
-        return ProcessView(process_id=process.process_id, command=words, running=True, exit_code=None)
+        return ProcessView(process_id=process_id, command=words, running=True, exit_code=None)
 
     async def list_processes(self, sandbox_id: SandboxId) -> list[ProcessView]:
         """List the programs that start_process has started in a sandbox, the oldest first."""
@@ -145,10 +142,8 @@ class CommandTools:
     ) -> ProcessOutput:
         """Return what a program has printed, and whether it runs; or follow it for a while."""
         printed = Printed(max_output_bytes, offset)
-        frames = (
-            await AsyncSandbox(self._client, sandbox_id)
-            .commands.process(process_id)
-            .follow(offset=offset, follow=wait_seconds > 0)
+        frames = await self._client.follow_process(
+            sandbox_id, process_id, offset=offset, follow=wait_seconds > 0
         )
         async with reporting(context, printed.last_line):
             try:
@@ -171,7 +166,7 @@ class CommandTools:
         end: Annotated[bool, Field(description="Whether its input ends with that.")] = False,
     ) -> str:
         """Send input to a program."""
-        await AsyncSandbox(self._client, sandbox_id).commands.process(process_id).send_stdin(text, end=end)
+        await self._client.write_stdin(sandbox_id, process_id, text, end=end)
         return f"sent {len(text)} characters"
 
     async def kill_process(
@@ -184,5 +179,5 @@ class CommandTools:
         ] = "KILL",
     ) -> str:
         """End a program, or send it a signal."""
-        await AsyncSandbox(self._client, sandbox_id).commands.process(process_id).signal(signal)
+        await self._client.signal_process(sandbox_id, process_id, signal)
         return f"sent {signal}"

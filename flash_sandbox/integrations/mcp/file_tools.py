@@ -12,7 +12,6 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, Field
 
 from ...clients.aio.api import AsyncSandboxAPI
-from ...clients.aio.sandbox import AsyncSandbox
 from .arguments import MaxOutputBytes, Path, SandboxId
 from .output import MAX_OUTPUT_BYTES, Excerpt, Printed, reporting
 
@@ -86,7 +85,7 @@ class FileTools:
         content: Annotated[str, Field(description="What the file is to hold.")],
     ) -> str:
         """Write a file; one that is there is replaced. Directories that the path lacks are made."""
-        await AsyncSandbox(self._client, sandbox_id).files.write(path, content, parents=True)
+        await self._client.write_file(sandbox_id, path, content, parents=True)
         return f"wrote {len(content.encode())} bytes to {path}"
 
     async def edit_file(
@@ -111,12 +110,12 @@ class FileTools:
                     f"{path} has that text {found} times. Next: give more of the text around it, "
                     "or replace_all."
                 )
-            await AsyncSandbox(self._client, sandbox_id).files.write(path, text.replace(old, new))
+            await self._client.write_file(sandbox_id, path, text.replace(old, new))
         return f"replaced {found} in {path}"
 
     async def list_files(self, sandbox_id: SandboxId, path: Path) -> Listing:
         """List what a directory holds."""
-        found = await AsyncSandbox(self._client, sandbox_id).files.list(path)
+        found = await self._client.list_dir(sandbox_id, path)
         shown = [Entry(name=one.name, type=one.type, size=one.size) for one in found[:_MOST_ENTRIES]]
         return Listing(entries=shown, left_out=len(found) - len(shown))
 
@@ -145,9 +144,7 @@ class FileTools:
             command += ["-type", "f", "-exec", "grep", "-nHIE", "-e", pattern, "{}", "+"]
         printed = Printed(max_output_bytes)
         async with reporting(context, printed.last_line):
-            frames = await AsyncSandbox(self._client, sandbox_id).commands.stream(
-                command, limit=_SEARCH_SECONDS
-            )
+            frames = await self._client.exec_stream(sandbox_id, command, limit=_SEARCH_SECONDS)
             await printed.read(frames)
         told = printed.fields()
         if told.get("exit_code") == _NOT_FOUND:
@@ -158,7 +155,7 @@ class FileTools:
         return f"{told['stdout']}{told['stderr']}" or "nothing was found"
 
     async def _text(self, sandbox_id: str, path: str) -> str:
-        content = await AsyncSandbox(self._client, sandbox_id).files.read(path)
+        content = await self._client.read_file(sandbox_id, path)
         try:
             return content.decode()
         except UnicodeDecodeError:

@@ -13,9 +13,9 @@ from mcp.server.mcpserver import Context
 from pydantic import BaseModel, Field
 
 from ...clients.aio.streams import AsyncFrames
-from ...models import ExecFrame
+from ...models import ExecFrame, ExecResult
 
-__all__ = ["MAX_OUTPUT_BYTES", "CommandOutput", "Excerpt", "Printed", "left_out", "reporting"]
+__all__ = ["MAX_OUTPUT_BYTES", "CommandOutput", "Excerpt", "Printed", "ending", "left_out", "reporting"]
 
 MAX_OUTPUT_BYTES: Final = 32 * 1024
 """Bytes of each output stream that an answer has, unless the call asks for fewer or more."""
@@ -132,10 +132,12 @@ class Printed:
         fields: dict[str, Any] = {}
         for name, stream in self._streams.items():
             fields |= {name: stream.text(), f"{name}_left_out": stream.left_out}
-        if self.exit is not None:
-            for name in ("exit_code", "timed_out", "oom_killed", "duration_ms"):
-                fields[name] = getattr(self.exit, name)
-        return fields
+        return fields if self.exit is None else fields | ending(self.exit)
+
+
+def ending(ended: ExecFrame | ExecResult) -> dict[str, Any]:
+    """Return the fields of `CommandOutput` that say how a command ended."""
+    return {name: getattr(ended, name) for name in ("exit_code", "timed_out", "oom_killed", "duration_ms")}
 
 
 @asynccontextmanager
