@@ -266,6 +266,7 @@ class StartRequest(StartRequestBehaviour):
         network_deny: tuple[str, ...] = (),
         volumes: tuple[str, ...] = (),
         secrets: tuple[str, ...] = (),
+        disk_mb: int = 0,
     ) -> None:
         self._hold(
             type,
@@ -293,6 +294,7 @@ class StartRequest(StartRequestBehaviour):
             network_deny,
             volumes,
             secrets,
+            disk_mb,
         )
 
     def __post_init__(self) -> None:
@@ -598,6 +600,8 @@ class MetricsResult(MetricsResultBehaviour):
         net_tx_bytes: int = 0,
         block_read_bytes: int = 0,
         block_write_bytes: int = 0,
+        disk_used_bytes: int = 0,
+        disk_limit_bytes: int = 0,
     ) -> None:
         self._hold(
             memory_usage_bytes,
@@ -609,6 +613,8 @@ class MetricsResult(MetricsResultBehaviour):
             net_tx_bytes,
             block_read_bytes,
             block_write_bytes,
+            disk_used_bytes,
+            disk_limit_bytes,
         )
 
     def __post_init__(self) -> None:
@@ -683,6 +689,8 @@ class MetricsPoint(MetricsResult):
         net_tx_bytes: int = 0,
         block_read_bytes: int = 0,
         block_write_bytes: int = 0,
+        disk_used_bytes: int = 0,
+        disk_limit_bytes: int = 0,
         at: float = 0.0,
     ) -> None:
         self._hold(
@@ -695,6 +703,8 @@ class MetricsPoint(MetricsResult):
             net_tx_bytes,
             block_read_bytes,
             block_write_bytes,
+            disk_used_bytes,
+            disk_limit_bytes,
             at,
         )
 
@@ -2188,6 +2198,7 @@ class SandboxInfo(Model):
         network_allow: tuple[str, ...] = (),
         network_deny: tuple[str, ...] = (),
         volumes: tuple[str, ...] = (),
+        disk_mb: int = 0,
     ) -> None:
         self._hold(
             id,
@@ -2216,6 +2227,7 @@ class SandboxInfo(Model):
             network_allow,
             network_deny,
             volumes,
+            disk_mb,
         )
 
     def __post_init__(self) -> None:
