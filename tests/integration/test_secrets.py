@@ -162,6 +162,12 @@ def options(
     return {**host_programs(request.param), "memory_mb": 1024}
 
 
+@pytest.mark.parametrize(
+    "engine_orchestrator",
+    ["bubblewrap", "bubblewrap with a range", "bubblewrap with one ID", "docker", "gvisor"],
+    indirect=True,
+    scope="session",
+)
 class TestOverHttp:
     """On every runtime and transport."""
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
+import shutil
 import ssl
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from flash_sandbox.orchestrator.network.authority import Authority
+from flash_sandbox.orchestrator.network.java_keystore import keystore
 from flash_sandbox.orchestrator.network.judge import Target
 from flash_sandbox.orchestrator.network.secrets import Secrets, placeholder
 from flash_sandbox.orchestrator.network.tls import TlsStream
@@ -148,3 +153,15 @@ async def test_it_passes_for_no_other_host() -> None:
         async with connected(authority, authority.certificate, "other.example.com"):
             pass
     assert caught.group_contains(ssl.SSLCertVerificationError)
+
+
+def test_java_reads_a_list_of_authorities(tmp_path: Path, need: Callable[..., None]) -> None:
+    need("java", None if shutil.which("keytool") else "there is no keytool (Debian: default-jdk-headless)")
+    certificates = [Authority(MASTER, name).certificate for name in ("one", "two")]
+    (tmp_path / "cacerts").write_bytes(keystore(b"# A comment\n" + b"\n".join(certificates)))
+    command = ["keytool", "-list", "-rfc", "-storepass", "changeit", "-keystore", tmp_path / "cacerts"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    pem = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", printed, re.DOTALL)
+    assert {ssl.PEM_cert_to_DER_cert(text) for text in pem} == {
+        ssl.PEM_cert_to_DER_cert(certificate.decode()) for certificate in certificates
+    }
