@@ -35,6 +35,7 @@ _HEADERS: Final = (
     "PIDS",
     "NET RX / TX",
     "DISK READ / WRITTEN",
+    "DISK USED / LIMIT",
 )
 
 
@@ -127,6 +128,7 @@ def _row(reading: _Reading) -> tuple[str, ...]:
         str(used.pids_current),
         f"{size(used.net_rx_bytes)} / {size(used.net_tx_bytes)}",
         f"{size(used.block_read_bytes)} / {size(used.block_write_bytes)}",
+        f"{size(used.disk_used_bytes)} / {size(used.disk_limit_bytes)}" if used.disk_limit_bytes else "-",
     )
 
 

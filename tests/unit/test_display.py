@@ -126,6 +126,10 @@ class TestMetrics:
         }
         assert str(self.METRICS).startswith("memory 1.5 MiB of 512.0 MiB (0.3 %), CPU 150.0 % of a core, ")
 
+    def test_tell_of_a_disk_that_is_limited(self) -> None:
+        metrics = MetricsResult(disk_used_bytes=3 * 2**20, disk_limit_bytes=60 * 2**20)
+        assert page_of(metrics).rows["disk"] == "0 B read / 0 B written, 3.0 MiB of 60.0 MiB in use"
+
     def test_tell_of_no_limit_where_there_is_none(self) -> None:
         assert page_of(MetricsResult()).rows["memory"] == "0 B"
 

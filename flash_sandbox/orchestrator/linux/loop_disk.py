@@ -122,9 +122,9 @@ class LoopDisks:
         """Return what this host lacks for them; empty where it lacks nothing."""
         try:
             with _control() as control:
-                fcntl.ioctl(control, _CTL_GET_FREE)
+                os.stat(_free(control))
         except OSError as error:
-            return f"this host gives no loop devices: {_CONTROL}: {error.strerror}"
+            return f"this host gives no loop devices: {error.filename or _CONTROL}: {error.strerror}"
         if shutil.which(_MAKE, path=_PROGRAMS) is None:
             return f"there is no {_MAKE} (on Debian: apt-get install e2fsprogs)"
         return ""
@@ -175,6 +175,11 @@ def _control() -> Iterator[int]:
         os.close(descriptor)
 
 
+def _free(control: int) -> str:
+    """Return the path of a device that nobody used just now."""
+    return f"/dev/loop{fcntl.ioctl(control, _CTL_GET_FREE)}"
+
+
 def _program() -> str:
     return shutil.which(_MAKE, path=_PROGRAMS) or _MAKE
 
@@ -184,11 +189,7 @@ def _attached(image: int) -> int:
     config = _CONFIG.pack(image, _BLOCK, _AUTOCLEAR | _DIRECT_IO)
     with _control() as control:
         for _ in range(_TRIES):
-            path = f"/dev/loop{fcntl.ioctl(control, _CTL_GET_FREE)}"
-            try:
-                device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise UnsupportedError(f"disk_mb cannot be enforced: there is no {path} here") from None
+            device = os.open(_free(control), os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.ioctl(device, _CONFIGURE, config)
             except OSError as error:

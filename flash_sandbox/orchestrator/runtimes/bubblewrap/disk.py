@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -93,6 +94,8 @@ class Disks:
 
     def __init__(self, directory: Path, *, in_memory: bool) -> None:
         self._loops = None if in_memory else LoopDisks(directory)
+        # Of a file system with many files it takes seconds, for which nobody is to wait.
+        self._closing = ThreadPoolExecutor(1, "disks")
 
     async def make(self, disk_mb: int, memory_bytes: int) -> Disk:
         """Return a disk that can be mounted.
@@ -112,7 +115,7 @@ class Disks:
             try:
                 await completed(asyncio.to_thread(self._loops.make, loop))
             except BaseException:
-                await self.close(disk)
+                self.give_up(disk)
                 raise
             return disk
         if missing := obstacle(in_memory=True):
@@ -124,11 +127,15 @@ class Disks:
             )
         return Disk(disk_mb * MIB, None)
 
-    async def close(self, disk: Disk) -> None:
-        """Give a disk up, and all that is on it."""
+    def give_up(self, disk: Disk) -> None:
+        """Have a disk go, and all that is on it."""
         if self._loops is not None and disk.loop is not None:
             self._loops.forget(disk.loop)
-        await completed(asyncio.to_thread(disk.close))
+        self._closing.submit(disk.close)
+
+    def close(self) -> None:
+        """Wait until all are gone that were given up. Blocking."""
+        self._closing.shutdown()
 
 
 def obstacle(*, in_memory: bool) -> str:

@@ -122,6 +122,7 @@ class BubblewrapRuntime:
         self._hierarchy: cgroups.Hierarchy | None = None
         self._memory = MemoryWatch()
         self._users: UserPool | None = None
+        self._disks: Disks | None = None
         self._lacking = missing_capabilities()
         self._launcher = LauncherClient(self._program)
         self._sandboxes: dict[str, RunningSandbox] = {}
@@ -192,6 +193,8 @@ class BubblewrapRuntime:
 
     def _remove_files(self) -> None:
         """Remove all but images and snapshots."""
+        if self._disks is not None:
+            self._disks.close()
         self._trash.close()
         self._user_ids.close()
         with suppress(OSError):
@@ -276,6 +279,7 @@ class BubblewrapRuntime:
         # Its root looks into it; the directory above keeps everybody else out.
         sandbox.layer.chmod(0o755)
         if request.disk_mb:
+            assert self._disks is not None
             sandbox.disk = await self._disks.make(request.disk_mb, Limits.of(request).memory_bytes)
             return
         for name in ("upper", "work"):
@@ -548,8 +552,8 @@ class BubblewrapRuntime:
         sandbox.errors = sandbox.handle = -1
         if sandbox.process is not None:
             self._launcher.forget(sandbox.process)
-        if sandbox.disk is not None:
-            await self._disks.close(sandbox.disk)
+        if sandbox.disk is not None and self._disks is not None:
+            self._disks.give_up(sandbox.disk)
         # However much it is: nothing waits for it, and nobody but the orchestrator gets to it any more.
         self._trash.throw_away(sandbox.layer)
         # No process with these IDs lives, and what it leaves lies where no other sandbox can look.
