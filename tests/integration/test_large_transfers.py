@@ -10,11 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from flash_sandbox import HTTPClient
+from flash_sandbox import HTTPClient, Sandbox
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 TRANSFER = Path(__file__).parent / "programs" / "transfer.py"
 STREAM_OUTPUT = TRANSFER.with_name("stream_output.py")
+FORWARD_ALL = TRANSFER.with_name("forward_all.py")
+ECHO = """
+import socket
+listener = socket.create_server(("127.0.0.1", 8000))
+while True:
+    peer, _ = listener.accept()
+    with peer:
+        while data := peer.recv(1 << 18):
+            peer.sendall(data)
+"""
 MIB = 1024 * 1024
 MOST_GROWTH = 32 * MIB
 
@@ -115,5 +125,40 @@ def test_what_a_command_prints_takes_little_memory_at_either_end(
     )
     came, printed = digests.split()
     assert came == printed
+    assert int(client_growth) < MOST_GROWTH
+    assert server_growth < MOST_GROWTH
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    # Half of what goes through: the server sends it back.
+    ("kind", "usual_size"),
+    [("HTTPClient", 512), ("SandboxClient", 512), ("AsyncHTTPClient", 64), ("AsyncSandboxClient", 64)],
+)
+def test_what_goes_through_a_forward_takes_little_memory_at_either_end(
+    served: Served, kind: str, usual_size: int, size: int
+) -> None:
+    size = size if size == 1024 else usual_size
+    with (
+        HTTPClient(address=served.http) as client,
+        Sandbox.create(client=client, memory_mb=256) as sandbox,
+    ):
+        sandbox.commands.start(["python3", "-c", ECHO])
+        sandbox.ports.wait(8000)
+        served.forget_peak()
+        before = served.resident_bytes("VmRSS")
+        address = served.http if "HTTP" in kind else served.grpc
+        command = [sys.executable, str(FORWARD_ALL), kind, address, sandbox.id, "8000", str(size)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        server_growth = served.resident_bytes("VmHWM") - before
+    figures, digests = done.stdout.splitlines()
+    seconds, client_growth = figures.split()
+    print(
+        f"{kind}: {size} MiB there and back, {size / float(seconds):.0f} MiB/s,"
+        f" client {int(client_growth) / MIB:+.1f} MiB, orchestrator {server_growth / MIB:+.1f} MiB"
+    )
+    sent, came = digests.split()
+    assert sent == came
     assert int(client_growth) < MOST_GROWTH
     assert server_growth < MOST_GROWTH
