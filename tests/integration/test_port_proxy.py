@@ -8,110 +8,17 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import websockets.sync.client as websockets
-from browsing import Browser
+from web_server import COOKIE, KEY, name_of, serving, token_of
 from websockets.exceptions import InvalidStatus
 
 from flash_sandbox import HTTPClient, Sandbox
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
-
-KEY: Final = "sesame"
-COOKIE: Final = "flash_sandbox_link"
-SERVER: Final = r"""
-import base64, hashlib, http.server, json, socketserver, struct, time
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        if self.headers.get("Upgrade") == "websocket":
-            return self.half_closed() if self.path.startswith("/half-closed") else self.websocket()
-        if self.path == "/stream":
-            self.send_response(200)
-            self.send_header("Transfer-Encoding", "chunked")
-            self.end_headers()
-            for number in range(3):
-                self.wfile.write(b"2\r\n%d\n\r\n" % number)
-                time.sleep(0.3)
-            return self.wfile.write(b"0\r\n\r\n")
-        if self.path == "/page":
-            page = b"<!doctype html><title>page</title><body>served by a sandbox</body>"
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            return self.wfile.write(page)
-        if self.path == "/dies":
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b"half")
-            self.close_connection = True
-            return
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
-        said = {"path": self.path, "headers": self.headers.items(), "body": len(body), "method": self.command}
-        answer = json.dumps(said).encode()
-        self.send_response(200)
-        for name, value in (
-            ("Content-Length", len(answer)),
-            ("Set-Cookie", "mine=1; Domain=localhost; Path=/"),
-            ("Set-Cookie", "flash_sandbox_link=forged; Path=/"),
-            ("Clear-Site-Data", '"*"'),
-            ("X-Mine", "yes"),
-        ):
-            self.send_header(name, str(value))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer)
-
-    do_POST = do_HEAD = do_GET
-
-    def half_closed(self):
-        self.send_response(101)
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        self.end_headers()
-        self.close_connection = True
-        if self.path == "/half-closed-by-server":
-            self.connection.shutdown(1)
-        count = len(self.rfile.read())
-        if self.path == "/half-closed-by-server":
-            open("/tmp/count", "w").write(str(count))
-        else:
-            self.wfile.write(str(count).encode())
-
-    def websocket(self):
-        key = self.headers["Sec-WebSocket-Key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        self.send_response(101)
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key).digest()).decode())
-        self.end_headers()
-        while True:
-            first, second = self.rfile.read(2)
-            size = second & 127
-            if size == 126:
-                (size,) = struct.unpack(">H", self.rfile.read(2))
-            mask = self.rfile.read(4)
-            data = bytes(byte ^ mask[at % 4] for at, byte in enumerate(self.rfile.read(size)))
-            head = struct.pack(">BBH", first, 126, size) if size > 125 else bytes([first, size])
-            self.wfile.write(head + data)
-            self.wfile.flush()
-            if first & 15 == 8:
-                self.close_connection = True
-                return
-
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    pass
-
-Server(("127.0.0.1", 8000), Handler).serve_forever()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -124,16 +31,6 @@ def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
 def keyless(limits: Limits) -> Iterator[Orchestrator]:
     with running_orchestrator(limits=limits) as running:
         yield running
-
-
-def serving(orchestrator: Orchestrator, **options: Any) -> Iterator[Sandbox]:
-    with (
-        HTTPClient(address=orchestrator.http_address, **options) as client,
-        Sandbox.create(client=client, memory_mb=128) as sandbox,
-    ):
-        sandbox.commands.start(["python3", "-c", SERVER])
-        sandbox.ports.wait(8000)
-        yield sandbox
 
 
 @pytest.fixture(scope="module")
@@ -177,14 +74,6 @@ def ask(
         return Answer(connection.getresponse())
     finally:
         connection.close()
-
-
-def name_of(sandbox: Sandbox, port: int = 8000) -> str:
-    return f"{sandbox.id}--{port}.localhost"
-
-
-def token_of(sandbox: Sandbox, port: int = 8000, ttl: float = 60) -> str:
-    return urlsplit(sandbox.ports.url(port, ttl=ttl)).query.partition("=")[2]
 
 
 class TestByName:
@@ -460,78 +349,3 @@ class TestHalfClosed:
             local.shutdown(socket.SHUT_WR)
             result = sandbox.run("until [ -s /tmp/count ]; do sleep 0.02; done; cat /tmp/count", limit=20)
             assert result.stdout == "1000000"
-
-
-FETCH: Final = """
-    const [url, credentials] = given;
-    try { return (await fetch(url, {credentials})).status; } catch (error) { return "refused"; }
-"""
-WEBSOCKET: Final = """
-    const socket = new WebSocket(given[0]);
-    return await new Promise((resolve) => {
-        socket.onopen = () => socket.send("from the page");
-        socket.onmessage = (event) => resolve(event.data);
-        socket.onerror = () => resolve("refused");
-    });
-"""
-
-
-class TestBrowser:
-    """Pages of sandboxes in Chromium, which runs as the orchestrator's own user: it needs no key."""
-
-    def open(self, browser: Browser, sandbox: Sandbox) -> str:
-        """Open the page of a sandbox by a link, and return its origin."""
-        link = urlsplit(sandbox.ports.url(8000))
-        browser.open(f"http://{link.netloc}/page?{link.query}")
-        assert browser.run("return location.pathname + location.search") == "/page"
-        return f"http://{link.netloc}"
-
-    def test_a_page_uses_its_own_server_and_websockets(
-        self, keyless: Orchestrator, sandbox_without_key: Sandbox, browser: Browser
-    ) -> None:
-        origin = self.open(browser, sandbox_without_key)
-        assert browser.text("body") == "served by a sandbox"
-        assert browser.run(FETCH, f"{origin}/", "include") == 200
-        assert browser.run(WEBSOCKET, origin.replace("http", "ws") + "/") == "from the page"
-
-    def test_a_page_reaches_neither_the_orchestrator_nor_another_sandbox(
-        self, keyless: Orchestrator, sandbox_without_key: Sandbox, browser: Browser
-    ) -> None:
-        port = urlsplit(keyless.http_address).port
-        other = next(others := serving(keyless))
-        try:
-            self.open(browser, other)
-            theirs = self.open(browser, sandbox_without_key)
-            for host in ("localhost", "127.0.0.1"):
-                assert browser.run(FETCH, f"http://{host}:{port}/sandboxes", "include") == "refused"
-            away = f"//{name_of(other)}:{port}/"
-            assert browser.run(FETCH, f"http:{away}", "include") == "refused"
-            assert browser.run(WEBSOCKET, f"ws:{away}") == "refused"
-            assert browser.run(FETCH, f"{theirs}/", "include") == 200
-        finally:
-            others.close()
-
-    def test_a_page_cannot_set_or_read_cookies_of_another_sandbox(
-        self, keyless: Orchestrator, sandbox_without_key: Sandbox, browser: Browser
-    ) -> None:
-        other = next(others := serving(keyless))
-        try:
-            self.open(browser, sandbox_without_key)
-            browser.run("document.cookie = 'own=1'; document.cookie = 'wide=1; domain=localhost'")
-            found = browser.run("return document.cookie")
-            assert "own=1" in found
-            assert "wide=1" not in found
-            origin = self.open(browser, other)
-            # The server itself may have set one already, for the icon.
-            assert browser.run("return document.cookie") in ("", "mine=1")
-            seen = browser.run("return (await fetch(given[0])).text()", f"{origin}/")
-            assert not {"own=1", "wide=1", COOKIE} & set(seen.replace(";", " ").split())
-        finally:
-            others.close()
-
-    def test_a_page_under_a_path_runs_no_scripts(
-        self, keyless: Orchestrator, sandbox_without_key: Sandbox, browser: Browser
-    ) -> None:
-        browser.open(f"{keyless.http_address}/sandboxes/{sandbox_without_key.id}/ports/8000/page")
-        assert browser.text("body") == "served by a sandbox"
-        assert browser.run("return origin") == "null"
