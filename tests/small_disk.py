@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +21,13 @@ class SmallDisk:
 
     path: Path
 
-    def fill(self) -> None:
-        """Leave no room."""
+    def fill(self, leaving: int = 0) -> None:
+        """Leave room for so many bytes, or none."""
         with (self.path / "filler").open("ab", buffering=0) as file:
-            while True:
-                try:
+            with suppress(OSError):
+                while True:
                     file.write(bytes(_BLOCK))
-                except OSError:
-                    return
+            file.truncate(file.tell() - leaving)
 
     def empty(self) -> None:
         """Give the room back that `fill` took."""

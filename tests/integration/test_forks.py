@@ -24,6 +24,7 @@ def test_copies_have_the_files_limits_and_variables(runtime: Runtime) -> None:
                 runtime.sh(copy, "echo other > /kept/file")
                 info = runtime.client.get_info(copy)
                 assert (info.type, info.memory_mb, info.labels) == (runtime.type, 128, ("x=y",))
+                assert info.image == runtime.client.get_info(sandbox).image
             assert runtime.sh(sandbox, "cat /kept/file") == "file\n"
         finally:
             for copy in copies:

@@ -16,16 +16,18 @@ from flash_sandbox import HTTPClient, SandboxNotFoundError, UnavailableError
 
 __all__ = ["kind"]
 
+NO_ROOM = r"(?i)no space left on device|disk is full"
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with small_disk(tmp_path / "disk", 100) as disk:
+    with small_disk(tmp_path / "disk", 300) as disk:
         yield disk
 
 
 def refused(client: HTTPClient, survivor: Survivor) -> None:
     """Fail unless a start is refused for want of room."""
-    with pytest.raises(UnavailableError, match=r"(?i)no space left on device|disk is full"):
+    with pytest.raises(UnavailableError, match=NO_ROOM):
         survivor.start(client.with_options(max_retries=0))
 
 
@@ -41,8 +43,18 @@ def test_it_goes_on_once_there_is_room(kind: Kind, disk: SmallDisk) -> None:
     with survivor.serving() as (serving, client):
         one, other = survivor.start(client), survivor.start(client)
         process = client.start_process(one, ["sleep", "900"])
+        kept = client.snapshot_sandbox(one, name="kept")
+        client.resume_sandbox(one)
+        # Of some room it is not certain before whether it is enough.
+        disk.fill(leaving=3_000_000)
+        with suppress(UnavailableError):
+            client.remove_snapshot(client.with_options(max_retries=0).snapshot_sandbox(one).id)
+            client.resume_sandbox(one)
+        assert client.exec_command(one, ["echo", "on"]).stdout == "on\n"
         disk.fill()
         refused(client, survivor)
+        with pytest.raises(UnavailableError, match=NO_ROOM):
+            client.with_options(max_retries=0).snapshot_sandbox(one)
         assert client.exec_command(one, ["echo", "on"]).stdout == "on\n"
         client.stop_sandbox(other)
         assert [info.id for info in client.list_sandboxes().sandboxes] == [one]
@@ -55,8 +67,12 @@ def test_it_goes_on_once_there_is_room(kind: Kind, disk: SmallDisk) -> None:
         refused(client, survivor)
         disk.empty()
         wait_until(lambda: has_started(client, survivor), "room")
+        assert [info.id for info in client.list_snapshots()] == [kept.id]
+        client.snapshot_sandbox(one)
+        client.resume_sandbox(one)
         survivor.end(serving)
     with survivor.last() as client:
         assert len(client.list_sandboxes().sandboxes) == 2
+        client.stop_sandbox(client.start_sandbox(snapshot_path="kept", memory_mb=128))
         with pytest.raises(SandboxNotFoundError):
             client.get_status(other)

@@ -20,11 +20,12 @@ from layouts import busybox, busybox_layer, entry, tar_bytes
 from served import serve
 from test_lifecycle import Client, connect
 
-from flash_sandbox import AtCapacityError
+from flash_sandbox import AtCapacityError, UnavailableError
 from flash_sandbox.models import ExecRequest, StartRequest
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.core.sandboxes import Sandbox
 from flash_sandbox.orchestrator.core.service import SandboxService
-from flash_sandbox.orchestrator.core.warm import WarmPool
+from flash_sandbox.orchestrator.core.warm import WarmPool, WarmPools
 from flash_sandbox.orchestrator.runtimes.bubblewrap.runtime import BubblewrapRuntime
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 from flash_sandbox.orchestrator.runtimes.gvisor.runtime import GvisorRuntime
@@ -287,6 +288,26 @@ class TestReplacing:
             assert "/nowhere" in str(await asyncio.wait_for(told.get(), 10))
             one = (await service.start_sandbox(StartRequest())).id
             assert await said(service, one, "echo", "alive") == "alive\n"
+
+
+async def test_starts_go_before_the_filling_of_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flash_sandbox.orchestrator.core.warm._MOST_REST_SECONDS", 60.0)
+    looks = iter([True, True, True, False])
+    left_when_made: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
+
+    async def make(pool: WarmPool) -> Sandbox:
+        left_when_made.set_result(list(looks))
+        raise UnavailableError("that will do")
+
+    async def end(sandbox: Sandbox) -> None:
+        raise AssertionError
+
+    pools = WarmPools([WarmPool("auto", "host", 1)], make, end, lambda: next(looks), lambda: None)
+    pools.open()
+    try:
+        assert await left_when_made == []
+    finally:
+        await pools.close()
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+import errno
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, TypeVar
 
-from ...errors import SandboxError, SandboxNotFoundError
+from ...errors import SandboxError, SandboxNotFoundError, UnavailableError
 from ...models import EndCause
 from ...models.network import Network
 from ..cancellation import completed, done_before
@@ -29,6 +30,7 @@ from .secrets import keep_secrets
 
 __all__ = [
     "ServiceCore",
+    "disk_errors",
     "end_guest",
     "freeze",
     "open_gate",
@@ -157,6 +159,17 @@ async def end_guest(sandbox: Sandbox) -> None:
     if sandbox.agent is not None:
         await sandbox.agent.close()
         await sandbox.processes.settled()
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Raise UnavailableError where the orchestrator's disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UnavailableError(f"the orchestrator's disk is full: {error.strerror}") from error
 
 
 async def open_guest(sandbox: Sandbox) -> None:

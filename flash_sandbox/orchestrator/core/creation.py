@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import nullcontext, suppress
 
-from ...errors import (
-    SandboxError,
-    UnavailableError,
-)
+from ...errors import SandboxError
 from ...models import StartRequest
 from ..cancellation import completed
 from ..guest.tasks import agent_errors
 from .adoption import AdoptionOperations, unless_ended
-from .base import end_guest, open_gate, open_guest
+from .base import disk_errors, end_guest, open_gate, open_guest
 from .runtime_choice import RuntimeChoice
 from .sandboxes import Sandbox
 from .warm import WarmPool, WarmPools, plain
@@ -28,13 +24,9 @@ class CreationOperations(RuntimeChoice, AdoptionOperations):
 
     async def _create(self, sandbox: Sandbox) -> None:
         """Create a sandbox and connect to its agent; leave nothing behind if that fails."""
-        try:
+        with disk_errors():
             async with self.snapshots.using(sandbox.snapshot) if sandbox.snapshot else nullcontext():
                 sandbox.created = await sandbox.runtime.create(sandbox.id, sandbox.request, sandbox.snapshot)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise UnavailableError(f"the orchestrator's disk is full: {error.strerror}") from error
         try:
             self._attach_guest(sandbox)
             await unless_ended(sandbox, open_guest(sandbox))

@@ -22,7 +22,7 @@ from ...models import (
 from ..cancellation import completed
 from ..runtimes.base import Runtime
 from ..snapshots.manifest import Manifest, refused
-from .base import freeze, thaw
+from .base import disk_errors, freeze, thaw
 from .creation import CreationOperations
 from .held_back import held_back
 from .sandboxes import Sandbox, State
@@ -121,9 +121,10 @@ class SnapshotOperations(CreationOperations):
         sandbox.require(State.RUNNING, State.PAUSED)
         ran = sandbox.state is State.RUNNING
         try:
-            if ran:
-                await freeze(sandbox)
-            yield
+            with disk_errors():
+                if ran:
+                    await freeze(sandbox)
+                yield
         except BaseException:
             if ran and sandbox.state in (State.RUNNING, State.PAUSED):
                 await self._complete(thaw(sandbox))

@@ -10,6 +10,7 @@ finds them.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import platform
@@ -487,6 +488,8 @@ class DockerRuntime:
         except EngineError as error:
             if error.status in (404, 409):
                 raise WrongStateError(f"Docker Engine: {error.message}") from error
+            if os.strerror(errno.ENOSPC).lower() in error.message.lower():
+                raise UnavailableError(f"Docker Engine: {error.message}") from error
             raise InternalServerError(f"Docker Engine: {error.message}") from error
 
 

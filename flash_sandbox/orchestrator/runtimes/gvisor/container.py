@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, Literal
 
-from ....errors import InternalServerError
+from ....errors import InternalServerError, UnavailableError
 from ...guest.streams import AgentStream
 from ...linux.cgroups import CgroupV1, CgroupV2
 from ...linux.limits import Usage
@@ -49,6 +50,8 @@ _RESUMED: Final = "saved.old"
 _LOCK: Final = "saving.lock"
 _PID_FILE: Final = "pid"
 _LOCK_SECONDS: Final = 60.0
+# What a checkpoint takes beside the sandbox's memory.
+_STATE_BYTES: Final = 16 * 1024 * 1024
 
 
 class Container:
@@ -207,10 +210,15 @@ class Container:
         await asyncio.to_thread(remove_tree, resumed)
 
     async def save(self) -> Path:
-        """Write a paused container into a checkpoint, and return its directory. No process is left."""
+        """Write a paused container into a checkpoint, and return its directory. No process is left.
+
+        Raises:
+            UnavailableError: The disk may not have the room.
+        """
         saved = self.directory / _SAVED
         if self.phase == "saved":
             return saved
+        self._require_room()
         await self.processes()
         saving = self.directory / _SAVING
         remove_tree(saving)
@@ -237,6 +245,15 @@ class Container:
             raise
         await self._settle_saved()
         return saved
+
+    def _require_room(self) -> None:
+        """Refuse a checkpoint that the disk may not have the room for: gVisor ends with one that fails."""
+        needed = self.usage().memory_bytes + _STATE_BYTES
+        free = shutil.disk_usage(self.directory).free
+        if needed > free:
+            raise UnavailableError(
+                f"no space left on device: the sandbox takes up to {needed} bytes there, and {free} are left"
+            )
 
     async def _settle_saved(self) -> None:
         self._enter("saved")
