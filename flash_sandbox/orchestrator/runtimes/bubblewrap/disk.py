@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from ....errors import InvalidArgumentError, UnsupportedError
+from ....errors import InternalServerError, InvalidArgumentError, UnsupportedError
 from ...cancellation import completed
 from ...linux.limits import MIB
 from ...linux.loop_disk import LoopDisk, LoopDisks, disk_usage
@@ -57,9 +57,16 @@ class Disk:
         return ["disk", "", place, f"mode=755,size={self._size},nr_inodes={files}", whose]
 
     def take_hold(self, pid: int) -> None:
-        """Have it stay until it is closed, by way of a process that sees where it was mounted."""
+        """Have it stay until it is closed, by way of a process that sees where it was mounted.
+
+        Raises:
+            InternalServerError: The process has ended.
+        """
         self._outside = f"/proc/{pid}/root{self._place}"
-        self.tree = os.open(self._outside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.tree = os.open(self._outside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InternalServerError(f"the sandbox's disk cannot be reached: {error.strerror}") from error
         if self.loop is not None:
             self.loop.mounted()
 
