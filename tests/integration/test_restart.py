@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_engine import IMAGE, DockerEngine
 from gate_servers import ALLOWED, DENIED, RESOLVE, web_server
 from inside import wait_until
 from served import Serving, serve
@@ -284,6 +285,20 @@ def make_first_version(state_dir: Path) -> None:
             rows = [[row[place] for place in places] for row in content[table]]
             database.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
         database.commit()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_microvms_outlive_it_as_containers_do(
+    docker_engine: DockerEngine, tmp_path: Path, number: signal.Signals
+) -> None:
+    environment = {"DOCKER_HOST": docker_engine.host}
+    survivor = Survivor("firecracker", IMAGE, environment, tmp_path / "state", number)
+    with survivor.serving() as (serving, client):
+        one = survivor.start(client)
+        process = client.start_process(one, ["sleep", "900"])
+        survivor.end(serving)
+    with survivor.last() as client:
+        assert [info.process_id for info in client.list_processes(one) if info.running] == [process]
 
 
 @pytest.mark.parametrize(("number", "cause"), [(signal.SIGKILL, "shutdown"), (signal.SIGTERM, "shutdown")])
