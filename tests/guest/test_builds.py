@@ -90,5 +90,6 @@ def test_it_connects_to_ports(foreign: Host) -> None:
     foreign.wait_for_output(task, b"up")
     connection = foreign.new_task()
     foreign.send(connection, dial=guest.Dial(port=8000, window=1000))
+    foreign.write(connection, b"", end=True)
     assert foreign.finish(connection).stdout == b"hello"
     foreign.finish(task)
