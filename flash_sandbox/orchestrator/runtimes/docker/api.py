@@ -6,6 +6,7 @@ https://docs.docker.com/reference/api/engine/
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -47,6 +48,11 @@ class EngineError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether the engine's disk is full."""
+        return os.strerror(errno.ENOSPC).lower() in self.message.lower()
 
 
 class EngineMissing(Missing):

@@ -10,7 +10,6 @@ finds them.
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import platform
@@ -488,7 +487,7 @@ class DockerRuntime:
         except EngineError as error:
             if error.status in (404, 409):
                 raise WrongStateError(f"Docker Engine: {error.message}") from error
-            if os.strerror(errno.ENOSPC).lower() in error.message.lower():
+            if error.lacks_room:
                 raise UnavailableError(f"Docker Engine: {error.message}") from error
             raise InternalServerError(f"Docker Engine: {error.message}") from error
 

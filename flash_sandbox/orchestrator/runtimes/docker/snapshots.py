@@ -161,9 +161,10 @@ class SnapshotImages:
         try:
             loaded = await self._engine.call("GET", f"/images/{name}/json")
         except EngineError as error:
-            raise refused(
-                f"Docker Engine does not load its image: {told[-500:].decode(errors='replace')}"
-            ) from error
+            failure = EngineError(500, told[-500:].decode(errors="replace"))
+            if failure.lacks_room:
+                raise failure from error
+            raise refused(f"Docker Engine does not load its image: {failure.message}") from error
         config = await self._configs.of(loaded["Id"])
         if (ImageDescription.inspected(loaded, config)) != image:
             raise refused("Docker Engine has loaded another image than the file holds")
