@@ -20,7 +20,7 @@ from .signal_handlers import raised_by_handler, reraise
 __all__ = ["DeadlineBackend", "EachStep"]
 
 _PART_BYTES: Final = 64 * 1024
-_LONG_READ_BYTES: Final = 256 * 1024
+_LONG_READ_BYTES: Final = 128 * 1024
 
 
 class EachStep(float):

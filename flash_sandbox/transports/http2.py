@@ -42,7 +42,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 # More would be asked of the system, page by page, for each read; of a long answer it is worth that.
 _READ_BYTES: Final = 64 * 1024
-_LONG_READ_BYTES: Final = 256 * 1024
+_LONG_READ_BYTES: Final = 128 * 1024
 
 
 class Connection:

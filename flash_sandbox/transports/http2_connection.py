@@ -33,7 +33,7 @@ STREAM_WINDOW_BYTES: Final = 1024 * 1024
 CONNECTION_WINDOW_BYTES: Final = 2**31 - 1
 """A stream that nobody reads holds up only itself: no number of streams fills the connection's window."""
 
-FRAME_BYTES: Final = 256 * 1024
+FRAME_BYTES: Final = 128 * 1024
 """Of one frame: with the usual 16 KiB both ends are busier with frames than with what is in them."""
 
 # Sets of headers whose encoded form is remembered.
