@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from urllib3.exceptions import HTTPError
 
-__all__ = ["Browser", "Keys", "missing", "running_browser"]
+__all__ = ["Browser", "Chromium", "Keys", "missing"]
 
 PATIENCE_SECONDS = 20
+START_SECONDS = 60
+# What a driver that has gone, or whose browser has, answers.
+LOST = (WebDriverException, HTTPError)
 # What a browser on any machine would find there, whose name was made to resolve to this one.
 REBOUND = "rebound.example"
 
@@ -33,6 +41,13 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
+
+    def answers(self) -> bool:
+        """Tell whether it still runs, and answers."""
+        try:
+            return bool(self.driver.window_handles)
+        except LOST:
+            return False
 
     def open(self, url: str, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         """Open a page anew, in a window of that size, with a light or dark colour scheme."""
@@ -112,9 +127,29 @@ class Browser:
         self.until(lambda: text in self.text(selector), f"{text!r} in {selector}")
 
 
-@contextmanager
-def running_browser() -> Iterator[Browser]:
-    """Run Chromium, without a sandbox of its own, which root cannot have: it loads nothing but ours."""
+class Chromium:
+    """Runs Chromium once a test needs it, and anew where it could not start or has ended."""
+
+    def __init__(self) -> None:
+        self._browser: Browser | None = None
+
+    def browser(self) -> Browser:
+        """Return the window."""
+        if self._browser is None or not self._browser.answers():
+            self.close()
+            self._browser = Browser(_started())
+        return self._browser
+
+    def close(self) -> None:
+        """End it. Idempotent."""
+        browser, self._browser = self._browser, None
+        if browser is not None:
+            with suppress(*LOST):
+                browser.driver.quit()
+
+
+def _started() -> webdriver.Chrome:
+    """Start Chromium, without a sandbox of its own, which root cannot have: it loads nothing but ours."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for argument in (
@@ -128,10 +163,17 @@ def running_browser() -> Iterator[Browser]:
     ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        driver.set_script_timeout(PATIENCE_SECONDS)
-        yield Browser(driver)
-    finally:
-        driver.quit()
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            # It takes a port that is free, which another program may have by then.
+            driver = webdriver.Chrome(
+                options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))
+            )
+            break
+        except LOST:
+            if time.monotonic() > deadline:
+                raise
+    driver.set_page_load_timeout(PATIENCE_SECONDS)
+    driver.set_script_timeout(PATIENCE_SECONDS)
+    return driver

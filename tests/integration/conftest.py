@@ -55,11 +55,18 @@ class EngineOrchestrator:
 
 
 @pytest.fixture(scope="session")
-def browser(need: Need) -> Iterator[browsing.Browser]:
+def chromium() -> Iterator[browsing.Chromium]:
     """Run one Chromium for all tests that need a browser."""
+    running = browsing.Chromium()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def browser(need: Need, chromium: browsing.Chromium) -> browsing.Browser:
+    """Return the window of Chromium: a new one after a test that has lost it."""
     need("chromium", browsing.missing())
-    with browsing.running_browser() as running:
-        yield running
+    return chromium.browser()
 
 
 @pytest.fixture(scope="session")

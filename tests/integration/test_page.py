@@ -186,7 +186,8 @@ class TestDetails:
         snapshots = len(client.list_snapshots())
         page.click(".details button", "Snapshot")
         page.until_text(".details .badge", "paused")
-        snapshot = client.list_snapshots()[-1]
+        # It is there once its files are, somewhat later.
+        snapshot = page.until(lambda: client.list_snapshots()[snapshots:], "the snapshot")[0]
         page.until_text(".message", snapshot.id)
         page.click(".details button", "Resume")
         page.until_text(".details .badge", "running")
