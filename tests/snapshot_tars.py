@@ -30,4 +30,5 @@ def member(name: str, data: bytes, **fields: Any) -> bytes:
     info.size = len(data)
     for field, value in fields.items():
         setattr(info, field, value)
-    return info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
+    layout = tarfile.PAX_FORMAT if info.pax_headers else tarfile.GNU_FORMAT
+    return info.tobuf(layout) + data + bytes(-len(data) % 512)

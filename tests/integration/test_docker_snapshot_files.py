@@ -11,12 +11,19 @@ from typing import Any
 
 import pytest
 from docker_engine import IMAGE, DockerEngine
-from snapshot_tars import changed
+from snapshot_tars import changed, member
 
 from flash_sandbox import HTTPClient, InvalidArgumentError
 
 Files = dict[str, bytes]
 Change = Callable[[dict[str, Any], dict[str, Any], Files], object]
+
+GIB = 2**30
+# What tells of a sparse file that has one block, at its start ("Storing Sparse Files", GNU tar's manual).
+HOLES = {
+    "0.0": {"GNU.sparse.numblocks": "1", "GNU.sparse.offset": "0", "GNU.sparse.numbytes": "512"},
+    "0.1": {"GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,512"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +65,17 @@ def replaced(image: dict[str, Any], files: Files, data: bytes) -> None:
     files.pop(image["layers"].pop().removeprefix("sha256:"))
     files[digest(data)] = data
     image["layers"].append(f"sha256:{digest(data)}")
+
+
+def repeat(image: dict[str, Any], files: Files) -> None:
+    """Name one layer so often that it would take a GiB."""
+    replaced(image, files, member("large", bytes(10 * 2**20)) + bytes(1024))
+    image["layers"] += image["layers"][-1:] * 100
+
+
+def no_layer() -> bytes:
+    """Return a tar file that no engine unpacks: a file lies in another file."""
+    return member("file", b"x") + member("file/below", b"x") + bytes(1024)
 
 
 def images(engine: DockerEngine) -> dict[str, list[str]]:
@@ -123,7 +141,24 @@ def hostile() -> Iterator[tuple[str, Change, str]]:
         lambda head, image, files: replaced(image, files, gzip.compress(bytes(10240))),
         "its digest says",
     )
-    yield "no tar", lambda head, image, files: replaced(image, files, b"no tar" * 1000), "does not load"
+    yield "no tar", lambda head, image, files: replaced(image, files, b"no tar" * 1000), "cannot be read"
+    yield (
+        "a layer again and again",
+        lambda head, image, files: repeat(image, files),
+        "repeats layers",
+    )
+    for version, fields in HOLES.items():
+        layer = member("hole", bytes(512), pax_headers={**fields, "GNU.sparse.size": str(GIB)})
+        yield (
+            f"a hole, {version}",
+            lambda head, image, files, layer=layer: replaced(image, files, layer + bytes(1024)),
+            "holds more",
+        )
+    yield (
+        "no layer",
+        lambda head, image, files: replaced(image, files, no_layer()),
+        "does not load",
+    )
 
 
 @pytest.mark.parametrize(("change", "why"), [pytest.param(*rest, id=name) for name, *rest in hostile()])

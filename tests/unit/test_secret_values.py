@@ -165,3 +165,12 @@ def test_java_reads_a_list_of_authorities(tmp_path: Path, need: Callable[..., No
     assert {ssl.PEM_cert_to_DER_cert(text) for text in pem} == {
         ssl.PEM_cert_to_DER_cert(certificate.decode()) for certificate in certificates
     }
+
+
+def test_what_is_no_certificate_is_left_out_for_java() -> None:
+    begin, end = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
+    own = Authority(MASTER, "one").certificate
+    for junk in (b"AAAAA\n", b"\n", b"\xff\xfe\n", b"bm9uZQ==\n", begin + b"MIIC\n"):
+        assert keystore(begin + junk + end + own) == keystore(own) != keystore(b"")
+    # A list that was cut off does not take what follows with it.
+    assert keystore(begin + b"MIIC\n" + own) == keystore(own)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self, cast
 
-from ....errors import InternalServerError, SandboxError
+from ....errors import InternalServerError, InvalidArgumentError, SandboxError
 from ...archives.bounded_tar import Bounds, Readable, entries
 from ...images.manifests import ImageConfig
 from ...images.streams import bounded, is_compressed
@@ -27,6 +27,8 @@ __all__ = ["ImageDescription", "archive", "is_digest", "unpack_layers"]
 _CHUNK: Final = 1024 * 1024
 _BLOCK: Final = 512
 _HEAD_BYTES: Final = 16
+# Images repeat layers without content; the engine unpacks each of them.
+_REPEATED_BYTES: Final = 16 * 1024 * 1024
 _ANY_SIZE: Final = Bounds(total_bytes=2**60)
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _ARCHITECTURE: Final = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
@@ -80,16 +82,24 @@ class ImageDescription:
         return {_file_name(layer) for layer in self.layers}
 
     def require_files(self, snapshot: Manifest) -> None:
-        """Raise InvalidArgumentError unless the files are these layers, uncompressed.
+        """Raise InvalidArgumentError unless the files are these layers, none of which expands.
 
-        The engine would unpack compressed ones, however much they expand, before it knows their digests.
+        The engine would unpack what expands until its disk is full: a compressed layer, of which it learns
+        the digest only then, a sparse file, and a layer that is named again and again.
         """
         if snapshot.files.keys() != self.files:
             raise refused("the file has other layers than its image")
-        for name, (_, digest) in snapshot.files.items():
+        sizes = {name: size for name, (size, _) in snapshot.files.items()}
+        repeated = sum(sizes[_file_name(layer)] for layer in self.layers) - sum(sizes.values())
+        if repeated > _REPEATED_BYTES:
+            raise refused("its image repeats layers that are large")
+        for name, (size, digest) in snapshot.files.items():
             with open_file(snapshot.file(name)) as file:
                 if name != digest or is_compressed(file.read(_HEAD_BYTES)):
                     raise refused(f"layer {name} is not what its digest says")
+                file.seek(0)
+                if _unpacked_size(file) > size:
+                    raise refused(f"layer {name} holds more than it is long")
 
 
 def is_digest(text: str) -> bool:
@@ -130,6 +140,14 @@ def _unpack(content: Readable, path: Path) -> str:
             found.update(data)
             file.write(data)
     return f"sha256:{found.hexdigest()}"
+
+
+def _unpacked_size(layer: IO[bytes]) -> int:
+    """Return the size of all files of a layer, with the holes of sparse ones."""
+    try:
+        return sum(member.size for _, member in entries(layer) if member.isreg())
+    except InvalidArgumentError as error:
+        raise refused(f"a layer cannot be read: {error.detail}") from error
 
 
 def _file_name(layer: str) -> str:
