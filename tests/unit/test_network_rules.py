@@ -144,18 +144,18 @@ def test_address_that_is_public(address: str) -> None:
 
 async def test_private_address_needs_the_operator_and_the_policy() -> None:
     target = Target("db.test", 5432)
-    for allow, policy, reached in [
-        ([], ["db.test:5432"], False),
-        (["10.0.0.0/8"], ["db.test:5432"], False),
-        ([], ["db.test:5432", "10.0.0.0/8:5432"], False),
-        (["10.0.0.0/8"], ["db.test:5432", "10.0.0.0/8:5432"], True),
-        (["private"], ["db.test:5432", "10.1.2.3:*"], True),
+    for allow, policy, refusal in [
+        ([], ["db.test:5432"], "not allowed by the operator"),
+        (["10.0.0.0/8"], ["db.test:5432"], "policy does not name it"),
+        ([], ["db.test:5432", "10.0.0.0/8:5432"], "not allowed by the operator"),
+        (["10.0.0.0/8"], ["db.test:5432", "10.0.0.0/8:5432"], None),
+        (["private"], ["db.test:5432", "10.1.2.3:*"], None),
     ]:
         judge = Judge(Network(allow=policy), Operator(Egress.parse(allow, []), ByTurns(["10.1.2.3"])))
-        if reached:
+        if refusal is None:
             assert [str(address) for address in await judge.addresses(target)] == ["10.1.2.3"]
         else:
-            with pytest.raises(Refused, match=r"db\.test:5432"):
+            with pytest.raises(Refused, match=rf"db\.test:5432: .*{refusal}"):
                 await judge.addresses(target)
 
 
@@ -178,8 +178,8 @@ async def test_what_is_not_allowed_is_not_resolved() -> None:
 async def test_denied_goes_first() -> None:
     policy = Network(allow=["*.a.test"], deny=["b.a.test", "1.1.1.0/24"])
     judge = Judge(policy, Operator(INTERNET, ByTurns(["1.1.1.1"], ["8.8.8.8"])))
-    for name in ("b.a.test", "c.a.test"):
-        with pytest.raises(Refused):
+    for name, refusal in [("b.a.test", "does not allow it"), ("c.a.test", "policy denies its address")]:
+        with pytest.raises(Refused, match=refusal):
             await judge.addresses(Target(name, 443))
     assert [str(address) for address in await judge.addresses(Target("c.a.test", 443))] == ["8.8.8.8"]
 

@@ -142,8 +142,15 @@ class Judge:
                 raise Refused(target, "there is no such host")
         permitted = tuple(address for address in found if self._permits(address, target.port))
         if not permitted:
-            raise Refused(target, "its address is not public, and not allowed by the operator")
+            raise Refused(target, self._refusal(found, target.port))
         return permitted
+
+    def _refusal(self, found: tuple[IPAddress, ...], port: int) -> str:
+        if any(self.denies(address, port) for address in found):
+            return "the sandbox's network policy denies its address"
+        if any(map(self._operator.egress.allows, found)):
+            return "its address is not public, and the sandbox's network policy does not name it"
+        return "its address is not public, and not allowed by the operator"
 
     def _permits(self, address: IPAddress, port: int) -> bool:
         if self.denies(address, port):
