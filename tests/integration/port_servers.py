@@ -47,6 +47,9 @@ CLOSES: Final = (
 
 TAKEN: Final = "/tmp/taken"
 
+SILENT: Final = "sleep 100"
+"""Reads nothing."""
+
 RESET: Final = (
     "sysread($peer, $data, 100); syswrite($peer, 'half'); select(undef, undef, undef, 0.3); "
     "setsockopt($peer, 1, 13, pack('ii', 1, 0));"

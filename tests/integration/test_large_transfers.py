@@ -185,5 +185,5 @@ def test_two_hundred_connections_at_a_time_take_little_memory(served: Served, ki
     client_growth = int(done.stdout)
     print(f"{kind}: client {client_growth / MIB:+.1f} MiB, orchestrator {server_growth / MIB:+.1f} MiB")
     # Of 600 MiB each way: as much as the windows allow, however much goes through.
-    assert client_growth < 250 * MIB
-    assert server_growth < 250 * MIB
+    assert client_growth < 350 * MIB
+    assert server_growth < 350 * MIB

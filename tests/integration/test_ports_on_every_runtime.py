@@ -312,6 +312,25 @@ class TestAsyncForward:
         with servers.serving(runtime, idle, 8006, servers.CLOSES):
             asyncio.run(run())
 
+    def test_a_server_that_reads_nothing_holds_no_other_call_up(self, runtime: Runtime, idle: str) -> None:
+        kind = getattr(flash_sandbox, f"Async{type(runtime.client).__name__}")
+
+        async def run() -> None:
+            async with (
+                kind(address=str(runtime.client._transport.address)) as client,
+                await client.connect_port(idle, 8007) as connection,
+            ):
+                sending = asyncio.create_task(connection.send(bytes(32 * MIB)))
+                await asyncio.wait({sending}, timeout=1)
+                await client.write_file(idle, "/tmp/written", bytes(MIB), timeout=10)
+                assert not sending.done()
+                await connection.disconnect()
+                with pytest.raises(PortClosedError):
+                    await sending
+
+        with servers.serving(runtime, idle, 8007, servers.SILENT):
+            asyncio.run(run())
+
 
 def assert_taken(runtime: Runtime, sandbox_id: str, size: int) -> None:
     """Check that a server that has closed its side was sent so many bytes, and the end."""

@@ -22,7 +22,7 @@ from h2.events import DataReceived, Event
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes
 
-from ...transports.http2_connection import HeaderEncoder
+from ...transports.http2_connection import CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES, HeaderEncoder
 from ...transports.workarounds import BriefFrames
 from .connection import Connection
 from .connections import BACKLOG, Connections
@@ -35,7 +35,6 @@ MAX_STREAMS: Final = 1000
 """How many calls one connection may have open at a time; HTTP/2's usual 100 would let the 101st wait."""
 
 _CLOSE_SECONDS: Final = 1.0
-_WINDOW_BYTES: Final = 4 * 1024 * 1024
 # Less than a client takes: whoever has shown no key may send one, too.
 _FRAME_BYTES: Final = 64 * 1024
 _CONFIGURATION: Final = Configuration()
@@ -156,10 +155,10 @@ class _Protocol(H2Protocol):
         h2.encoder = HeaderEncoder()
         h2.incoming_buffer = BriefFrames(server=True)
         h2.initiate_connection()
-        h2.increment_flow_control_window(_WINDOW_BYTES - h2.local_settings.initial_window_size)
+        h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - h2.local_settings.initial_window_size)
         h2.update_settings(
             {
-                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
                 SettingCodes.MAX_FRAME_SIZE: _FRAME_BYTES,
                 SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
             }
