@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Self, cast
 
 from ....errors import InternalServerError, InvalidArgumentError, SandboxError
-from ...archives.bounded_tar import Bounds, Readable, entries
+from ...archives.bounded_tar import Bounds, Readable, entries, refusing
 from ...images.manifests import ImageConfig
 from ...images.streams import bounded, is_compressed
 from ...snapshots.manifest import Manifest, open_file, refused
@@ -121,9 +121,11 @@ def unpack_layers(saved: IO[bytes], layers: Collection[str], directory: Path) ->
     for number, (tar, member) in enumerate(entries(saved)):
         if not member.isreg():
             continue
-        content = cast(IO[bytes], tar.extractfile(member))
         partial = directory / f"member-{number}"
-        digest = _unpack(bounded(content, _ANY_SIZE), partial)
+        digest = _write(cast(IO[bytes], tar.extractfile(member)), partial)
+        # What a layer begins with is up to the sandbox: one that seems to be compressed may be none.
+        if digest not in layers:
+            digest = _decompress(partial)
         if digest in wanted:
             partial.rename(directory / _file_name(digest))
             wanted.remove(digest)
@@ -133,7 +135,23 @@ def unpack_layers(saved: IO[bytes], layers: Collection[str], directory: Path) ->
         raise InternalServerError(f"Docker Engine saved the image without layer {min(wanted)}")
 
 
-def _unpack(content: Readable, path: Path) -> str:
+def _decompress(path: Path) -> str:
+    """Decompress a file in its place, and return its digest; nothing where it is not compressed."""
+    plain = path.with_suffix(".plain")
+    try:
+        with path.open("rb") as file, refusing():
+            if not is_compressed(file.read(_HEAD_BYTES)):
+                return ""
+            file.seek(0)
+            digest = _write(bounded(file, _ANY_SIZE), plain)
+    except InvalidArgumentError:
+        plain.unlink(missing_ok=True)
+        return ""
+    plain.rename(path)
+    return digest
+
+
+def _write(content: Readable, path: Path) -> str:
     found = hashlib.sha256()
     with path.open("xb") as file:
         while data := content.read(_CHUNK):
