@@ -175,7 +175,15 @@ def reporting(verb: str) -> Iterator[None]:
 
 def complain(verb: str, what: object) -> None:
     """Say what went wrong on standard error, in one line."""
-    typer.echo(f"flash-sandbox {verb}: {printable(str(what))}", err=True)
+    hint = "; flash-sandbox serve starts an orchestrator" if _was_refused(what) else ""
+    typer.echo(f"flash-sandbox {verb}: {printable(str(what))}{hint}", err=True)
+
+
+def _was_refused(what: object) -> bool:
+    """Tell whether nothing listens at the address."""
+    while isinstance(what, BaseException) and not isinstance(what, ConnectionRefusedError):
+        what = what.__cause__
+    return isinstance(what, ConnectionRefusedError)
 
 
 def done_to_each(

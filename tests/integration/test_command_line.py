@@ -214,6 +214,7 @@ class TestWhichSandbox:
     def test_an_orchestrator_that_does_not_answer_is_125(self, line: CommandLine) -> None:
         done = line.run("ps", "--address", "127.0.0.1:1")
         assert (done.returncode, b"127.0.0.1:1" in done.stderr) == (125, True)
+        assert b"flash-sandbox serve starts an orchestrator" in done.stderr
 
     def test_the_key_is_given_or_the_environments(
         self, line: CommandLine, orchestrator_with_key: Orchestrator
