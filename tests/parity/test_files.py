@@ -474,6 +474,16 @@ def test_a_bound_that_is_none_is_refused(
         client.download(sandbox_id, "/etc/passwd", tmp_path / "copy", max_bytes=bound)
 
 
+def test_the_holes_of_a_file_are_read_as_zeros(client: SandboxAPI, sandbox_id: str) -> None:
+    write = "printf text | dd of=/tmp/hole bs=1 seek=1M conv=notrunc"
+    sh(client, sandbox_id, f"truncate -s 3M /tmp/hole; {write}")
+    assert client.read_file(sandbox_id, "/tmp/hole") == bytes(MIB) + b"text" + bytes(2 * MIB - 4)
+    sh(client, sandbox_id, "truncate -s 1000 /tmp/nothing; truncate -s 1G /tmp/large")
+    assert client.read_file(sandbox_id, "/tmp/nothing") == bytes(1000)
+    with pytest.raises(PayloadTooLargeError, match="download it"):
+        client.read_file(sandbox_id, "/tmp/large")
+
+
 def test_a_file_of_no_blocks_takes_none_once_it_is_downloaded(
     client: SandboxAPI, sandbox_id: str, tmp_path: Path
 ) -> None:

@@ -84,14 +84,22 @@ async def read_file(channel: Channel, path: str) -> bytes:
 
     async def read(worker: FileWorker) -> bytes:
         parts, size = [], 0
-        worker.ask(Kind.READ, path.encode(), follow=True, whole=True)
-        if await worker.first_entry() is None:
-            raise Malformed("it answers nothing")
-        async for _, data in worker.content():
-            size += len(data)
-            if size > MAX_MESSAGE_BYTES:
+
+        def fill(end: int) -> None:
+            """Add the hole, if there is one, up to here."""
+            if end > MAX_MESSAGE_BYTES:
                 raise PayloadTooLargeError(f"{path}: is larger than {MAX_MESSAGE_BYTES} bytes: download it")
+            parts.append(bytes(max(end - size, 0)))
+
+        worker.ask(Kind.READ, path.encode(), follow=True, whole=True)
+        entry = await worker.first_entry()
+        if entry is None:
+            raise Malformed("it answers nothing")
+        async for at, data in worker.content():
+            fill(at)
+            size = at + len(data)
             parts.append(data)
+        fill(max(entry.size, size))
         return b"".join(parts)
 
     return await _do(channel, path, SECONDS, read)
