@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 import socket
 import struct
 import subprocess
@@ -24,6 +25,10 @@ _EXAMPLES: Final = 112
 _MESSAGES: Final = 100  # of one example, each of which is sent in nine forms
 _STARTS: Final = ("run", "files", "dial")
 _BEGIN, _END = b"\xf5", b"\xfa"
+# A signal that is meant for a program may come to its process before that has become the program. The
+# sanitizer takes it for a fault at the address that is the sender's process ID: for the agent, 1.
+_SENT_BY_THE_AGENT: Final = re.compile(r"SEGV on unknown address 0x0+1 ")
+_SANITIZERS: Final = "log_path=/tmp/reports/found:handle_sigbus=0:handle_sigfpe=0"
 
 Message = tuple[int, tuple[str, Any], bytes]
 """Which task it is about, counted back from the newest; what it says; and how it is broken."""
@@ -121,7 +126,7 @@ class Fuzzed:
         self._reports = reports
         more = ["--bind", str(reports), "/tmp/reports"]
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
-            more += ["--setenv", name, "log_path=/tmp/reports/found"]
+            more += ["--setenv", name, _SANITIZERS]
         self._sandbox = sandbox_command(agent, "/", *more)
         self._start()
 
@@ -171,8 +176,9 @@ class Fuzzed:
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = None
-        found = "".join(path.read_text(errors="replace") for path in self._reports.iterdir())
-        assert (status, found) == (0, "")
+        reports = [path.read_text(errors="replace") for path in self._reports.iterdir()]
+        found = [report for report in reports if not _SENT_BY_THE_AGENT.search(report)]
+        assert (status, found) == (0, [])
 
 
 @pytest.mark.timeout(300)
