@@ -473,6 +473,30 @@ class TestStop:
             await command
 
 
+class TestEnd:
+    async def test_who_is_told_of_it_finds_the_sandbox_stopped(
+        self, service: SandboxService, runtime: SteppedRuntime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def wait(sandbox_id: str) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # Giving it up takes longer than telling the caller.
+                for _ in range(100):
+                    await asyncio.sleep(0)
+
+        def hang_up(agent: FakeAgent, message: guest.ToGuest) -> bool:
+            agent.hang_up()
+            return True
+
+        monkeypatch.setattr(runtime, "wait", wait)
+        sandbox = await started(service)
+        runtime.answer = hang_up
+        with pytest.raises(SandboxEndedError):
+            await service.exec_command(ExecRequest(sandbox, ("true",)))
+        assert await state(service, sandbox) == "stopped"
+
+
 class TestClose:
     async def test_it_stops_every_sandbox_and_closes_the_runtime_once(
         self, service: SandboxService, runtime: SteppedRuntime

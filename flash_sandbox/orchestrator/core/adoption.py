@@ -16,7 +16,7 @@ from ..guest.guest import KILLED, Guest
 from ..network.gate import Gate
 from ..runtimes.base import Runtime
 from . import rows
-from .base import end_guest, open_guest, until_over
+from .base import end_guest, open_guest, over
 from .defaults import filled_in
 from .lifetime import Lifetime
 from .listing import ListingOperations
@@ -141,13 +141,13 @@ class AdoptionOperations(ListingOperations, NetworkOperations):
 
     async def _watch(self, sandbox: Sandbox, guest: Guest) -> None:
         """End a sandbox once its main process has ended, or nothing runs in it any more."""
-        await until_over(sandbox, guest)
-        self._note_end(sandbox, guest)
-        async with sandbox.lock:
-            if sandbox in self.registry and sandbox.state is State.STOPPED:
-                # What runs it may be away. Its main process has ended in any case.
-                with suppress(SandboxError, OSError):
-                    await self._end_processes(sandbox)
+        async with over(sandbox, guest):
+            self._note_end(sandbox, guest)
+            async with sandbox.lock:
+                if sandbox in self.registry and sandbox.state is State.STOPPED:
+                    # What runs it may be away. Its main process has ended in any case.
+                    with suppress(SandboxError, OSError):
+                        await self._end_processes(sandbox)
 
     def _note_end(self, sandbox: Sandbox, guest: Guest) -> None:
         """Take note that the main process of a sandbox has ended, or its agent."""

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from ...errors import SandboxError, SandboxNotFoundError, UnavailableError
 from ...models import EndCause
 from ...models.network import Network
-from ..cancellation import completed, done_before
+from ..cancellation import completed
 from ..guest.guest import Guest
 from ..network.egress import INTERNET
 from ..network.gate import ENVIRONMENT
@@ -35,11 +35,11 @@ __all__ = [
     "freeze",
     "open_gate",
     "open_guest",
+    "over",
     "pause",
     "retrieve",
     "settle",
     "thaw",
-    "until_over",
 ]
 
 _Result = TypeVar("_Result")
@@ -195,11 +195,23 @@ async def open_gate(sandbox: Sandbox) -> None:
         sandbox.guest.environment = {}
 
 
-async def until_over(sandbox: Sandbox, guest: Guest) -> None:
-    """Wait until the main process of a sandbox has ended, or nothing runs in it any more."""
-    # What its runtime does not know any more is over, too.
-    with suppress(SandboxError):
-        await done_before(sandbox.runtime.wait(sandbox.id), guest.main_exit)
+@asynccontextmanager
+async def over(sandbox: Sandbox, guest: Guest) -> AsyncIterator[None]:
+    """Do the block as soon as the main process of a sandbox has ended, or nothing runs in it any more.
+
+    Nothing is given up before the block: whose command has failed with the agent may ask for the state next.
+    """
+    end: asyncio.Future[Any] = asyncio.create_task(sandbox.runtime.wait(sandbox.id))
+    try:
+        await asyncio.wait({end, guest.main_exit}, return_when=asyncio.FIRST_COMPLETED)
+        if end.done():
+            # What its runtime does not know any more is over, too.
+            with suppress(SandboxError):
+                end.result()
+        yield
+    finally:
+        end.cancel()
+        await completed(asyncio.gather(end, return_exceptions=True))
 
 
 async def freeze(sandbox: Sandbox, why: str = "") -> None:

@@ -14,7 +14,7 @@ from ...errors import SandboxError
 from ...models import StartRequest, StartType
 from ..runtimes.base import Runtime, unwritten
 from ..runtimes.catalogue import RUNTIME_NAMES
-from .base import settle, until_over
+from .base import over, settle
 from .sandboxes import Sandbox
 
 __all__ = ["WarmPool", "WarmPools"]
@@ -200,8 +200,8 @@ class WarmPools:
 
     def _add(self, pool: WarmPool, sandbox: Sandbox) -> None:
         async def watch() -> None:
-            await until_over(sandbox, sandbox.guest)
-            self._drop(pool, sandbox)
+            async with over(sandbox, sandbox.guest):
+                self._drop(pool, sandbox)
 
         pool.ready.append(sandbox)
         sandbox.watcher = asyncio.create_task(watch())
