@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from ..archives.bounded_tar import refused
+from .references import is_digest
 
 __all__ = [
     "ACCEPT",
@@ -45,7 +45,6 @@ MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 
 _MAX_LAYERS: Final = 1024
 _MAX_WORDS: Final = 4096
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _MACHINES: Final = {
     "x86_64": ("amd64", ""),
     "aarch64": ("arm64", "v8"),
@@ -85,7 +84,7 @@ class Descriptor:
         """
         fields = _mapping(value)
         digest, size = fields.get("digest"), fields.get("size")
-        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        if not is_digest(digest):
             raise refused(f"{str(digest)[:100]!r} is no SHA-256 digest")
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise refused(f"{str(size)[:100]!r} is no size")
@@ -196,7 +195,7 @@ def parse_configuration(document: bytes) -> tuple[ImageConfig, tuple[str, ...]]:
         )
     diff_ids = _list(_mapping(fields.get("rootfs") or {}).get("diff_ids") or [], _MAX_LAYERS)
     for diff_id in diff_ids:
-        if not isinstance(diff_id, str) or not _DIGEST.fullmatch(diff_id):
+        if not is_digest(diff_id):
             raise refused(f"{str(diff_id)[:100]!r} is no SHA-256 digest")
     inner = _mapping(fields.get("config") or {})
     env = tuple(entry for entry in _words(inner.get("Env")) if not entry.startswith("=") and "=" in entry)

@@ -17,11 +17,20 @@ import ipaddress
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, Self, TypeGuard
 
 from ...errors import InvalidArgumentError, Reason
 
-__all__ = ["HOST", "Kind", "Reference", "Source", "is_same_image", "not_usable", "parse_source"]
+__all__ = [
+    "HOST",
+    "Kind",
+    "Reference",
+    "Source",
+    "is_digest",
+    "is_same_image",
+    "not_usable",
+    "parse_source",
+]
 
 HOST: Final = "host"
 """Name of the image that is the host's own /usr, read-only, with an /etc of its own."""
@@ -79,7 +88,7 @@ class Reference:
             InvalidArgumentError: If it is none.
         """
         rest, at, digest = text.partition("@")
-        if at and not _DIGEST.fullmatch(digest):
+        if at and not is_digest(digest):
             raise _malformed(text, f"{digest!r} is not sha256: and 64 hexadecimal digits")
         name, colon, tag = rest.rpartition(":")
         if not colon or "/" in tag:
@@ -191,9 +200,14 @@ def _split(name: str) -> tuple[str, str]:
     return registry, repository
 
 
+def is_digest(text: object) -> TypeGuard[str]:
+    """Tell whether something is the SHA-256 of a manifest, an image or a layer."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
 def _engine_name(text: str) -> str:
     # An identifier will do there, in full or abbreviated.
-    if _DIGEST.fullmatch(text) or re.fullmatch(r"[0-9a-f]{12,64}", text):
+    if is_digest(text) or re.fullmatch(r"[0-9a-f]{12,64}", text):
         return text
     Reference.parse(text)
     return text

@@ -25,7 +25,7 @@ from ...errors import InvalidArgumentError, SandboxError
 from ...models import SnapshotRequest, StartRequest
 from .manifest import Manifest, inherited, layer_name, open_file, refused
 
-__all__ = ["Head", "Receiver", "packed"]
+__all__ = ["Head", "Receiver", "header", "packed", "padding"]
 
 _HEAD: Final = "snapshot.json"
 _FILES: Final = "files/"
@@ -78,7 +78,7 @@ def packed(snapshot: Manifest) -> Iterator[bytes]:
         whole.update(data)
         yield data
     digest = whole.hexdigest().encode()
-    yield _header(_DIGEST, len(digest)) + digest + _padding(len(digest)) + bytes(2 * _BLOCK)
+    yield header(_DIGEST, len(digest)) + digest + padding(len(digest)) + bytes(2 * _BLOCK)
 
 
 def _members(snapshot: Manifest) -> Iterator[bytes]:
@@ -96,11 +96,11 @@ def _members(snapshot: Manifest) -> Iterator[bytes]:
         "files": files,
     }
     text = json.dumps(head).encode()
-    yield _header(_HEAD, len(text)) + text + _padding(len(text))
+    yield header(_HEAD, len(text)) + text + padding(len(text))
     for name, (size, digest) in sorted(files.items()):
-        yield _header(_FILES + name, size)
+        yield header(_FILES + name, size)
         yield from _unchanged(paths[name], size, digest)
-        yield _padding(size)
+        yield padding(size)
 
 
 def _unchanged(path: Path, size: int, digest: str) -> Iterator[bytes]:
@@ -198,7 +198,7 @@ def _writing(path: Path, size: int, digest: str) -> Generator[int, bytes, None]:
 
 
 def _skipping(size: int) -> Generator[int, bytes, None]:
-    if any((yield len(_padding(size)))):
+    if any((yield len(padding(size)))):
         raise _damaged("there is something between its members")
 
 
@@ -230,7 +230,8 @@ def _is_file(name: str, size: object, digest: object) -> bool:
     return is_size and is_digest and _NAME.fullmatch(name) is not None
 
 
-def _header(name: str, size: int) -> bytes:
+def header(name: str, size: int) -> bytes:
+    """Return what comes before a file of a tar file."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o600
     return member.tobuf(tarfile.GNU_FORMAT)
@@ -247,7 +248,8 @@ def _size_of(header: bytes, name: str) -> int:
     return member.size
 
 
-def _padding(size: int) -> bytes:
+def padding(size: int) -> bytes:
+    """Return what comes behind a file of this size."""
     return bytes(-size % _BLOCK)
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tarfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self, cast
@@ -19,10 +18,12 @@ from typing import IO, Any, Final, Self, cast
 from ....errors import InternalServerError, InvalidArgumentError, SandboxError
 from ...archives.bounded_tar import Bounds, Readable, entries, refusing
 from ...images.manifests import ImageConfig
+from ...images.references import is_digest
 from ...images.streams import bounded, is_compressed
 from ...snapshots.manifest import Manifest, open_file, refused
+from ...snapshots.transfer import header, padding
 
-__all__ = ["ImageDescription", "archive", "is_digest", "unpack_layers"]
+__all__ = ["ImageDescription", "archive", "unpack_layers"]
 
 _CHUNK: Final = 1024 * 1024
 _BLOCK: Final = 512
@@ -30,7 +31,6 @@ _HEAD_BYTES: Final = 16
 # Images repeat layers without content; the engine unpacks each of them.
 _REPEATED_BYTES: Final = 16 * 1024 * 1024
 _ANY_SIZE: Final = Bounds(total_bytes=2**60)
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _ARCHITECTURE: Final = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
 
 
@@ -100,11 +100,6 @@ class ImageDescription:
                 file.seek(0)
                 if _unpacked_size(file) > size:
                     raise refused(f"layer {name} holds more than it is long")
-
-
-def is_digest(text: str) -> bool:
-    """Tell whether a text is a SHA-256, as the engine writes it."""
-    return _DIGEST.fullmatch(text) is not None
 
 
 def unpack_layers(saved: IO[bytes], layers: Collection[str], directory: Path) -> None:
@@ -204,16 +199,9 @@ def archive(
     for file_name in sorted(image.files):
         size, _ = snapshot.files[file_name]
         with open_file(snapshot.file(file_name)) as file:
-            yield from _member(f"{file_name}.tar", size, iter(lambda: file.read(_CHUNK), b""))
-    yield from _member(config_name, len(text), (text,))
-    manifest = json.dumps([entry]).encode()
-    yield from _member("manifest.json", len(manifest), (manifest,))
+            yield header(f"{file_name}.tar", size)
+            yield from iter(lambda: file.read(_CHUNK), b"")
+            yield padding(size)
+    for member, content in ((config_name, text), ("manifest.json", json.dumps([entry]).encode())):
+        yield header(member, len(content)) + content + padding(len(content))
     yield bytes(2 * _BLOCK)
-
-
-def _member(name: str, size: int, content: Iterable[bytes]) -> Iterator[bytes]:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = size, 0o600
-    yield member.tobuf(tarfile.GNU_FORMAT)
-    yield from content
-    yield bytes(-size % _BLOCK)

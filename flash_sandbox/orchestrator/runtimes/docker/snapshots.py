@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from ....models import StartRequest
 from ...cancellation import completed, in_threads
+from ...images.references import is_digest
 from ...snapshots.manifest import Manifest, refused
 from ...snapshots.store import Snapshots
 from .api import Engine, EngineError, EngineMissing
 from .containers import Labels
 from .image_configs import ImageConfigs
 from .pull import SNAPSHOT_REPOSITORY
-from .snapshot_transfer import ImageDescription, archive, is_digest, unpack_layers
+from .snapshot_transfer import ImageDescription, archive, unpack_layers
 
 __all__ = ["SnapshotImages"]
 
