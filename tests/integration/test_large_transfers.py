@@ -45,11 +45,18 @@ class Served:
         self.grpc = grpc
         self._proc = Path(f"/proc/{process.pid}")
 
-    def forget_peak(self) -> None:
-        """Have the highest use of memory counted from now on (proc(5), clear_refs)."""
+    def run(self, program: Path, kind: str, *arguments: object) -> tuple[str, int]:
+        """Run a program with a client of a kind; return what it prints, and by what this has grown."""
+        # The highest use of memory is counted from now on (proc(5), clear_refs).
         (self._proc / "clear_refs").write_text("5")
+        before = self._resident_bytes("VmRSS")
+        address = self.http if "HTTP" in kind else self.grpc
+        command = [sys.executable, str(program), kind, address, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout, self._resident_bytes("VmHWM") - before
 
-    def resident_bytes(self, field: str) -> int:
+    def _resident_bytes(self, field: str) -> int:
         """Return a number of its status: VmRSS is that of now, VmHWM the highest."""
         found = re.search(rf"{field}:\s+(\d+) kB", (self._proc / "status").read_text())
         assert found is not None
@@ -71,6 +78,20 @@ def served(limits: Limits, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             process.terminate()
 
 
+def check(what: str, size: int, printed: str, server_growth: int) -> None:
+    """Check that all has come as it was sent, and that it took little memory, by what a program prints."""
+    figures, digests = printed.splitlines()
+    seconds, client_growth = figures.split()
+    print(
+        f"{what}, {size / float(seconds):.0f} MiB/s,"
+        f" client {int(client_growth) / MIB:+.1f} MiB, orchestrator {server_growth / MIB:+.1f} MiB"
+    )
+    sent, came = digests.split()
+    assert sent == came
+    assert int(client_growth) < MOST_GROWTH
+    assert server_growth < MOST_GROWTH
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["HTTPClient", "SandboxClient", "AsyncHTTPClient", "AsyncSandboxClient"])
 def test_a_large_file_takes_little_memory_at_either_end(
@@ -82,15 +103,9 @@ def test_a_large_file_takes_little_memory_at_either_end(
     with HTTPClient(address=served.http) as client:
         sandbox_id = client.start_sandbox("bubblewrap", memory_mb=256)
         client.read_file(sandbox_id, "/etc/passwd")
-        served.forget_peak()
-        before = served.resident_bytes("VmRSS")
-        address = served.http if "HTTP" in kind else served.grpc
-        command = [sys.executable, str(TRANSFER), kind, address, sandbox_id, str(tmp_path), str(size)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        server_growth = served.resident_bytes("VmHWM") - before
+        printed, server_growth = served.run(TRANSFER, kind, sandbox_id, tmp_path, size)
         client.stop_sandbox(sandbox_id)
-    figures, digests = done.stdout.splitlines()
+    figures, digests = printed.splitlines()
     upload, download, client_growth = figures.split()
     mine, inside, back = digests.split()
     print(
@@ -111,24 +126,9 @@ def test_what_a_command_prints_takes_little_memory_at_either_end(
     with HTTPClient(address=served.http) as client:
         sandbox_id = client.start_sandbox("bubblewrap", memory_mb=256)
         client.exec_command(sandbox_id, ["true"])
-        served.forget_peak()
-        before = served.resident_bytes("VmRSS")
-        address = served.http if "HTTP" in kind else served.grpc
-        command = [sys.executable, str(STREAM_OUTPUT), kind, address, sandbox_id, str(size)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        server_growth = served.resident_bytes("VmHWM") - before
+        printed, server_growth = served.run(STREAM_OUTPUT, kind, sandbox_id, size)
         client.stop_sandbox(sandbox_id)
-    figures, digests = done.stdout.splitlines()
-    seconds, client_growth = figures.split()
-    print(
-        f"{kind}: {size} MiB of output, {size / float(seconds):.0f} MiB/s,"
-        f" client {int(client_growth) / MIB:+.1f} MiB, orchestrator {server_growth / MIB:+.1f} MiB"
-    )
-    came, printed = digests.split()
-    assert came == printed
-    assert int(client_growth) < MOST_GROWTH
-    assert server_growth < MOST_GROWTH
+    check(f"{kind}: {size} MiB of output", size, printed, server_growth)
 
 
 @pytest.mark.timeout(900)
@@ -147,23 +147,8 @@ def test_what_goes_through_a_forward_takes_little_memory_at_either_end(
     ):
         sandbox.commands.start(["python3", "-c", ECHO])
         sandbox.ports.wait(8000)
-        served.forget_peak()
-        before = served.resident_bytes("VmRSS")
-        address = served.http if "HTTP" in kind else served.grpc
-        command = [sys.executable, str(FORWARD_ALL), kind, address, sandbox.id, "8000", str(size)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        server_growth = served.resident_bytes("VmHWM") - before
-    figures, digests = done.stdout.splitlines()
-    seconds, client_growth = figures.split()
-    print(
-        f"{kind}: {size} MiB there and back, {size / float(seconds):.0f} MiB/s,"
-        f" client {int(client_growth) / MIB:+.1f} MiB, orchestrator {server_growth / MIB:+.1f} MiB"
-    )
-    sent, came = digests.split()
-    assert sent == came
-    assert int(client_growth) < MOST_GROWTH
-    assert server_growth < MOST_GROWTH
+        printed, server_growth = served.run(FORWARD_ALL, kind, sandbox.id, 8000, size)
+    check(f"{kind}: {size} MiB there and back", size, printed, server_growth)
 
 
 @pytest.mark.timeout(300)
@@ -175,14 +160,8 @@ def test_two_hundred_connections_at_a_time_take_little_memory(served: Served, ki
     ):
         sandbox.commands.start(["python3", "-c", ECHO])
         sandbox.ports.wait(8000)
-        served.forget_peak()
-        before = served.resident_bytes("VmRSS")
-        address = served.http if "HTTP" in kind else served.grpc
-        command = [sys.executable, str(MANY_FORWARDS), kind, address, sandbox.id, "8000", "200"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        server_growth = served.resident_bytes("VmHWM") - before
-    client_growth = int(done.stdout)
+        printed, server_growth = served.run(MANY_FORWARDS, kind, sandbox.id, 8000, 200)
+    client_growth = int(printed)
     print(f"{kind}: client {client_growth / MIB:+.1f} MiB, orchestrator {server_growth / MIB:+.1f} MiB")
     # Of 600 MiB each way: as much as the windows allow, however much goes through.
     assert client_growth < 350 * MIB

@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 import pytest
 import websockets.sync.client as websockets
-from web_server import COOKIE, KEY, name_of, serving, token_of
+from web_server import COOKIE, KEY, keyless, name_of, sandbox_without_key, serving, token_of
 from websockets.exceptions import InvalidStatus
 
 from flash_sandbox import HTTPClient, Sandbox
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
+
+__all__ = ["keyless", "sandbox_without_key"]
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +30,8 @@ def orchestrator(limits: Limits) -> Iterator[Orchestrator]:
 
 
 @pytest.fixture(scope="module")
-def keyless(limits: Limits) -> Iterator[Orchestrator]:
-    with running_orchestrator(limits=limits) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def sandbox(orchestrator: Orchestrator) -> Iterator[Sandbox]:
     yield from serving(orchestrator, api_key=KEY)
-
-
-@pytest.fixture(scope="module")
-def sandbox_without_key(keyless: Orchestrator) -> Iterator[Sandbox]:
-    yield from serving(keyless)
 
 
 class Answer:

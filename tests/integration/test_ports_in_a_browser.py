@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-import pytest
 from browsing import Browser
-from web_server import COOKIE, KEY, name_of, serving
+from web_server import BASE, COOKIE, KEY, keyless, name_of, sandbox_without_key, serving
 
 from flash_sandbox import HTTPClient, Sandbox
 from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
 from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
+__all__ = ["keyless", "sandbox_without_key"]
+
 # Serves a page whose script is told of changes over a WebSocket, and takes them in without loading again.
-DEV_SERVER: Final = r'''
-import base64, hashlib, http.server, os, time
+DEV_SERVER: Final = (
+    BASE
+    + r'''
+import os, time
 
 ROOT = "/tmp/site"
 INDEX = b"""<!doctype html><title>dev</title><body><script type="module">
@@ -29,9 +31,7 @@ INDEX = b"""<!doctype html><title>dev</title><body><script type="module">
     changes.onmessage = show;
 </script></body>"""
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Handler(Base):
     def do_GET(self):
         if self.headers.get("Upgrade") == "websocket":
             return self.tell_changes()
@@ -45,12 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def tell_changes(self):
-        key = self.headers["Sec-WebSocket-Key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        self.send_response(101)
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key).digest()).decode())
-        self.end_headers()
+        self.accept_websocket()
         seen = os.stat(ROOT + "/message.js")
         while True:
             time.sleep(0.05)
@@ -61,6 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", 3000), Handler).serve_forever()
 '''
+)
 FETCH: Final = """
     const [url, credentials] = given;
     try { return (await fetch(url, {credentials})).status; } catch (error) { return "refused"; }
@@ -78,17 +74,6 @@ WEBSOCKET: Final = """
         socket.onerror = () => resolve("refused");
     });
 """
-
-
-@pytest.fixture(scope="module")
-def keyless(limits: Limits) -> Iterator[Orchestrator]:
-    with running_orchestrator(limits=limits) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def sandbox_without_key(keyless: Orchestrator) -> Iterator[Sandbox]:
-    yield from serving(keyless)
 
 
 class TestBrowser:

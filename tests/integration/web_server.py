@@ -6,16 +6,35 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import pytest
+
 from flash_sandbox import HTTPClient, Sandbox
-from flash_sandbox.orchestrator import Orchestrator
+from flash_sandbox.orchestrator import Orchestrator, running_orchestrator
+from flash_sandbox.orchestrator.runtimes.catalogue import Limits
 
 KEY: Final = "sesame"
 COOKIE: Final = "flash_sandbox_link"
-SERVER: Final = r"""
-import base64, hashlib, http.server, json, socketserver, struct, time
+# What servers in sandboxes begin with.
+BASE: Final = r"""
+import base64, hashlib, http.server
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Base(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def accept_websocket(self):
+        key = self.headers["Sec-WebSocket-Key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key).digest()).decode())
+        self.end_headers()
+"""
+SERVER: Final = (
+    BASE
+    + r"""
+import json, socketserver, struct, time
+
+class Handler(Base):
 
     def do_GET(self):
         if self.headers.get("Upgrade") == "websocket":
@@ -76,12 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(str(count).encode())
 
     def websocket(self):
-        key = self.headers["Sec-WebSocket-Key"].encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-        self.send_response(101)
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "Upgrade")
-        self.send_header("Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key).digest()).decode())
-        self.end_headers()
+        self.accept_websocket()
         while True:
             first, second = self.rfile.read(2)
             size = second & 127
@@ -101,6 +115,18 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 Server(("127.0.0.1", 8000), Handler).serve_forever()
 """
+)
+
+
+@pytest.fixture(scope="module")
+def keyless(limits: Limits) -> Iterator[Orchestrator]:
+    with running_orchestrator(limits=limits) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sandbox_without_key(keyless: Orchestrator) -> Iterator[Sandbox]:
+    yield from serving(keyless)
 
 
 def serving(orchestrator: Orchestrator, **options: Any) -> Iterator[Sandbox]:
