@@ -67,6 +67,34 @@ def ask(
         connection.close()
 
 
+class TestDomain:
+    """`--ports-domain`: the names of ports are below a domain of the operator's."""
+
+    @pytest.mark.parametrize(
+        ("domain", "scheme", "has_port"),
+        [("ports.example.com", "http", True), ("https://ports.example.com", "https", False)],
+    )
+    def test_names_are_below_it_and_nowhere_else(
+        self, limits: Limits, domain: str, scheme: str, has_port: bool
+    ) -> None:
+        with running_orchestrator(limits=limits, api_key=KEY, ports_domain=domain) as running:
+            for sandbox in serving(running, api_key=KEY):
+                link, port = urlsplit(sandbox.ports.url(8000)), urlsplit(running.http_address).port
+                assert (link.scheme, link.hostname) == (scheme, f"{sandbox.id}--8000.ports.example.com")
+                assert link.port == (port if has_port else None)
+                answer = ask(running, link.hostname, f"/about?{link.query}", accept="text/html")
+                assert (answer.status, answer.headers["Location"]) == (303, "/about")
+                assert ("Secure" in answer.headers["Set-Cookie"].split("; ")) == (scheme == "https")
+                assert ask(running, link.hostname, f"/?{link.query}").said["path"] == "/"
+                # That name is none of a port's here: the orchestrator itself answers.
+                assert ask(running, name_of(sandbox), f"/about?{link.query}").status in (401, 404)
+
+    @pytest.mark.parametrize("domain", ["", "ftp://ports.example.com", "http://", "ports.example.com/path"])
+    def test_what_is_no_domain_is_refused(self, domain: str) -> None:
+        with pytest.raises(ValueError, match="no domain for ports"):
+            Orchestrator(ports_domain=domain)
+
+
 class TestByName:
     def test_a_program_follows_the_link(self, orchestrator: Orchestrator, sandbox: Sandbox) -> None:
         link = urlsplit(sandbox.ports.url(8000))
